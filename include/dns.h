@@ -1,0 +1,134 @@
+#ifndef DOTPROXY_DNS_H
+#define DOTPROXY_DNS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Pure functions on the bytes of DNS messages. None allocates, keeps a pointer or
+ * follows a compression pointer.
+ */
+
+enum {
+	DNS_HEADER_LEN = 12,     /* RFC 1035 4.1.1 */
+	DNS_MESSAGE_MAX = 65535, /* RFC 1035 4.2.2 */
+	DNS_NAME_MAX = 255,
+	DNS_QUESTION_MAX = DNS_NAME_MAX + 4,
+	DNS_ERROR_MAX = 512, /* what dns_write_error() writes at most (RFC 1035 4.2.1) */
+	DNS_NAME_TEXT_MAX = 4 * DNS_NAME_MAX + 1
+};
+
+/* Response codes (RFC 1035 4.1.1, RFC 6891 9). */
+enum dns_rcode {
+	DNS_NOERROR = 0,
+	DNS_FORMERR = 1,
+	DNS_SERVFAIL = 2,
+	DNS_NXDOMAIN = 3,
+	DNS_NOTIMP = 4,
+	DNS_REFUSED = 5,
+	DNS_BADVERS = 16
+};
+
+/* Extended DNS Errors (RFC 8914 4). */
+enum dns_ede {
+	DNS_EDE_NONE = -1,
+	DNS_EDE_OTHER = 0,
+	DNS_EDE_PROHIBITED = 18,
+	DNS_EDE_NO_REACHABLE_AUTHORITY = 22,
+	DNS_EDE_NETWORK_ERROR = 23
+};
+
+/* What dns_read_query() found in a query. */
+struct dns_query {
+	uint16_t id;
+	uint16_t flags;      /* the second 16 bits of the header, as sent */
+	size_t question_len; /* octets behind the header; 0: not one readable question */
+	uint16_t qtype;
+	uint16_t qclass;
+	bool has_edns;     /* an OPT record was seen, be it in a broken message */
+	bool dnssec_ok;    /* the DO bit of the first */
+	uint16_t udp_size; /* the requestor's payload size, as sent */
+};
+
+/* What is to be done with a message from a client. */
+enum dns_verdict {
+	DNS_RELAY, /* a well-formed query: ask an upstream */
+	DNS_DROP,  /* shorter than a header, or a response: say nothing */
+	DNS_ANSWER /* answer it here with the RCODE that came with the verdict */
+};
+
+/*
+ * Reads a message of LEN octets that a client sent. Fills in Q as far as the message
+ * could be read, and *RCODE on DNS_ANSWER:
+ * NOTIMP for an opcode other than QUERY (RFC 8906 3.1.4); FORMERR for more than one
+ * question (RFC 9619 4), a QNAME that is broken or compressed, a broken record or
+ * EDNS option, two OPT records (RFC 6891 6.1.1), octets after the end; BADVERS for an
+ * EDNS version over 0 (RFC 6891 6.1.3); NOERROR for no question at all (RFC 7873 5.4).
+ */
+enum dns_verdict dns_read_query(const uint8_t *msg, size_t len, struct dns_query *q,
+    enum dns_rcode *rcode);
+
+/* How a message from an upstream relates to the query it should answer. */
+enum dns_match {
+	DNS_MATCH,      /* it answers this question */
+	DNS_MATCH_BARE, /* FORMERR, SERVFAIL, NOTIMP or REFUSED, without the question */
+	DNS_MISMATCH    /* it is no answer to this query */
+};
+
+/*
+ * Whether the message of LEN octets from an upstream answers the query QUERY, whose
+ * question (QUESTION_LEN octets) follows its header: a whole header, QR set, the
+ * opcode equal, one question with the same QNAME (whatever the case), QTYPE and
+ * QCLASS (RFC 7766 7, RFC 5452 9.1). IDs are not compared: the caller has looked the
+ * query up by it. Records behind the question are not looked at.
+ */
+enum dns_match dns_match_response(const uint8_t *msg, size_t len, const uint8_t *query,
+    size_t question_len);
+
+uint16_t dns_id(const uint8_t *msg);
+void dns_set_id(uint8_t *msg, uint16_t id);
+
+/*
+ * The RCODE of a response with at least a header; with the upper bits of its OPT
+ * record where it has a readable one.
+ */
+enum dns_rcode dns_response_rcode(const uint8_t *msg, size_t len);
+
+/*
+ * Whether a response carries an Extended DNS Error that says DNSSEC validation failed
+ * (INFO-CODE 1, 2, 5 to 12): asking another server would not make it better.
+ */
+bool dns_response_is_bogus(const uint8_t *msg, size_t len);
+
+/*
+ * Gives the question of a response that matches the letters of the client's question
+ * (RFC 1035 2.3.3; clients that vary them, "0x20", compare).
+ */
+void dns_copy_question(uint8_t *response, const uint8_t *query, size_t question_len);
+
+/*
+ * Writes a response of our own to OUT (CAP octets; DNS_ERROR_MAX is always enough):
+ * the query's ID, opcode, RD and CD, RA set, the question where there is one, and,
+ * only when the query had one, an OPT record, with an Extended DNS Error when EDE is
+ * not DNS_EDE_NONE. TEXT (UTF-8, may be NULL) is cut to what fits. QUERY are the
+ * octets that Q was read from. Returns the length; 0 when CAP is too small.
+ */
+size_t dns_write_error(uint8_t *out, size_t cap, const uint8_t *query, const struct dns_query *q,
+    enum dns_rcode rcode, enum dns_ede ede, const char *text);
+
+/*
+ * Writes the QNAME of a question (QUESTION_LEN octets, name, type and class) as text
+ * in the presentation form of RFC 1035 5.1: one line, printable ASCII only, anything
+ * else as \DDD. Returns TEXT.
+ */
+char *dns_format_qname(const uint8_t *question, size_t question_len,
+    char text[static DNS_NAME_TEXT_MAX]);
+
+/*
+ * The mnemonic of the common types ("A", "AAAA", "MX"...), else "TYPE65280" (RFC 3597
+ * 5). Returns TEXT.
+ */
+char *dns_format_type(uint16_t qtype, char text[static 10]);
+
+#endif

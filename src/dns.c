@@ -1,0 +1,398 @@
+#include "dns.h"
+
+#include <string.h>
+
+#include "reader.h"
+
+enum {
+	/* Bits of the header's flags (RFC 1035 4.1.1, RFC 4035 3.2.2). */
+	FLAG_QR = 0x8000,
+	FLAGS_OPCODE = 0x7800,
+	FLAG_RD = 0x0100,
+	FLAG_RA = 0x0080,
+	FLAG_CD = 0x0010,
+	FLAGS_RCODE = 0x000f,
+
+	/* EDNS (RFC 6891 6.1.2, 6.1.3; RFC 8914 2). */
+	TYPE_OPT = 41,
+	EDNS_DO = 0x8000,
+	EDNS_UDP_SIZE = 1232,
+	OPT_LEN = 11, /* without options */
+	OPTION_EDE = 15,
+	OPTION_LEN = 4, /* code and length */
+	EDE_LEN = 2     /* without a text */
+};
+
+struct header {
+	uint16_t id;
+	uint16_t flags;
+	uint16_t qdcount;
+	uint16_t ancount;
+	uint16_t nscount;
+	uint16_t arcount;
+};
+
+struct record {
+	bool at_root; /* the owner is the root, uncompressed */
+	uint16_t type;
+	uint16_t class;
+	uint32_t ttl;
+	const uint8_t *rdata;
+	size_t rdlen;
+};
+
+/* The OPT records of a message. */
+struct edns {
+	size_t count;
+	bool misplaced;    /* one is in another section or not at the root */
+	struct record opt; /* the first; all zero when there is none */
+};
+
+static void
+read_header(struct reader *r, struct header *h)
+{
+	h->id = reader_u16(r);
+	h->flags = reader_u16(r);
+	h->qdcount = reader_u16(r);
+	h->ancount = reader_u16(r);
+	h->nscount = reader_u16(r);
+	h->arcount = reader_u16(r);
+}
+
+static void
+read_question(struct reader *r, struct dns_query *q)
+{
+	size_t start = r->pos;
+
+	reader_skip_plain_name(r);
+	q->qtype = reader_u16(r);
+	q->qclass = reader_u16(r);
+	if (!r->failed)
+		q->question_len = r->pos - start;
+}
+
+static void
+skip_questions(struct reader *r, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count && !r->failed; i++) {
+		reader_skip_name(r);
+		reader_skip(r, 4);
+	}
+}
+
+static bool
+read_record(struct reader *r, struct record *rr)
+{
+	size_t start = r->pos;
+
+	reader_skip_name(r);
+	rr->at_root = r->pos - start == 1;
+	rr->type = reader_u16(r);
+	rr->class = reader_u16(r);
+	rr->ttl = reader_u32(r);
+	rr->rdlen = reader_u16(r);
+	rr->rdata = reader_bytes(r, rr->rdlen);
+	return !r->failed;
+}
+
+/* Walks over the records of all sections, as far as they can be read. */
+static void
+read_records(struct reader *r, const struct header *h, struct edns *e)
+{
+	size_t additional = (size_t)h->ancount + h->nscount;
+	size_t end = additional + h->arcount;
+	size_t i;
+	struct record rr;
+
+	*e = (struct edns){ 0 };
+	for (i = 0; i < end && read_record(r, &rr); i++) {
+		if (rr.type != TYPE_OPT)
+			continue;
+		if (i < additional || !rr.at_root)
+			e->misplaced = true;
+		if (e->count == 0)
+			e->opt = rr;
+		e->count++;
+	}
+}
+
+/* Reads the next option of an OPT record; false at the end, and when it is broken. */
+static bool
+read_option(struct reader *options, uint16_t *code, struct reader *data)
+{
+	const uint8_t *p;
+	size_t len;
+
+	if (reader_done(options))
+		return false;
+	*code = reader_u16(options);
+	len = reader_u16(options);
+	p = reader_bytes(options, len);
+	reader_init(data, p, len);
+	return p != NULL;
+}
+
+static uint8_t
+opt_version(const struct record *opt)
+{
+	return (uint8_t)(opt->ttl >> 16);
+}
+
+/* What a later version puts there is not known (RFC 6891 6.1.3). */
+static bool
+opt_is_broken(const struct record *opt)
+{
+	struct reader options, data;
+	uint16_t code;
+
+	reader_init(&options, opt->rdata, opt->rdlen);
+	while (read_option(&options, &code, &data))
+		continue;
+	return options.failed && opt_version(opt) == 0;
+}
+
+enum dns_verdict
+dns_read_query(const uint8_t *msg, size_t len, struct dns_query *q, enum dns_rcode *rcode)
+{
+	struct reader r;
+	struct header h;
+	struct edns e;
+
+	*q = (struct dns_query){ 0 };
+	reader_init(&r, msg, len);
+	read_header(&r, &h);
+	if (r.failed || (h.flags & FLAG_QR) != 0)
+		return DNS_DROP;
+	q->id = h.id;
+	q->flags = h.flags;
+	if (h.qdcount == 1)
+		read_question(&r, q);
+	else
+		skip_questions(&r, h.qdcount);
+	read_records(&r, &h, &e);
+	q->has_edns = e.count > 0;
+	q->dnssec_ok = (e.opt.ttl & EDNS_DO) != 0;
+	q->udp_size = e.opt.class;
+
+	/* Nothing but the header need look like ours in other opcodes. */
+	if ((h.flags & FLAGS_OPCODE) != 0)
+		*rcode = DNS_NOTIMP;
+	else if (!reader_done(&r) || h.qdcount > 1 || e.count > 1 || e.misplaced ||
+	    opt_is_broken(&e.opt))
+		*rcode = DNS_FORMERR;
+	else if (opt_version(&e.opt) > 0)
+		*rcode = DNS_BADVERS;
+	else if (h.qdcount == 0)
+		*rcode = DNS_NOERROR;
+	else
+		return DNS_RELAY;
+	return DNS_ANSWER;
+}
+
+static uint8_t
+lower(uint8_t c)
+{
+	return c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
+}
+
+/*
+ * A length octet is no letter, so the names can be compared octet by octet, and
+ * where they are equal, the second is as well formed as the first.
+ */
+static bool
+same_question(const uint8_t *a, const uint8_t *b, size_t len)
+{
+	struct reader ra, rb;
+
+	if (memcmp(a, b, len) == 0)
+		return true;
+	reader_init(&ra, a, len);
+	reader_init(&rb, b, len);
+	while (ra.len - ra.pos > 4)
+		if (lower(reader_u8(&ra)) != lower(reader_u8(&rb)))
+			return false;
+	return reader_u32(&ra) == reader_u32(&rb);
+}
+
+static bool
+is_bare_error(uint16_t flags)
+{
+	switch (flags & FLAGS_RCODE) {
+	case DNS_FORMERR:
+	case DNS_SERVFAIL:
+	case DNS_NOTIMP:
+	case DNS_REFUSED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+enum dns_match
+dns_match_response(const uint8_t *msg, size_t len, const uint8_t *query, size_t question_len)
+{
+	struct reader r, asked;
+	struct header h, sent;
+	const uint8_t *theirs, *ours;
+
+	reader_init(&r, msg, len);
+	read_header(&r, &h);
+	reader_init(&asked, query, DNS_HEADER_LEN + question_len);
+	read_header(&asked, &sent);
+	if (r.failed || (h.flags & FLAG_QR) == 0 || ((h.flags ^ sent.flags) & FLAGS_OPCODE) != 0)
+		return DNS_MISMATCH;
+	if (h.qdcount == 0)
+		return is_bare_error(h.flags) ? DNS_MATCH_BARE : DNS_MISMATCH;
+	theirs = reader_bytes(&r, question_len);
+	ours = reader_bytes(&asked, question_len);
+	if (h.qdcount != 1 || theirs == NULL || !same_question(ours, theirs, question_len))
+		return DNS_MISMATCH;
+	return DNS_MATCH;
+}
+
+uint16_t
+dns_id(const uint8_t *msg)
+{
+	struct reader r;
+
+	reader_init(&r, msg, DNS_HEADER_LEN);
+	return reader_u16(&r);
+}
+
+static uint8_t *
+put_u16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+	return p + 2;
+}
+
+void
+dns_set_id(uint8_t *msg, uint16_t id)
+{
+	(void)put_u16(msg, id);
+}
+
+/* Reads the header of a response, and its OPT record: all zero when there is no good one. */
+static void
+read_response(const uint8_t *msg, size_t len, struct header *h, struct record *opt)
+{
+	struct reader r;
+	struct edns e;
+
+	reader_init(&r, msg, len);
+	read_header(&r, h);
+	skip_questions(&r, h->qdcount);
+	read_records(&r, h, &e);
+	*opt = e.count == 1 && !e.misplaced ? e.opt : (struct record){ 0 };
+}
+
+enum dns_rcode
+dns_response_rcode(const uint8_t *msg, size_t len)
+{
+	struct header h;
+	struct record opt;
+
+	read_response(msg, len, &h, &opt);
+	return (enum dns_rcode)((opt.ttl >> 24) << 4 | (h.flags & FLAGS_RCODE));
+}
+
+bool
+dns_response_is_bogus(const uint8_t *msg, size_t len)
+{
+	struct header h;
+	struct record opt;
+	struct reader options, data;
+	uint16_t code, info;
+
+	read_response(msg, len, &h, &opt);
+	reader_init(&options, opt.rdata, opt.rdlen);
+	while (read_option(&options, &code, &data)) {
+		if (code != OPTION_EDE)
+			continue;
+		info = reader_u16(&data);
+		if (info == 1 || info == 2 || (info >= 5 && info <= 12))
+			return true;
+	}
+	return false;
+}
+
+void
+dns_copy_question(uint8_t *response, const uint8_t *query, size_t question_len)
+{
+	memcpy(response + DNS_HEADER_LEN, query + DNS_HEADER_LEN, question_len);
+}
+
+/* The octets of TEXT that fit into ROOM without cutting a character of UTF-8 in two. */
+static size_t
+text_that_fits(const char *text, size_t room)
+{
+	size_t n;
+
+	if (text == NULL)
+		return 0;
+	n = strnlen(text, room);
+	while (n > 0 && ((uint8_t)text[n] & 0xc0) == 0x80)
+		n--;
+	return n;
+}
+
+static uint8_t *
+put_ede(uint8_t *p, enum dns_ede ede, const char *text, size_t text_len)
+{
+	p = put_u16(p, OPTION_EDE);
+	p = put_u16(p, (uint16_t)(EDE_LEN + text_len));
+	p = put_u16(p, (uint16_t)ede);
+	if (text_len > 0)
+		memcpy(p, text, text_len);
+	return p + text_len;
+}
+
+/* Writes our OPT record into the ROOM octets, of which there are OPT_LEN at least. */
+static uint8_t *
+put_opt(uint8_t *p, size_t room, const struct dns_query *q, enum dns_rcode rcode, enum dns_ede ede,
+    const char *text)
+{
+	uint8_t *rdlen;
+
+	*p++ = 0; /* the root */
+	p = put_u16(p, TYPE_OPT);
+	p = put_u16(p, EDNS_UDP_SIZE);
+	*p++ = (uint8_t)(rcode >> 4);
+	*p++ = 0;                                   /* the version */
+	p = put_u16(p, q->dnssec_ok ? EDNS_DO : 0); /* RFC 3225 3 */
+	rdlen = p;
+	p = put_u16(p, 0);
+	room -= OPT_LEN;
+	if (ede != DNS_EDE_NONE && room >= OPTION_LEN + EDE_LEN) {
+		room -= OPTION_LEN + EDE_LEN;
+		p = put_ede(p, ede, text, text_that_fits(text, room));
+		(void)put_u16(rdlen, (uint16_t)(p - rdlen - 2));
+	}
+	return p;
+}
+
+size_t
+dns_write_error(uint8_t *out, size_t cap, const uint8_t *query, const struct dns_query *q,
+    enum dns_rcode rcode, enum dns_ede ede, const char *text)
+{
+	size_t room = cap < DNS_ERROR_MAX ? cap : DNS_ERROR_MAX;
+	uint16_t kept = q->flags & (FLAGS_OPCODE | FLAG_RD | FLAG_CD);
+	uint8_t *p = out;
+
+	if (room < DNS_HEADER_LEN + q->question_len + (q->has_edns ? OPT_LEN : 0))
+		return 0;
+	p = put_u16(p, q->id);
+	p = put_u16(p, (uint16_t)(FLAG_QR | kept | FLAG_RA | (rcode & FLAGS_RCODE)));
+	p = put_u16(p, q->question_len > 0);
+	p = put_u16(p, 0);
+	p = put_u16(p, 0);
+	p = put_u16(p, q->has_edns);
+	dns_copy_question(out, query, q->question_len);
+	p += q->question_len;
+	if (q->has_edns)
+		p = put_opt(p, room - (size_t)(p - out), q, rcode, ede, text);
+	return (size_t)(p - out);
+}

@@ -1,0 +1,115 @@
+/*
+ * Any octets as a query: what is read of it is sound, and every error that is written
+ * for it is a response that this query can have.
+ */
+#include "dns.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void
+must(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+static void
+check_name(const uint8_t *msg, const struct dns_query *q)
+{
+	char text[DNS_NAME_TEXT_MAX];
+	const char *p;
+
+	must(dns_format_qname(msg + DNS_HEADER_LEN, q->question_len, text) == text);
+	must(strlen(text) > 0 && strlen(text) < sizeof text);
+	for (p = text; *p != '\0'; p++)
+		must(*p > ' ' && *p <= '~');
+}
+
+/* OUT would be understood as a query, too, were it not a response. */
+static void
+check_error(uint8_t *out, size_t len, const uint8_t *msg, const struct dns_query *q,
+    enum dns_rcode rcode)
+{
+	struct dns_query back;
+	enum dns_rcode verdict;
+
+	must(len >= DNS_HEADER_LEN && dns_id(out) == q->id && (out[2] & 0x80) != 0);
+	must(dns_read_query(out, len, &back, &verdict) == DNS_DROP);
+	if (q->has_edns || rcode <= 15)
+		must(dns_response_rcode(out, len) == rcode);
+	must(!dns_response_is_bogus(out, len));
+	if (q->question_len > 0)
+		must(dns_match_response(out, len, msg, q->question_len) == DNS_MATCH);
+
+	out[2] &= 0x7f;
+	if (dns_read_query(out, len, &back, &verdict) == DNS_RELAY)
+		must(q->question_len > 0);
+	else if ((q->flags & 0x7800) != 0)
+		must(verdict == DNS_NOTIMP);
+	else
+		must(verdict == DNS_NOERROR && q->question_len == 0);
+	must(back.question_len == q->question_len);
+	must(back.has_edns == q->has_edns && back.dnssec_ok == q->dnssec_ok);
+}
+
+/* Every RCODE with every Extended DNS Error, the texts in turn. */
+enum { RCODES = 7, EDES = 5, TEXTS = 4 };
+
+static void
+write_errors(const uint8_t *msg, const struct dns_query *q, size_t cap)
+{
+	static const enum dns_rcode rcodes[RCODES] = { DNS_NOERROR, DNS_FORMERR, DNS_SERVFAIL,
+		DNS_NXDOMAIN, DNS_NOTIMP, DNS_REFUSED, DNS_BADVERS };
+	static const enum dns_ede edes[EDES] = { DNS_EDE_NONE, DNS_EDE_OTHER, DNS_EDE_PROHIBITED,
+		DNS_EDE_NO_REACHABLE_AUTHORITY, DNS_EDE_NETWORK_ERROR };
+	static const char *const texts[TEXTS] = { NULL, "", "handshake: timed out",
+		"\303\251\342\202\254\360\237\230\200 \303\251\342\202\254\360\237\230\200" };
+	size_t i, len;
+	uint8_t *out;
+
+	for (i = 0; i < (size_t)RCODES * EDES; i++) {
+		out = malloc(cap);
+		must(out != NULL);
+		len = dns_write_error(out, cap, msg, q, rcodes[i % RCODES], edes[i / RCODES],
+		    texts[i % TEXTS]);
+		must(len <= cap && (len > 0 || cap < DNS_ERROR_MAX));
+		if (len > 0)
+			check_error(out, len, msg, q, rcodes[i % RCODES]);
+		free(out);
+	}
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct dns_query q;
+	enum dns_verdict verdict;
+	enum dns_rcode rcode = DNS_NXDOMAIN;
+	char type[10];
+
+	verdict = dns_read_query(data, size, &q, &rcode);
+	if (size < DNS_HEADER_LEN || (data[2] & 0x80) != 0) {
+		must(verdict == DNS_DROP);
+		return 0;
+	}
+	must(verdict != DNS_DROP);
+	must(q.question_len == 0 || (q.question_len >= 5 && q.question_len <= DNS_QUESTION_MAX));
+	must(q.question_len <= size - DNS_HEADER_LEN);
+	if (verdict == DNS_RELAY)
+		must(q.question_len > 0);
+	else
+		must(rcode == DNS_NOERROR || rcode == DNS_FORMERR || rcode == DNS_NOTIMP ||
+		    rcode == DNS_BADVERS);
+	if (verdict == DNS_ANSWER && rcode == DNS_BADVERS)
+		must(q.has_edns);
+	check_name(data, &q);
+	must(strlen(dns_format_type(q.qtype, type)) < sizeof type);
+
+	/* Room from the least that a caller may have to more than is ever used. */
+	write_errors(data, &q, DNS_ERROR_MAX + 1);
+	write_errors(data, &q, (size_t)data[size - 1] + 1);
+	return 0;
+}
