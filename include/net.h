@@ -1,0 +1,51 @@
+#ifndef DOTPROXY_NET_H
+#define DOTPROXY_NET_H
+
+#include <stdint.h>
+
+#include "address.h"
+#include "deadline.h"
+#include "fail.h"
+
+/*
+ * Sockets. All that come from here are non-blocking and closed on exec; all are the
+ * caller's to close.
+ */
+
+/* Asks for this many connections in the accept queue: too few cost seconds under bursts. */
+enum { NET_BACKLOG = 4096 };
+
+/*
+ * A TCP socket that listens on the address. Returns it, or -1 with the reason and,
+ * for a port that is taken or not permitted, the remedy.
+ */
+int	net_listen(const struct address *, struct failure *why);
+
+/*
+ * Starts a TCP connection, with TCP_NODELAY; it is up, or has failed, when the socket
+ * becomes writable, see net_connected(). Returns the socket, or -1 with the reason.
+ */
+int	net_connect(const struct address *, struct failure *why);
+
+/* Whether the connection is up: 1, 0 not yet, or -1 with the reason. */
+int	net_connected(int fd, struct failure *why);
+
+/*
+ * The next client of a listener, with TCP_NODELAY, and its address. Returns the
+ * socket, or -1 with errno: EAGAIN when there is none.
+ */
+int	net_accept(int listener, struct address *from);
+
+/*
+ * Waits until the socket is ready for EVENTS (POLLIN, POLLOUT). Returns 0, or -1
+ * with errno (ETIMEDOUT). For programs that do one thing, never for the loop.
+ */
+int	net_wait(int fd, short events, struct deadline by);
+
+/* Opens /dev/null on each of the descriptors 0 to 2 that is closed, so that no socket becomes one. -1 when that fails. */
+int	net_guard_standard_descriptors(struct failure *why);
+
+/* Raises the soft limit of descriptors to the hard one, and returns it. */
+unsigned	net_raise_descriptor_limit(void);
+
+#endif

@@ -1,0 +1,167 @@
+#include "net.h"
+
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <unistd.h>
+
+static int
+set_flag(int fd, int level, int option)
+{
+	int on = 1;
+
+	return setsockopt(fd, level, option, &on, sizeof on);
+}
+
+/* Ubuntu, Fedora and others run a stub resolver of systemd here; it takes port 53 of every address that is 0.0.0.0. */
+static bool
+resolved_stub_is_up(void)
+{
+	struct address stub;
+	int fd;
+	bool up;
+
+	(void)address_parse("127.0.0.53", 53, &stub);
+	if ((fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) == -1)
+		return false;
+	/* Loopback answers at once, whether yes or no. */
+	up = connect(fd, &stub.sa, address_len(&stub)) == 0;
+	(void)close(fd);
+	return up;
+}
+
+static int
+fail_bind(struct failure *why, const struct address *a)
+{
+	int saved = errno;
+	char text[ADDRESS_TEXT_MAX];
+
+	(void)fail_errno(why, "listen on %s", address_format(a, text));
+	if (saved == EADDRINUSE && address_port(a) == 53 && resolved_stub_is_up())
+		fail_remedy(why,
+		    "systemd-resolved's stub is on 127.0.0.53:53: set DNSStubListener=no in "
+		    "/etc/systemd/resolved.conf and restart it, or listen on 127.0.0.1:53");
+	else if (saved == EADDRINUSE)
+		fail_remedy(why, "another program has the port: `ss -lntp' shows which; stop it, "
+		    "or listen on another address or port");
+	else if (saved == EACCES)
+		fail_remedy(why, "ports below 1024 take a right: start as root, or give the program "
+		    "CAP_NET_BIND_SERVICE, or set the sysctl net.ipv4.ip_unprivileged_port_start=53");
+	else if (saved == EADDRNOTAVAIL)
+		fail_remedy(why, "no interface of this machine has the address: `ip address' shows "
+		    "those there are");
+	return -1;
+}
+
+int
+net_listen(const struct address *a, struct failure *why)
+{
+	int fd;
+
+	fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return fail_bind(why, a);
+	/* [::] takes IPv6 only, so that it can stand beside 0.0.0.0. */
+	if (set_flag(fd, SOL_SOCKET, SO_REUSEADDR) == -1 ||
+	    (a->sa.sa_family == AF_INET6 && set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY) == -1) ||
+	    bind(fd, &a->sa, address_len(a)) == -1 || listen(fd, NET_BACKLOG) == -1) {
+		(void)fail_bind(why, a);
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+int
+net_connect(const struct address *a, struct failure *why)
+{
+	int fd;
+
+	fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return fail_errno(why, "socket");
+	/* Without it a delayed ACK of the server adds 40 ms to every second query. */
+	(void)set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
+	if (connect(fd, &a->sa, address_len(a)) == -1 && errno != EINPROGRESS) {
+		(void)fail_errno(why, "connect");
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+int
+net_connected(int fd, struct failure *why)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
+	socklen_t len = sizeof errno;
+	int error = 0;
+
+	if (poll(&pfd, 1, 0) != 1)
+		return 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1)
+		return fail_errno(why, "connect");
+	if (error != 0) {
+		errno = error;
+		return fail_errno(why, "connect");
+	}
+	return 1;
+}
+
+int
+net_accept(int listener, struct address *from)
+{
+	socklen_t len = sizeof *from;
+	int fd;
+
+	fd = accept4(listener, &from->sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd != -1)
+		(void)set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
+	return fd;
+}
+
+int
+net_wait(int fd, short events, struct deadline by)
+{
+	struct pollfd pfd = { .fd = fd, .events = events };
+	int n;
+
+	do {
+		n = poll(&pfd, 1, deadline_left_ms(by, deadline_now()));
+	} while (n == -1 && errno == EINTR);
+	if (n == 0)
+		errno = ETIMEDOUT;
+	return n == 1 ? 0 : -1;
+}
+
+int
+net_guard_standard_descriptors(struct failure *why)
+{
+	int fd;
+
+	do {
+		if ((fd = open("/dev/null", O_RDWR)) == -1)
+			return fail_errno(why, "/dev/null");
+	} while (fd <= STDERR_FILENO);
+	(void)close(fd);
+	return 0;
+}
+
+unsigned
+net_raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+		return 1024;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+		return 1024;
+	return limit.rlim_cur > UINT_MAX ? UINT_MAX : (unsigned)limit.rlim_cur;
+}
