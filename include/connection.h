@@ -1,0 +1,82 @@
+#ifndef DOTPROXY_CONNECTION_H
+#define DOTPROXY_CONNECTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "deadline.h"
+#include "dot.h"
+#include "fail.h"
+#include "outstanding.h"
+#include "query.h"
+
+/*
+ * One connection to an upstream with what is on its way there and back: queries that
+ * wait to be sent, those that were and wait for their answer, and the octets between
+ * messages and TLS (RFC 7766 6.2.1.1: pipelined, answers in any order).
+ */
+struct connection {
+	struct dot		*dot;		/* NULL: this place is free */
+	size_t			 index;		/* of this place */
+	size_t			 upstream;	/* whose it is */
+	uint32_t		 watched;	/* the events it is in the wait set with */
+	bool			 draining;	/* takes no new query, and closes when no one waits for it */
+	bool			 suspect;	/* nothing came for too long */
+	bool			 has_answered;	/* at least once: it is a kept connection */
+	struct deadline		 step_by;	/* connecting, then the handshake, must be done by then */
+	struct deadline		 opened;
+	struct deadline		 heard;		/* the last message came then */
+	struct ask_list		 waiting;	/* to be sent */
+	struct ask_list		 sent;		/* in that order; each has an ID */
+	size_t			 outstanding;	/* the length of `sent' */
+	unsigned		 given_up;	/* IDs that stay taken though nobody waits */
+	uint8_t			*in;		/* frames that have come; room for one of the largest size */
+	size_t			 in_pos;	/* in_pos <= in_len, always */
+	size_t			 in_len;
+	uint8_t			*out;		/* frames to send */
+	size_t			 out_len;
+};
+
+/* The places for connections of a worker, and their buffers. NULL with errno when there is no memory. */
+struct connection	*connection_table_new(size_t count);
+void	connection_table_free(struct connection *, size_t count);
+
+/* Puts a connection that was opened to an upstream into a free place. */
+void	connection_init(struct connection *, struct dot *, size_t upstream);
+
+/* Closes it and frees the place; its asks have been released before. */
+void	connection_close(struct connection *, struct outstanding *);
+
+/* Whether anybody waits for something on it. */
+bool	connection_is_idle(const struct connection *);
+
+/*
+ * Sends all that waits, in one write as far as it goes, as one batch; each ask gets
+ * its ID, and NOW as the moment it was sent.
+ * 0, or -1 with the reason when the connection is lost.
+ */
+int	connection_send(struct connection *, struct outstanding *, struct deadline now,
+	    struct failure *why);
+
+/* A message that came for an ask; the octets are the connection's, until the next call. */
+struct arrival {
+	struct ask	*ask;
+	enum dns_match	 match;		/* never DNS_MISMATCH */
+	uint8_t		*message;
+	size_t		 len;
+};
+
+/*
+ * The next message that somebody waits for: 1, and its ask has been taken off
+ * the connection; 0 when there is none now; -1 with the reason when the
+ * connection has ended, or has brought what cannot be an answer (RFC 7766 7): then
+ * nothing else on it can be trusted.
+ */
+int	connection_receive(struct connection *, struct outstanding *, struct arrival *,
+	    struct deadline now, struct failure *why);
+
+/* Takes an ask off its connection, whether it was sent or not. */
+void	connection_release(struct ask *, struct outstanding *);
+
+#endif

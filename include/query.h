@@ -1,0 +1,97 @@
+#ifndef DOTPROXY_QUERY_H
+#define DOTPROXY_QUERY_H
+
+#include <sys/queue.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "deadline.h"
+#include "dns.h"
+
+struct client;
+struct connection;
+struct query;
+
+/* One asking of one query: on that connection, under that ID. */
+struct ask {
+	struct query		*query;
+	struct connection	*at;		/* NULL: this entry is free */
+	TAILQ_ENTRY(ask)	 link;		/* in one of the lists of the connection */
+	struct deadline		 since;		/* when it was handed to the connection */
+	uint16_t		 id;		/* on that connection; valid once sent */
+	bool			 sent;
+};
+TAILQ_HEAD(ask_list, ask);
+
+/* A query is asked of so many upstreams side by side at most. */
+enum { QUERY_ASKS_MAX = 8 };
+
+/* How a query ended. */
+enum query_outcome {
+	QUERY_OPEN,		/* it has not */
+	QUERY_ANSWERED,		/* `response' is an upstream's */
+	QUERY_UNREACHABLE,	/* no upstream could be reached: `blame' says which was first */
+	QUERY_UNANSWERED	/* they were asked and did not answer */
+};
+
+/*
+ * One query in hand, the one thing that flows through the program. Its place and its
+ * octets belong to the table of queries; the front fills in the first part, the
+ * upstreams the last one.
+ */
+struct query {
+	struct client		*client;	/* NULL: the client has gone */
+	TAILQ_ENTRY(query)	 client_link;	/* in one of the lists of the client */
+	struct dns_query	 dns;
+	bool			 allowed;	/* the client may ask here */
+	struct deadline		 arrived;	/* when its last octet was read */
+	struct deadline		 by;		/* it is answered before that */
+	uint8_t			*message;	/* the query as it came */
+	size_t			 len;
+	uint8_t			*response;	/* room for DNS_MESSAGE_MAX, and for the length (RFC 1035 4.2.2) in front of it */
+	size_t			 response_len;	/* 0: there is none */
+
+	enum query_outcome	 outcome;
+	TAILQ_ENTRY(query)	 upstream_link;
+	struct ask		 asks[QUERY_ASKS_MAX];
+	bool			 was_sent;	/* to any upstream */
+	struct deadline		 next_at;	/* then the next upstream is asked beside */
+	uint64_t		 tried[4];	/* a bit for each upstream that was */
+	int			 blame;		/* the first upstream that failed it, or -1 */
+	bool			 replayed;	/* asked again after a kept connection died */
+	bool			 has_second_opinion;	/* another upstream was asked after an error */
+	bool			 stranded;	/* there is no place for a connection that it needs */
+};
+TAILQ_HEAD(query_list, query);
+
+struct query_table;
+
+/* A table of COUNT places. NULL with errno when there is no memory. */
+struct query_table	*query_table_new(size_t count);
+void	query_table_free(struct query_table *);
+
+/* The places that are free. */
+size_t	query_table_room(const struct query_table *);
+
+/* The place with that number, and the number of a place: stable for its life. */
+struct query	*query_at(const struct query_table *, size_t index);
+size_t	query_index(const struct query_table *, const struct query *);
+
+/*
+ * Takes a place and copies the LEN octets of a message (up to DNS_MESSAGE_MAX) into
+ * it; everything else in it is as in a new query. NULL when no place is free.
+ */
+struct query	*query_new(struct query_table *, const uint8_t *message, size_t len);
+
+/* Frees the place. */
+void	query_free(struct query_table *, struct query *);
+
+/*
+ * Gives the memory that a rush has touched back to the system, if there was one and
+ * no query is in hand. For quiet moments: it makes the next rush slower.
+ */
+void	query_table_relax(struct query_table *);
+
+#endif

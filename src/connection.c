@@ -1,0 +1,216 @@
+#include "connection.h"
+
+#include <sys/mman.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Address space for a frame of the largest size in each direction, of which only the
+ * pages in use cost memory. For the odd cache line see query.c.
+ */
+enum {
+	LENGTH_PREFIX = 2, /* RFC 1035 4.2.2 */
+	BUFFER_LEN = LENGTH_PREFIX + DNS_MESSAGE_MAX,
+	PLACE_STRIDE = (2 * BUFFER_LEN / 4096 + 1) * 4096 + 64
+};
+
+struct connection *
+connection_table_new(size_t count)
+{
+	struct connection *table = calloc(count, sizeof *table);
+	uint8_t *octets = mmap(NULL, count * PLACE_STRIDE, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t i;
+
+	if (table == NULL || octets == MAP_FAILED) {
+		if (octets != MAP_FAILED)
+			(void)munmap(octets, count * PLACE_STRIDE);
+		free(table);
+		return NULL;
+	}
+	for (i = 0; i < count; i++) {
+		table[i].index = i;
+		table[i].in = octets + i * PLACE_STRIDE;
+		table[i].out = table[i].in + BUFFER_LEN;
+	}
+	return table;
+}
+
+void
+connection_table_free(struct connection *table, size_t count)
+{
+	if (table == NULL)
+		return;
+	(void)munmap(table[0].in, count * PLACE_STRIDE);
+	free(table);
+}
+
+void
+connection_init(struct connection *c, struct dot *dot, size_t upstream)
+{
+	c->dot = dot;
+	c->upstream = upstream;
+	c->watched = 0;
+	c->draining = false;
+	c->suspect = false;
+	c->has_answered = false;
+	c->outstanding = 0;
+	c->given_up = 0;
+	c->in_pos = 0;
+	c->in_len = 0;
+	c->out_len = 0;
+	TAILQ_INIT(&c->waiting);
+	TAILQ_INIT(&c->sent);
+}
+
+void
+connection_close(struct connection *c, struct outstanding *ids)
+{
+	if (c->given_up > 0)
+		outstanding_clear(ids, c->index);
+	dot_close(c->dot);
+	c->dot = NULL;
+}
+
+bool
+connection_is_idle(const struct connection *c)
+{
+	return TAILQ_EMPTY(&c->waiting) && TAILQ_EMPTY(&c->sent);
+}
+
+/* Puts the frame of an ask into the batch. False when there is no room, or no ID, for it now. */
+static bool
+add_frame(struct connection *c, struct outstanding *ids, struct ask *a)
+{
+	const struct query *q = a->query;
+	uint8_t *frame = c->out + c->out_len;
+	int id;
+
+	if (LENGTH_PREFIX + q->len > BUFFER_LEN - c->out_len)
+		return false;
+	if ((id = outstanding_add(ids, c->index, a)) == -1)
+		return false;
+	a->id = (uint16_t)id;
+	frame[0] = (uint8_t)(q->len >> 8);
+	frame[1] = (uint8_t)q->len;
+	memcpy(frame + LENGTH_PREFIX, q->message, q->len);
+	dns_set_id(frame + LENGTH_PREFIX, a->id);
+	c->out_len += LENGTH_PREFIX + q->len;
+	return true;
+}
+
+static int
+write_batch(struct connection *c, struct failure *why)
+{
+	size_t done = 0;
+	ssize_t n;
+
+	do {
+		if ((n = dot_write(c->dot, c->out + done, c->out_len - done, why)) == -1)
+			return -1;
+		done += (size_t)n;
+	} while (n > 0 && done < c->out_len);
+	memmove(c->out, c->out + done, c->out_len - done);
+	c->out_len -= done;
+	return 0;
+}
+
+int
+connection_send(struct connection *c, struct outstanding *ids, struct deadline now,
+    struct failure *why)
+{
+	struct ask *a;
+
+	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
+		if (!add_frame(c, ids, a))
+			break;
+		TAILQ_REMOVE(&c->waiting, a, link);
+		TAILQ_INSERT_TAIL(&c->sent, a, link);
+		c->outstanding++;
+		a->sent = true;
+		a->since = now;
+	}
+	return c->out_len == 0 ? 0 : write_batch(c, why);
+}
+
+static void
+unlink_sent(struct connection *c, struct ask *a)
+{
+	TAILQ_REMOVE(&c->sent, a, link);
+	c->outstanding--;
+	a->sent = false;
+}
+
+/* Reads on until a whole frame is there: 1, with its length; 0 none now; -1 lost. */
+static int
+read_frame(struct connection *c, size_t *len, struct failure *why)
+{
+	for (;;) {
+		const uint8_t *frame = c->in + c->in_pos;
+		size_t have = c->in_len - c->in_pos;
+		ssize_t n;
+
+		if (have >= LENGTH_PREFIX) {
+			*len = (size_t)frame[0] << 8 | frame[1];
+			if (have - LENGTH_PREFIX >= *len)
+				return 1;
+		}
+		memmove(c->in, frame, have);
+		c->in_pos = 0;
+		c->in_len = have;
+		if ((n = dot_read(c->dot, c->in + have, BUFFER_LEN - have, why)) <= 0)
+			return (int)n;
+		c->in_len += (size_t)n;
+	}
+}
+
+int
+connection_receive(struct connection *c, struct outstanding *ids, struct arrival *arrival,
+    struct deadline now, struct failure *why)
+{
+	struct ask *a;
+	uint8_t *message;
+	size_t len = 0;
+	int rc;
+
+	while ((rc = read_frame(c, &len, why)) == 1) {
+		message = c->in + c->in_pos + LENGTH_PREFIX;
+		if (len < DNS_HEADER_LEN)
+			return fail_with(why, "read: a message of %zu octets is no DNS message", len);
+		if (!outstanding_take(ids, c->index, dns_id(message), &a))
+			return fail_with(why, "read: a message came that answers no query");
+		c->in_pos += LENGTH_PREFIX + len;
+		c->heard = now;
+		if (a == NULL) {
+			c->given_up--;
+			continue;
+		}
+		unlink_sent(c, a);
+		*arrival = (struct arrival){ .ask = a, .message = message, .len = len,
+			.match = dns_match_response(message, len, a->query->message,
+			    a->query->dns.question_len) };
+		if (arrival->match == DNS_MISMATCH) {
+			TAILQ_INSERT_TAIL(&c->waiting, a, link);
+			return fail_with(why, "read: a message came that answers another question");
+		}
+		a->at = NULL;
+		return 1;
+	}
+	return rc;
+}
+
+void
+connection_release(struct ask *a, struct outstanding *ids)
+{
+	struct connection *c = a->at;
+
+	if (a->sent) {
+		outstanding_give_up(ids, c->index, a->id);
+		c->given_up++;
+		unlink_sent(c, a);
+	} else {
+		TAILQ_REMOVE(&c->waiting, a, link);
+	}
+	a->at = NULL;
+}

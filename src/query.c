@@ -1,0 +1,114 @@
+#include "query.h"
+
+#include <sys/mman.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Each place has address space for the largest query and the largest response, of
+ * which only the pages in use ever cost memory. The stride is one cache line more
+ * than whole pages, since places at the same offset in a page would all compete for
+ * the same few lines of the cache.
+ */
+enum {
+	PLACE_OCTETS = 2 * (DNS_MESSAGE_MAX + 1) + 64,
+	PLACE_STRIDE = (PLACE_OCTETS / 4096 + 1) * 4096 + 64
+};
+
+struct query_table {
+	uint8_t		 *octets;
+	struct query	 *queries;
+	struct query	**vacant;	/* a stack: the place used last is the warmest */
+	size_t		  vacant_count;
+	size_t		  count;
+	bool		  was_crowded;	/* many places were in use since query_table_relax() */
+};
+
+struct query_table *
+query_table_new(size_t count)
+{
+	struct query_table *t = calloc(1, sizeof *t);
+	size_t i;
+
+	if (t == NULL)
+		return NULL;
+	t->count = count;
+	t->queries = calloc(count, sizeof *t->queries);
+	t->vacant = calloc(count, sizeof(struct query *));
+	t->octets = mmap(NULL, count * PLACE_STRIDE, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (t->queries == NULL || t->vacant == NULL || t->octets == MAP_FAILED) {
+		query_table_free(t);
+		return NULL;
+	}
+	for (i = count; i > 0; i--)
+		t->vacant[t->vacant_count++] = &t->queries[i - 1];
+	return t;
+}
+
+void
+query_table_free(struct query_table *t)
+{
+	if (t == NULL)
+		return;
+	if (t->octets != NULL && t->octets != MAP_FAILED)
+		(void)munmap(t->octets, t->count * PLACE_STRIDE);
+	free(t->vacant);
+	free(t->queries);
+	free(t);
+}
+
+size_t
+query_table_room(const struct query_table *t)
+{
+	return t->vacant_count;
+}
+
+struct query *
+query_at(const struct query_table *t, size_t index)
+{
+	return &t->queries[index];
+}
+
+size_t
+query_index(const struct query_table *t, const struct query *q)
+{
+	return (size_t)(q - t->queries);
+}
+
+struct query *
+query_new(struct query_table *t, const uint8_t *message, size_t len)
+{
+	struct query *q;
+
+	if (t->vacant_count == 0)
+		return NULL;
+	q = t->vacant[--t->vacant_count];
+	if (t->vacant_count < t->count - t->count / 8)
+		t->was_crowded = true;
+	memset(q, 0, sizeof *q);
+	q->message = t->octets + query_index(t, q) * PLACE_STRIDE;
+	memcpy(q->message, message, len);
+	q->len = len;
+	/* Behind the query, on the same page where both are small. */
+	q->response = q->message + (len + 2 + 7) / 8 * 8;
+	q->next_at = DEADLINE_NEVER;
+	q->blame = -1;
+	return q;
+}
+
+void
+query_free(struct query_table *t, struct query *q)
+{
+	t->vacant[t->vacant_count++] = q;
+}
+
+void
+query_table_relax(struct query_table *t)
+{
+	if (!t->was_crowded || t->vacant_count < t->count)
+		return;
+	t->was_crowded = false;
+	(void)madvise(t->octets, t->count * PLACE_STRIDE, MADV_DONTNEED);
+}

@@ -1,0 +1,878 @@
+#include "upstream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "connection.h"
+#include "dns.h"
+#include "outstanding.h"
+#include "waitset.h"
+
+enum {
+	/* The wait for an answer on a kept connection: three times what is usual, within these. */
+	KEPT_ANSWER_MIN_MS = 200,
+	KEPT_ANSWER_MAX_MS = 1000,
+
+	/* So many answers that nobody waits for any more, and a connection is not used on. */
+	GIVEN_UP_MAX = 64,
+
+	/* Without kept connections each query has one of its own; so many side by side. */
+	SINGLE_CONNECTIONS_MAX = 256,
+
+	/* A changed reason of an upstream that is down is news so often at most. */
+	NEWS_INTERVAL_MS = 10000
+};
+
+/* One upstream and what is known of its health. */
+struct upstream {
+	const struct config_upstream	*config;
+	struct dot_trust		*trust;		/* may be shared with others */
+	struct dot_server		*server;
+	struct connection		*current;	/* takes queries; NULL: none does */
+	char				 name[CONFIG_UPSTREAM_NAME_MAX];
+	unsigned			 failures;	/* in a row; 0: it is up */
+	struct deadline			 retry_at;	/* it is left alone until then */
+	struct deadline			 down_since;
+	struct failure			 cause;		/* of the last failure */
+	int64_t				 usual_us;	/* smoothed time of an answer; 0: not known */
+	bool				 was_connected;	/* ever */
+	bool				 news_connected;
+	bool				 news_down;
+	bool				 news_back;
+	struct deadline			 news_at;	/* of the last news_down */
+	struct dot_facts		 facts;		/* of the last connection */
+};
+
+struct upstream_list {
+	const struct config	*config;
+	int			 set;
+	struct query_table	*table;
+	struct upstream		*upstreams;
+	size_t			 count;
+	struct connection	*connections;
+	size_t			 connection_count;
+	struct outstanding	*ids;
+	struct query_list	 in_hand;	/* the oldest, which is due first, in front */
+	struct query_list	 done;
+	bool			 stranded;	/* some in hand found no place for a connection */
+	struct deadline		 check_at;	/* nothing is due before */
+};
+
+/* ---- life ---- */
+
+static struct dot_trust *
+trust_for(const struct upstream_list *l, const char *ca_file, struct failure *why)
+{
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		const char *other = l->upstreams[i].config->ca_file;
+
+		if (ca_file == NULL ? other == NULL : other != NULL && strcmp(ca_file, other) == 0)
+			return l->upstreams[i].trust;
+	}
+	return dot_trust_new(ca_file, why);
+}
+
+struct upstream_list *
+upstream_list_new(const struct config *config, struct failure *why)
+{
+	struct upstream_list *l = calloc(1, sizeof *l);
+
+	if (l == NULL || (l->upstreams = calloc(config->upstream_count, sizeof *l->upstreams)) == NULL) {
+		(void)fail_errno(why, "upstreams");
+		free(l);
+		return NULL;
+	}
+	l->config = config;
+	TAILQ_INIT(&l->in_hand);
+	TAILQ_INIT(&l->done);
+	l->check_at = DEADLINE_NEVER;
+	while (l->count < config->upstream_count) {
+		struct upstream *u = &l->upstreams[l->count];
+
+		u->config = &config->upstreams[l->count];
+		(void)config_upstream_name(u->config, u->name);
+		if ((u->trust = trust_for(l, u->config->ca_file, why)) == NULL) {
+			upstream_list_free(l);
+			return NULL;
+		}
+		l->count++;
+		u->server = dot_server_new(u->trust, &u->config->address, u->config->hostname, why);
+		if (u->server == NULL) {
+			upstream_list_free(l);
+			return NULL;
+		}
+	}
+	return l;
+}
+
+/* Whether an upstream further in front has the same trust. */
+static bool
+trust_is_shared(const struct upstream_list *l, size_t index)
+{
+	size_t i;
+
+	for (i = 0; i < index; i++)
+		if (l->upstreams[i].trust == l->upstreams[index].trust)
+			return true;
+	return false;
+}
+
+void
+upstream_list_free(struct upstream_list *l)
+{
+	size_t i;
+
+	if (l == NULL)
+		return;
+	for (i = 0; i < l->connection_count; i++)
+		if (l->connections[i].dot != NULL)
+			connection_close(&l->connections[i], l->ids);
+	connection_table_free(l->connections, l->connection_count);
+	outstanding_free(l->ids);
+	for (i = l->count; i > 0; i--) {
+		dot_server_free(l->upstreams[i - 1].server);
+		if (!trust_is_shared(l, i - 1))
+			dot_trust_free(l->upstreams[i - 1].trust);
+	}
+	free(l->upstreams);
+	free(l);
+}
+
+int
+upstream_attach(struct upstream_list *l, int set, struct query_table *table, struct failure *why)
+{
+	size_t inflight = (size_t)l->config->inflight;
+	/* While one takes queries, others finish theirs. */
+	size_t connections = 2 * l->count + 2;
+
+	if (l->config->timeouts.upstream_idle_ms == 0)
+		connections += inflight < SINGLE_CONNECTIONS_MAX ? inflight : SINGLE_CONNECTIONS_MAX;
+	l->set = set;
+	l->table = table;
+	l->ids = outstanding_new(2 * inflight + connections * GIVEN_UP_MAX);
+	l->connections = connection_table_new(connections);
+	if (l->ids == NULL || l->connections == NULL)
+		return fail_errno(why, "upstreams");
+	l->connection_count = connections;
+	return 0;
+}
+
+/* ---- health ---- */
+
+static void
+due(struct upstream_list *l, struct deadline d)
+{
+	l->check_at = deadline_sooner(l->check_at, d);
+}
+
+/* 1, 2, 4, 8, 16, 30 seconds, a fifth more or less. */
+static int
+back_off_ms(unsigned failures)
+{
+	int ms = failures < 6 ? 1000 << (failures - 1) : 30000;
+
+	/* So that many proxies do not come back in step; nothing depends on its being unpredictable. */
+	return ms - ms / 5 + rand() % (2 * ms / 5 + 1);
+}
+
+static void
+mark_failed(struct upstream_list *l, size_t index, const struct failure *why, struct deadline now)
+{
+	struct upstream *u = &l->upstreams[index];
+	bool changed = strcmp(u->cause.text, why->text) != 0;
+
+	u->cause = *why;
+	if (u->failures++ == 0) {
+		u->down_since = now;
+		u->news_down = true;
+		u->news_at = now;
+	} else if (changed && deadline_passed(deadline_after(u->news_at, NEWS_INTERVAL_MS), now)) {
+		u->news_down = true;
+		u->news_at = now;
+	}
+	u->retry_at = deadline_after(now, back_off_ms(u->failures));
+}
+
+static void
+mark_good(struct upstream *u)
+{
+	if (u->failures == 0)
+		return;
+	/* What was never reported need not be taken back. */
+	u->news_back = !u->news_down;
+	u->news_down = false;
+	u->failures = 0;
+}
+
+static bool
+is_usable(const struct upstream *u, struct deadline now)
+{
+	return u->failures == 0 || deadline_passed(u->retry_at, now);
+}
+
+/* ---- connections ---- */
+
+static void
+watch(struct upstream_list *l, struct connection *c)
+{
+	uint32_t events = dot_events(c->dot);
+
+	if (events == c->watched)
+		return;
+	(void)waitset_change(l->set, dot_fd(c->dot), events, WAITSET_CONNECTION, c->index);
+	c->watched = events;
+}
+
+/* Closes a connection that nobody waits for any more. */
+static void
+discard(struct upstream_list *l, struct connection *c)
+{
+	if (l->upstreams[c->upstream].current == c)
+		l->upstreams[c->upstream].current = NULL;
+	waitset_remove(l->set, dot_fd(c->dot));
+	connection_close(c, l->ids);
+}
+
+/* It takes no more queries, and closes once the last that it has is done. */
+static void
+drain(struct upstream_list *l, struct connection *c)
+{
+	c->draining = true;
+	if (l->upstreams[c->upstream].current == c)
+		l->upstreams[c->upstream].current = NULL;
+}
+
+static struct connection *
+free_place(struct upstream_list *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->connection_count; i++)
+		if (l->connections[i].dot == NULL)
+			return &l->connections[i];
+	return NULL;
+}
+
+static struct connection *
+open_connection(struct upstream_list *l, struct connection *place, size_t index, struct deadline now,
+    struct failure *why)
+{
+	struct upstream *u = &l->upstreams[index];
+	struct dot *dot;
+
+	if ((dot = dot_open(u->server, why)) == NULL)
+		return NULL;
+	connection_init(place, dot, index);
+	place->opened = now;
+	place->heard = now;
+	place->step_by = deadline_after(now, l->config->timeouts.connect_ms);
+	place->watched = dot_events(dot);
+	if (waitset_add(l->set, dot_fd(dot), place->watched, WAITSET_CONNECTION, place->index) == -1) {
+		(void)fail_errno(why, "connect");
+		connection_close(place, l->ids);
+		return NULL;
+	}
+	due(l, place->step_by);
+	if (l->config->timeouts.upstream_idle_ms == 0)
+		place->draining = true; /* after the one query that it is opened for */
+	else
+		u->current = place;
+	return place;
+}
+
+/* The connection that takes queries, if it still can. */
+static struct connection *
+usable_connection(struct upstream_list *l, size_t index)
+{
+	struct connection *c = l->upstreams[index].current;
+
+	if (c == NULL)
+		return NULL;
+	if (c->given_up > GIVEN_UP_MAX) {
+		drain(l, c);
+		return NULL;
+	}
+	if (connection_is_idle(c) && dot_stage(c->dot) == DOT_READY && !dot_is_alive(c->dot)) {
+		discard(l, c);
+		return NULL;
+	}
+	return c;
+}
+
+/* ---- a query ---- */
+
+/* Nobody is asked any more; IDs of what was sent stay taken. */
+static void
+release_asks(struct upstream_list *l, struct query *q)
+{
+	size_t i;
+
+	for (i = 0; i < QUERY_ASKS_MAX; i++) {
+		struct connection *c = q->asks[i].at;
+
+		if (c == NULL)
+			continue;
+		connection_release(&q->asks[i], l->ids);
+		if (c->draining && connection_is_idle(c))
+			discard(l, c);
+	}
+}
+
+static void
+finish(struct upstream_list *l, struct query *q, enum query_outcome outcome)
+{
+	release_asks(l, q);
+	q->outcome = outcome;
+	TAILQ_REMOVE(&l->in_hand, q, upstream_link);
+	TAILQ_INSERT_TAIL(&l->done, q, upstream_link);
+}
+
+/* The first to fail a query is the one that is told about. */
+static void
+blame(struct query *q, size_t index)
+{
+	if (q->blame == -1)
+		q->blame = (int)index;
+}
+
+static bool
+was_tried(const struct query *q, size_t index)
+{
+	return (q->tried[index / 64] & UINT64_C(1) << index % 64) != 0;
+}
+
+static struct ask *
+vacant_ask(struct query *q)
+{
+	size_t i;
+
+	for (i = 0; i < QUERY_ASKS_MAX; i++)
+		if (q->asks[i].at == NULL)
+			return &q->asks[i];
+	return NULL;
+}
+
+static bool
+is_asked(const struct query *q)
+{
+	size_t i;
+
+	for (i = 0; i < QUERY_ASKS_MAX; i++)
+		if (q->asks[i].at != NULL)
+			return true;
+	return false;
+}
+
+/* How an upstream took it that it should be asked. */
+enum taken { TAKEN, FAILED, NO_ROOM };
+
+/* Asks that upstream; what can be told of a failure has been noted. */
+static enum taken
+ask(struct upstream_list *l, struct query *q, size_t index, struct deadline now)
+{
+	struct connection *c = usable_connection(l, index);
+	struct ask *a = vacant_ask(q);
+	struct connection *place;
+	struct failure why;
+
+	if (a == NULL)
+		return NO_ROOM;
+	if (c == NULL) {
+		if ((place = free_place(l)) == NULL)
+			return NO_ROOM;
+		if ((c = open_connection(l, place, index, now, &why)) == NULL) {
+			q->tried[index / 64] |= UINT64_C(1) << index % 64;
+			blame(q, index);
+			mark_failed(l, index, &why, now);
+			return FAILED;
+		}
+	}
+	q->tried[index / 64] |= UINT64_C(1) << index % 64;
+	a->query = q;
+	a->at = c;
+	a->sent = false;
+	TAILQ_INSERT_TAIL(&c->waiting, a, link);
+	/* Until it is sent, the steps of the connection are what is waited for. */
+	q->next_at = DEADLINE_NEVER;
+	return TAKEN;
+}
+
+/* The first one in the order that was not tried yet and is, or is not, left alone for now. */
+static int
+pick(const struct upstream_list *l, const struct query *q, bool usable, struct deadline now)
+{
+	size_t i;
+
+	for (i = 0; i < l->count; i++)
+		if (!was_tried(q, i) && is_usable(&l->upstreams[i], now) == usable)
+			return (int)i;
+	return -1;
+}
+
+/*
+ * Asks the next upstream that is up. One whose time of being left alone has just ended
+ * may still be down: it is tried by this query only, and the next one beside it.
+ */
+static enum taken
+ask_next(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	enum taken taken = FAILED;
+	int i;
+
+	while ((i = pick(l, q, true, now)) != -1) {
+		struct upstream *u = &l->upstreams[i];
+		bool on_trial = u->failures > 0;
+
+		if (on_trial)
+			u->retry_at = deadline_after(now, back_off_ms(u->failures));
+		switch (ask(l, q, (size_t)i, now)) {
+		case NO_ROOM:
+			return taken == TAKEN ? TAKEN : NO_ROOM;
+		case TAKEN:
+			if (!on_trial)
+				return TAKEN;
+			taken = TAKEN;
+			break;
+		case FAILED:
+			break;
+		}
+	}
+	return taken;
+}
+
+/* Asks all those that are down, side by side: any of them may be back. */
+static enum taken
+ask_those_down(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	enum taken taken = FAILED;
+	int i;
+
+	while ((i = pick(l, q, false, now)) != -1) {
+		enum taken this = ask(l, q, (size_t)i, now);
+
+		if (this == NO_ROOM)
+			return taken == TAKEN ? TAKEN : NO_ROOM;
+		if (this == TAKEN)
+			taken = TAKEN;
+	}
+	return taken;
+}
+
+static enum query_outcome
+failed_outcome(const struct query *q)
+{
+	if (q->response_len > 0)
+		return QUERY_ANSWERED;
+	return q->was_sent ? QUERY_UNANSWERED : QUERY_UNREACHABLE;
+}
+
+/* Sees to it that a query that nobody has in hand is asked of somebody, or ends. */
+static void
+move_on(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	enum taken taken;
+
+	if (is_asked(q))
+		return;
+	/* An error that is worth a second opinion stands when there is none. */
+	if (q->response_len > 0) {
+		finish(l, q, QUERY_ANSWERED);
+		return;
+	}
+	taken = ask_next(l, q, now);
+	if (taken == FAILED)
+		taken = ask_those_down(l, q, now);
+	if (taken == FAILED)
+		finish(l, q, failed_outcome(q));
+	q->stranded = taken == NO_ROOM;
+	l->stranded = l->stranded || q->stranded;
+}
+
+void
+upstream_ask(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	TAILQ_INSERT_TAIL(&l->in_hand, q, upstream_link);
+	due(l, q->by);
+	move_on(l, q, now);
+}
+
+void
+upstream_cancel(struct upstream_list *l, struct query *q)
+{
+	release_asks(l, q);
+	if (q->outcome == QUERY_OPEN)
+		TAILQ_REMOVE(&l->in_hand, q, upstream_link);
+	else
+		TAILQ_REMOVE(&l->done, q, upstream_link);
+}
+
+/* ---- what happens on connections ---- */
+
+/*
+ * Closes a connection that has failed, and sees to the queries on it. One that had
+ * answered before is no failed upstream: servers close connections when they like,
+ * and what it still owed is asked once more on a fresh one (RFC 7766 6.2.4).
+ */
+static void
+lose(struct upstream_list *l, struct connection *c, const struct failure *why, struct deadline now)
+{
+	struct ask_list lost = TAILQ_HEAD_INITIALIZER(lost);
+	size_t index = c->upstream;
+	bool kept = c->has_answered;
+	struct ask *a;
+
+	if (!kept && !c->suspect && (dot_stage(c->dot) != DOT_READY || !connection_is_idle(c)))
+		mark_failed(l, index, why, now);
+	if (c->outstanding > 0)
+		outstanding_clear(l->ids, c->index);
+	TAILQ_CONCAT(&lost, &c->sent, link);
+	TAILQ_CONCAT(&lost, &c->waiting, link);
+	discard(l, c);
+	while ((a = TAILQ_FIRST(&lost)) != NULL) {
+		struct query *q = a->query;
+
+		TAILQ_REMOVE(&lost, a, link);
+		a->at = NULL;
+		if (kept && !q->replayed) {
+			q->replayed = true;
+			if (ask(l, q, index, now) == TAKEN)
+				continue;
+		} else {
+			blame(q, index);
+		}
+		move_on(l, q, now);
+	}
+}
+
+static void
+note_answer(struct upstream *u, struct connection *c, const struct ask *a, struct deadline now)
+{
+	int64_t took_us = deadline_us_between(a->since, now);
+
+	u->usual_us = u->usual_us == 0 ? took_us : (7 * u->usual_us + took_us) / 8;
+	c->has_answered = true;
+	mark_good(u);
+}
+
+/* Whether another upstream could not do better. */
+static bool
+is_final(const struct arrival *arrival)
+{
+	switch (dns_response_rcode(arrival->message, DNS_HEADER_LEN)) {
+	case DNS_SERVFAIL:
+		return dns_response_is_bogus(arrival->message, arrival->len);
+	case DNS_FORMERR:
+	case DNS_NOTIMP:
+	case DNS_REFUSED:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static void
+keep_response(struct query *q, const struct arrival *arrival)
+{
+	if (arrival->match == DNS_MATCH_BARE) {
+		q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns,
+		    dns_response_rcode(arrival->message, arrival->len), DNS_EDE_NONE, NULL);
+		return;
+	}
+	memcpy(q->response, arrival->message, arrival->len);
+	q->response_len = arrival->len;
+	dns_set_id(q->response, q->dns.id);
+	dns_copy_question(q->response, q->message, q->dns.question_len);
+}
+
+static void
+deliver(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
+    struct deadline now)
+{
+	struct query *q = arrival->ask->query;
+	bool final = is_final(arrival);
+
+	note_answer(&l->upstreams[c->upstream], c, arrival->ask, now);
+	if (final || q->response_len == 0)
+		keep_response(q, arrival);
+	if (final)
+		finish(l, q, QUERY_ANSWERED);
+	else if (!is_asked(q) && (q->has_second_opinion || ask_next(l, q, now) != TAKEN))
+		finish(l, q, QUERY_ANSWERED);
+	else
+		q->has_second_opinion = true;
+	due(l, deadline_after(now, l->config->timeouts.upstream_idle_ms));
+}
+
+/* One line at the level of the program says it once for an upstream. */
+static void
+note_connected(struct upstream *u, const struct connection *c)
+{
+	dot_describe(c->dot, &u->facts);
+	u->news_connected = true;
+}
+
+/* Goes on opening a connection. False when it is not ready yet, or lost. */
+static bool
+opens(struct upstream_list *l, struct connection *c, struct deadline now)
+{
+	enum dot_stage before = dot_stage(c->dot);
+	struct failure why;
+
+	if (before == DOT_READY)
+		return true;
+	if (dot_step(c->dot, &why) == -1) {
+		lose(l, c, &why, now);
+		return false;
+	}
+	if (before == DOT_CONNECTING && dot_stage(c->dot) != DOT_CONNECTING) {
+		c->step_by = deadline_after(now, l->config->timeouts.handshake_ms);
+		due(l, c->step_by);
+	}
+	if (dot_stage(c->dot) == DOT_READY)
+		note_connected(&l->upstreams[c->upstream], c);
+	watch(l, c);
+	return dot_stage(c->dot) == DOT_READY;
+}
+
+void
+upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
+{
+	struct connection *c = &l->connections[connection];
+	struct arrival arrival;
+	struct failure why;
+	int rc;
+
+	/* It may have been closed earlier in this turn. */
+	if (c->dot == NULL || !opens(l, c, now))
+		return;
+	while ((rc = connection_receive(c, l->ids, &arrival, now, &why)) == 1) {
+		deliver(l, c, &arrival, now);
+		if (c->draining && connection_is_idle(c)) {
+			discard(l, c);
+			return;
+		}
+	}
+	if (rc == -1)
+		lose(l, c, &why, now);
+	else
+		watch(l, c);
+}
+
+/* How long an answer may take on a connection before the next upstream is asked too. */
+static int
+patience_ms(const struct upstream_list *l, const struct connection *c)
+{
+	int64_t usual_us = l->upstreams[c->upstream].usual_us;
+	int64_t ms = 3 * usual_us / 1000;
+
+	if (!c->has_answered || usual_us == 0)
+		return l->config->timeouts.answer_ms;
+	if (ms < KEPT_ANSWER_MIN_MS)
+		ms = KEPT_ANSWER_MIN_MS;
+	if (ms > KEPT_ANSWER_MAX_MS)
+		ms = KEPT_ANSWER_MAX_MS;
+	return ms < l->config->timeouts.answer_ms ? (int)ms : l->config->timeouts.answer_ms;
+}
+
+/* Sends what waits on a connection, and starts the clock of each query that goes out. */
+static void
+send_waiting(struct upstream_list *l, struct connection *c, struct deadline now)
+{
+	struct ask *a = TAILQ_LAST(&c->sent, ask_list);
+	int patience = patience_ms(l, c);
+	struct failure why;
+	int rc = connection_send(c, l->ids, now, &why);
+
+	for (a = a == NULL ? TAILQ_FIRST(&c->sent) : TAILQ_NEXT(a, link); a != NULL; a = TAILQ_NEXT(a, link)) {
+		a->query->was_sent = true;
+		a->query->next_at = deadline_after(now, patience);
+		due(l, a->query->next_at);
+	}
+	if (rc == -1)
+		lose(l, c, &why, now);
+	else
+		watch(l, c);
+}
+
+void
+upstream_send(struct upstream_list *l, struct deadline now)
+{
+	struct query *q;
+	struct query *next;
+	size_t i;
+
+	if (l->stranded && free_place(l) != NULL) {
+		l->stranded = false;
+		for (q = TAILQ_FIRST(&l->in_hand); q != NULL; q = next) {
+			next = TAILQ_NEXT(q, upstream_link);
+			if (q->stranded)
+				move_on(l, q, now);
+		}
+	}
+	for (i = 0; i < l->connection_count; i++) {
+		struct connection *c = &l->connections[i];
+
+		if (c->dot != NULL && dot_stage(c->dot) == DOT_READY &&
+		    (!TAILQ_EMPTY(&c->waiting) || c->out_len > 0))
+			send_waiting(l, c, now);
+	}
+}
+
+/* ---- time ---- */
+
+/*
+ * An answer is late. A connection on which nothing at all has come since the query was
+ * sent takes no more queries; whether that tells against the upstream depends on
+ * whether it ever answered on it. An answer that comes after all still counts.
+ */
+static void
+suspect_silence(struct upstream_list *l, struct query *q, struct ask *a, struct deadline now)
+{
+	struct connection *c = a->at;
+	struct failure why;
+
+	if (c->suspect || deadline_us_between(a->since, c->heard) > 0)
+		return;
+	c->suspect = true;
+	drain(l, c);
+	if (c->has_answered && !q->replayed) {
+		q->replayed = true;
+		(void)ask(l, q, c->upstream, now);
+	} else {
+		(void)fail_with(&why, "query: no answer in %d ms", patience_ms(l, c));
+		blame(q, c->upstream);
+		mark_failed(l, c->upstream, &why, now);
+	}
+}
+
+static void
+run_late(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	size_t i;
+
+	q->next_at = DEADLINE_NEVER;
+	for (i = 0; i < QUERY_ASKS_MAX; i++)
+		if (q->asks[i].at != NULL && q->asks[i].sent)
+			suspect_silence(l, q, &q->asks[i], now);
+	(void)ask_next(l, q, now);
+}
+
+static void
+expire_connection(struct upstream_list *l, struct connection *c, struct deadline now)
+{
+	struct deadline idle_at;
+	struct failure why;
+	bool connecting = dot_stage(c->dot) == DOT_CONNECTING;
+
+	if (dot_stage(c->dot) != DOT_READY) {
+		if (!deadline_passed(c->step_by, now)) {
+			due(l, c->step_by);
+			return;
+		}
+		(void)dot_fail_timeout(c->dot, connecting ? l->config->timeouts.connect_ms :
+		    l->config->timeouts.handshake_ms, &why);
+		lose(l, c, &why, now);
+		return;
+	}
+	if (!connection_is_idle(c))
+		return;
+	idle_at = deadline_after(c->heard, l->config->timeouts.upstream_idle_ms);
+	if (deadline_passed(idle_at, now))
+		discard(l, c);
+	else
+		due(l, idle_at);
+}
+
+void
+upstream_expire(struct upstream_list *l, struct deadline now)
+{
+	struct query *q;
+	struct query *next;
+	size_t i;
+
+	if (!deadline_passed(l->check_at, now))
+		return;
+	l->check_at = DEADLINE_NEVER;
+	for (i = 0; i < l->connection_count; i++)
+		if (l->connections[i].dot != NULL)
+			expire_connection(l, &l->connections[i], now);
+	for (q = TAILQ_FIRST(&l->in_hand); q != NULL; q = next) {
+		next = TAILQ_NEXT(q, upstream_link);
+		if (deadline_passed(q->by, now)) {
+			finish(l, q, failed_outcome(q));
+			continue;
+		}
+		if (deadline_passed(q->next_at, now))
+			run_late(l, q, now);
+		due(l, deadline_sooner(q->by, q->next_at));
+	}
+}
+
+struct deadline
+upstream_deadline(const struct upstream_list *l)
+{
+	return l->check_at;
+}
+
+/* ---- what comes out ---- */
+
+struct query *
+upstream_next_done(struct upstream_list *l)
+{
+	struct query *q = TAILQ_FIRST(&l->done);
+
+	if (q != NULL)
+		TAILQ_REMOVE(&l->done, q, upstream_link);
+	return q;
+}
+
+void
+upstream_explain(const struct upstream_list *l, const struct query *q, struct failure *why)
+{
+	size_t i = 0;
+
+	if (q->blame != -1) {
+		*why = l->upstreams[q->blame].cause;
+		(void)fail_in(why, "%s", l->upstreams[q->blame].name);
+		return;
+	}
+	while (i < l->count - 1 && !was_tried(q, i))
+		i++;
+	(void)fail_with(why, "%s: query: no answer in %d ms", l->upstreams[i].name,
+	    l->config->timeouts.query_ms);
+}
+
+bool
+upstream_next_event(struct upstream_list *l, struct upstream_event *event)
+{
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		struct upstream *u = &l->upstreams[i];
+
+		if (!u->news_connected && !u->news_down && !u->news_back)
+			continue;
+		memset(event, 0, sizeof *event);
+		event->name = u->name;
+		event->ca_file = dot_trust_file(u->trust);
+		if (u->news_connected) {
+			u->news_connected = false;
+			event->what = UPSTREAM_CONNECTED;
+			event->facts = u->facts;
+			event->first = !u->was_connected;
+			u->was_connected = true;
+		} else if (u->news_down) {
+			u->news_down = false;
+			event->what = UPSTREAM_DOWN;
+			event->cause = u->cause;
+		} else {
+			u->news_back = false;
+			event->what = UPSTREAM_BACK;
+			event->down_s = (int)(deadline_us_between(u->down_since, deadline_now()) / 1000000);
+		}
+		return true;
+	}
+	return false;
+}
