@@ -1,0 +1,674 @@
+#include "front.h"
+
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net.h"
+#include "waitset.h"
+
+enum {
+	LENGTH_PREFIX = 2, /* RFC 1035 4.2.2 */
+	BUFFER_LEN = LENGTH_PREFIX + DNS_MESSAGE_MAX,
+	BUFFER_STRIDE = (BUFFER_LEN / 4096 + 1) * 4096 + 64,	/* see query.c */
+	ACCEPT_AT_ONCE = 64,
+	WRITE_AT_ONCE = 64,
+
+	/* After a failed accept(2), which would fail again at once, clients wait for so long. */
+	ACCEPT_PAUSE_MS = 100,
+
+	/* Who does not take its answers while others wait for a place is given that long. */
+	WRITE_GRACE_MS = 1000
+};
+
+/* Told once of each change; what there is to read or write is then known. */
+static const uint32_t client_events = EPOLLIN | EPOLLRDHUP | EPOLLET;
+
+/*
+ * What a client is doing, and so what it is waited for with. Each of these has one time
+ * that is the same for all clients, so the one in it longest is due first.
+ */
+enum client_state {
+	CLIENT_FREE,	/* this place is */
+	CLIENT_IDLE,	/* it owes a query: timeouts.client_idle */
+	CLIENT_READING,	/* it has sent a part of a message: timeouts.client_read */
+	CLIENT_WAITING,	/* we owe it answers: each query has its own deadline */
+	CLIENT_WRITING,	/* it does not take its answers: timeouts.query */
+	CLIENT_STATES
+};
+
+struct client {
+	int			 fd;
+	struct address		 from;
+	enum client_state	 state;
+	struct deadline		 since;		/* in this state */
+	TAILQ_ENTRY(client)	 state_link;
+	TAILQ_ENTRY(client)	 ready_link;
+	TAILQ_ENTRY(client)	 dirty_link;
+	bool			 ready;		/* is in the list of those that may have a query */
+	bool			 dirty;		/* is in the list of those that answers were handed over for */
+	bool			 readable;	/* there may be something to read */
+	bool			 hung_up;	/* it has closed its side, behind what there is to read */
+	bool			 blocked;	/* it takes no answers until it is writable */
+	bool			 ended;		/* nothing more is read from it */
+	bool			 allowed;
+	bool			 has_asked;
+	uint8_t			*in;		/* what came but was not taken yet */
+	size_t			 in_len;
+	struct query_list	 in_hand;
+	struct query_list	 answered;	/* to be sent, in this order */
+	size_t			 sent;		/* octets of the first of them, with its prefix */
+};
+TAILQ_HEAD(client_list, client);
+
+struct front {
+	const struct config	*config;
+	const int		*listeners;
+	size_t			 listener_count;
+	int			 set;
+	struct query_table	*table;
+	struct client		*clients;
+	size_t			 client_count;
+	uint8_t			*octets;	/* the `in' of all clients */
+	struct client_list	 states[CLIENT_STATES];	/* the one in it longest in front */
+	struct client_list	 ready;
+	struct client_list	 dirty;
+	struct query_list	 abandoned;
+	bool			 listening;
+	bool			 draining;
+	struct deadline		 listen_at;	/* when not listening: then again */
+	struct failure		 trouble;
+	unsigned		 trouble_times;
+	uint8_t			 scratch[BUFFER_LEN];
+};
+
+/* ---- the table of clients ---- */
+
+static void
+enter(struct front *f, struct client *c, enum client_state state, struct deadline now)
+{
+	/* Being idle, or slow, does not begin again with every octet. */
+	if (c->state == state)
+		return;
+	TAILQ_REMOVE(&f->states[c->state], c, state_link);
+	c->state = state;
+	c->since = now;
+	TAILQ_INSERT_TAIL(&f->states[state], c, state_link);
+}
+
+static void
+set_ready(struct front *f, struct client *c)
+{
+	if (c->ready)
+		return;
+	c->ready = true;
+	TAILQ_INSERT_TAIL(&f->ready, c, ready_link);
+}
+
+static void
+clear_ready(struct front *f, struct client *c)
+{
+	if (!c->ready)
+		return;
+	c->ready = false;
+	TAILQ_REMOVE(&f->ready, c, ready_link);
+}
+
+static void
+close_client(struct front *f, struct client *c, struct deadline now)
+{
+	struct query *q;
+
+	clear_ready(f, c);
+	if (c->dirty) {
+		c->dirty = false;
+		TAILQ_REMOVE(&f->dirty, c, dirty_link);
+	}
+	while ((q = TAILQ_FIRST(&c->in_hand)) != NULL) {
+		TAILQ_REMOVE(&c->in_hand, q, client_link);
+		q->client = NULL;
+		TAILQ_INSERT_TAIL(&f->abandoned, q, client_link);
+	}
+	while ((q = TAILQ_FIRST(&c->answered)) != NULL) {
+		TAILQ_REMOVE(&c->answered, q, client_link);
+		query_free(f->table, q);
+	}
+	(void)close(c->fd);
+	enter(f, c, CLIENT_FREE, now);
+}
+
+/* Whether the addresses that may ask include this one. */
+static bool
+is_allowed(const struct config *config, const struct address *from)
+{
+	size_t i;
+
+	for (i = 0; i < config->allow_count; i++)
+		if (prefix_contains(&config->allow[i], from))
+			return true;
+	return false;
+}
+
+/* Makes room: the one that has been idle longest goes, or else the one that sends slowest. */
+static bool
+evict(struct front *f, struct deadline now)
+{
+	struct client *c = TAILQ_FIRST(&f->states[CLIENT_IDLE]);
+
+	if (c == NULL)
+		c = TAILQ_FIRST(&f->states[CLIENT_READING]);
+	if (c == NULL)
+		return false;
+	close_client(f, c, now);
+	return true;
+}
+
+struct front *
+front_new(const struct config *config, const int *listeners, size_t count, int set,
+    struct query_table *table, size_t clients, struct failure *why)
+{
+	struct front *f = calloc(1, sizeof *f);
+	size_t i;
+
+	if (f == NULL) {
+		(void)fail_errno(why, "clients");
+		return NULL;
+	}
+	f->config = config;
+	f->listeners = listeners;
+	f->listener_count = count;
+	f->set = set;
+	f->table = table;
+	f->client_count = clients;
+	for (i = 0; i < CLIENT_STATES; i++)
+		TAILQ_INIT(&f->states[i]);
+	TAILQ_INIT(&f->ready);
+	TAILQ_INIT(&f->dirty);
+	TAILQ_INIT(&f->abandoned);
+	f->clients = calloc(clients, sizeof *f->clients);
+	f->octets = mmap(NULL, clients * BUFFER_STRIDE, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (f->clients == NULL || f->octets == MAP_FAILED) {
+		(void)fail_errno(why, "clients");
+		front_free(f);
+		return NULL;
+	}
+	for (i = 0; i < clients; i++) {
+		f->clients[i].in = f->octets + i * BUFFER_STRIDE;
+		TAILQ_INSERT_TAIL(&f->states[CLIENT_FREE], &f->clients[i], state_link);
+	}
+	f->listen_at = deadline_now();
+	front_expire(f, f->listen_at);
+	return f;
+}
+
+void
+front_free(struct front *f)
+{
+	size_t i;
+
+	if (f == NULL)
+		return;
+	for (i = 0; f->clients != NULL && i < f->client_count; i++)
+		if (f->clients[i].state != CLIENT_FREE)
+			close_client(f, &f->clients[i], deadline_now());
+	if (f->octets != NULL && f->octets != MAP_FAILED)
+		(void)munmap(f->octets, f->client_count * BUFFER_STRIDE);
+	free(f->clients);
+	free(f);
+}
+
+/* ---- listening ---- */
+
+static void
+note_trouble(struct front *f, const char *what)
+{
+	if (f->trouble_times++ == 0)
+		(void)fail_errno(&f->trouble, "%s", what);
+}
+
+bool
+front_trouble(struct front *f, struct failure *why, unsigned *times)
+{
+	*times = f->trouble_times;
+	if (*times == 0)
+		return false;
+	*why = f->trouble;
+	f->trouble_times = 0;
+	return true;
+}
+
+static void
+stop_listening(struct front *f, struct deadline until)
+{
+	size_t i;
+
+	for (i = 0; f->listening && i < f->listener_count; i++)
+		waitset_remove(f->set, f->listeners[i]);
+	f->listening = false;
+	f->listen_at = until;
+}
+
+static void
+start_listening(struct front *f)
+{
+	size_t i;
+
+	f->listen_at = DEADLINE_NEVER;
+	f->listening = true;
+	for (i = 0; i < f->listener_count; i++)
+		if (waitset_add(f->set, f->listeners[i], EPOLLIN | EPOLLEXCLUSIVE, WAITSET_LISTENER,
+		    i) == -1)
+			note_trouble(f, "listen");
+}
+
+/* Takes a place for a client that has connected. */
+static void
+welcome(struct front *f, int fd, const struct address *from, struct deadline now)
+{
+	struct client *c = TAILQ_FIRST(&f->states[CLIENT_FREE]);
+	size_t index = (size_t)(c - f->clients);
+
+	c->fd = fd;
+	c->from = *from;
+	c->readable = false;
+	c->hung_up = false;
+	c->blocked = false;
+	c->ended = false;
+	c->allowed = is_allowed(f->config, from);
+	c->has_asked = false;
+	c->in_len = 0;
+	c->sent = 0;
+	TAILQ_INIT(&c->in_hand);
+	TAILQ_INIT(&c->answered);
+	enter(f, c, CLIENT_IDLE, now);
+	if (waitset_add(f->set, fd, client_events, WAITSET_CLIENT, index) == -1) {
+		note_trouble(f, "accept");
+		close_client(f, c, now);
+	}
+}
+
+/* What accept(2) reports of a single client, or of nothing at all. */
+static bool
+is_passing(int error)
+{
+	switch (error) {
+	case ECONNABORTED:
+	case EINTR:
+	case EPROTO:
+	case EPERM:
+	case ENETDOWN:
+	case ENETUNREACH:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case ENOPROTOOPT:
+	case EOPNOTSUPP:
+	case ENONET:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void
+front_listener_ready(struct front *f, size_t listener, struct deadline now)
+{
+	struct address from;
+	int i;
+	int fd;
+
+	for (i = 0; f->listening && i < ACCEPT_AT_ONCE; i++) {
+		if (TAILQ_EMPTY(&f->states[CLIENT_FREE]) && !evict(f, now)) {
+			/* All of them wait for answers: the next ones wait in the queue. */
+			stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
+			return;
+		}
+		fd = net_accept(f->listeners[listener], &from);
+		if (fd >= 0) {
+			welcome(f, fd, &from, now);
+		} else if (errno == EAGAIN) {
+			return;
+		} else if (!is_passing(errno)) {
+			note_trouble(f, "accept");
+			if (!evict(f, now)) {
+				stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
+				return;
+			}
+		}
+	}
+}
+
+/* ---- what a client sends ---- */
+
+static void
+set_dirty(struct front *f, struct client *c)
+{
+	if (c->dirty)
+		return;
+	c->dirty = true;
+	TAILQ_INSERT_TAIL(&f->dirty, c, dirty_link);
+}
+
+void
+front_client_ready(struct front *f, size_t client, uint32_t events)
+{
+	struct client *c = &f->clients[client];
+
+	if (c->state == CLIENT_FREE)
+		return;
+	if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+		c->hung_up = true;
+	if (!c->ended && (c->hung_up || ((events & EPOLLIN) != 0 && !f->draining))) {
+		c->readable = true;
+		set_ready(f, c);
+	}
+	if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0 && c->blocked) {
+		c->blocked = false;
+		set_dirty(f, c);
+	}
+}
+
+/* Whether a whole message is in front of the octets, and how long it is. */
+static bool
+has_message(const uint8_t *octets, size_t have, size_t *len)
+{
+	if (have < LENGTH_PREFIX)
+		return false;
+	*len = (size_t)octets[0] << 8 | octets[1];
+	return have - LENGTH_PREFIX >= *len;
+}
+
+/* Puts a client where it belongs after something was read from it or sent to it. */
+static void
+settle(struct front *f, struct client *c, struct deadline now)
+{
+	bool once = f->config->timeouts.client_idle_ms == 0 && c->has_asked;
+	size_t len;
+
+	if (!TAILQ_EMPTY(&c->answered))
+		enter(f, c, c->blocked ? CLIENT_WRITING : CLIENT_WAITING, now);
+	else if (has_message(c->in, c->in_len, &len))
+		enter(f, c, CLIENT_WAITING, now);
+	else if (c->in_len > 0 && !c->ended && !f->draining)
+		enter(f, c, CLIENT_READING, now);
+	else if (!TAILQ_EMPTY(&c->in_hand))
+		enter(f, c, CLIENT_WAITING, now);
+	else if (!c->readable && (c->ended || f->draining || once))
+		close_client(f, c, now);
+	else
+		enter(f, c, CLIENT_IDLE, now);
+}
+
+/* Reads what has come behind the HAVE octets; the new number. Notes whether there can be more. */
+static size_t
+receive(struct client *c, uint8_t *octets, size_t have)
+{
+	size_t room = BUFFER_LEN - have;
+	ssize_t n = recv(c->fd, octets + have, room, 0);
+
+	if (n > 0) {
+		/* Less than there was room for is all there was. */
+		c->readable = (size_t)n == room || c->hung_up;
+		return have + (size_t)n;
+	}
+	if (n == -1 && errno == EINTR)
+		return have;
+	c->readable = false;
+	/* An error will be met again when something is written. */
+	if (n == 0 || errno != EAGAIN)
+		c->ended = true;
+	return have;
+}
+
+static struct query *
+take(struct front *f, struct client *c, const uint8_t *message, size_t len, struct deadline now)
+{
+	struct query *q = query_new(f->table, message, len);
+
+	if (q == NULL)
+		return NULL;
+	q->client = c;
+	q->allowed = c->allowed;
+	q->arrived = now;
+	q->by = deadline_after(now, f->config->timeouts.query_ms);
+	c->has_asked = true;
+	TAILQ_INSERT_TAIL(&c->in_hand, q, client_link);
+	return q;
+}
+
+/* Reads once from a client, and takes the whole messages there are. */
+static size_t
+gather_from(struct front *f, struct client *c, struct query **queries, size_t room, struct deadline now)
+{
+	/* Most clients leave nothing behind, and so need no memory of their own. */
+	uint8_t *octets = c->in_len > 0 ? c->in : f->scratch;
+	size_t have = c->in_len;
+	size_t used = 0;
+	size_t count = 0;
+	size_t len;
+
+	if (c->readable && !has_message(octets, have, &len))
+		have = receive(c, octets, have);
+	while (count < room && has_message(octets + used, have - used, &len)) {
+		queries[count] = take(f, c, octets + used + LENGTH_PREFIX, len, now);
+		if (queries[count] == NULL)
+			break;
+		count++;
+		used += LENGTH_PREFIX + len;
+	}
+	memmove(c->in, octets + used, have - used);
+	c->in_len = have - used;
+	/* Who has more is served again after the others. */
+	clear_ready(f, c);
+	if (c->readable || has_message(c->in, c->in_len, &len))
+		set_ready(f, c);
+	settle(f, c, now);
+	return count;
+}
+
+size_t
+front_gather(struct front *f, struct query **queries, size_t room, struct deadline now)
+{
+	struct client *c;
+	struct client *last = TAILQ_LAST(&f->ready, client_list);
+	size_t count = 0;
+
+	while (count < room && query_table_room(f->table) > 0 && (c = TAILQ_FIRST(&f->ready)) != NULL) {
+		count += gather_from(f, c, queries + count, room - count, now);
+		if (c == last)
+			break;
+	}
+	return count;
+}
+
+bool
+front_has_work(const struct front *f)
+{
+	return !TAILQ_EMPTY(&f->ready) && query_table_room(f->table) > 0;
+}
+
+struct query *
+front_next_abandoned(struct front *f)
+{
+	struct query *q = TAILQ_FIRST(&f->abandoned);
+
+	if (q != NULL)
+		TAILQ_REMOVE(&f->abandoned, q, client_link);
+	return q;
+}
+
+/* ---- what a client gets ---- */
+
+void
+front_answer(struct front *f, struct query *q)
+{
+	struct client *c = q->client;
+
+	q->response[-2] = (uint8_t)(q->response_len >> 8);
+	q->response[-1] = (uint8_t)q->response_len;
+	TAILQ_REMOVE(&c->in_hand, q, client_link);
+	TAILQ_INSERT_TAIL(&c->answered, q, client_link);
+	set_dirty(f, c);
+}
+
+void
+front_reject(struct front *f, struct query *q)
+{
+	struct client *c = q->client;
+
+	TAILQ_REMOVE(&c->in_hand, q, client_link);
+	query_free(f->table, q);
+	c->ended = true;
+	c->readable = false;
+	c->in_len = 0;
+	clear_ready(f, c);
+	set_dirty(f, c);
+}
+
+/* Frees the places of those answers that are sent now that N more octets are. */
+static void
+count_sent(struct front *f, struct client *c, size_t n, struct deadline now)
+{
+	struct query *q;
+
+	c->sent += n;
+	while ((q = TAILQ_FIRST(&c->answered)) != NULL && c->sent >= LENGTH_PREFIX + q->response_len) {
+		c->sent -= LENGTH_PREFIX + q->response_len;
+		TAILQ_REMOVE(&c->answered, q, client_link);
+		query_free(f->table, q);
+		/* It does take its answers: its time to do so begins again. */
+		enter(f, c, CLIENT_WAITING, now);
+	}
+}
+
+static ssize_t
+write_answers(const struct client *c)
+{
+	struct iovec pieces[WRITE_AT_ONCE];
+	struct msghdr message = { .msg_iov = pieces };
+	const struct query *q;
+
+	TAILQ_FOREACH(q, &c->answered, client_link) {
+		if (message.msg_iovlen == WRITE_AT_ONCE)
+			break;
+		pieces[message.msg_iovlen++] = (struct iovec){ q->response - LENGTH_PREFIX,
+			LENGTH_PREFIX + q->response_len };
+	}
+	pieces[0].iov_base = (uint8_t *)pieces[0].iov_base + c->sent;
+	pieces[0].iov_len -= c->sent;
+	return sendmsg(c->fd, &message, MSG_NOSIGNAL);
+}
+
+static void
+send_to(struct front *f, struct client *c, struct deadline now)
+{
+	ssize_t n;
+
+	while (!c->blocked && !TAILQ_EMPTY(&c->answered)) {
+		if ((n = write_answers(c)) >= 0) {
+			count_sent(f, c, (size_t)n, now);
+		} else if (errno == EAGAIN) {
+			c->blocked = true;
+			(void)waitset_change(f->set, c->fd, client_events | EPOLLOUT, WAITSET_CLIENT,
+			    (size_t)(c - f->clients));
+		} else if (errno != EINTR) {
+			close_client(f, c, now);
+			return;
+		}
+	}
+	settle(f, c, now);
+}
+
+void
+front_send(struct front *f, struct deadline now)
+{
+	struct client *c;
+
+	while ((c = TAILQ_FIRST(&f->dirty)) != NULL) {
+		TAILQ_REMOVE(&f->dirty, c, dirty_link);
+		c->dirty = false;
+		send_to(f, c, now);
+	}
+}
+
+/* ---- time ---- */
+
+/* When the client that has been in that state longest is to be closed. */
+static struct deadline
+due(const struct front *f, enum client_state state)
+{
+	const struct client *c = TAILQ_FIRST(&f->states[state]);
+	int idle_ms = f->config->timeouts.client_idle_ms;
+	int ms;
+
+	if (c == NULL)
+		return DEADLINE_NEVER;
+	if (state == CLIENT_IDLE && idle_ms > 0)
+		ms = idle_ms;
+	else if (state == CLIENT_WRITING)
+		ms = query_table_room(f->table) > 0 ? f->config->timeouts.query_ms : WRITE_GRACE_MS;
+	else
+		ms = f->config->timeouts.client_read_ms;
+	return deadline_after(c->since, ms);
+}
+
+static const enum client_state timed_states[] = { CLIENT_IDLE, CLIENT_READING, CLIENT_WRITING };
+
+void
+front_expire(struct front *f, struct deadline now)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof timed_states / sizeof timed_states[0]; i++)
+		while (deadline_passed(due(f, timed_states[i]), now))
+			close_client(f, TAILQ_FIRST(&f->states[timed_states[i]]), now);
+	if (!f->listening && deadline_passed(f->listen_at, now))
+		start_listening(f);
+}
+
+struct deadline
+front_deadline(const struct front *f)
+{
+	struct deadline soonest = f->listening ? DEADLINE_NEVER : f->listen_at;
+	size_t i;
+
+	for (i = 0; i < sizeof timed_states / sizeof timed_states[0]; i++)
+		soonest = deadline_sooner(soonest, due(f, timed_states[i]));
+	return soonest;
+}
+
+void
+front_drain(struct front *f, struct deadline now)
+{
+	struct client *c;
+	size_t i;
+
+	/* Who has connected by now is served like the others. */
+	for (i = 0; i < f->listener_count; i++)
+		front_listener_ready(f, i, now);
+	stop_listening(f, DEADLINE_NEVER);
+	f->draining = true;
+	for (i = 0; i < f->client_count; i++) {
+		c = &f->clients[i];
+		if (c->state == CLIENT_FREE || c->ended)
+			continue;
+		c->readable = true;
+		set_ready(f, c);
+	}
+}
+
+bool
+front_is_busy(const struct front *f)
+{
+	size_t i;
+
+	for (i = 0; i < CLIENT_STATES; i++)
+		if (i != CLIENT_FREE && !TAILQ_EMPTY(&f->states[i]))
+			return true;
+	return false;
+}

@@ -1,0 +1,232 @@
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "dot.h"
+#include "log.h"
+#include "net.h"
+#include "probe.h"
+#include "upstream.h"
+#include "worker.h"
+
+#ifndef DOTPROXY_VERSION
+#define DOTPROXY_VERSION "unversioned"
+#endif
+
+/* Exit statuses. */
+enum { TOLD_TO_STOP = 0, WORLD_FAILED = 1, MISUSED = 2 };
+
+struct arguments {
+	const char	*config_file;
+	const char	*listen;
+	const char	*command;	/* NULL: serve */
+	bool		 verbose;
+};
+
+static const char usage[] =
+    "usage: dot-proxy [-c FILE] [-l ADDRESS[:PORT]] [-v] [check | probe]\n"
+    "\n"
+    "Takes plain DNS and asks it over verified TLS (RFC 7858).\n"
+    "\n"
+    "  dot-proxy        serve until SIGTERM or SIGINT\n"
+    "  dot-proxy check  check the configuration and print it as understood\n"
+    "  dot-proxy probe  try every upstream now and print how it went\n"
+    "\n"
+    "  -c FILE     the configuration (default: config.yml)\n"
+    "  -l ADDRESS  listen here instead of where the configuration says\n"
+    "  -v          log at level debug\n"
+    "  --version   print the version, and that of OpenSSL\n"
+    "  --help      print this\n"
+    "\n"
+    "Exit status: 0 told to stop, 1 something failed, 2 usage or configuration.\n";
+
+static int
+fail_line(const struct failure *why, int status)
+{
+	log_event(LOG_LEVEL_ERROR, "cannot start", "cause", why->text, "remedy", why->remedy, NULL);
+	return status;
+}
+
+/* The configuration, with what the command line says about it; NULL when told why not. */
+static struct config *
+load_config(const struct arguments *args)
+{
+	struct config_report report;
+	struct config *config = config_load(args->config_file, &report);
+
+	if (report.warnings != NULL)
+		(void)fputs(report.warnings, stderr);
+	if (report.errors != NULL)
+		(void)fputs(report.errors, stderr);
+	config_report_free(&report);
+	if (config != NULL && args->listen != NULL && config_set_listen(config, args->listen) == -1) {
+		(void)fprintf(stderr, "dot-proxy: -l %s: not an IP address, or that of an upstream\n",
+		    args->listen);
+		config_free(config);
+		return NULL;
+	}
+	if (config != NULL)
+		log_set_level(args->verbose ? LOG_LEVEL_DEBUG : config->log.level);
+	return config;
+}
+
+static void
+close_all(int *listeners, size_t count)
+{
+	while (count > 0)
+		(void)close(listeners[--count]);
+}
+
+/* Opens all that is to be listened on: 0, or -1 with the reason and none open. */
+static int
+listen_all(const struct config *config, int *listeners, struct failure *why)
+{
+	char text[ADDRESS_TEXT_MAX];
+	size_t i;
+
+	for (i = 0; i < config->listen_count; i++) {
+		if ((listeners[i] = net_listen(&config->listen[i], why)) == -1) {
+			close_all(listeners, i);
+			return -1;
+		}
+	}
+	for (i = 0; i < config->listen_count; i++)
+		log_event(LOG_LEVEL_INFO, "listening", "address", address_format(&config->listen[i], text),
+		    "version", DOTPROXY_VERSION, NULL);
+	return 0;
+}
+
+static int
+serve(const struct config *config)
+{
+	int listeners[CONFIG_LISTEN_MAX];
+	struct upstream_list *upstreams;
+	struct failure why;
+	int status = WORLD_FAILED;
+
+	if ((upstreams = upstream_list_new(config, &why)) == NULL)
+		return fail_line(&why, MISUSED);
+	if (listen_all(config, listeners, &why) == -1) {
+		(void)fail_line(&why, status);
+	} else {
+		if (worker_run(config, listeners, config->listen_count, upstreams, &why) == -1) {
+			(void)fail_line(&why, status);
+		} else {
+			log_event(LOG_LEVEL_INFO, "stopped", NULL);
+			status = TOLD_TO_STOP;
+		}
+		close_all(listeners, config->listen_count);
+	}
+	upstream_list_free(upstreams);
+	return status;
+}
+
+static int
+check(const struct config *config)
+{
+	struct failure why;
+	struct upstream_list *upstreams = upstream_list_new(config, &why);
+
+	if (upstreams == NULL) {
+		(void)fprintf(stderr, "dot-proxy: %s\n", why.text);
+		if (why.remedy[0] != '\0')
+			(void)fprintf(stderr, "dot-proxy: remedy: %s\n", why.remedy);
+		return MISUSED;
+	}
+	upstream_list_free(upstreams);
+	config_print(config, stdout);
+	return fflush(stdout) == 0 ? TOLD_TO_STOP : WORLD_FAILED;
+}
+
+static int
+run(const struct arguments *args)
+{
+	struct config *config = load_config(args);
+	int status;
+
+	if (config == NULL)
+		return MISUSED;
+	if (args->command == NULL)
+		status = serve(config);
+	else if (strcmp(args->command, "check") == 0)
+		status = check(config);
+	else
+		status = probe(config, stdout) == 0 ? TOLD_TO_STOP : WORLD_FAILED;
+	config_free(config);
+	return status;
+}
+
+/* Reads the command line. Returns -1 to go on, or the status to exit with. */
+static int
+read_arguments(int argc, char **argv, struct arguments *args)
+{
+	static const struct option options[] = { { "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:l:v", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			args->config_file = optarg;
+			break;
+		case 'l':
+			args->listen = optarg;
+			break;
+		case 'v':
+			args->verbose = true;
+			break;
+		case 'V':
+			(void)printf("dot-proxy %s (%s)\n", DOTPROXY_VERSION, dot_library_version());
+			return TOLD_TO_STOP;
+		case 'h':
+			(void)fputs(usage, stdout);
+			return TOLD_TO_STOP;
+		default:
+			(void)fputs(usage, stderr);
+			return MISUSED;
+		}
+	}
+	if (optind < argc)
+		args->command = argv[optind++];
+	if (optind < argc || (args->command != NULL && strcmp(args->command, "check") != 0 &&
+	    strcmp(args->command, "probe") != 0)) {
+		(void)fputs(usage, stderr);
+		return MISUSED;
+	}
+	return -1;
+}
+
+/* SIGTERM and SIGINT wait until the loop lets them in; there is nothing to reload. */
+static void
+arrange_signals(void)
+{
+	sigset_t stops;
+
+	(void)sigemptyset(&stops);
+	(void)sigaddset(&stops, SIGTERM);
+	(void)sigaddset(&stops, SIGINT);
+	(void)sigprocmask(SIG_BLOCK, &stops, NULL);
+	(void)signal(SIGHUP, SIG_IGN);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct arguments args = { .config_file = "config.yml" };
+	struct failure why;
+	int status;
+
+	if (net_guard_standard_descriptors(&why) == -1)
+		return WORLD_FAILED;
+	if ((status = read_arguments(argc, argv, &args)) != -1)
+		return status;
+	/* A peer that has gone is no reason to die. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (args.command == NULL)
+		arrange_signals();
+	return run(&args);
+}

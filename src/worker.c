@@ -1,0 +1,320 @@
+#include "worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dns.h"
+#include "front.h"
+#include "log.h"
+#include "net.h"
+#include "query.h"
+#include "waitset.h"
+
+enum {
+	EVENTS_AT_ONCE = 256,
+	QUERIES_AT_ONCE = 256,
+
+	/* Descriptors that are not clients: standard ones, listeners, upstream connections... */
+	DESCRIPTORS_RESERVED = 128,
+
+	/* After so long without a query, memory that a rush has touched is given back. */
+	QUIET_MS = 1000,
+
+	/* The same trouble is told so often at most. */
+	TROUBLE_INTERVAL_MS = 10000,
+
+	/* What is in hand has its deadline; then a moment to hand it over. */
+	STOP_GRACE_MS = 300
+};
+
+struct worker {
+	const struct config	*config;
+	struct query_table	*table;
+	struct front		*front;
+	struct upstream_list	*upstreams;
+	int			 set;
+	sigset_t		 while_waiting;	/* the signals that are blocked even then */
+	struct deadline		 stop_by;	/* NEVER until it was told to stop */
+	struct deadline		 quiet_at;	/* when there is no query until then, it is a quiet moment */
+	struct deadline		 trouble_at;	/* then trouble may be told again */
+	struct query		*batch[QUERIES_AT_ONCE];
+};
+
+static volatile sig_atomic_t stop_requests;
+
+static void
+on_stop(int signal_number)
+{
+	(void)signal_number;
+	stop_requests++;
+}
+
+/* ---- what is logged ---- */
+
+static void
+log_upstream_event(const struct upstream_event *e)
+{
+	char seconds[16];
+
+	switch (e->what) {
+	case UPSTREAM_CONNECTED:
+		log_event(e->first ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "upstream connected", "upstream",
+		    e->name, "tls", e->facts.version, "cipher", e->facts.cipher, "resumed",
+		    e->facts.resumed ? "yes" : "no", "certificate", e->facts.names, "until",
+		    e->facts.not_after, "trust", e->ca_file, NULL);
+		break;
+	case UPSTREAM_DOWN:
+		log_event(LOG_LEVEL_WARN, "upstream down", "upstream", e->name, "cause", e->cause.text,
+		    "remedy", e->cause.remedy, NULL);
+		break;
+	case UPSTREAM_BACK:
+		(void)snprintf(seconds, sizeof seconds, "%ds", e->down_s);
+		log_event(LOG_LEVEL_INFO, "upstream back", "upstream", e->name, "after", seconds, NULL);
+		break;
+	}
+}
+
+static void
+log_query(const struct query *q, struct deadline now)
+{
+	static const char *const outcomes[] = { "answered here", "answered", "unreachable", "unanswered" };
+	char name[DNS_NAME_TEXT_MAX];
+	char type[10];
+	char took[24];
+
+	(void)snprintf(took, sizeof took, "%.1f", (double)deadline_us_between(q->arrived, now) / 1000);
+	log_event(LOG_LEVEL_INFO, "query", "name",
+	    dns_format_qname(q->message + DNS_HEADER_LEN, q->dns.question_len, name), "type",
+	    dns_format_type(q->dns.qtype, type), "outcome", outcomes[q->outcome], "ms", took, NULL);
+}
+
+static void
+log_trouble(struct worker *w, struct deadline now)
+{
+	struct failure why;
+	unsigned times;
+	char count[16];
+
+	if (!deadline_passed(w->trouble_at, now) || !front_trouble(w->front, &why, &times))
+		return;
+	(void)snprintf(count, sizeof count, "%u", times);
+	log_event(LOG_LEVEL_WARN, "clients cannot be accepted", "cause", why.text, "times", count, NULL);
+	w->trouble_at = deadline_after(now, TROUBLE_INTERVAL_MS);
+}
+
+/* ---- the four steps ---- */
+
+static void
+finish(struct worker *w, struct query *q, struct deadline now)
+{
+	if (w->config->log.queries)
+		log_query(q, now);
+	front_answer(w->front, q);
+}
+
+static void
+answer_error(struct worker *w, struct query *q, enum dns_rcode rcode, enum dns_ede ede, const char *text,
+    struct deadline now)
+{
+	q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns, rcode, ede, text);
+	finish(w, q, now);
+}
+
+/* Answers what can be answered here. False when an upstream must be asked. */
+static bool
+answer(struct worker *w, struct query *q, struct deadline now)
+{
+	enum dns_rcode rcode;
+
+	switch (dns_read_query(q->message, q->len, &q->dns, &rcode)) {
+	case DNS_DROP:
+		front_reject(w->front, q);
+		return true;
+	case DNS_ANSWER:
+		answer_error(w, q, rcode, DNS_EDE_NONE, NULL, now);
+		return true;
+	case DNS_RELAY:
+		break;
+	}
+	if (!q->allowed) {
+		answer_error(w, q, DNS_REFUSED, DNS_EDE_PROHIBITED, "this address may not ask here",
+		    now);
+		return true;
+	}
+	return false;
+}
+
+static void
+gather_and_ask(struct worker *w, struct deadline now)
+{
+	size_t count = front_gather(w->front, w->batch, QUERIES_AT_ONCE, now);
+	struct query *q;
+	size_t i;
+
+	if (count > 0)
+		w->quiet_at = deadline_after(now, QUIET_MS);
+	for (i = 0; i < count; i++)
+		if (!answer(w, w->batch[i], now))
+			upstream_ask(w->upstreams, w->batch[i], now);
+	while ((q = front_next_abandoned(w->front)) != NULL) {
+		upstream_cancel(w->upstreams, q);
+		query_free(w->table, q);
+	}
+	upstream_send(w->upstreams, now);
+}
+
+static void
+reply(struct worker *w, struct deadline now)
+{
+	struct failure why;
+	struct query *q;
+
+	while ((q = upstream_next_done(w->upstreams)) != NULL) {
+		if (q->outcome == QUERY_ANSWERED) {
+			finish(w, q, now);
+			continue;
+		}
+		upstream_explain(w->upstreams, q, &why);
+		answer_error(w, q, DNS_SERVFAIL, q->outcome == QUERY_UNREACHABLE ?
+		    DNS_EDE_NO_REACHABLE_AUTHORITY : DNS_EDE_NETWORK_ERROR, why.text, now);
+	}
+	front_send(w->front, now);
+}
+
+/* ---- the loop ---- */
+
+static struct deadline
+next_deadline(const struct worker *w)
+{
+	struct deadline d = deadline_sooner(front_deadline(w->front), upstream_deadline(w->upstreams));
+
+	return deadline_sooner(d, deadline_sooner(w->quiet_at, w->stop_by));
+}
+
+/* Gives back the memory that a rush has touched, once it is over. */
+static void
+relax(struct worker *w, struct deadline now)
+{
+	if (!deadline_passed(w->quiet_at, now))
+		return;
+	w->quiet_at = DEADLINE_NEVER;
+	query_table_relax(w->table);
+}
+
+/* The one wait. Notes what has become ready. */
+static void
+wait_for_events(struct worker *w)
+{
+	struct epoll_event events[EVENTS_AT_ONCE];
+	struct deadline by = front_has_work(w->front) ? deadline_now() : next_deadline(w);
+	struct deadline now;
+	size_t count;
+	size_t i;
+
+	count = waitset_wait(w->set, events, EVENTS_AT_ONCE, by, &w->while_waiting);
+	now = deadline_now();
+	for (i = 0; i < count; i++) {
+		size_t index = waitset_index(&events[i]);
+
+		switch (waitset_owner(&events[i])) {
+		case WAITSET_LISTENER:
+			front_listener_ready(w->front, index, now);
+			break;
+		case WAITSET_CLIENT:
+			front_client_ready(w->front, index, events[i].events);
+			break;
+		case WAITSET_CONNECTION:
+			upstream_ready(w->upstreams, index, now);
+			break;
+		}
+	}
+}
+
+static void
+turn(struct worker *w)
+{
+	struct deadline now;
+	struct upstream_event event;
+
+	wait_for_events(w);
+	now = deadline_now();
+	front_expire(w->front, now);
+	upstream_expire(w->upstreams, now);
+	gather_and_ask(w, now);
+	reply(w, now);
+	while (upstream_next_event(w->upstreams, &event))
+		log_upstream_event(&event);
+	log_trouble(w, now);
+	relax(w, now);
+}
+
+/* Until it is told to stop; then until all is answered, and no longer than a query may take. */
+static void
+loop(struct worker *w)
+{
+	while (stop_requests == 0)
+		turn(w);
+	w->stop_by = deadline_in(w->config->timeouts.query_ms + STOP_GRACE_MS);
+	front_drain(w->front, deadline_now());
+	while (front_is_busy(w->front) && stop_requests < 2 && !deadline_passed(w->stop_by, deadline_now()))
+		turn(w);
+}
+
+/* SIGTERM and SIGINT arrive at one line only: the wait. */
+static void
+arrange_signals(struct worker *w)
+{
+	struct sigaction action = { .sa_handler = on_stop };
+
+	stop_requests = 0;
+	(void)sigemptyset(&action.sa_mask);
+	(void)sigaction(SIGTERM, &action, NULL);
+	(void)sigaction(SIGINT, &action, NULL);
+	(void)sigprocmask(SIG_BLOCK, NULL, &w->while_waiting);
+	(void)sigdelset(&w->while_waiting, SIGTERM);
+	(void)sigdelset(&w->while_waiting, SIGINT);
+}
+
+static size_t
+clients_max(void)
+{
+	unsigned limit = net_raise_descriptor_limit();
+
+	if (limit >= FRONT_CLIENTS_MAX + DESCRIPTORS_RESERVED)
+		return FRONT_CLIENTS_MAX;
+	return limit > 2 * DESCRIPTORS_RESERVED ? limit - DESCRIPTORS_RESERVED : limit / 2;
+}
+
+int
+worker_run(const struct config *config, const int *listeners, size_t count,
+    struct upstream_list *upstreams, struct failure *why)
+{
+	struct worker *w = calloc(1, sizeof *w);
+	int rc = -1;
+
+	if (w == NULL)
+		return fail_errno(why, "start");
+	w->config = config;
+	w->upstreams = upstreams;
+	w->stop_by = DEADLINE_NEVER;
+	w->quiet_at = DEADLINE_NEVER;
+	arrange_signals(w);
+	if ((w->set = waitset_new()) == -1 ||
+	    (w->table = query_table_new((size_t)config->inflight)) == NULL)
+		(void)fail_errno(why, "start");
+	else if (upstream_attach(upstreams, w->set, w->table, why) == 0 &&
+	    (w->front = front_new(config, listeners, count, w->set, w->table, clients_max(), why)) != NULL)
+		rc = 0;
+	if (rc == 0)
+		loop(w);
+	front_free(w->front);
+	query_table_free(w->table);
+	if (w->set != -1)
+		(void)close(w->set);
+	free(w);
+	return rc;
+}
