@@ -1,0 +1,188 @@
+# dot-proxy. `make help' lists what can be made.
+
+VERSION	:= 1.0.0
+PREFIX	?= /usr/local
+SECONDS	?= 60
+VARIANT	?= release
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+# Debian's, which has the packages that `make deps' installs.
+PYTHON	?= /usr/bin/python3
+
+# Each compiler and each variant has a tree of its own, so that objects never mix:
+#   release  what is installed
+#   strict   the same, and warnings are errors
+#   san      under AddressSanitizer and UndefinedBehaviorSanitizer, warnings are errors
+#   fuzz     as san, for libFuzzer; needs clang
+B := build/$(notdir $(firstword $(CC)))-$(VARIANT)
+
+# Flags that a compiler does not know are left out.
+knows = $(shell $(CC) -Werror $(1) -fsyntax-only -x c /dev/null 2>/dev/null && echo '$(1)')
+
+LIBRARIES := libssl libcrypto yaml-0.1
+WARNINGS := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow \
+	-Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wundef -Wvla -Wwrite-strings \
+	-Wpointer-arith $(call knows,-Warith-conversion) $(call knows,-Wduplicated-cond) \
+	$(call knows,-Wlogical-op)
+
+HARDENED := -O2 -g -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 \
+	$(call knows,-fstack-clash-protection) $(call knows,-fcf-protection)
+HARDENED_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
+SANITIZED := -Werror -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all \
+	-fsanitize=address,undefined
+
+ifeq ($(VARIANT),release)
+MODE	:= $(HARDENED)
+LINK	:= $(HARDENED_LINK)
+else ifeq ($(VARIANT),strict)
+MODE	:= -Werror $(HARDENED)
+LINK	:= $(HARDENED_LINK)
+else ifeq ($(VARIANT),san)
+MODE	:= $(SANITIZED)
+LINK	:= -fsanitize=address,undefined
+else ifeq ($(VARIANT),fuzz)
+MODE	:= $(SANITIZED) -fsanitize=fuzzer-no-link
+LINK	:= -fsanitize=address,undefined
+else
+$(error VARIANT is one of release, strict, san, fuzz)
+endif
+
+LANGUAGE := -std=c11 -D_GNU_SOURCE -DDOTPROXY_VERSION='"$(VERSION)"' -iquote include
+
+# The user's flags come last, and win.
+COMPILE := $(CC) $(LANGUAGE) $(WARNINGS) $(MODE) $(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) \
+	$(CPPFLAGS) $(CFLAGS)
+LINK := $(CC) $(LINK) $(CFLAGS) $(LDFLAGS)
+LIBS := $(shell pkg-config --libs $(LIBRARIES) 2>/dev/null) $(LDLIBS)
+
+SOURCES	:= $(wildcard src/*.c)
+MODULES	:= $(filter-out $(B)/src/main.o,$(SOURCES:%.c=$(B)/%.o))
+UNITS	:= $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+TARGETS	:= $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+PROGRAM	:= $(wildcard include/*.h src/*.c)
+C_FILES	:= $(wildcard src/*.c tests/*/*.c)
+
+# An error of the sanitizers must not look like an exit status of the program's own.
+export ASAN_OPTIONS ?= exitcode=99:detect_stack_use_after_return=1
+export UBSAN_OPTIONS ?= print_stacktrace=1
+
+.PHONY: all demo run test unit blackbox replay fuzz bench lint layers format deps install \
+	uninstall clean help program units replays fuzzers FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+# V=1 shows the commands.
+$(V).SILENT:
+
+all: program		## build/dot-proxy, the default (CC, CFLAGS, LDFLAGS as usual)
+	ln -f $(B)/dot-proxy build/dot-proxy
+
+program: $(B)/dot-proxy
+
+$(B)/dot-proxy: $(B)/src/main.o $(B)/modules.a $(B)/flags
+	echo '  LINK $@'
+	$(LINK) -o $@ $(filter %.o %.a,$^) $(LIBS)
+
+$(B)/modules.a: $(MODULES)
+	rm -f $@
+	echo '  AR   $@'
+	$(AR) rcs $@ $^
+
+$(B)/%.o: %.c $(B)/flags
+	mkdir -p $(@D)
+	echo '  CC   $@'
+	$(COMPILE) -MMD -MP -c -o $@ $<
+
+# Changes when the flags do, and everything is made anew.
+quote = '$(subst ','\'',$(1))'
+$(B)/flags: FORCE
+	pkg-config --exists --print-errors $(LIBRARIES) || \
+	    { echo 'Something to build with is missing: try "make deps".' >&2; exit 1; }
+	mkdir -p $(@D)
+	printf '%s\n' $(call quote,$(COMPILE)) $(call quote,$(LINK) $(LIBS)) >$@.new
+	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+demo: deps		## one query from dig through dot-proxy to a server with TLS, all on loopback
+	$(MAKE) --no-print-directory all
+	$(PYTHON) tests/demo.py
+
+run: all		## serve config.yml on 127.0.0.1:5353
+	build/dot-proxy -c config.yml -l 127.0.0.1:5353
+
+test: deps		## everything below down to lint, with gcc and clang; ends with the counts
+	MAKE='$(MAKE)' $(PYTHON) tests/run
+
+unit: units		## unit tests; VARIANT=san for the sanitizers
+	status=0; for t in $(UNITS); do $$t || status=1; done; exit $$status
+
+units: $(UNITS)
+
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/modules.a $(B)/flags
+	echo '  LINK $@'
+	$(LINK) -o $@ $(filter %.o %.a,$^) -lcmocka $(LIBS)
+
+blackbox: program	## the program against scripted servers and real ones
+	DOT_PROXY=$(CURDIR)/$(B)/dot-proxy $(PYTHON) -m pytest -q -n 4 tests/blackbox
+
+replay: replays		## every seed of the fuzz targets once; no clang needed
+	status=0; for t in $(TARGETS); do \
+	    $(B)/replay/$$t tests/fuzz/seeds/$${t#fuzz_}/* || status=1; done; exit $$status
+
+replays: $(TARGETS:%=$(B)/replay/%)
+
+$(B)/replay/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay.o $(B)/modules.a $(B)/flags
+	mkdir -p $(@D)
+	echo '  LINK $@'
+	$(LINK) -o $@ $(filter %.o %.a,$^) $(LIBS)
+
+fuzz:			## each fuzz target for SECONDS=60
+	$(MAKE) --no-print-directory CC=clang VARIANT=fuzz fuzzers
+	for t in $(TARGETS); do corpus=build/clang-fuzz/corpus/$$t; mkdir -p $$corpus; \
+	    echo "$$t, $(SECONDS) s"; \
+	    build/clang-fuzz/$$t -max_total_time=$(SECONDS) -timeout=10 -verbosity=0 \
+	        -artifact_prefix=build/clang-fuzz/$$t- -print_final_stats=1 \
+	        $$corpus tests/fuzz/seeds/$${t#fuzz_} || exit 1; done
+
+fuzzers: $(TARGETS:%=$(B)/%)
+
+$(TARGETS:%=$(B)/%): $(B)/%: $(B)/tests/fuzz/%.o $(B)/modules.a $(B)/flags
+	echo '  LINK $@'
+	$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o %.a,$^) $(LIBS)
+
+bench: all		## the figures, measured on this machine
+	DOT_PROXY=$(CURDIR)/build/dot-proxy tests/bench/run
+
+# The tables of the tests are laid out by hand, as no program would do it.
+lint: layers		## layout, clang-tidy, cppcheck, shellcheck, and which module includes what
+	clang-format --dry-run -Werror $(PROGRAM)
+	printf '%s\n' $(C_FILES) | xargs -P 2 -I FILE \
+	    clang-tidy --quiet FILE -- $(LANGUAGE)
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+	    --suppress=ctunullpointer --error-exitcode=1 -D_GNU_SOURCE -Iinclude src
+	shellcheck tests/deps .ci/run
+
+layers:
+	tests/layers
+
+format:			## lays out the C as lint wants it
+	clang-format -i $(PROGRAM)
+
+deps:			## installs what is missing to build and to test (Debian, Ubuntu)
+	tests/deps
+
+install: all		## to $(DESTDIR)$(PREFIX)
+	install -D -m 755 $(B)/dot-proxy $(DESTDIR)$(PREFIX)/bin/dot-proxy
+	install -D -m 644 config.yml $(DESTDIR)$(PREFIX)/share/doc/dot-proxy/config.yml
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/dot-proxy
+	rm -f $(DESTDIR)$(PREFIX)/share/doc/dot-proxy/config.yml
+
+clean:
+	rm -rf build
+
+help:
+	sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(firstword $(MAKEFILE_LIST))
+
+-include $(wildcard $(B)/*/*.d $(B)/*/*/*.d)

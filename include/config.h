@@ -1,0 +1,93 @@
+#ifndef DOTPROXY_CONFIG_H
+#define DOTPROXY_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "address.h"
+#include "log.h"
+
+enum {
+	CONFIG_LISTEN_MAX = 16,
+	CONFIG_UPSTREAMS_MAX = 256,
+	CONFIG_ALLOW_MAX = 64,
+	CONFIG_INFLIGHT_MAX = 16384
+};
+
+/* One server that is asked over TLS. */
+struct config_upstream {
+	struct address	 address;
+	char		*hostname;	/* verified and sent as SNI; NULL: the certificate must name the address */
+	char		*ca_file;	/* NULL: the system's bundle */
+};
+
+/*
+ * The configuration as understood: checked, with the defaults filled in. Never
+ * changed after it was loaded.
+ */
+struct config {
+	struct address		 listen[CONFIG_LISTEN_MAX];
+	size_t			 listen_count;		/* at least 1 */
+	struct config_upstream	*upstreams;		/* in the order in which they are asked */
+	size_t			 upstream_count;	/* at least 1 */
+	struct {
+		int	query_ms;
+		int	connect_ms;
+		int	handshake_ms;
+		int	answer_ms;
+		int	client_idle_ms;		/* 0: a client is closed once its queries are answered */
+		int	client_read_ms;
+		int	upstream_idle_ms;	/* 0: a fresh connection for each query */
+	} timeouts;
+	int			 inflight;		/* queries in hand at most; 1 to CONFIG_INFLIGHT_MAX */
+	struct prefix		 allow[CONFIG_ALLOW_MAX];
+	size_t			 allow_count;		/* "private" and "any" are spelled out as prefixes */
+	struct {
+		enum log_level	level;
+		bool		queries;	/* a line for each query, with its name */
+	} log;
+};
+
+/* What is wrong, or merely strange, in a configuration: a line of text each. */
+struct config_report {
+	char	*errors;	/* "config.yml:12:5: unknown key `adress' (did you mean `address'?)\n"..., or NULL */
+	size_t	 error_count;	/* also those that no longer found room in the text */
+	char	*warnings;	/* NULL where there is none */
+};
+
+/*
+ * Reads and checks the file at PATH. Returns the configuration, which the caller
+ * frees with config_free(); or NULL when there is any error, all of which are then
+ * in REPORT, with file, line and column. Warnings come with either outcome. The
+ * caller frees the report with config_report_free(). Nothing is looked up, opened
+ * or bound but PATH itself: whether CA files hold certificates is for those who
+ * load them.
+ */
+struct config	*config_load(const char *path, struct config_report *report);
+
+/* As config_load() for a text in memory; NAME stands where the path stood in messages. */
+struct config	*config_read(const char *text, size_t len, const char *name,
+	    struct config_report *report);
+
+/* Replaces what is listened on by the one address (see address_parse(); port 53). -1: not an address, or an upstream's. */
+int	config_set_listen(struct config *, const char *address);
+
+/* Writes the configuration as YAML that config_load() reads back to the same. */
+void	config_print(const struct config *, FILE *);
+
+/* Releases all of it; NULL is fine. */
+void	config_free(struct config *);
+void	config_report_free(struct config_report *);
+
+/*
+ * The name of an upstream for people: "1.1.1.1:853 cloudflare-dns.com", without the
+ * host name where it has none. Returns TEXT.
+ */
+enum { CONFIG_UPSTREAM_NAME_MAX = ADDRESS_TEXT_MAX + 256 };
+char	*config_upstream_name(const struct config_upstream *, char text[static CONFIG_UPSTREAM_NAME_MAX]);
+
+/* "error", "warn", "info" or "debug". */
+const char	*config_level_name(enum log_level);
+
+#endif

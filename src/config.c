@@ -1,0 +1,148 @@
+#include "config.h"
+
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "schema.h"
+#include "tree.h"
+
+enum { FILE_MAX = 256 * 1024 };
+
+/* Moves the complaints into the report. Returns the configuration, or NULL on any error. */
+static struct config *
+finish(struct tree *t, struct config *config, const char *name, struct config_report *report)
+{
+	*report = (struct config_report){
+		.errors = complaint_text(&t->errors, name),
+		.error_count = t->errors.count,
+		.warnings = complaint_text(&t->warnings, name),
+	};
+	tree_clear(t);
+	if (report->error_count == 0)
+		return config;
+	config_free(config);
+	return NULL;
+}
+
+static struct config *
+load_text(struct tree *t, const char *text, size_t len, const char *name,
+    struct config_report *report)
+{
+	struct config	*config = calloc(1, sizeof *config);
+	int		 root;
+
+	if (config == NULL)
+		complaint_add(&t->errors, 0, 0, "out of memory");
+	else if ((root = tree_read(t, text, len)) != 0)
+		schema_load(t, root, config);
+	return finish(t, config, name, report);
+}
+
+struct config *
+config_read(const char *text, size_t len, const char *name, struct config_report *report)
+{
+	struct tree	 t = { 0 };
+
+	return load_text(&t, text, len, name, report);
+}
+
+static void
+warn_of_owner(struct tree *t, int fd)
+{
+	struct stat	 st;
+
+	if (fstat(fd, &st) == -1)
+		return;
+	if (st.st_mode & S_IWOTH)
+		complaint_add(&t->warnings, 0, 0, "everybody may write to it (chmod o-w helps)");
+	if (st.st_uid != 0 && st.st_uid != geteuid())
+		complaint_add(&t->warnings, 0, 0, "it belongs to user %ju, neither root nor us",
+		    (uintmax_t)st.st_uid);
+}
+
+/* Reads at most CAP octets of the file. Returns how many, or 0 and perhaps has complained. */
+static size_t
+read_file(struct tree *t, const char *path, char *text, size_t cap)
+{
+	FILE	*file = fopen(path, "re");
+	size_t	 len;
+
+	if (file == NULL) {
+		complaint_add(&t->errors, 0, 0, "cannot open it: %s", strerror(errno));
+		return 0;
+	}
+	errno = 0;
+	len = fread(text, 1, cap, file);
+	if (ferror(file))
+		complaint_add(&t->errors, 0, 0, "cannot read it: %s", strerror(errno));
+	else if (len == cap)
+		complaint_add(&t->errors, 0, 0, "larger than %d KiB", FILE_MAX / 1024);
+	else
+		warn_of_owner(t, fileno(file));
+	(void)fclose(file);
+	return len;
+}
+
+struct config *
+config_load(const char *path, struct config_report *report)
+{
+	struct tree	 t = { 0 };
+	struct config	*config;
+	char		*text = malloc(FILE_MAX + 1);
+	size_t		 len = 0;
+
+	if (text == NULL)
+		complaint_add(&t.errors, 0, 0, "out of memory");
+	else
+		len = read_file(&t, path, text, FILE_MAX + 1);
+	if (t.errors.count > 0)
+		config = finish(&t, NULL, path, report);
+	else
+		config = load_text(&t, text, len, path, report);
+	free(text);
+	return config;
+}
+
+int
+config_set_listen(struct config *config, const char *text)
+{
+	struct address	 address;
+	size_t		 i;
+
+	if (address_parse(text, SCHEMA_DNS_PORT, &address) == -1)
+		return -1;
+	for (i = 0; i < config->upstream_count; i++)
+		if (schema_is_loop(&address, &config->upstreams[i].address))
+			return -1;
+	config->listen[0] = address;
+	config->listen_count = 1;
+	return 0;
+}
+
+void
+config_free(struct config *config)
+{
+	size_t	 i;
+
+	if (config == NULL)
+		return;
+	for (i = 0; i < config->upstream_count; i++) {
+		free(config->upstreams[i].hostname);
+		free(config->upstreams[i].ca_file);
+	}
+	free(config->upstreams);
+	free(config);
+}
+
+void
+config_report_free(struct config_report *report)
+{
+	free(report->errors);
+	free(report->warnings);
+	*report = (struct config_report){ 0 };
+}

@@ -1,0 +1,102 @@
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+#include "duration.h"
+
+const char *
+config_level_name(enum log_level level)
+{
+	static const char	*const names[] = {
+		[LOG_LEVEL_ERROR] = "error",
+		[LOG_LEVEL_WARN] = "warn",
+		[LOG_LEVEL_INFO] = "info",
+		[LOG_LEVEL_DEBUG] = "debug",
+	};
+
+	return names[level];
+}
+
+/* TEXT holds no control characters and no line breaks: config_read() refuses them. */
+static void
+print_quoted(FILE *out, const char *key, const char *text)
+{
+	fprintf(out, "    %s: \"", key);
+	for (; *text != '\0'; text++) {
+		if (*text == '"' || *text == '\\')
+			fputc('\\', out);
+		fputc(*text, out);
+	}
+	fputs("\"\n", out);
+}
+
+static void
+print_upstream(FILE *out, const struct config_upstream *u)
+{
+	char	 text[ADDRESS_TEXT_MAX];
+
+	fprintf(out, "  - address: \"%s\"\n", address_format_host(&u->address, text));
+	fprintf(out, "    port: %u\n", (unsigned)address_port(&u->address));
+	if (u->hostname != NULL)
+		print_quoted(out, "hostname", u->hostname);
+	if (u->ca_file != NULL)
+		print_quoted(out, "ca_file", u->ca_file);
+}
+
+static void
+print_timeout(FILE *out, const char *key, int ms)
+{
+	char	 text[DURATION_TEXT_MAX];
+
+	fprintf(out, "  %s: %s\n", key, duration_format(ms, text));
+}
+
+static void
+print_prefix(FILE *out, const struct prefix *p)
+{
+	char	 text[INET6_ADDRSTRLEN] = "";
+
+	(void)inet_ntop(p->family, p->bytes, text, sizeof text);
+	fprintf(out, "  - \"%s/%u\"\n", text, p->bits);
+}
+
+void
+config_print(const struct config *config, FILE *out)
+{
+	char	 text[ADDRESS_TEXT_MAX];
+	size_t	 i;
+
+	fputs("listen:\n", out);
+	for (i = 0; i < config->listen_count; i++)
+		fprintf(out, "  - \"%s\"\n", address_format(&config->listen[i], text));
+	fputs("upstreams:\n", out);
+	for (i = 0; i < config->upstream_count; i++)
+		print_upstream(out, &config->upstreams[i]);
+	fputs("timeouts:\n", out);
+	print_timeout(out, "query", config->timeouts.query_ms);
+	print_timeout(out, "connect", config->timeouts.connect_ms);
+	print_timeout(out, "handshake", config->timeouts.handshake_ms);
+	print_timeout(out, "answer", config->timeouts.answer_ms);
+	print_timeout(out, "client_idle", config->timeouts.client_idle_ms);
+	print_timeout(out, "client_read", config->timeouts.client_read_ms);
+	print_timeout(out, "upstream_idle", config->timeouts.upstream_idle_ms);
+	fprintf(out, "inflight: %d\n", config->inflight);
+	fputs("allow:\n", out);
+	for (i = 0; i < config->allow_count; i++)
+		print_prefix(out, &config->allow[i]);
+	fputs("log:\n", out);
+	fprintf(out, "  level: %s\n", config_level_name(config->log.level));
+	fprintf(out, "  queries: %s\n", config->log.queries ? "true" : "false");
+}
+
+char *
+config_upstream_name(const struct config_upstream *u, char text[static CONFIG_UPSTREAM_NAME_MAX])
+{
+	char	 address[ADDRESS_TEXT_MAX];
+
+	(void)snprintf(text, CONFIG_UPSTREAM_NAME_MAX, "%s%s%.253s",
+	    address_format(&u->address, address), u->hostname != NULL ? " " : "",
+	    u->hostname != NULL ? u->hostname : "");
+	return text;
+}

@@ -1,0 +1,473 @@
+#include "schema.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "field.h"
+#include "hostname.h"
+
+enum {
+	DOT_PORT = 853,			/* RFC 7858 3.1 */
+	SECOND = 1000,
+	MINUTE = 60 * SECOND
+};
+
+#define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
+
+struct loader {
+	struct config	*config;
+	const char	*ca_file;	/* tls.ca_file; the tree's */
+	/* Where each one stands, for what can only be checked at the end. */
+	int		 listen_nodes[CONFIG_LISTEN_MAX];
+	int		 upstream_nodes[CONFIG_UPSTREAMS_MAX];
+};
+
+/* Whether TEXT is a host name, perhaps with a port. */
+static bool
+is_hostname(const char *text)
+{
+	char	 name[HOSTNAME_MAX + 1];
+	size_t	 len = strcspn(text, ":");
+
+	if (len >= sizeof name || (text[len] == ':' && strchr(text + len + 1, ':') != NULL))
+		return false;
+	memcpy(name, text, len);
+	name[len] = '\0';
+	return hostname_problem(name) == NULL;
+}
+
+/* HINT says what to do about a host name. Returns 0, or -1 and has complained. */
+static int
+read_address(struct tree *t, int node, const char *text, uint16_t port, const char *hint,
+    struct address *out)
+{
+	int	 shown = tree_shown(text);
+
+	if (address_parse(text, port, out) == 0) {
+		if (out->sa.sa_family != AF_INET6 || out->in6.sin6_scope_id != 0 ||
+		    !IN6_IS_ADDR_LINKLOCAL(&out->in6.sin6_addr))
+			return 0;
+		tree_complain(t, node, "`%.*s' needs its interface, as in fe80::1%%eth0", shown,
+		    text);
+	} else if (is_hostname(text))
+		tree_complain(t, node, "`%.*s' is no IP address, and names are not looked up%s",
+		    shown, text, hint);
+	else if (strchr(text, '%') != NULL)
+		tree_complain(t, node, "not an IP address: `%.*s' (is there such an interface?)",
+		    shown, text);
+	else
+		tree_complain(t, node, "not an IP address: `%.*s' (as in 192.0.2.1, 192.0.2.1:853, "
+		    "2001:db8::1, \"[2001:db8::1]:853\")", shown, text);
+	return -1;
+}
+
+/* An upstream as written; the texts are the tree's. */
+struct draft {
+	struct address	 address;	/* port 0: none is written */
+	int		 port;		/* 0: not given by its own key */
+	const char	*hostname;
+	const char	*ca_file;
+};
+
+static void
+load_address(struct tree *t, int node, const struct field *f, void *out)
+{
+	const char	*text = tree_text(t, node, "an IP address");
+	struct address	 address;
+
+	(void)f;
+	if (text != NULL && read_address(t, node, text, 0,
+	    ": its address goes here, the name into `hostname'", &address) == 0)
+		*(struct address *)out = address;
+}
+
+static void
+read_long_form(struct tree *t, int node, struct draft *d)
+{
+	static const struct field	 fields[] = {
+		{ "address", NULL, load_address, offsetof(struct draft, address), 0, 0, false },
+		{ "port", NULL, field_number, offsetof(struct draft, port), 1, 65535, false },
+		{ "hostname", NULL, field_hostname, offsetof(struct draft, hostname), 0, 0, false },
+		{ "ca_file", NULL, field_path, offsetof(struct draft, ca_file), 0, 0, false },
+	};
+	enum { ADDRESS, PORT };
+	int				 found[LENGTH(fields)];
+
+	tree_map(t, node, fields, LENGTH(fields), d, found);
+	if (found[ADDRESS] == 0)
+		tree_complain(t, node, "missing key `address'");
+	else if (d->port != 0 && address_port(&d->address) != 0)
+		tree_complain(t, found[PORT], "repeated port (the address has one already)");
+	else if (d->port != 0)
+		address_set_port(&d->address, (uint16_t)d->port);
+}
+
+/* "address[:port]", perhaps with "#hostname". */
+static void
+read_short_form(struct tree *t, int node, struct draft *d)
+{
+	const char	*text = tree_text(t, node, "an upstream");
+	const char	*problem;
+	size_t		 len;
+	char		 address[HOSTNAME_MAX + 1];
+
+	if (text == NULL)
+		return;
+	len = strcspn(text, "#");
+	(void)snprintf(address, sizeof address, "%.*s", (int)len, text);
+	(void)read_address(t, node, address, 0, ": write `192.0.2.1#host.name', with its address",
+	    &d->address);
+	if (text[len] == '\0')
+		return;
+	d->hostname = text + len + 1;
+	if ((problem = hostname_problem(d->hostname)) != NULL)
+		tree_complain(t, node, "host name `%.*s' %s", tree_shown(d->hostname), d->hostname,
+		    problem);
+}
+
+static bool
+same_text(const char *a, const char *b, int (*compare)(const char *, const char *))
+{
+	return a == b || (a != NULL && b != NULL && compare(a, b) == 0);
+}
+
+static char *
+copy(struct tree *t, const char *text)
+{
+	char	*copied;
+
+	if (text == NULL)
+		return NULL;
+	if ((copied = strdup(text)) == NULL)
+		complaint_add(&t->errors, 0, 0, "out of memory");
+	return copied;
+}
+
+static void
+add_upstream(struct tree *t, int node, const struct draft *d, struct loader *l)
+{
+	struct config		*c = l->config;
+	struct config_upstream	*u;
+
+	for (u = c->upstreams; u < c->upstreams + c->upstream_count; u++) {
+		if (address_equal(&u->address, &d->address) &&
+		    same_text(u->hostname, d->hostname, strcasecmp) &&
+		    same_text(u->ca_file, d->ca_file, strcmp)) {
+			tree_warn(t, node, "the same upstream as on line %zu; left out",
+			    tree_line(t, l->upstream_nodes[u - c->upstreams]));
+			return;
+		}
+	}
+	u->address = d->address;
+	u->hostname = copy(t, d->hostname);
+	u->ca_file = copy(t, d->ca_file);
+	l->upstream_nodes[c->upstream_count++] = node;
+}
+
+static void
+load_upstream(struct tree *t, int node, void *arg)
+{
+	struct draft	 d = { 0 };
+	size_t		 before = t->errors.count;
+
+	if (tree_is_map(t, node))
+		read_long_form(t, node, &d);
+	else
+		read_short_form(t, node, &d);
+	if (t->errors.count > before)
+		return;
+	if (address_port(&d.address) == 0)
+		address_set_port(&d.address, DOT_PORT);
+	if (address_port(&d.address) == SCHEMA_DNS_PORT)
+		tree_complain(t, node, "port 53 is not for DNS over TLS (RFC 7858 3.1); 853 is");
+	else if (address_is_wildcard(&d.address))
+		tree_complain(t, node, "a wildcard is not the address of a server");
+	else
+		add_upstream(t, node, &d, arg);
+}
+
+static void
+load_upstreams(struct tree *t, int node, const struct field *f, void *out)
+{
+	struct loader	*l = out;
+
+	(void)f;
+	l->config->upstreams = calloc(CONFIG_UPSTREAMS_MAX, sizeof *l->config->upstreams);
+	if (l->config->upstreams == NULL)
+		complaint_add(&t->errors, 0, 0, "out of memory");
+	else
+		tree_list(t, node, CONFIG_UPSTREAMS_MAX, load_upstream, l);
+}
+
+static void
+load_listener(struct tree *t, int node, void *arg)
+{
+	struct loader	*l = arg;
+	struct config	*c = l->config;
+	const char	*text = tree_text(t, node, "an IP address");
+	struct address	 address;
+	size_t		 i;
+
+	if (text == NULL || read_address(t, node, text, SCHEMA_DNS_PORT, "", &address) == -1)
+		return;
+	for (i = 0; i < c->listen_count; i++) {
+		if (address_equal(&c->listen[i], &address)) {
+			tree_warn(t, node, "the same address as on line %zu; left out",
+			    tree_line(t, l->listen_nodes[i]));
+			return;
+		}
+	}
+	c->listen[i] = address;
+	l->listen_nodes[i] = node;
+	c->listen_count++;
+}
+
+static void
+load_listen(struct tree *t, int node, const struct field *f, void *out)
+{
+	(void)f;
+	tree_list(t, node, CONFIG_LISTEN_MAX, load_listener, out);
+}
+
+static const char	*const any_prefixes[] = { "0.0.0.0/0", "::/0", NULL };
+
+/* Loopback, RFC 1918, shared (RFC 6598), link-local, unique local (RFC 4193). */
+static const char	*const private_prefixes[] = {
+	"127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+	"169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10", NULL
+};
+
+/* A prefix that is there already is not added again. Returns 0, or -1 when there is no room. */
+static int
+allow(struct config *c, const struct prefix *p)
+{
+	size_t	 i;
+
+	for (i = 0; i < c->allow_count; i++)
+		if (memcmp(&c->allow[i], p, sizeof *p) == 0)
+			return 0;
+	if (i == CONFIG_ALLOW_MAX)
+		return -1;
+	c->allow[i] = *p;
+	c->allow_count++;
+	return 0;
+}
+
+static int
+allow_all_of(struct config *c, const char *const *prefixes)
+{
+	struct prefix	 prefix;
+
+	for (; *prefixes != NULL; prefixes++)
+		if (prefix_parse(*prefixes, &prefix) == -1 || allow(c, &prefix) == -1)
+			return -1;
+	return 0;
+}
+
+static void
+load_allowed(struct tree *t, int node, void *arg)
+{
+	struct config	*c = ((struct loader *)arg)->config;
+	const char	*text = tree_text(t, node, "a range of addresses");
+	struct prefix	 prefix;
+	int		 allowed;
+
+	if (text == NULL)
+		return;
+	if (strcmp(text, "private") == 0)
+		allowed = allow_all_of(c, private_prefixes);
+	else if (strcmp(text, "any") == 0)
+		allowed = allow_all_of(c, any_prefixes);
+	else if (prefix_parse(text, &prefix) == 0)
+		allowed = allow(c, &prefix);
+	else {
+		tree_complain(t, node, "expected private, any, or a range such as 192.0.2.0/24 "
+		    "(no bits set behind its length), found `%.*s'", tree_shown(text), text);
+		return;
+	}
+	if (allowed == -1)
+		tree_complain(t, node, "more than %d ranges (`private' is 9, `any' is 2)",
+		    CONFIG_ALLOW_MAX);
+}
+
+static void
+load_allow(struct tree *t, int node, const struct field *f, void *out)
+{
+	(void)f;
+	tree_list(t, node, CONFIG_ALLOW_MAX, load_allowed, out);
+}
+
+static void
+load_tls(struct tree *t, int node, const struct field *f, void *out)
+{
+	static const struct field	 fields[] = {
+		{ "ca_file", NULL, field_path, offsetof(struct loader, ca_file), 0, 0, false },
+	};
+	int				 found[LENGTH(fields)];
+
+	(void)f;
+	tree_map(t, node, fields, LENGTH(fields), out, found);
+}
+
+#define TIMEOUT(name, min, max, zero) \
+	{ #name, NULL, field_duration, offsetof(struct config, timeouts.name##_ms), min, max, zero }
+
+/* A query must be over before `docker stop' loses its patience, after 10 s. */
+static void
+load_timeouts(struct tree *t, int node, const struct field *f, void *out)
+{
+	static const struct field	 fields[] = {
+		TIMEOUT(connect, 10, 9 * SECOND, false),
+		TIMEOUT(handshake, 10, 9 * SECOND, false),
+		TIMEOUT(answer, 10, 9 * SECOND, false),
+		TIMEOUT(query, 100, 9 * SECOND, false),
+		TIMEOUT(client_idle, 10, 10 * MINUTE, true),
+		TIMEOUT(client_read, 10, MINUTE, false),
+		TIMEOUT(upstream_idle, 10, 10 * MINUTE, true),
+	};
+	enum { STEPS = 3 };
+	struct config			*c = ((struct loader *)out)->config;
+	int				*steps[STEPS] = {
+		&c->timeouts.connect_ms, &c->timeouts.handshake_ms, &c->timeouts.answer_ms
+	};
+	int				 found[LENGTH(fields)];
+	size_t				 i;
+
+	(void)f;
+	tree_map(t, node, fields, LENGTH(fields), c, found);
+	for (i = 0; i < STEPS; i++) {
+		if (*steps[i] <= c->timeouts.query_ms)
+			continue;
+		if (found[i] != 0)
+			tree_complain(t, found[i], "`%s' is longer than `query', which it is a part of",
+			    fields[i].key);
+		*steps[i] = c->timeouts.query_ms;
+	}
+}
+
+static void
+load_inflight(struct tree *t, int node, const struct field *f, void *out)
+{
+	field_number(t, node, f, &((struct loader *)out)->config->inflight);
+}
+
+static void
+load_level(struct tree *t, int node, const struct field *f, void *out)
+{
+	const char	*text = tree_text(t, node, "a log level");
+	int		 level;
+
+	(void)f;
+	if (text == NULL)
+		return;
+	for (level = LOG_LEVEL_ERROR; level <= LOG_LEVEL_DEBUG; level++) {
+		if (strcmp(text, config_level_name((enum log_level)level)) == 0) {
+			*(enum log_level *)out = (enum log_level)level;
+			return;
+		}
+	}
+	tree_complain(t, node, "expected error, warn, info or debug, found `%.*s'",
+	    tree_shown(text), text);
+}
+
+static void
+load_log(struct tree *t, int node, const struct field *f, void *out)
+{
+	static const struct field	 fields[] = {
+		{ "level", NULL, load_level, offsetof(struct config, log.level), 0, 0, false },
+		{ "queries", NULL, field_bool, offsetof(struct config, log.queries), 0, 0, false },
+	};
+	int				 found[LENGTH(fields)];
+
+	(void)f;
+	tree_map(t, node, fields, LENGTH(fields), ((struct loader *)out)->config, found);
+}
+
+bool
+schema_is_loop(const struct address *listener, const struct address *upstream)
+{
+	struct prefix	 loopback[2];
+
+	if (address_port(listener) != address_port(upstream))
+		return false;
+	if (address_same_host(listener, upstream))
+		return true;
+	return address_is_wildcard(listener) &&
+	    prefix_parse("127.0.0.0/8", &loopback[0]) == 0 &&
+	    prefix_parse("::1", &loopback[1]) == 0 &&
+	    (prefix_contains(&loopback[0], upstream) || prefix_contains(&loopback[1], upstream));
+}
+
+static void
+complain_loops(struct tree *t, const struct loader *l)
+{
+	const struct config	*c = l->config;
+	char			 text[ADDRESS_TEXT_MAX];
+	size_t			 i;
+	size_t			 k;
+
+	for (i = 0; i < c->upstream_count; i++)
+		for (k = 0; k < c->listen_count; k++)
+			if (schema_is_loop(&c->listen[k], &c->upstreams[i].address))
+				tree_complain(t, l->upstream_nodes[i],
+				    "a loop: dot-proxy itself listens on %s",
+				    address_format(&c->listen[k], text));
+}
+
+/* What holds where the file says nothing. */
+static void
+set_defaults(struct config *c)
+{
+	c->timeouts.query_ms = 4500;
+	c->timeouts.connect_ms = 1 * SECOND;
+	c->timeouts.handshake_ms = 1500;
+	c->timeouts.answer_ms = 2 * SECOND;
+	c->timeouts.client_idle_ms = 10 * SECOND;
+	c->timeouts.client_read_ms = 2 * SECOND;
+	c->timeouts.upstream_idle_ms = 8 * SECOND;
+	c->inflight = 1024;
+	c->log.level = LOG_LEVEL_INFO;
+}
+
+/* `listen', `allow' and the CA files, whose defaults depend on what else there is. */
+static void
+fill_in(struct tree *t, const struct loader *l)
+{
+	struct config	*c = l->config;
+	size_t		 i;
+
+	if (c->listen_count == 0 && address_parse("0.0.0.0", SCHEMA_DNS_PORT, &c->listen[0]) == 0)
+		c->listen_count = 1;
+	if (c->allow_count == 0)
+		(void)allow_all_of(c, private_prefixes);
+	for (i = 0; i < c->upstream_count; i++)
+		if (c->upstreams[i].ca_file == NULL)
+			c->upstreams[i].ca_file = copy(t, l->ca_file);
+}
+
+void
+schema_load(struct tree *t, int root, struct config *config)
+{
+	/* The second names are those of the program that this one follows. */
+	static const struct field	 fields[] = {
+		{ "upstreams", "DNS_SERVERS", load_upstreams, 0, 0, 0, false },
+		{ "listen", "SOCKET_ADDRESS", load_listen, 0, 0, 0, false },
+		{ "tls", NULL, load_tls, 0, 0, 0, false },
+		{ "timeouts", NULL, load_timeouts, 0, 0, 0, false },
+		{ "inflight", NULL, load_inflight, 0, 1, CONFIG_INFLIGHT_MAX, false },
+		{ "allow", NULL, load_allow, 0, 0, 0, false },
+		{ "log", NULL, load_log, 0, 0, 0, false },
+	};
+	enum { UPSTREAMS };
+	struct loader			 l = { .config = config };
+	int				 found[LENGTH(fields)];
+
+	set_defaults(config);
+	tree_map(t, root, fields, LENGTH(fields), &l, found);
+	if (found[UPSTREAMS] == 0)
+		tree_complain(t, root, "missing key `upstreams': the servers to ask");
+	complain_loops(t, &l);
+	fill_in(t, &l);
+}

@@ -1,0 +1,533 @@
+"""Group C: what clients do wrong, and what they may do."""
+
+import random
+import select
+import socket
+import struct
+
+import pytest
+
+import dnsmsg
+import faults
+from clock import now, wait_until
+from dnsmsg import Query
+from house import MIB
+from rows import row, table
+
+IDLE = {"client_idle": "500ms"}
+
+
+def _pace(client, seconds):
+    """Lets some time pass, less if the proxy says something; paces a slow client."""
+    select.select([client.sock], [], [], seconds)
+
+
+# Clients that say nothing, or say it slowly.
+
+
+@row("C-01")
+def test_silent_client_is_closed(house):
+    house.proxy(house.upstream(), timeouts=IDLE)
+    silent = house.client()
+    house.right(house.ask())
+    closed = silent.wait_closed()
+    assert silent.how == "eof"
+    assert closed - silent.opened >= 0.45
+    house.within(0.7, silent.opened, closed)
+
+
+@table("octets", ("C-02-one-octet-of-the-length", b"\0"),
+       ("C-03-half-a-message", struct.pack("!H", 100) + bytes(50)))
+def test_client_that_stops_halfway_is_closed(house, octets):
+    server = house.upstream()
+    house.proxy(server)
+    client = house.client()
+    client.send_octets(octets)
+    begin = now()
+    closed = client.wait_closed()
+    assert closed - begin >= 0.25
+    house.within(0.5, begin, closed)
+    assert server.connections == []
+
+
+@row("C-04")
+def test_message_in_two_segments_split_anywhere(house):
+    house.proxy(house.upstream())
+    client = house.client()
+    for split in range(1, len(dnsmsg.framed(Query("split.example.test").wire))):
+        query = Query("split.example.test")
+        octets = dnsmsg.framed(query.wire)
+        exchange = client.expect(query)
+        client.send_octets(octets[:split])
+        client.wait_taken()
+        client.send_octets(octets[split:])
+        exchange.at = now()
+        house.right(client.receive_until(exchange))
+
+
+@row("C-04")
+def test_message_in_segments_of_one_octet(house):
+    house.proxy(house.upstream())
+    client = house.client()
+    exchange = client.expect(Query())
+    for octet in dnsmsg.framed(exchange.sent):
+        client.send_octets(bytes([octet]))
+    house.right(client.receive_until(exchange))
+
+
+@row("C-05")
+def test_slow_loris_is_closed_at_the_deadline_of_the_message(house):
+    house.proxy(house.upstream())
+    client = house.client()
+    octets = iter(dnsmsg.framed(Query("a-name-long-enough-to-last.test").wire))
+    client.send_octets(bytes([next(octets)]))
+    begin = now()
+    while not client.closed_by_peer() and now() < begin + 3:
+        _pace(client, 0.05)
+        try:
+            client.send_octets(bytes([next(octets)]))
+        except OSError:
+            break
+    assert client.closed_by_peer()
+    assert now() - begin >= 0.25
+    house.within(0.6, begin)
+    client.close()
+
+
+def _descriptors_without(house, client):
+    """What the proxy holds for clients, as far as we can tell."""
+    running = house.proxies[-1]
+    return running.descriptors() - sum(len(u.open_connections) for u in house.upstreams) \
+        - running.descriptors_at_start
+
+
+@row("C-06")
+def test_client_that_reads_slowly_is_cut_off(house):
+    house.may_grow = 64 * MIB
+    house.proxy(house.upstream())
+    slow = house.client(receive_buffer=4096)
+    slow.given_up = True
+    # As much as no socket buffer takes.
+    slow.send(*[Query(f"size-60000.n{n}.test") for n in range(200)])
+    begin = now()
+    while _descriptors_without(house, slow) > 0 and now() < begin + 8:
+        slow.sock.settimeout(0.01)
+        try:
+            slow.sock.recv(1)
+        except OSError:
+            pass
+        house.right(house.ask("meanwhile.test"), 1)
+        _pace(slow, 0)
+        select.select([], [], [], 0.2)
+    house.within(5.5, begin)
+    slow.close()
+
+
+@row("C-07")
+def test_idle_connections_do_not_hold_the_worker(house):
+    house.proxy(house.upstream())
+    for _ in range(10):
+        house.client()
+    house.right(house.ask(), 1)
+    house.idle(0.3)
+
+
+@row("C-08")
+def test_slow_lorises_do_not_hold_the_others_up(house):
+    house.proxy(house.upstream())
+    octets = dnsmsg.framed(Query().wire)
+    slow, begin, asked = [], now(), 0
+    while now() < begin + 3:
+        slow = [(client, at) for client, at in slow if not client.closed_by_peer()]
+        while len(slow) < 10:
+            slow.append((house.client(), [0]))
+        for client, at in slow:
+            try:
+                client.send_octets(octets[at[0]:at[0] + 1])
+            except OSError:
+                pass
+            at[0] = min(at[0] + 1, len(octets) - 2)
+        house.right(house.ask(f"good-{asked}.test"), 1)
+        asked += 1
+        select.select([], [], [], 0.02)
+    assert asked >= 20
+
+
+@row("C-10", "C-11")
+def test_oldest_idle_client_makes_room_below_the_limit_of_descriptors(house, row):
+    running = house.proxy(house.upstream(), timeouts={"client_idle": "20s"},
+                          popen_args={"prefix": ("prlimit", "--nofile=128:128")})
+    house.right(house.ask())
+    clients = [house.client() for _ in range(300)]
+    house.right(house.ask("one-more.test"), 1)
+    house.idle(0.3)
+    house.right(clients[-1].ask("the-youngest.test"), 1)
+    assert clients[0].closed_by_peer()
+    assert len(running.log) < 50, "a flood of log lines"
+    if row == "C-11":
+        for client in clients:
+            client.close()
+        wait_until(lambda: _descriptors_without(house, None) <= 0, 3)
+        again = [house.client() for _ in range(50)]
+        for client in again:
+            house.right(client.ask("again.test"), 1)
+
+
+@row("C-13")
+def test_client_that_never_reads(house):
+    house.may_grow = 64 * MIB
+    running = house.proxy(house.upstream())
+    client = house.client(receive_buffer=4096)
+    client.given_up = True
+    client.sock.setblocking(False)
+    octets = memoryview(b"".join(dnsmsg.framed(Query(f"size-1500.n{n}.test").wire)
+                                 for n in range(10000)))
+    begin, most = now(), 0
+    while now() < begin + 12:
+        try:
+            octets = octets[client.sock.send(octets):]
+        except BlockingIOError:
+            select.select([], [client.sock], [], 0.05)
+        except OSError:
+            break
+        if not octets:
+            select.select([], [], [], 0.05)
+        most = max(most, running.memory() - running.memory_at_start)
+        if _descriptors_without(house, client) <= 0:
+            break
+    else:
+        raise AssertionError("a client that never reads was kept for 12 s")
+    if not house.sanitized:
+        assert most < 64 * MIB, f"{most / MIB:.0f} MiB for one client"
+    house.right(house.ask("alive.test"), 1)
+    client.close()
+
+
+# Many queries.
+
+
+@row("C-14")
+def test_pipelined_queries_in_one_segment(house):
+    house.proxy(house.upstream())
+    client = house.client()
+    asked = client.send(*[Query(f"n{n}.test", ident=n) for n in range(50)])
+    client.receive_all()
+    for exchange in asked:
+        house.right(exchange, 1)
+
+
+@row("C-14")
+def test_a_slow_answer_delays_nobody(house):
+    """Neither another client nor the next query of the same one."""
+    house.proxy(house.upstream(), timeouts={"answer": "1500ms"})
+    house.right(house.ask("warm.test"))
+    client = house.client()
+    slow, = client.send(Query("delay-1000.test"))
+    for n in range(20):
+        house.right(client.ask(f"same-client-{n}.test"), 0.2)
+        house.right(house.ask(f"other-client-{n}.test"), 0.2)
+    assert slow.answer is None
+    house.right(client.receive_until(slow), 1.2)
+
+
+@row("C-15")
+def test_many_queries_on_one_connection(house):
+    running = house.proxy(house.upstream())
+    client = house.client()
+    total, at_once, half = 8000, 250, 0
+    for begin in range(0, total, at_once):
+        client.send(*[Query(f"n{n}.test") for n in range(begin, begin + at_once)])
+        client.receive_all()
+        if begin == total // 2:
+            half = running.memory()
+    assert all(exchange.answer.is_right for exchange in client.exchanges)
+    if not house.sanitized:
+        assert running.memory() - half < MIB
+
+
+@row("C-16")
+def test_client_that_goes_with_a_query_in_flight(house):
+    server = house.upstream()
+    house.proxy(server)
+    for n in range(300):
+        client = house.client()
+        client.send(Query(f"delay-{n % 5}.gone-{n}.test"))
+        client.reset() if n % 2 else client.close()
+        if n % 50 == 0:
+            house.right(house.ask(f"next-{n}.test"), 1)
+    house.right(house.ask("last.test"), 1)
+    assert len(server.connections) <= 3
+
+
+@row("C-17")
+def test_half_closed_client_gets_its_answer(house):
+    house.proxy(house.upstream())
+    client = house.client()
+    asked = client.send(Query("delay-100.test"), Query("delay-200.test"))
+    client.half_close()
+    client.wait_closed()
+    for exchange in asked:
+        house.right(exchange, 0.5)
+    assert client.how == "eof"
+    house.within(0.3, asked[-1].answered, client.ended)
+
+
+@row("C-18")
+def test_urgent_data(house):
+    house.proxy(house.upstream())
+    client = house.client()
+    client.sock.send(b"!", socket.MSG_OOB)
+    client.send(Query("after-urgent.test"))
+    client.settle(now() + 3)
+    house.right(house.ask(), 1)
+    house.idle()
+
+
+@row("C-31")
+def test_connections_without_data(house):
+    running = house.proxy(house.upstream())
+    before = running.memory()
+    begin = now()
+    for n in range(3000):
+        client = house.client()
+        house.clients.pop()
+        client.reset() if n % 2 else client.close()
+    house.within(3, begin)
+    house.right(house.ask(), 1)
+    if not house.sanitized:
+        assert running.memory() - before < 2 * MIB
+    assert len(running.log) < 20, "a flood of log lines"
+
+
+# Malformed and unusual messages.
+
+
+@row("C-19")
+def test_message_of_length_0(house):
+    house.proxy(house.upstream())
+    client = house.client()
+    client.send_octets(b"\0\0" * 3)
+    try:
+        client.send(Query("after-nothing.test"))
+        client.settle(now() + 3)
+    except OSError:
+        pass
+    house.idle()
+
+
+@table("head", ("C-20-garbage-behind-a-header", dnsmsg.header(7, dnsmsg.RD, 1, 0, 0, 0)),
+       ("C-20-garbage-behind-a-question", Query(ident=7).wire))
+def test_message_of_65535_octets_of_garbage(house, head):
+    server = house.upstream()
+    house.proxy(server)
+    client = house.client()
+    garbage = random.Random(20).randbytes(65535 - len(head))
+    exchange, = client.send(head + garbage)
+    client.settle(now() + 3)
+    if exchange.answer:
+        assert exchange.rcode == dnsmsg.FORMERR
+    assert server.connections == []
+
+
+@table("qtype", ("C-21-AXFR", dnsmsg.AXFR), ("C-21-IXFR", dnsmsg.IXFR))
+def test_zone_transfer(house, qtype):
+    house.proxy(house.upstream(faults.multi_message))
+    house.right(house.ask("warm.test"))
+    client = house.client()
+    exchange = client.ask("zone.test", qtype=qtype)
+    assert exchange.rcode in (dnsmsg.NOERROR, dnsmsg.REFUSED, dnsmsg.NOTIMP)
+    house.answered_within(0.05, exchange)
+    house.right(client.ask("next.test"))
+
+
+def _query(flags=dnsmsg.RD, counts=(1, 0, 0, 0), body=Query().question):
+    return dnsmsg.header(99, flags, *counts) + body
+
+
+_QUESTION = Query().question
+_A_RECORD = dnsmsg.record(b"\0", dnsmsg.A, dnsmsg.IN, 0, bytes(4))
+
+BAD = [
+    ("C-22-shorter-than-a-header", bytes(11), None),
+    ("C-22-one-octet", b"\0", None),
+    ("C-22-response", _query(dnsmsg.QR | dnsmsg.RD), None),
+    *[(f"C-22-opcode-{n}", _query(n << 11), dnsmsg.NOTIMP) for n in (1, 2, 4, 5, 6, 15)],
+    ("C-22-no-question", _query(counts=(0, 0, 0, 0), body=b""), dnsmsg.NOERROR),
+    ("C-22-two-questions", _query(counts=(2, 0, 0, 0), body=_QUESTION * 2), dnsmsg.FORMERR),
+    ("C-22-65535-questions", _query(counts=(65535, 0, 0, 0)), dnsmsg.FORMERR),
+    ("C-22-question-cut", _query(body=_QUESTION[:-1]), dnsmsg.FORMERR),
+    ("C-22-name-cut", _query(body=_QUESTION[:5]), dnsmsg.FORMERR),
+    ("C-22-name-compressed", _query(body=b"\xc0\x0c\0\1\0\1"), dnsmsg.FORMERR),
+    ("C-22-name-of-reserved-label-type", _query(body=b"\x41a\0\0\1\0\1"), dnsmsg.FORMERR),
+    ("C-22-name-too-long", _query(body=(b"\x3f" + b"a" * 63) * 4 + b"\0\0\1\0\1"),
+     dnsmsg.FORMERR),
+    ("C-22-two-OPT", _query(counts=(1, 0, 0, 2), body=_QUESTION + dnsmsg.opt() * 2),
+     dnsmsg.FORMERR),
+    ("C-22-EDNS-version-1", _query(counts=(1, 0, 0, 1), body=_QUESTION + dnsmsg.opt(version=1)),
+     dnsmsg.BADVERS),
+    ("C-22-EDNS-version-255",
+     _query(counts=(1, 0, 0, 1), body=_QUESTION + dnsmsg.opt(version=255)), dnsmsg.BADVERS),
+    ("C-22-option-cut",
+     _query(counts=(1, 0, 0, 1), body=_QUESTION + dnsmsg.opt(b"\0\x0a\0\x09abc")),
+     dnsmsg.FORMERR),
+    ("C-22-option-header-cut",
+     _query(counts=(1, 0, 0, 1), body=_QUESTION + dnsmsg.opt(b"\0\x0a\0")), dnsmsg.FORMERR),
+    ("C-22-record-cut", _query(counts=(1, 0, 0, 1), body=_QUESTION + _A_RECORD[:-2]),
+     dnsmsg.FORMERR),
+    ("C-22-counts-too-high", _query(counts=(1, 1, 1, 1)), dnsmsg.FORMERR),
+    ("C-24-trailing-octets", _query(body=_QUESTION + b"hidden"), dnsmsg.FORMERR),
+    ("C-24-records-behind-the-counts", _query(body=_QUESTION + _A_RECORD * 2), dnsmsg.FORMERR),
+]
+
+
+@table("message, rcode", *BAD)
+def test_malformed_message(house, message, rcode):
+    server = house.upstream()
+    house.proxy(server)
+    client = house.client()
+    exchange, = client.send(message)
+    if rcode is None:
+        # Nothing but the answer to the next query may come, or the end.
+        client.unanswered.remove(exchange)
+        client.exchanges.remove(exchange)
+        try:
+            client.send(Query("next.test"))
+            client.settle(now() + 3)
+        except OSError:
+            client.close()
+    else:
+        client.receive_until(exchange)
+        assert exchange.rcode == rcode
+        house.answered_within(0.1, exchange)
+        assert server.connections == []
+        with_opt = message[10:12] == b"\0\1" and rcode == dnsmsg.BADVERS
+        assert (exchange.answer.opt is not None) >= with_opt
+    house.right(house.ask("good.test"), 1)
+
+
+@row("C-22")
+def test_error_has_an_opt_only_where_the_query_had_one(house):
+    house.proxy(house.upstream())
+    client = house.client()
+    plain, = client.send(_query(2 << 11))
+    client.receive_until(plain)
+    assert plain.answer.opt is None
+    assert plain.answer.counts[1:3] == (0, 0)
+    extended, = client.send(_query(2 << 11, (1, 0, 0, 1), _QUESTION + dnsmsg.opt()))
+    client.receive_until(extended)
+    assert extended.rcode == dnsmsg.NOTIMP
+
+
+# What must arrive as it was sent.
+
+
+@table("parts", ("C-25-zero", (b"a\0b", b"test")), ("C-25-dot", (b"a.b", b"test")),
+       ("C-25-newline", (b"a\nlevel=error event=forged", b"test")),
+       ("C-25-escape", (b"\x1b[31mred", b"test")), ("C-25-high", (b"\xff\xfe", b"test")),
+       ("C-25-quote", (b'a" b="c\\', b"test")), ("C-25-root", ()),
+       ("C-25-longest", (b"a" * 63, b"b" * 63, b"c" * 63, b"d" * 61)))
+def test_octets_of_labels_are_kept(house, parts):
+    server = house.upstream()
+    running = house.proxy(server, log={"level": "debug", "queries": True})
+    house.right(house.ask(parts, qtype=dnsmsg.TXT))
+    assert [asked.seen.parts for asked in server.queries] == [parts]
+    # What a name holds must not make lines of its own, nor reach a terminal.
+    for line in running.log:
+        assert line.text.isprintable() and line.text.isascii(), repr(line.text)
+        assert line.text.startswith("level="), line.text
+
+
+@row("C-26")
+def test_case_of_the_name_is_kept(house):
+    server = house.upstream()
+    house.proxy(server)
+    house.right(house.ask("eXaMpLe.TeSt"))
+    assert server.queries[0].name == "eXaMpLe.TeSt"
+
+
+@row("C-26")
+def test_answer_carries_the_case_of_the_client(house):
+    """Also when the upstream forgets about it."""
+    house.proxy(house.upstream(faults.message(lambda asked: asked.answer(
+        parts=tuple(part.lower() for part in asked.seen.parts)))))
+    house.right(house.ask("eXaMpLe.TeSt"))
+
+
+@row("C-27")
+def test_two_clients_with_the_same_id(house):
+    server = house.upstream()
+    house.proxy(server)
+    clients = [house.client() for _ in range(20)]
+    for n, client in enumerate(clients):
+        client.send(Query(f"delay-100.n{n}.test", ident=4711))
+    for client in clients:
+        client.receive_all()
+        house.right(client.exchanges[0], 1)
+    upstream_ids = [asked.seen.ident for asked in server.queries]
+    assert len(set(upstream_ids)) == 20, "RFC 7766 6.2.1: an ID in flight was used again"
+
+
+@row("C-28")
+def test_same_id_twice_on_one_connection(house):
+    house.proxy(house.upstream())
+    client = house.client()
+    asked = client.send(*[Query(f"delay-{100 - n}.n{n}.test", ident=4711) for n in range(10)])
+    client.receive_all()
+    for exchange in asked:
+        house.right(exchange, 1)
+
+
+@table("flags, edns", ("C-29-RD-0", 0, None), ("C-29-AD", dnsmsg.RD | dnsmsg.AD, None),
+       ("C-29-CD", dnsmsg.RD | dnsmsg.CD, None), ("C-29-Z", dnsmsg.RD | dnsmsg.Z, None),
+       ("C-29-all", dnsmsg.RD | dnsmsg.AD | dnsmsg.CD | dnsmsg.Z, None),
+       ("C-29-DO", dnsmsg.RD, dnsmsg.opt(flags=dnsmsg.DO)))
+def test_flags_are_kept(house, flags, edns):
+    server = house.upstream()
+    house.proxy(server)
+    house.right(house.ask(Query(flags=flags, edns=edns)))
+    seen = server.queries[0].seen
+    assert seen.flags == flags
+    assert (seen.opt[3] & dnsmsg.DO if seen.opt else 0) == (dnsmsg.DO if edns else 0)
+
+
+@table("qtype, qclass", ("C-30-type-0", 0, 1), ("C-30-ANY", 255, 1), ("C-30-type-65535", 65535, 1),
+       ("C-30-class-CH", 16, 3), ("C-30-class-ANY", 16, 255), ("C-30-unknown", 65280, 65280),
+       ("C-30-AAAA", 28, 1), ("C-30-HTTPS", 65, 1))
+def test_any_type_and_class_is_relayed(house, qtype, qclass):
+    server = house.upstream()
+    house.proxy(server)
+    exchange = house.right(house.ask("any.test", qtype=qtype, qclass=qclass))
+    assert (server.queries[0].seen.qtype, server.queries[0].seen.qclass) == (qtype, qclass)
+    assert exchange.answer.wire[2:] == server.queries[0].answer()[2:]
+
+
+# Who may ask, and how many at once.
+
+
+@table("allow, rcode", ("allow-private", ["private"], dnsmsg.NOERROR),
+       ("allow-any", ["any"], dnsmsg.NOERROR), ("allow-prefix", ["127.0.0.0/8"], dnsmsg.NOERROR),
+       ("allow-others", ["192.0.2.0/24", "2001:db8::/32"], dnsmsg.REFUSED))
+def test_who_may_ask(house, allow, rcode):
+    server = house.upstream()
+    house.proxy(server, allow=allow)
+    exchange = house.ask(Query(edns=dnsmsg.opt()))
+    assert exchange.rcode == rcode
+    assert len(server.queries) == (rcode == dnsmsg.NOERROR)
+    house.answered_within(0.2, exchange)
+    if rcode == dnsmsg.REFUSED:
+        house.upstreams.clear()         # nobody here may ask, the test's last query included
+        server.close()
+
+
+@pytest.mark.parametrize("inflight", [2, 8])
+def test_no_more_than_inflight_queries_are_in_hand(house, inflight):
+    server = house.upstream()
+    house.proxy(server, inflight=inflight, timeouts={"answer": "1s"})
+    client = house.client()
+    asked = client.send(*[Query(f"delay-30.n{n}.test") for n in range(4 * inflight)])
+    client.receive_all()
+    for exchange in asked:
+        house.right(exchange)
+    arrived = sorted(query.at for query in server.queries)
+    # The first that is too many comes when an answer has made room for it.
+    assert arrived[inflight] - arrived[0] >= 0.02

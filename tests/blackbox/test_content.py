@@ -1,0 +1,384 @@
+"""Group D: upstreams that answer wrongly, late, twice or not at all."""
+
+import struct
+
+import pytest
+
+import dnsmsg
+import faults
+from clock import now, wait_until
+from dnsmsg import Query
+from house import EDNS
+from marks import times_down, wait_idle_end, went_down
+from rows import row, table
+
+ANSWER, QUERY = 0.4, 2.0        # as in house.TIMEOUTS
+
+
+@table("script, limit",
+       ("D-01-never", faults.never_answer, ANSWER + 0.2),
+       ("D-02-close", faults.close_after_query, 0.2),
+       ("D-02-reset", faults.reset_after_query, 0.2),
+       ("D-03-one-octet", faults.one_octet, ANSWER + 0.2),
+       ("D-04-half", faults.half_a_message, ANSWER + 0.2),
+       ("D-04-half-and-close", faults.half_a_message_and_close, 0.2),
+       ("D-05-drip", faults.drip_answer, QUERY + 0.2),
+       ("D-15-reset-before-the-query", faults.reset_after_handshake, 0.2),
+       ("D-15-close-before-the-query", faults.close_after_handshake, 0.2))
+def test_no_answer_from_the_first_upstream(house, script, limit):
+    a, b = house.pair(script)
+    house.proxy(a, b)
+    exchange = house.right(house.ask("first.test"), limit)
+    assert b.asked("first.test")
+    assert exchange.answer.wire[2:] == b.asked("first.test")[0].answer()[2:]
+
+
+@row("D-01")
+def test_upstream_that_answers_nothing_at_all_is_marked_down(house):
+    a, b = house.pair(faults.never_answer)
+    running = house.proxy(a, b)
+    for n in range(6):
+        house.right(house.ask(f"n{n}.test"), ANSWER + 0.2)
+    went_down(running, a)
+    assert times_down(running, a) == 1
+    house.right(house.ask("then.test"), 0.1)
+
+
+@row("D-01")
+def test_slow_name_is_no_dead_upstream(house):
+    """One question that takes long says nothing about the others."""
+    a, b = house.pair()
+    running = house.proxy(a, b)
+    house.right(house.ask("warm.test"))
+    client = house.client()
+    slow, = client.send(Query("delay-900.test"))
+    for n in range(20):
+        house.right(house.ask(f"n{n}.test"), 0.2)
+    client.receive_until(slow)
+    assert times_down(running, a) == 0
+
+
+def _response(**wrong):
+    return faults.wrong(**wrong)
+
+
+WRONG = [
+    ("D-06-wrong-id", faults.wrong_id),
+    ("D-08-other-name", _response(parts=dnsmsg.labels("foreign.test"))),
+    ("D-08-other-name-NXDOMAIN",
+     _response(parts=dnsmsg.labels("foreign.test"), rcode=dnsmsg.NXDOMAIN)),
+    ("D-08-longer-name", faults.message(
+        lambda asked: asked.answer(parts=(b"x",) + asked.seen.parts))),
+    ("D-08-other-type", _response(qtype=dnsmsg.AAAA)),
+    ("D-08-other-class", _response(qclass=dnsmsg.CH)),
+    ("D-11-QR-0", _response(flags=dnsmsg.RD)),
+    ("D-11-opcode-1", faults.opcode(1)), ("D-11-opcode-4", faults.opcode(4)),
+    ("D-11-no-question", _response(questions=0)),
+    ("D-11-two-questions", _response(questions=2)),
+    ("D-11-no-question-and-an-error", _response(questions=0, rcode=dnsmsg.SERVFAIL)),
+    ("D-13-length-0", faults.message(lambda asked: b"")),
+    ("D-13-one-octet", faults.message(lambda asked: asked.answer()[:1])),
+    ("D-13-11-octets", faults.message(lambda asked: asked.answer()[:11])),
+    ("D-13-question-cut", faults.message(lambda asked: asked.answer()[:15])),
+]
+
+
+@table("script", *WRONG)
+def test_what_is_no_answer_is_not_delivered(house, script):
+    a, b = house.pair(script)
+    house.proxy(a, b)
+    exchange = house.right(house.ask("first.test"), ANSWER + 0.2)
+    assert a.asked("first.test") and b.asked("first.test")
+    assert exchange.answer.is_right
+
+
+@table("script", *(one for one in WRONG if "no-question-and-an-error" not in one[0]))
+def test_connection_that_is_out_of_step_is_closed(house, script):
+    server = house.upstream(script)
+    house.proxy(server)
+    exchange = house.ask("first.test")
+    house.servfail(exchange, QUERY + 0.2)
+    wait_idle_end(server)
+
+
+@row("D-07")
+def test_foreign_message_comes_first(house):
+    a, b = house.pair(faults.foreign_first)
+    house.proxy(a, b)
+    for n in range(5):
+        house.right(house.ask(f"n{n}.test"))
+
+
+@row("D-09")
+def test_answer_that_comes_too_late_is_nobody_elses(house):
+    server = house.upstream()
+    house.proxy(server, timeouts={"query": "500ms"})
+    house.right(house.ask("warm.test"))
+    client = house.client()
+    house.servfail(client.ask("delay-700.test"), 0.7)
+    # While the late answer is on its way, and after it has come.
+    begin = now()
+    n = 0
+    while now() < begin + 0.5:
+        house.right(client.ask(f"next-{n}.test", ident=n), 0.3)
+        n += 1
+    assert n > 1
+
+
+@table("script", ("D-10-in-one-write", faults.answer_twice),
+       ("D-10-apart", faults.answer_twice_apart), ("D-26-five-messages", faults.multi_message))
+def test_answers_too_many(house, script):
+    server = house.upstream(script)
+    house.proxy(server)
+    client = house.client()
+    for n in range(10):
+        house.right(client.ask(f"n{n}.test"), 0.5)
+    asked = client.send(*[Query(f"together-{n}.test") for n in range(10)])
+    client.receive_all()
+    for exchange in asked:
+        house.right(exchange)
+
+
+@row("D-26")
+def test_connection_is_closed_after_a_multi_message_answer(house):
+    server = house.upstream(faults.multi_message)
+    house.proxy(server)
+    house.right(house.ask())
+    wait_until(lambda: server.connections[0].closed, 2, "the connection is closed")
+
+
+@table("flags", ("D-11-RA-0", dnsmsg.QR | dnsmsg.RD),
+       ("D-11-TC", dnsmsg.QR | dnsmsg.RA | dnsmsg.RD | dnsmsg.TC),
+       ("D-11-AA-AD-CD-Z", dnsmsg.QR | dnsmsg.RA | dnsmsg.AA | dnsmsg.AD | dnsmsg.CD | dnsmsg.Z))
+def test_flags_of_the_answer_are_relayed(house, flags):
+    server = house.upstream(_response(flags=flags))
+    house.proxy(server)
+    exchange = house.right(house.ask())
+    assert exchange.answer.flags == flags
+
+
+def _rdata(data):
+    """A response whose one record has this owner and data."""
+    def make(asked):
+        head = dnsmsg.header(asked.seen.ident, dnsmsg.QR | dnsmsg.RA | dnsmsg.RD, 1, 1, 0, 0)
+        return head + asked.seen.question + data
+    return make
+
+
+_AFTER = struct.pack("!HHIH", 1, 1, 300, 4) + bytes(4)
+STRANGE = [
+    ("D-12-pointer-loop", _rdata(b"\xc0\x1e" + _AFTER)),
+    ("D-12-forward-pointer", _rdata(b"\xff\xff" + _AFTER)),
+    ("D-12-reserved-label", _rdata(b"\x80\x00" + _AFTER)),
+    ("D-12-count-too-high", _rdata(b"")),
+    ("D-12-rdlength-past-the-end", _rdata(b"\0" + struct.pack("!HHIH", 1, 1, 300, 400) + b"x")),
+    ("D-12-record-cut", _rdata(b"\0\0\1")),
+    ("D-12-octets-behind-the-end", lambda asked: asked.answer() + b"more"),
+    ("D-12-broken-OPT", lambda asked: asked.answer()[:10] + b"\0\1" + asked.answer()[12:]
+     + dnsmsg.opt(b"\0\x0f\x40\0")),
+    ("D-12-EDE-of-one-octet", lambda asked: asked.answer()[:10] + b"\0\1" + asked.answer()[12:]
+     + dnsmsg.opt(dnsmsg.option(dnsmsg.EDE, b"\0"))),
+]
+
+
+@table("make", *STRANGE)
+def test_strange_records_are_relayed_or_servfail(house, make):
+    house.wrong_answers_are_relayed = True
+    server = house.upstream(faults.message(make))
+    house.proxy(server)
+    exchange = house.ask(qtype=dnsmsg.TXT)
+    if exchange.rcode != dnsmsg.SERVFAIL:
+        assert exchange.answer.wire[2:] == make(server.queries[0])[2:]
+    server.do()
+    house.right(house.ask("next.test"), 0.5)
+
+
+@pytest.mark.parametrize("size", [512, 4096, 16384, 16400, 65534, 65535])
+def test_large_answer(house, size):
+    """D-14, and the sizes at which TLS records and buffers end."""
+    house.proxy(house.upstream())
+    client = house.client()
+    asked = client.send(*[Query(f"size-{size}.n{n}.test") for n in range(5)])
+    client.receive_all()
+    for exchange in asked:
+        house.right(exchange, 1)
+        assert len(exchange.answer.wire) == size
+
+
+@row("D-14")
+def test_large_query(house):
+    server = house.upstream()
+    house.proxy(server)
+    padding = dnsmsg.opt(dnsmsg.option(65001, bytes(60000)))
+    house.right(house.ask(Query(edns=padding)))
+    assert len(server.queries[0].seen.wire) > 60000
+
+
+@row("D-15")
+def test_warm_connection_is_reset(house):
+    server = house.upstream()
+    running = house.proxy(server)
+    for n in range(20):
+        house.right(house.ask(f"n{n}.test"), 0.3)
+        server.reset()
+    assert not running.lines("upstream down")
+
+
+@table("script", ("D-16-FIN-without-close-notify", faults.fin_without_close_notify),
+       ("D-18-close-after-each-answer", faults.close_after_answer))
+def test_server_closes_after_each_answer(house, script):
+    a, b = house.pair(script)
+    running = house.proxy(a, b)
+    for n in range(30):
+        house.right(house.ask(f"n{n}.test"), 0.3)
+    assert not b.connections
+    assert len(a.connections) <= 60
+    assert not running.lines("upstream down")
+
+
+@row("D-17")
+def test_server_closes_idle_connections(house):
+    a, b = house.pair(faults.idle_close(0.05))
+    running = house.proxy(a, b)
+    for n in range(30):
+        house.right(house.ask(f"n{n}.test"), 0.3)
+        # Half of the times the next query meets the end on its way.
+        if n % 2:
+            wait_idle_end(a)
+    assert not b.connections
+    assert not running.lines("upstream down")
+
+
+@row("D-18")
+def test_server_closes_after_each_query_without_answer(house):
+    server = house.upstream(faults.close_after_query)
+    house.proxy(server)
+    for n in range(10):
+        house.servfail(house.ask(f"n{n}.test"), 0.5)
+    assert len(server.connections) <= 20
+
+
+@row("D-18")
+def test_close_with_many_queries_in_flight(house):
+    """What is unanswered is asked again, on a fresh connection, once."""
+    server = house.upstream()
+    house.proxy(server)
+    client = house.client()
+    house.right(client.ask("warm.test"))
+    asked = client.send(*[Query(f"delay-200.n{n}.test") for n in range(20)])
+    wait_until(lambda: len(server.queries) == 21)
+    server.reset()
+    client.receive_all()
+    for exchange in asked:
+        house.right(exchange)
+    assert len(server.queries) == 41
+
+
+@table("then", ("D-19-ignored", faults.never_answer), ("D-19-closed", faults.close_after_query),
+       ("D-19-reset", faults.reset_after_query), ("D-19-half", faults.half_a_message))
+def test_second_query_of_a_connection_is_not_answered(house, then):
+    server = house.upstream(faults.first_answered_then(then))
+    house.proxy(server)
+    for n in range(4):
+        house.right(house.ask(f"n{n}.test"), QUERY)
+
+
+@row("D-20")
+def test_length_and_message_leave_in_one_record(house):
+    server = house.upstream()
+    house.proxy(server)
+    for n in range(3):
+        house.right(house.ask(f"n{n}.test"))
+    connection, = server.connections
+    assert connection.reads == [dnsmsg.framed(asked.seen.wire) for asked in server.queries]
+
+
+@row("D-20")
+def test_batch_leaves_in_one_record(house):
+    server = house.upstream()
+    house.proxy(server)
+    client = house.client()
+    house.right(client.ask("warm.test"))
+    client.send(*[Query(f"n{n}.test") for n in range(50)])
+    client.receive_all()
+    connection, = server.connections
+    assert len(connection.reads) <= 3, [len(read) for read in connection.reads]
+    assert b"".join(connection.reads) == b"".join(
+        dnsmsg.framed(asked.seen.wire) for asked in server.queries)
+
+
+ERRORS = [("SERVFAIL", dnsmsg.SERVFAIL), ("REFUSED", dnsmsg.REFUSED), ("NOTIMP", dnsmsg.NOTIMP),
+          ("FORMERR", dnsmsg.FORMERR)]
+
+
+@table("code", *((f"D-21-{name}" if code == 2 else f"D-22-{name}", code) for name, code in ERRORS))
+def test_error_from_the_first_upstream(house, code):
+    a, b = house.pair(faults.rcode(code))
+    running = house.proxy(a, b)
+    house.right(house.ask(), 0.5)
+    assert a.queries and b.queries
+    assert not running.lines("upstream down")
+
+
+@table("code", *((f"D-21-{name}" if code == 2 else f"D-22-{name}", code) for name, code in ERRORS))
+def test_error_from_both_upstreams(house, code):
+    """The first one's is relayed."""
+    a, b = house.pair(faults.rcode(code, ede=20, text=b"from A"))
+    b.do(faults.rcode(dnsmsg.SERVFAIL if code != dnsmsg.SERVFAIL else dnsmsg.REFUSED, ede=20,
+                      text=b"from B"))
+    running = house.proxy(a, b)
+    exchange = house.ask(Query(edns=EDNS))
+    house.answered_within(0.5, exchange)
+    assert exchange.rcode == code
+    assert (20, "from A") in exchange.answer.ede
+    assert not running.lines("upstream down")
+
+
+@row("D-21")
+def test_error_and_then_nxdomain(house):
+    a, b = house.pair(faults.rcode(dnsmsg.SERVFAIL))
+    b.do(faults.rcode(dnsmsg.NXDOMAIN))
+    house.proxy(a, b)
+    assert house.ask().rcode == dnsmsg.NXDOMAIN
+
+
+@row("D-21")
+def test_nxdomain_is_final(house):
+    a, b = house.pair(faults.rcode(dnsmsg.NXDOMAIN))
+    house.proxy(a, b)
+    assert house.ask().rcode == dnsmsg.NXDOMAIN
+    assert not b.queries
+
+
+@pytest.mark.parametrize("code", [1, 2, 5, 6, 7, 8, 9, 10, 11, 12],
+                         ids=lambda code: f"D-21-EDE-{code}")
+def test_dnssec_error_is_final(house, code):
+    a, b = house.pair(faults.rcode(dnsmsg.SERVFAIL, ede=code, text=b"bogus"))
+    house.proxy(a, b)
+    exchange = house.ask(Query(edns=EDNS))
+    assert exchange.rcode == dnsmsg.SERVFAIL
+    assert (code, "bogus") in exchange.answer.ede
+    assert not b.queries
+
+
+@row("D-25")
+def test_unsolicited_data_on_an_idle_connection(house):
+    server = house.upstream(faults.unsolicited_afterwards)
+    running = house.proxy(server)
+    for n in range(3):
+        house.right(house.ask(f"n{n}.test"), 0.3)
+        wait_until(lambda: not server.open_connections, 2, "the connection is closed")
+    assert len(server.connections) == 3
+    assert not running.lines("upstream down")
+
+
+@row("D-out-of-order")
+def test_answers_out_of_order(house):
+    server = house.upstream(faults.reverse_order)
+    house.proxy(server)
+    client = house.client()
+    asked = client.send(*[Query(f"n{n}.test") for n in range(50)])
+    client.receive_all()
+    for exchange in asked:
+        house.right(exchange)
+    assert asked[-1].answered < asked[0].answered

@@ -1,0 +1,264 @@
+"""Group P, as far as one process goes: start, signals, descriptors, stop."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+
+import pytest
+
+import dnsmsg
+import faults
+import proxy
+from clock import now, wait_until
+from dnsmsg import Query
+from rows import row, table
+
+
+@table("number", ("P-19-SIGTERM", signal.SIGTERM), ("P-19-SIGINT", signal.SIGINT))
+def test_stop_with_100_queries_in_flight(house, number):
+    server = house.upstream()
+    running = house.proxy(server)
+    clients = [house.client() for _ in range(10)]
+    for n, client in enumerate(clients):
+        client.send(*[Query(f"delay-300.n{n}-{m}.test") for m in range(10)])
+    wait_until(lambda: len(server.queries) == 100)
+    running.signal(number)
+    for client in clients:
+        client.receive_all()
+        assert client.receive(5) is None and client.how == "eof"
+    begin = now()
+    assert running.wait(5) == 0
+    house.within(2, begin)
+    running.check_reports()
+    assert running.lines("stopped")
+    assert all(e.answer.is_right for client in clients for e in client.exchanges)
+    wait_until(lambda: not server.open_connections)
+    assert {connection.ended for connection in server.connections} == {"close_notify"}
+
+
+@row("P-19")
+def test_stop_takes_no_more_than_the_deadline_of_the_query_in_hand(house):
+    running = house.proxy(house.upstream(faults.never_answer))
+    client = house.client()
+    asked, = client.send(Query())
+    client.wait_taken()
+    running.signal(signal.SIGTERM)
+    house.servfail(client.receive_until(asked), 2.2)
+    assert running.wait(5) == 0
+
+
+@row("P-19")
+def test_second_sigterm_ends_at_once(house):
+    server = house.upstream(faults.never_answer)
+    running = house.proxy(server, timeouts={"query": "10s", "answer": "10s"})
+    client = house.client()
+    client.send(Query())
+    wait_until(lambda: server.queries)
+    running.signal(signal.SIGTERM)
+    # The first one has arrived when nobody is accepted any more.
+    wait_until(lambda: not _accepts(running), 2, "the listener is closed")
+    begin = now()
+    running.signal(signal.SIGTERM)
+    running.wait(5)
+    house.within(0.5, begin)
+    client.close()
+
+
+def _accepts(running):
+    with socket.socket() as sock:
+        return sock.connect_ex(running.address) == 0
+
+
+@row("P-19")
+def test_idle_clients_do_not_delay_the_stop(house):
+    running = house.proxy(house.upstream(), timeouts={"client_idle": "20s"})
+    house.right(house.ask())
+    silent, half = house.client(), house.client()
+    half.send_octets(b"\0\x50abc")
+    half.wait_taken()
+    begin = now()
+    running.signal(signal.SIGTERM)
+    assert running.wait() == 0
+    house.within(0.5, begin)
+    silent.wait_closed()
+    half.wait_closed()
+
+
+@table("number", *((f"P-20-{name}", getattr(signal, name)) for name in
+                   ("SIGPIPE", "SIGHUP", "SIGCONT", "SIGWINCH", "SIGCHLD", "SIGURG")))
+def test_harmless_signals(house, number):
+    running = house.proxy(house.upstream())
+    client = house.client()
+    for n in range(10):
+        running.signal(number)
+        house.right(client.ask(f"n{n}.test"), 0.5)
+    assert running.alive
+
+
+@row("P-04")
+def test_storm_of_signals(house):
+    running = house.proxy(house.upstream(), timeouts={"answer": "1s"})
+    client = house.client()
+    for n in range(20):
+        asked, = client.send(Query(f"delay-20.n{n}.test"))
+        for _ in range(20):
+            running.signal(signal.SIGWINCH)
+            running.signal(signal.SIGCHLD)
+        house.right(client.receive_until(asked), 0.5)
+
+
+@table("closed", ("P-18-stdin", "<&-"), ("P-18-stdout", ">&-"), ("P-18-stdin-stdout", "<&- >&-"),
+       ("P-18-all", "<&- >&- 2>&-"))
+def test_standard_descriptors_are_closed_at_start(house, closed):
+    running = house.proxy(house.upstream(), popen_args={
+        "prefix": ("sh", "-c", f'exec "$@" {closed}', "sh")})
+    house.right(house.ask())
+    for number in range(3):
+        try:
+            target = os.readlink(f"/proc/{running.pid}/fd/{number}")
+        except FileNotFoundError:
+            continue
+        assert not target.startswith(("socket:", "anon_inode:")), f"{number} is {target}"
+
+
+@row("P-17")
+def test_log_that_nobody_reads(house):
+    """A full pipe at the other end costs lines, not the service."""
+    a, b = house.pair()
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    try:
+        while True:
+            os.write(writing, bytes(4096))
+    except BlockingIOError:
+        pass
+    os.set_blocking(writing, True)
+    running = house.proxy(a, b, popen_args={
+        "prefix": ("sh", "-c", f'exec "$@" 2>/dev/fd/{writing}', "sh"), "pass_fds": [writing]},
+        log={"level": "debug", "queries": True})
+    os.close(writing)
+    for n in range(20):
+        house.right(house.ask(f"n{n}.test"), 0.5)
+    assert running.alive
+    os.close(reading)
+    house.right(house.ask("reader-gone.test"), 0.5)
+
+
+def _run(house, *prefix, address=None, seconds=5):
+    """Starts the program where it cannot serve; returns its exit status and what it said."""
+    settings = {"listen": address, "upstreams": [house.upstream().config()],
+                "tls": {"ca_file": house.authority.path}}
+    path = proxy.write_config(os.path.join(house.directory, "bad.yml"), settings)
+    os.chmod(house.directory, 0o755)
+    done = subprocess.run([*prefix, proxy.BINARY, "-c", path], capture_output=True, text=True,
+                          timeout=seconds, stdin=subprocess.DEVNULL)
+    return done.returncode, done.stderr
+
+
+@row("P-21")
+def test_port_is_in_use(house):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        status, said = _run(house, address=f"127.0.0.1:{port}")
+    assert status == 1
+    line, = said.splitlines()
+    assert "level=error" in line and f"127.0.0.1:{port}" in line and "in use" in line
+
+
+@row("P-26")
+def test_second_instance(house):
+    running = house.proxy(house.upstream())
+    status, said = _run(house, address="{}:{}".format(*running.address))
+    assert status == 1 and len(said.splitlines()) == 1
+    house.right(house.ask())
+
+
+@row("P-21")
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None,
+                    reason="needs root and setpriv to become nobody")
+def test_no_permission_for_port_53(house, tmp_path):
+    with open("/proc/sys/net/ipv4/ip_unprivileged_port_start") as file:
+        if int(file.read()) <= 53:
+            pytest.skip("everybody may bind port 53 here")
+    binary = shutil.copy(proxy.BINARY, "/tmp/dot-proxy-p21")
+    ca = shutil.copy(house.authority.path, tmp_path / "ca.pem")
+    try:
+        os.chmod(binary, 0o755)
+        config = tmp_path / "config.yml"
+        proxy.write_config(config, {"listen": "127.0.0.1:53", "tls": {"ca_file": str(ca)},
+                                    "upstreams": [house.upstream().config()]})
+        with open(config) as opened:
+            done = subprocess.run(
+                ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all",
+                 "--bounding-set=-all", binary, "-c", "/dev/stdin"], stdin=opened,
+                capture_output=True, text=True, timeout=5)
+    finally:
+        os.unlink(binary)
+    assert done.returncode == 1, done.stderr
+    line, = done.stderr.splitlines()
+    assert "127.0.0.1:53" in line and "denied" in line.lower()
+    assert "remedy=" in line
+
+
+@row("P-21")
+def test_address_is_not_local(house):
+    status, said = _run(house, address="192.0.2.1:5353")
+    assert status == 1
+    line, = said.splitlines()
+    assert "192.0.2.1:5353" in line
+
+
+@row("P-22")
+def test_restart_at_once(house):
+    first = house.proxy(house.upstream())
+    client = house.client()
+    house.right(client.ask())
+    begin = now()
+    first.stop()
+    client.wait_closed()
+    again = proxy.Proxy(house.config_path, first.address, house.loop)
+    house.proxies.append(again)
+    again.start()
+    house.within(0.5, begin, again.serves)
+    house.right(house.ask("again.test"))
+
+
+@row("P-02")
+def test_no_descriptor_for_the_upstream(house):
+    """Clients may not take the last descriptors; and when they have, it recovers."""
+    house.proxy(house.upstream(), timeouts={"client_idle": "20s"},
+                popen_args={"prefix": ("prlimit", "--nofile=32:32")})
+    clients = [house.client() for _ in range(60)]
+    exchange = clients[-1].ask("crowded.test")
+    assert exchange.answer.is_right or exchange.rcode == dnsmsg.SERVFAIL
+    house.idle(0.3)
+    for client in clients:
+        client.close()
+    house.right(house.ask("roomy.test"), 1)
+
+
+@row("O-8")
+def test_idle_with_everything_open(house):
+    """A warm upstream, one that is down, clients between two queries and in the middle of one."""
+    a, b = house.pair(faults.refuse)
+    house.proxy(a, b, timeouts={"client_idle": "10s", "client_read": "10s"})
+    clients = [house.client() for _ in range(10)]
+    for n, client in enumerate(clients):
+        house.right(client.ask(f"n{n}.test"))
+    for client in clients[:5]:
+        client.send_octets(b"\0")
+        client.wait_taken()
+    house.idle(0.5)
+
+
+@row("P-start")
+def test_start_to_first_answer(house):
+    """Under 50 ms of our own, with a CA file of one certificate; here with some room."""
+    running = house.proxy(house.upstream())
+    house.within(0.5, running.started, running.serves)
+    house.right(house.ask(), 0.1)
+    assert len(running.lines("listening")) == 1

@@ -1,0 +1,84 @@
+"""The plain relay of the design card: three settings make it, and it is strictly one at a time."""
+
+import pytest
+
+import dnsmsg
+import faults
+from dnsmsg import Query
+
+PLAIN = {"timeouts": {"upstream_idle": "0s", "client_idle": "0s"}, "inflight": 1}
+
+
+def test_fresh_connection_for_each_query(house):
+    server = house.upstream()
+    house.proxy(server, timeouts={"upstream_idle": "0s"})
+    client = house.client()
+    for n in range(5):
+        house.right(client.ask(f"n{n}.test"))
+    assert len(server.connections) == 5
+    assert all(len(connection.queries) == 1 for connection in server.connections)
+
+
+def test_client_is_closed_once_its_queries_are_answered(house):
+    house.proxy(house.upstream(), timeouts={"client_idle": "0s"})
+    client = house.client()
+    asked = client.send(Query("delay-100.test"), Query("delay-50.test"))
+    client.wait_closed(2)
+    for exchange in asked:
+        house.right(exchange)
+    assert client.how == "eof"
+    house.within(0.2, max(exchange.answered for exchange in asked), client.ended)
+
+
+def test_plain_relay(house):
+    server = house.upstream()
+    house.proxy(server, **PLAIN)
+    for n in range(5):
+        client = house.client()
+        exchange = house.right(client.ask(f"n{n}.test"))
+        client.wait_closed(2)
+        house.within(0.2, exchange.answered, client.ended)
+    wait = [connection for connection in server.connections if connection.closed is None]
+    assert len(wait) <= 1
+    assert len(server.connections) == 5
+    for connection in server.connections[:4]:
+        assert len(connection.queries) == 1
+        assert connection.ended == "close_notify"
+    assert server.most_at_once == 1
+
+
+def test_plain_relay_is_strictly_one_at_a_time(house):
+    server = house.upstream()
+    house.proxy(server, **PLAIN)
+    clients = [house.client() for _ in range(10)]
+    for n, client in enumerate(clients):
+        client.send(Query(f"delay-30.n{n}.test"))
+    for client in clients:
+        client.receive_all()
+        client.wait_closed(2)
+        house.right(client.exchanges[0])
+    assert server.most_at_once == 1
+    assert len(server.connections) == 10
+    arrived = sorted(query.at for query in server.queries)
+    assert all(later - sooner >= 0.025 for sooner, later in zip(arrived, arrived[1:]))
+
+
+@pytest.mark.parametrize("script", [faults.refuse, faults.accept_and_close, faults.http,
+                                    faults.close_after_query, faults.never_answer,
+                                    faults.wrong_id, faults.rcode(dnsmsg.SERVFAIL)],
+                         ids=["refuse", "close", "http", "close-after-query", "never-answer",
+                              "wrong-id", "servfail"])
+def test_plain_relay_opens_the_first_that_can_be_reached(house, script):
+    a, b = house.pair(script)
+    house.proxy(a, b, **PLAIN)
+    client = house.client()
+    house.right(client.ask(), 0.8)
+    client.wait_closed(2)
+    assert b.queries
+
+
+def test_plain_relay_without_any_upstream(house):
+    house.proxy(house.upstream(faults.refuse), **PLAIN)
+    client = house.client()
+    house.servfail(client.ask(), 0.5)
+    client.wait_closed(2)

@@ -1,0 +1,325 @@
+"""Group T: certificates, and what else TLS has in store."""
+
+import pytest
+
+import certs
+import faults
+import tls
+from certs import HOSTNAME, REJECTED
+from dnsmsg import Query
+from house import EDNS
+from marks import ask_until, times_down, went_down
+from rows import row, table
+from upstream import Script
+
+# What the log and the client must be told, in words that help.
+WORDS = {
+    "T-01": ["name"], "T-02": ["expired"], "T-03": ["not yet valid"], "T-04": ["self-signed"],
+    "T-05": ["issuer"], "T-06": ["name"], "T-07": ["name"], "T-08": ["name"], "T-09": ["address"],
+    "T-10-missing-intermediate": ["issuer"],
+}
+
+
+@pytest.fixture(scope="session")
+def identities(authority):
+    """Each is made once, when it is first asked for."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = REJECTED[name](authority)
+        return made[name]
+    return get
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_bad_certificate_is_rejected_and_the_next_upstream_answers(house, identities, name):
+    a, b = house.pair(Script(identity=identities(name)))
+    running = house.proxy(a, b)
+    house.right(house.ask("first.test"), 0.2)
+    assert a.connections and not a.queries and b.asked("first.test")
+    line = went_down(running, a, "handshake: certificate", *WORDS.get(name, []))
+    _remedy(name, line)
+    house.right(house.ask("second.test"), 0.1)
+    assert not a.queries
+    assert times_down(running, a) == 1
+
+
+def _remedy(name, line):
+    """What to do about it, where that is known."""
+    said = line.get("cause", "") + " " + line.get("remedy", "")
+    if name == "T-01":
+        assert HOSTNAME in said and "other.test" in said, line.text
+    if name == "T-03":
+        assert "clock" in said, line.text
+    if name in ("T-04", "T-05", "T-10-missing-intermediate"):
+        assert ".pem" in said, f"which file was used: {line.text}"
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_bad_certificate_of_the_only_upstream_is_servfail(house, identities, name):
+    server = house.upstream(Script(identity=identities(name)))
+    house.proxy(server)
+    exchange = house.servfail(house.ask(Query(edns=EDNS)), 0.5)
+    assert not server.queries
+    (code, text), = exchange.answer.ede
+    assert code in (22, 23)
+    assert text.startswith(f"{server.name}: handshake: certificate"), text
+    for word in WORDS.get(name, []):
+        assert word in text, text
+
+
+@row("T-02")
+def test_expired_certificate_says_since_when(house, identities):
+    identity = identities("T-02")
+    server = house.upstream(Script(identity=identity))
+    running = house.proxy(server)
+    exchange = house.servfail(house.ask(Query(edns=EDNS)))
+    since = identity.chain[0].not_valid_after.strftime("%Y-%m-%d")
+    assert exchange.answer.ede[0][1] == f"{server.name}: handshake: certificate expired {since}"
+    assert since in went_down(running, server).text
+
+
+@table("pattern, hostname, works",
+       ("T-08-one-label", "*.example.test", "dot.example.test", True),
+       ("T-08-two-labels", "*.example.test", "a.dot.example.test", False),
+       ("T-08-no-label", "*.example.test", "example.test", False),
+       # OpenSSL takes no wildcard right below the root, and it is right to.
+       ("T-08-top-level", "*.test", "dot.test", False),
+       ("T-08-two-stars", "*.*.test", "a.dot.test", False),
+       ("T-08-star-alone", "*", "test", False))
+def test_wildcard(house, authority, pattern, hostname, works):
+    server = house.upstream(Script(identity=authority.identity(dns=[pattern])), hostname=hostname)
+    house.proxy(server)
+    exchange = house.ask()
+    house.right(exchange) if works else house.servfail(exchange)
+    assert len(server.queries) == works
+
+
+@row("T-09")
+def test_upstream_without_a_name_is_verified_by_its_address(house, authority):
+    server = house.upstream()
+    server.identity = authority.identity(ip=[server.address])
+    house.proxy(server.config(hostname=None))
+    house.right(house.ask())
+    # RFC 6066 3: no literal addresses in SNI.
+    assert server.connections[0].facts["sni"] is None
+
+
+@table("names", ("T-09-address-as-name", lambda address: {"dns": [address]}),
+       ("T-09-other-address", lambda address: {"ip": ["127.0.0.1"]}),
+       ("T-09-name-only", lambda address: {"dns": [HOSTNAME]}))
+def test_certificate_without_the_address(house, authority, names):
+    a, b = house.pair()
+    a.do(Script(identity=authority.identity(**names(a.address))))
+    running = house.proxy(a.config(hostname=None), b)
+    house.right(house.ask())
+    assert a.connections and not a.queries
+    line = running.wait_line("upstream down", upstream=f"{a.address}:{a.port}")
+    assert "handshake: certificate" in line["cause"]
+
+
+def _chains(authority):
+    deep = authority.below().below().identity(dns=[HOSTNAME])
+    return {"intermediate": authority.below().identity(dns=[HOSTNAME]), "two-intermediates": deep,
+            "reversed": certs.reversed_chain(deep),
+            "constraints-kept": authority.below(permitted=["test"]).identity(dns=[HOSTNAME])}
+
+
+@table("chain", ("T-10-intermediate", "intermediate"), ("T-10-deep", "two-intermediates"),
+       ("T-10-reversed", "reversed"), ("T-11-constraints-kept", "constraints-kept"))
+def test_good_chain(house, authority, chain):
+    server = house.upstream(Script(identity=_chains(authority)[chain]))
+    house.proxy(server)
+    house.right(house.ask())
+    assert server.queries
+
+
+@row("T-14")
+def test_tls_1_1_is_rejected(house):
+    a, b = house.pair(Script(tls={"newest": "1.1", "oldest": "1.0"}))
+    running = house.proxy(a, b)
+    house.right(house.ask(), 0.2)
+    assert a.connections and not a.queries
+    went_down(running, a, "handshake")
+
+
+@table("newest", ("T-15-TLS-1.2", "1.2"), ("T-15-TLS-1.3", "1.3"))
+def test_tls_version(house, newest):
+    server = house.upstream(Script(tls={"newest": newest}))
+    house.proxy(server)
+    for n in range(3):
+        house.right(house.ask(f"n{n}.test"))
+    connection, = server.connections
+    assert connection.facts["version"] == f"TLSv{newest}"
+    assert connection.facts["sni"] == server.hostname
+
+
+@row("T-15")
+def test_what_the_client_hello_says(house):
+    server = house.upstream()
+    house.proxy(server)
+    house.right(house.ask())
+    hello = tls.read_hello(server.connections[0].hello)
+    assert hello.compressions == b"\0"
+    assert tls.Hello.EARLY_DATA not in hello.extensions
+    assert server.hostname.encode() in hello.extensions[tls.Hello.SERVER_NAME]
+
+
+@table("newest", ("T-16-TLS-1.2", "1.2"), ("T-16-TLS-1.3", "1.3"))
+def test_server_asks_for_a_client_certificate(house, authority, newest):
+    server = house.upstream(Script(tls={"wants_client_certificate": authority.path,
+                                        "newest": newest}))
+    house.proxy(server)
+    house.right(house.ask("first.test"))
+    house.right(house.ask("second.test"))
+
+
+@table("script, newest",
+       ("T-17-renegotiation-before-the-answer", faults.renegotiate_and_answer, "1.2"),
+       ("T-17-renegotiation-while-idle", faults.answer_and_renegotiate, "1.2"),
+       ("T-17-KeyUpdate-before-the-answer", faults.key_update_and_answer, "1.3"),
+       ("T-17-KeyUpdate-while-idle", faults.answer_and_key_update, "1.3"))
+def test_new_keys_in_the_middle(house, script, newest):
+    server = house.upstream(script, faults.by_openssl(newest))
+    running = house.proxy(server)
+    for n in range(5):
+        house.right(house.ask(f"n{n}.test"), 0.5)
+    if newest == "1.3":
+        assert len(server.connections) == 1
+    assert not running.lines("upstream down")
+
+
+@table("tickets", ("T-18-no-ticket", 0), ("T-18-one-ticket", 1), ("T-18-100-tickets", 100))
+def test_tickets_arrive_while_idle(house, tickets):
+    server = house.upstream(Script(tls={"tickets": tickets}))
+    running = house.proxy(server)
+    house.right(house.ask("first.test"))
+    for n in range(20):
+        house.right(house.ask(f"n{n}.test"))
+    assert len(server.connections) == 1
+    if tickets == 100:
+        before = running.memory()
+        for n in range(10):
+            server.restart(Script(tls={"tickets": 100}))
+            house.right(house.ask(f"again-{n}.test"))
+        if not house.sanitized:
+            assert running.memory() - before < 1 << 20
+
+
+@table("newest", ("T-18-resumption-1.2", "1.2"), ("T-18-resumption-1.3", "1.3"))
+def test_session_is_resumed(house, newest):
+    server = house.upstream(Script(tls={"newest": newest}))
+    house.proxy(server)
+    for n in range(3):
+        house.right(house.ask(f"n{n}.test"))
+        server.restart(Script(tls={"newest": newest}))
+    assert [c.facts["resumed"] for c in server.connections] == [False, True, True]
+
+
+@row("T-18")
+def test_ticket_with_a_lifetime_of_0_is_discarded(house):
+    """RFC 8446 4.6.1."""
+    server = house.upstream(Script(tls={"raw": True, "ticket_lifetime": 0}))
+    house.proxy(server)
+    house.right(house.ask("first.test"))
+    server.break_off()
+    house.right(house.ask("second.test"))
+    hello = tls.read_hello(server.connections[1].hello)
+    assert tls.Hello.PRE_SHARED_KEY not in hello.extensions
+
+
+@row("T-19")
+def test_failed_handshake_does_not_disturb_the_warm_connection(house, identities):
+    a, b = house.pair(Script(identity=identities("T-01")))
+    house.proxy(a, b)
+    ask_until(house, lambda: len(a.connections) >= 2, 4, "A is tried again")
+    house.right(house.ask("last.test"), 0.1)
+    assert len(b.connections) == 1
+    assert not a.queries
+
+
+@row("T-20")
+def test_two_names_at_one_address(house):
+    """The certificate is for the second name only: it must not vouch for the first."""
+    server = house.upstream()
+    house.proxy(server.config(hostname="other.test"), server.config())
+    for n in range(5):
+        house.right(house.ask(f"n{n}.test"))
+        server.break_off()
+    assert {c.facts.get("sni") for c in server.handshakes if c.queries} == {server.hostname}
+    server.break_off()
+    for c in server.connections:
+        if c.facts.get("sni") == "other.test":
+            assert not c.queries
+
+
+@table("script", ("T-22-close-notify", faults.close_notify_in_handshake),
+       ("T-22-fin", faults.fin_in_handshake), ("T-22-unrecognized-name", faults.unrecognized_name))
+def test_handshake_is_broken_off(house, script):
+    a, b = house.pair(script)
+    running = house.proxy(a, b)
+    house.right(house.ask("first.test"), 0.2)
+    assert not a.queries
+    went_down(running, a, "handshake")
+    house.right(house.ask("second.test"), 0.1)
+    assert times_down(running, a) == 1 and len(a.connections) == 1
+
+
+@row("T-22")
+def test_alert_after_the_query(house):
+    a, b = house.pair(faults.alert_after_query)
+    house.proxy(a, b)
+    house.right(house.ask(), 0.5)
+    assert b.asked("example.test")
+
+
+@table("newest", ("T-23-TLS-1.2", "1.2"), ("T-23-TLS-1.3", "1.3"))
+def test_certificate_is_renewed_and_tickets_are_refused(house, authority, newest):
+    script = Script(tls={"newest": newest})
+    server = house.upstream(script)
+    running = house.proxy(server)
+    house.right(house.ask("first.test"))
+    server.identity = authority.identity(dns=[server.hostname])
+    server.forget_sessions()
+    server.restart(script)
+    house.right(house.ask("second.test"), 0.5)
+    assert [c.facts["resumed"] for c in server.connections] == [False, False]
+    assert not running.lines("upstream down")
+
+
+@table("make", ("T-25-10000-names", certs.huge), ("T-25-long-chain", certs.long_chain))
+def test_huge_certificate(house, authority, make):
+    identity = make(authority)
+    assert sum(len(certs._pem([c])) for c in identity.chain) > 100_000
+    a, b = house.pair(Script(identity=identity))
+    running = house.proxy(a, b)
+    house.right(house.ask("first.test"), 0.8)
+    assert running.memory() - running.memory_at_start < (64 if house.sanitized else 12) << 20
+    house.right(house.ask("second.test"), 0.2)
+
+
+@row("T-25")
+def test_identity_is_not_taken_from_a_session(house, authority):
+    """A name that the certificate no longer has is noticed at the next full handshake."""
+    a, b = house.pair()
+    house.proxy(a, b)
+    house.right(house.ask("first.test"))
+    assert a.asked("first.test")
+    a.identity = authority.identity(dns=["other.test"])
+    a.forget_sessions()
+    a.restart()
+    house.right(house.ask("second.test"), 0.5)
+    assert not a.asked("second.test") and b.asked("second.test")
+    # It is good again at the end, as house.py wants it.
+    a.identity = authority.identity(dns=[a.hostname])
+    a.forget_sessions()
+
+
+def test_nothing_waits_for_an_idle_tls_connection(house):
+    """A ticket makes an idle connection readable; that must not keep the proxy awake."""
+    server = house.upstream()
+    house.proxy(server)
+    house.right(house.ask())
+    house.idle(0.3)
+    assert len(server.open_connections) == 1

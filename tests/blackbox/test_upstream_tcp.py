@@ -1,0 +1,320 @@
+"""Group U: upstreams that cannot be reached, or not well."""
+
+import contextlib
+import random
+import socket
+import time
+
+import pytest
+
+import dnsmsg
+import faults
+import netns
+import upstream
+from clock import now, wait_until
+from dnsmsg import Query
+from house import EDNS
+from marks import ask_until, came_back, times_down, went_down
+from rows import row, table
+
+CONNECT, HANDSHAKE, ANSWER, QUERY = 0.3, 0.4, 0.4, 2.0      # as in house.TIMEOUTS
+
+
+def _second_query_is_fast(house, b):
+    """A is marked down, so that it costs nothing now."""
+    house.right(house.ask("second.test"), 0.1)
+    assert b.asked("second.test")
+
+
+@table("script, step, word, limit",
+       ("U-01-refused", faults.refuse, "connect", "refused", 0.1),
+       ("U-04-silent", faults.accept_and_silence, "handshake", "timed out", HANDSHAKE + 0.2),
+       ("U-05-closed", faults.accept_and_close, "handshake", "", 0.1),
+       ("U-05-reset", faults.accept_and_reset, "", "", 0.1),
+       ("U-06-http", faults.http, "handshake", "wrong version number", 0.1),
+       ("U-06-cleartext-dns", faults.cleartext, "handshake", "", 0.1),
+       ("U-09-drip", faults.drip(0.1), "handshake", "timed out", HANDSHAKE + 0.2))
+def test_first_upstream_fails(house, script, step, word, limit):
+    a, b = house.pair(script)
+    running = house.proxy(a, b)
+    house.right(house.ask("first.test"), limit)
+    assert not a.queries and b.asked("first.test")
+    went_down(running, a, step, word)
+    _second_query_is_fast(house, b)
+    assert times_down(running, a) == 1
+
+
+@contextlib.contextmanager
+def _full_accept_queue(house):
+    """An upstream whose accept queue is full: Linux then drops every SYN."""
+    server = house.upstream(faults.refuse)
+    listener = server._listener
+    listener.listen(0)
+    fillers = []
+    for _ in range(3):
+        filler = socket.socket()
+        filler.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            filler.connect((server.address, server.port))
+        fillers.append(filler)
+    yield server
+    for filler in fillers:
+        filler.close()
+
+
+@row("U-02")
+def test_first_upstream_drops_syn(house):
+    with _full_accept_queue(house) as a:
+        b = house.upstream()
+        running = house.proxy(a, b)
+        house.right(house.ask("first.test"), CONNECT + 0.2)
+        went_down(running, a, "connect", "timed out")
+        _second_query_is_fast(house, b)
+
+
+@row("U-02")
+def test_first_upstream_drops_packets(house, namespace):
+    a, b = house.pair()
+    namespace.drop("ip", "daddr", a.address)
+    running = house.proxy(a, b)
+    house.right(house.ask("first.test"), CONNECT + 0.2)
+    went_down(running, a, "connect", "timed out")
+    _second_query_is_fast(house, b)
+    namespace.drop_no_more()
+
+
+@table("address", ("U-03-no-route-IPv4", "192.0.2.1"), ("U-03-no-route-IPv6", "2001:db8::1"))
+def test_first_upstream_is_unreachable(house, namespace, address):
+    b = house.upstream()
+    running = house.proxy({"address": address, "hostname": "dot.test"}, b)
+    house.right(house.ask(), 0.1)
+    line = running.wait_line("upstream down", upstream=address)
+    assert "connect" in line["cause"] and "unreachable" in line["cause"].lower(), line.text
+
+
+@row("U-07")
+def test_accept_queue_that_is_full_and_then_free(house):
+    with _full_accept_queue(house) as a:
+        b = house.upstream()
+        running = house.proxy(a, b)
+        house.right(house.ask("first.test"), CONNECT + 0.2)
+        went_down(running, a, "connect")
+    a.restart(faults.refuse)
+    a.restart()
+    ask_until(house, lambda: a.queries, 5, "A is used again")
+    came_back(running, a)
+
+
+@row("U-08")
+@pytest.mark.timeout(90)
+def test_far_away_and_lossy(house, namespace):
+    """300 ms to the upstream and back, and 5% of the packets lost on the way."""
+    far = netns.Namespace()
+    link = netns.Link(namespace.tun("near", "192.0.2.1", "192.0.2.2"),
+                      far.tun("far", "192.0.2.2", "192.0.2.1"), delay=0.15, loss=0.05, seed=8)
+    try:
+        server = upstream.Upstream(house.loop, house.authority, address="192.0.2.2",
+                                   make_socket=lambda *args: far.call(socket.socket, *args))
+        house.upstreams.append(server)
+        house.proxy(server, timeouts={"query": "4500ms", "connect": "1s", "handshake": "1500ms",
+                                      "answer": "2s", "client_idle": "10s"})
+        house.right(house.ask("first.test"))
+        client = house.client()
+        for n in range(60):
+            client.send(Query(f"n{n}.test"))
+            time.sleep(0.03)        # the pace of the questions
+        client.receive_all()
+        took = sorted(exchange.took for exchange in client.exchanges)
+        assert all(exchange.answer.is_right for exchange in client.exchanges)
+        assert took[-1] < 4.5
+        assert link.lost > 0
+        house.proxies[-1].stop()
+    finally:
+        link.close()
+        far.close()
+
+
+@row("U-10")
+def test_warm_connection_becomes_half_open(house, namespace):
+    a, b = house.pair()
+    house.proxy(a, b)
+    house.right(house.ask("warm.test"))
+    warm = a.connections[0]
+    namespace.drop("tcp", "sport", str(warm.peer_port), "ip", "daddr", a.address)
+    namespace.drop("tcp", "dport", str(warm.peer_port), "ip", "saddr", a.address)
+    house.right(house.ask("first.test"), QUERY)
+    # Whatever was tried on the dead connection, it is not tried there again.
+    house.right(house.ask("second.test"), 0.2)
+    assert [query.name for query in warm.queries] == ["warm.test"]
+    namespace.drop_no_more()
+
+
+@row("U-10")
+def test_warm_connection_goes_silent_and_is_the_only_upstream(house):
+    server = house.upstream()
+    house.proxy(server)
+    house.right(house.ask("warm.test"))
+    server.do(faults.from_connection(1, otherwise=faults.never_answer))
+    house.right(house.ask("first.test"), QUERY)
+    house.right(house.ask("second.test"), 0.2)
+
+
+@row("U-11", "U-12")
+def test_all_upstreams_are_down_and_one_comes_back(house, row):
+    a, b = house.upstream(faults.refuse), house.upstream(faults.accept_and_silence)
+    running = house.proxy(a, b)
+    first = house.servfail(house.ask(Query("first.test", edns=EDNS)), QUERY)
+    assert first.answer.ede[0][0] in (22, 23)
+    attempts = len(b.connections)
+    second = house.ask(Query("second.test", edns=EDNS))
+    house.servfail(second)
+    if second.took >= 0.05:
+        assert len(b.connections) - attempts <= 1
+    assert running.alive
+    house.idle()
+    if row == "U-12":
+        a.restart()
+        house.right(house.ask("third.test"), 1)
+        came_back(running, a)
+
+
+@table("script", ("U-13-close", faults.close_after_query), ("U-13-reset", faults.reset_after_query),
+       ("U-13-close-after-handshake", faults.close_after_handshake),
+       ("U-13-wrong-id", faults.wrong_id), ("U-13-servfail", faults.rcode(dnsmsg.SERVFAIL)))
+def test_attempts_are_bounded_when_all_fail_after_tls(house, script):
+    servers = [house.upstream(script) for _ in range(3)]
+    house.proxy(*servers)
+    house.servfail(house.ask("bounded.test"), QUERY)
+    sent = [len(server.asked("bounded.test")) for server in servers]
+    assert max(sent) <= 3 and sum(sent) <= 2 + len(servers), sent
+    opened = [len(server.connections) for server in servers]
+    assert max(opened) <= 3 and sum(opened) <= 2 + len(servers), opened
+
+
+@row("U-14")
+def test_flapping_upstream(house):
+    a, b = house.pair()
+    house.proxy(a, b)
+    begin, rounds = now(), 0
+    while now() < begin + 4:
+        a.restart(*([faults.accept_and_reset] if rounds % 2 else []))
+        rounds += 1
+        until = begin + 0.25 * rounds
+        ask_until(house, lambda: now() > until)
+    # 30 a minute, and what may come at once at the beginning.
+    assert len(a.connections) <= 8, len(a.connections)
+
+
+@row("U-15")
+def test_local_ports_run_out(house, namespace):
+    """All ports towards A are taken; towards B they may be used once more."""
+    a, b = house.pair()
+    running = house.proxy(a, b)
+    client = house.client()
+    namespace.call(_write, "/proc/sys/net/ipv4/ip_local_port_range", "20000 20003")
+    holders = [namespace.call(socket.socket) for _ in range(4)]
+    for holder in holders:
+        holder.connect((a.address, a.port))
+    wait_until(lambda: len(a.connections) == 4)
+    house.right(client.ask(), 0.3)
+    went_down(running, a, "connect")
+    for holder in holders:
+        holder.close()
+    namespace.call(_write, "/proc/sys/net/ipv4/ip_local_port_range", "32768 60999")
+
+
+def _write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+
+@row("U-16")
+def test_large_packets_are_lost(house, namespace):
+    a, b = house.pair()
+    namespace.drop("tcp", "sport", str(a.port), "meta", "length", "gt", "500")
+    running = house.proxy(a, b)
+    house.right(house.ask("first.test"), HANDSHAKE + 0.2)
+    went_down(running, a, "handshake", "timed out")
+    _second_query_is_fast(house, b)
+    namespace.drop_no_more()
+
+
+@row("U-17")
+def test_first_upstream_is_preferred_again_when_it_is_healthy(house):
+    a, b = house.pair(faults.refuse)
+    running = house.proxy(a, b)
+    house.right(house.ask("first.test"))
+    went_down(running, a)
+    a.restart()
+    ask_until(house, lambda: a.queries, 3, "A is used again")
+    came_back(running, a)
+    before = len(b.queries)
+    for n in range(5):
+        house.right(house.ask(f"then-{n}.test"))
+    assert len(b.queries) == before
+    assert len(running.lines("upstream down")) == len(running.lines("upstream back")) == 1
+
+
+@row("U-IPv6")
+def test_ipv6_on_both_sides(house):
+    server = house.upstream(address="::1")
+    house.proxy(server, host="::1")
+    house.right(house.ask())
+    assert server.queries
+
+
+@table("listening", ("U-18-refused", False), ("U-18-silent", True))
+def test_199_dead_upstreams(house, listening):
+    """The deadline is shared: 199 times a step's own time would be minutes."""
+    dead = []
+    for _ in range(199):
+        sock = socket.socket()
+        sock.bind((upstream.own_address(), 0))
+        if listening:
+            sock.listen()
+        dead.append(sock)
+    try:
+        entries = [{"address": sock.getsockname()[0], "port": sock.getsockname()[1],
+                    "hostname": "dot.test"} for sock in dead]
+        good = house.upstream()
+        house.proxy(*entries, good)
+        exchange = house.ask()
+        house.answered_within(QUERY + 0.2, exchange)
+        assert exchange.answer.is_right or exchange.rcode == dnsmsg.SERVFAIL
+        if not listening:
+            house.right(exchange)
+    finally:
+        for sock in dead:
+            sock.close()
+
+
+@row("U-10")
+def test_idle_connection_is_closed_in_order(house):
+    """RFC 7766 6.2.3: the proxy does not sit on connections, and it says goodbye."""
+    server = house.upstream()
+    running = house.proxy(server, timeouts={"upstream_idle": "300ms"})
+    exchange = house.right(house.ask())
+    wait_until(lambda: not server.open_connections, 2)
+    house.within(0.5, exchange.answered, server.connections[0].closed)
+    assert server.connections[0].ended == "close_notify"
+    wait_until(lambda: running.descriptors() <= running.descriptors_at_start, 2)
+
+
+@row("U-random")
+def test_upstreams_that_fail_at_random(house):
+    """Two upstreams of which one is always good: no answer is lost, none is wrong."""
+    chance = random.Random(17)
+    scripts = [faults.refuse, faults.accept_and_close, faults.accept_and_reset, faults.http,
+               faults.close_after_query, faults.reset_after_query, faults.half_a_message_and_close,
+               faults.wrong_id, faults.close_after_answer, faults.fin_without_close_notify]
+    a, b = house.pair()
+    house.proxy(a, b)
+    client = house.client()
+    for _ in range(30):
+        bad, good = (a, b) if chance.random() < 0.5 else (b, a)
+        good.do()
+        bad.restart(chance.choice(scripts))
+        asked = client.send(*[Query(f"n{chance.randrange(1 << 30)}.test") for _ in range(10)])
+        client.receive_all()
+        for exchange in asked:
+            house.right(exchange)

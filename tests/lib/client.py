@@ -1,0 +1,220 @@
+"""A DNS client over TCP that keeps account of what it asked and what it got."""
+
+import contextlib
+import dataclasses
+import socket
+import struct
+
+import dnsmsg
+import upstream
+from clock import now, wait_until
+
+
+@dataclasses.dataclass(eq=False)
+class Exchange:
+    """One message that was sent, and what became of it."""
+
+    sent: bytes
+    query: dnsmsg.Query         # None for a message that is no well-formed query
+    at: float
+    answer: dnsmsg.Seen = None
+    answered: float = None
+
+    @property
+    def took(self):
+        return self.answered - self.at
+
+    @property
+    def rcode(self):
+        return self.answer.rcode
+
+    def belongs(self, seen):
+        """Whether a response can be meant for this message (promise O2)."""
+        if seen.ident != int.from_bytes(self.sent[:2], "big"):
+            return False
+        if not seen.flags & dnsmsg.QR or seen.opcode != self.sent[2] >> 3 & 15:
+            return False
+        return self.query is None or seen.question == self.query.question
+
+
+class Client:
+    """
+    One connection to the proxy. receive() accepts only a response that belongs to something
+    asked and not yet answered; the books are checked when the test ends (see house.py).
+    """
+
+    def __init__(self, address, loop, make_socket=socket.socket, receive_buffer=None, source=None):
+        self.loop = loop
+        self.exchanges = []
+        self.unanswered = []
+        self.given_up = False       # the test closed it with queries in flight
+        self.ended = None           # the moment at which the proxy closed it
+        self.how = None             # eof or reset
+        self._buffer = b""
+        self.sock = make_socket(upstream.family(address[0]), socket.SOCK_STREAM)
+        if receive_buffer:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source:
+            self.sock.bind((source, 0))
+        self.sock.settimeout(5)
+        self.sock.connect(address)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.opened = now()
+        self.table = "/proc/net/tcp"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def send(self, *messages):
+        """Sends queries (or messages as octets) in one write; returns an exchange for each."""
+        made = [self._note(message) for message in messages]
+        self.send_octets(b"".join(dnsmsg.framed(exchange.sent) for exchange in made))
+        moment = now()
+        for exchange in made:
+            exchange.at = moment
+        return made
+
+    def expect(self, message):
+        """Books a query whose octets the test sends by itself."""
+        return self._note(message)
+
+    def _note(self, message):
+        query = None if isinstance(message, bytes) else message
+        exchange = Exchange(query.wire if query else message, query, now())
+        self.exchanges.append(exchange)
+        self.unanswered.append(exchange)
+        return exchange
+
+    def send_octets(self, data):
+        self.sock.sendall(data)
+
+    def ask(self, query="example.test", seconds=10, **fields):
+        """Sends a query and waits for its answer."""
+        if isinstance(query, (str, tuple)):
+            query = dnsmsg.Query(query, **fields)
+        exchange, = self.send(query)
+        self.receive_until(exchange, seconds)
+        return exchange
+
+    def receive(self, seconds=10):
+        """The exchange that is answered next; None when the connection has ended."""
+        message = self._receive_message(seconds)
+        if message is None:
+            return None
+        seen = dnsmsg.read(message)
+        for exchange in self.unanswered:
+            if exchange.belongs(seen):
+                exchange.answer, exchange.answered = seen, now()
+                self.unanswered.remove(exchange)
+                return exchange
+        raise AssertionError(f"O1, O2: nobody asked for this: {message[:80].hex()} ({seen})")
+
+    def receive_until(self, exchange, seconds=10):
+        limit = now() + seconds
+        while exchange.answer is None:
+            if self.receive(limit - now()) is None:
+                raise AssertionError(f"closed ({self.how}) without an answer to {exchange.query}")
+        return exchange
+
+    def receive_all(self, seconds=10):
+        """Until nothing is unanswered."""
+        limit = now() + seconds
+        while self.unanswered:
+            if self.receive(limit - now()) is None:
+                raise AssertionError(f"closed ({self.how}) with {len(self.unanswered)} unanswered")
+
+    def _receive_message(self, seconds):
+        while True:
+            if len(self._buffer) >= 2:
+                size, = struct.unpack("!H", self._buffer[:2])
+                if len(self._buffer) >= 2 + size:
+                    message, self._buffer = self._buffer[2:2 + size], self._buffer[2 + size:]
+                    return message
+            if not self._receive_more(seconds):
+                return None
+
+    def _receive_more(self, seconds):
+        if self.ended is not None:
+            return False
+        self.sock.settimeout(max(0.001, seconds))
+        try:
+            data = self.sock.recv(1 << 18)
+        except socket.timeout:
+            raise AssertionError(
+                f"O1: silence on an open connection, {len(self.unanswered)} unanswered") from None
+        except ConnectionError:
+            data = b""
+            self.how = "reset"
+        self._buffer += data
+        if not data:
+            self.ended = now()
+            self.how = self.how or "eof"
+        return bool(data)
+
+    def wait_closed(self, seconds=10):
+        """Waits until the proxy closes, takes in answers meanwhile; returns the moment."""
+        limit = now() + seconds
+        while self.receive(limit - now()) is not None:
+            pass
+        assert not self._buffer, f"half a message before the end: {self._buffer.hex()}"
+        return self.ended
+
+    def wait_taken(self, seconds=2):
+        """Waits until the proxy has read all that was sent."""
+        pair = _proc_name(self.sock.getpeername()), _proc_name(self.sock.getsockname())
+
+        def taken():
+            with open(self.table) as table:
+                rows = [line.split() for line in table]
+            return any(tuple(row[1:3]) == pair and row[4].endswith(":00000000") for row in rows)
+        wait_until(taken, seconds, "the proxy reads")
+
+    def half_close(self):
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def reset(self):
+        self.given_up = True
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def close(self):
+        """Closes; what is unanswered is given up."""
+        self.given_up = True
+        with contextlib.suppress(OSError):
+            self.sock.close()
+
+    @property
+    def is_closed(self):
+        return self.sock.fileno() == -1
+
+    def settle(self, limit):
+        """The books: each query answered once and in time, or the connection closed."""
+        if self.is_closed:
+            return
+        while self.unanswered and self.receive(max(0.001, limit - now())) is not None:
+            pass
+
+    def closed_by_peer(self):
+        """Whether the proxy has closed; without reading anything."""
+        if self.ended is not None:
+            return True
+        self.sock.setblocking(False)
+        try:
+            return self.sock.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True
+
+    def wait_closed_unread(self, seconds):
+        wait_until(self.closed_by_peer, seconds, "closed by the proxy")
+        return now()
+
+
+def _proc_name(address):
+    """An IPv4 address as /proc/net/tcp writes it."""
+    host = struct.unpack("=I", socket.inet_aton(address[0]))[0]
+    return f"{host:08X}:{address[1]:04X}"

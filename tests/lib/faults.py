@@ -1,0 +1,274 @@
+"""What a server can do wrong, stage by stage; each is a Script or makes one."""
+
+import asyncio
+
+import dnsmsg
+from upstream import Script, answer
+
+# Before TLS.
+
+refuse = Script(listening=False)
+
+
+async def _close(connection):
+    await connection.close()
+
+
+async def _reset(connection):
+    connection.reset()
+
+
+async def _silence(connection):
+    await connection.silence()
+
+
+async def _http(connection):
+    await connection.receive_plain()
+    await connection.send_plain(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+    await connection.silence()
+
+
+async def _dns_in_cleartext(connection):
+    await connection.receive_plain()
+    await connection.send_plain(dnsmsg.framed(dnsmsg.header(0, dnsmsg.QR | dnsmsg.RA, 0, 0, 0, 0)))
+    await connection.silence()
+
+
+async def _fin_in_handshake(connection):
+    await connection.receive_plain()
+    await connection.close()
+
+
+async def _close_notify_in_handshake(connection):
+    await connection.receive_plain()
+    await connection.send_plain(b"\x15\x03\x03\x00\x02\x01\x00")
+    await connection.close()
+
+
+accept_and_close = Script(accepted=_close)
+accept_and_reset = Script(accepted=_reset)
+accept_and_silence = Script(accepted=_silence)
+http = Script(accepted=_http)
+cleartext = Script(accepted=_dns_in_cleartext)
+fin_in_handshake = Script(accepted=_fin_in_handshake)
+close_notify_in_handshake = Script(accepted=_close_notify_in_handshake)
+unrecognized_name = Script(tls={"unknown_name": True})
+
+# How TLS leaves the house.
+
+
+def drip(seconds=0.1):
+    """Every octet on its own, from the ServerHello on."""
+    async def outgoing(connection, data):
+        for octet in data:
+            await connection.send_plain(bytes([octet]))
+            await asyncio.sleep(seconds)
+    return Script(outgoing=outgoing)
+
+
+async def _octets(connection, data):
+    for octet in data:
+        await connection.send_plain(bytes([octet]))
+
+
+octet_by_octet = Script(outgoing=_octets)
+
+# After the handshake.
+
+
+def idle_close(seconds):
+    return Script(idle=seconds)
+
+
+async def _close_established(connection):
+    await connection.close()
+
+
+async def _reset_established(connection):
+    connection.reset()
+
+
+close_after_handshake = Script(established=_close_established)
+reset_after_handshake = Script(established=_reset_established)
+
+# What becomes of a query.
+
+
+def _asked(function):
+    return Script(asked=function)
+
+
+@_asked
+async def never_answer(connection, query):
+    pass
+
+
+@_asked
+async def close_after_query(connection, query):
+    await connection.close()
+
+
+@_asked
+async def reset_after_query(connection, query):
+    connection.reset()
+
+
+@_asked
+async def alert_after_query(connection, query):
+    # A record that cannot be decrypted is what a broken peer sends.
+    await connection.send_plain(b"\x15\x03\x03\x00\x13" + bytes(19))
+    await connection.silence()
+
+
+@_asked
+async def one_octet(connection, query):
+    await connection.send(dnsmsg.framed(query.answer())[:1])
+
+
+@_asked
+async def half_a_message(connection, query):
+    data = dnsmsg.framed(query.answer())
+    await connection.send(data[:len(data) // 2])
+
+
+@_asked
+async def half_a_message_and_close(connection, query):
+    data = dnsmsg.framed(query.answer())
+    await connection.send(data[:len(data) // 2])
+    await connection.close()
+
+
+@_asked
+async def drip_answer(connection, query):
+    await connection.send_slowly(dnsmsg.framed(query.answer()), 0.1)
+
+
+def wrong(**wrongly):
+    """Answers with what dnsmsg.answer() is told to make wrong."""
+    async def asked(connection, query):
+        await connection.reply(query.answer(**wrongly))
+    return Script(asked=asked)
+
+
+@_asked
+async def wrong_id(connection, query):
+    await connection.reply(query.answer(ident=query.seen.ident ^ 0x5555))
+
+
+@_asked
+async def foreign_first(connection, query):
+    stranger = query.answer(ident=query.seen.ident ^ 1, parts=dnsmsg.labels("foreign.test"))
+    await connection.send(dnsmsg.framed(stranger) + dnsmsg.framed(query.answer()))
+
+
+@_asked
+async def answer_twice(connection, query):
+    await connection.send(dnsmsg.framed(query.answer()) * 2)
+
+
+@_asked
+async def answer_twice_apart(connection, query):
+    await connection.reply(query.answer())
+    await connection.reply(query.answer())
+
+
+@_asked
+async def multi_message(connection, query):
+    for _ in range(5):
+        await connection.reply(query.answer())
+
+
+def opcode(number):
+    async def asked(connection, query):
+        await connection.reply(query.answer(flags=dnsmsg.QR | dnsmsg.RA | number << 11))
+    return Script(asked=asked)
+
+
+def message(make):
+    """Answers with the octets that `make` makes of the query."""
+    async def asked(connection, query):
+        await connection.reply(make(query))
+    return Script(asked=asked)
+
+
+def rcode(code, ede=None, text=b""):
+    """An error, with an Extended DNS Error where the query had an OPT."""
+    options = b"" if ede is None else dnsmsg.option(dnsmsg.EDE, ede.to_bytes(2, "big") + text)
+    return wrong(rcode=code, options=options)
+
+
+@_asked
+async def close_after_answer(connection, query):
+    await answer(connection, query)
+    await connection.close()
+
+
+@_asked
+async def fin_without_close_notify(connection, query):
+    await answer(connection, query)
+    await connection.close(notify=False)
+
+
+def first_answered_then(then):
+    """Each connection's first query is answered; the others get `then`."""
+    async def asked(connection, query):
+        await (answer if query.number == 0 else then.asked)(connection, query)
+    return Script(asked=asked)
+
+
+@_asked
+async def unsolicited_afterwards(connection, query):
+    """Answers, and a little later sends an answer to a query that nobody asked."""
+    await answer(connection, query)
+    await asyncio.sleep(0.05)
+    await connection.reply(query.answer(ident=query.seen.ident ^ 1))
+
+
+@_asked
+async def reverse_order(connection, query):
+    """Answers come last question first: whoever asked later is answered sooner."""
+    await asyncio.sleep(max(0.0, 0.2 - 0.002 * query.number))
+    await connection.reply(query.answer())
+
+
+# Oddities of TLS that a client must bear.
+
+
+@_asked
+async def key_update_and_answer(connection, query):
+    connection.session.update_key()
+    await connection.flush()
+    await answer(connection, query)
+
+
+@_asked
+async def answer_and_key_update(connection, query):
+    await answer(connection, query)
+    connection.session.update_key()
+    await connection.flush()
+
+
+@_asked
+async def renegotiate_and_answer(connection, query):
+    connection.session.renegotiate()
+    await connection.flush()
+    await answer(connection, query)
+
+
+@_asked
+async def answer_and_renegotiate(connection, query):
+    await answer(connection, query)
+    connection.session.renegotiate()
+    await connection.flush()
+
+
+def by_openssl(newest):
+    """TLS by OpenSSL itself, which the two above need."""
+    return Script(tls={"raw": True, "newest": newest})
+
+
+def from_connection(number, otherwise):
+    """Connections from this number on are served rightly, older ones get `otherwise`."""
+    async def asked(connection, query):
+        await (answer if connection.number >= number else otherwise.asked)(connection, query)
+    return Script(asked=asked)

@@ -1,0 +1,187 @@
+"""The program under test, as a process."""
+
+import functools
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import threading
+
+import client
+import dnsmsg
+from clock import now, wait_until
+
+BINARY = os.path.abspath(os.environ.get("DOT_PROXY", os.path.join(
+    os.path.dirname(__file__), "..", "..", "build", "dot-proxy")))
+REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:",
+           "WARNING: MemorySanitizer", "WARNING: ThreadSanitizer")
+
+
+@functools.cache
+def sanitized():
+    """Whether the program was built with sanitizers: then it is slower, and larger."""
+    with open(BINARY, "rb") as file:
+        return b"__asan_init" in file.read()
+
+
+def write_config(path, settings):
+    """Writes settings as YAML: a key per line, what is inside as flow collections."""
+    with open(path, "w") as file:
+        for key, value in settings.items():
+            if isinstance(value, list) and value:
+                file.write(f"{key}:\n")
+                for item in value:
+                    file.write(f"  - {json.dumps(item)}\n")
+            else:
+                file.write(f"{key}: {json.dumps(value)}\n")
+    return path
+
+
+class Line(dict):
+    """A line of the log: its key=value pairs, and when it was read."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text = text
+        self.at = now()
+        try:
+            self.update(pair.split("=", 1) for pair in shlex.split(text) if "=" in pair)
+        except ValueError:
+            pass
+
+
+class Proxy:
+    """
+    One run of the program. start() returns when it serves; stop() checks that it ends well.
+    """
+
+    def __init__(self, config, address, loop, make_socket=socket.socket, popen=subprocess.Popen,
+                 args=(), prefix=(), **popen_args):
+        self.address = address
+        self.log = []
+        self.started = now()
+        self._loop = loop
+        self._make_socket = make_socket
+        command = [*prefix, BINARY, "-c", config, *args]
+        popen_args.setdefault("stdin", subprocess.DEVNULL)
+        popen_args.setdefault("stdout", subprocess.DEVNULL)
+        self.process = popen(command, stderr=subprocess.PIPE, **popen_args)
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+
+    def _read_log(self):
+        for line in self.process.stderr:
+            self.log.append(Line(line.decode("utf-8", "backslashreplace").rstrip("\n")))
+
+    def start(self, probe=True):
+        """Waits until it serves, and remembers what it holds then."""
+        connection = wait_until(self._connect, 10, "the proxy listens")
+        self.serves = now()
+        if probe:
+            self._take_stock(connection)
+        connection.close()
+        return self
+
+    def _take_stock(self, probe):
+        # A question that is answered without any upstream: then all it has to open is open.
+        probe.send(dnsmsg.header(1, 2 << 11, 0, 0, 0, 0))
+        probe.receive()
+        self.descriptors_at_start = self.descriptors() - 1
+        self.threads_at_start = self.threads()
+        self.children_at_start = self.children()
+        self.memory_at_start = self.memory()
+
+    def _connect(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"it ended with {self.process.returncode}:\n{self.log_text()}")
+        try:
+            return client.Client(self.address, self._loop, self._make_socket)
+        except OSError:
+            return None
+
+    # The log.
+
+    def log_text(self):
+        return "\n".join(line.text for line in list(self.log))
+
+    def lines(self, event=None, **fields):
+        """The lines of an event whose fields contain these texts."""
+        return [line for line in list(self.log)
+                if (event is None or line.get("event") == event)
+                and all(text in line.get(key, "") for key, text in fields.items())]
+
+    def wait_line(self, event, seconds=5, **fields):
+        try:
+            return wait_until(lambda: self.lines(event, **fields), seconds)[0]
+        except AssertionError:
+            raise AssertionError(f"no line {event!r} with {fields} within {seconds} s in:\n"
+                                 + self.log_text()) from None
+
+    # What it holds.
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def _proc(self, name):
+        with open(f"/proc/{self.pid}/{name}") as file:
+            return file.read()
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.pid}/task"))
+
+    def children(self):
+        return len(self._proc(f"task/{self.pid}/children").split())
+
+    def zombies(self):
+        return [pid for pid in self._proc(f"task/{self.pid}/children").split()
+                if "\nState:\tZ" in open(f"/proc/{pid}/status").read()]
+
+    def memory(self):
+        """Resident octets."""
+        return int(self._proc("statm").split()[1]) * 4096
+
+    def cpu(self):
+        """Seconds of CPU used so far."""
+        return int(self._proc("schedstat").split()[0]) / 1e9
+
+    # Its end.
+
+    @property
+    def alive(self):
+        return self.process.poll() is None
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, seconds=8):
+        """Waits until it has ended and all of its log is read; returns the exit status."""
+        try:
+            status = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"it did not end within {seconds} s:\n{self.log_text()}") from None
+        self._reader.join(2)
+        return status
+
+    def stop(self):
+        """Ends it in order; exit status 0 and no sanitizer report."""
+        self.signal(signal.SIGTERM)
+        status = self.wait()
+        self.check_reports()
+        assert status == 0, f"exit status {status}:\n{self.log_text()}"
+
+    def check_reports(self):
+        for line in self.log:
+            assert not any(report in line.text for report in REPORTS), self.log_text()
+
+    def kill(self):
+        if self.alive:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join(2)

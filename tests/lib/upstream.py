@@ -1,0 +1,457 @@
+"""
+A DNS-over-TLS server that does what it is told. It remembers all that it saw, answers every
+query with the one right answer, and a Script says where it goes wrong.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import random
+import socket
+import struct
+import typing
+
+import dnsmsg
+import tls
+from clock import now
+
+
+@dataclasses.dataclass(frozen=True)
+class Script:
+    """
+    What a server does at each stage; every stage may be left as it is. Stages are coroutines
+    that get the Connection (and the query). Scripts are combined by `|`; the right one wins.
+    """
+
+    listening: bool = None
+    accepted: typing.Callable = None        # instead of TLS; the connection ends when it returns
+    outgoing: typing.Callable = None        # instead of sending: gets the octets of the TLS layer
+    established: typing.Callable = None     # after the handshake, beside everything else
+    asked: typing.Callable = None           # for each query: gets the connection and the query
+    idle: float = None                      # seconds without a query after which it closes
+    in_turn: bool = None                    # the next query is not read before this one is done
+    tls: dict = None                        # what tls.Settings should be otherwise
+    identity: object = None                 # what to present instead of the right certificate
+
+    def __or__(self, other):
+        changes = {field.name: getattr(other, field.name) for field in dataclasses.fields(other)
+                   if getattr(other, field.name) is not None}
+        if self.tls and other.tls:
+            changes["tls"] = {**self.tls, **other.tls}
+        return dataclasses.replace(self, **changes)
+
+
+HEALTHY = Script()
+
+
+@dataclasses.dataclass(eq=False)
+class Asked:
+    """A query as it arrived."""
+
+    seen: dnsmsg.Seen
+    connection: "Connection"
+    at: float
+
+    @property
+    def name(self):
+        return b".".join(self.seen.parts).decode("latin-1")
+
+    @property
+    def number(self):
+        """How many queries came before it on this connection."""
+        return self.connection.queries.index(self)
+
+    def answer(self, **wrong):
+        """The right answer, but for what the arguments say; `size-N.` makes it N octets long."""
+        for part in self.seen.parts:
+            if part.startswith(b"size-"):
+                wrong.setdefault("size", int(part[5:]))
+        return dnsmsg.answer(self.seen, **wrong)
+
+    @property
+    def delay(self):
+        """`delay-N.` asks for an answer N ms later."""
+        return sum(int(part[6:]) for part in self.seen.parts if part.startswith(b"delay-")) / 1000
+
+
+class Connection:
+    """One connection to the server, and all that was seen on it."""
+
+    def __init__(self, upstream, sock, number):
+        self.upstream = upstream
+        self.sock = sock
+        self.number = number
+        self.peer_port = sock.getpeername()[1]
+        self.opened = now()
+        self.closed = None
+        self.first_octet = None
+        self.cleartext = None       # what came that is no TLS record
+        self.hello = b""            # the first record: the ClientHello
+        self.established = None     # the moment
+        self.facts = {}
+        self.queries = []
+        self.reads = []             # what each TLS record held
+        self.ended = None           # how the client ended it: close_notify, eof, reset or an error
+        self._session = None
+        self._head = b""            # of the record whose octets are coming in
+        self._skip = 0
+        self._sending = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+
+    # What scripts use.
+
+    async def reply(self, message):
+        await self.send(dnsmsg.framed(message))
+
+    async def send(self, data):
+        """Sends octets inside TLS."""
+        async with self._sending:
+            self._session.write(data)
+            await self._flush()
+
+    async def send_slowly(self, data, seconds):
+        """Sends octets inside TLS, one at a time."""
+        for octet in data:
+            await self.send(bytes([octet]))
+            await asyncio.sleep(seconds)
+
+    async def send_plain(self, data):
+        """Sends octets without TLS."""
+        with contextlib.suppress(OSError):
+            await self._loop.sock_sendall(self.sock, data)
+
+    async def receive_plain(self):
+        """Whatever comes next, or b"" at the end."""
+        try:
+            data = await self._loop.sock_recv(self.sock, 65536)
+        except OSError:
+            self.ended = self.ended or "reset"
+            return b""
+        if not data:
+            self.ended = self.ended or "eof"
+        self._inspect(data)
+        return data
+
+    async def silence(self):
+        """Takes in whatever comes, and says nothing, until the client goes."""
+        while await self.receive_plain():
+            pass
+
+    async def close(self, notify=True):
+        """Ends the connection in order: close_notify, FIN."""
+        if notify and self._session:
+            async with self._sending:
+                self._session.close_notify()
+                await self._flush()
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+        # What is still on the way must be taken in, else the kernel sends a reset.
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._drain(), 1)
+        self.abandon()
+
+    def reset(self):
+        """Ends the connection by RST."""
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abandon()
+
+    def abandon(self):
+        if self.closed is None:
+            self.closed = now()
+            self._loop.remove_reader(self.sock.fileno())
+            self._loop.remove_writer(self.sock.fileno())
+            self.sock.close()
+            if self._task is not asyncio.current_task():
+                self._task.cancel()
+
+    @property
+    def session(self):
+        return self._session
+
+    async def flush(self):
+        async with self._sending:
+            await self._flush()
+
+    # How it works.
+
+    async def run(self):
+        self._task = asyncio.current_task()
+        try:
+            await self._serve()
+        except (OSError, tls.Ended) as error:
+            self.ended = self.ended or getattr(error, "how", None) or "reset"
+            if self._session:
+                with contextlib.suppress(OSError):
+                    await self.flush()          # an alert, where there is one
+        finally:
+            self.abandon()
+
+    async def _serve(self):
+        script = self.upstream.script
+        if script.accepted:
+            await script.accepted(self)
+            return
+        self._session = tls.session(self.upstream.context())
+        while not self._session.handshake():
+            await self._flush()
+            await self._take()
+        await self._flush()
+        self.facts = self._session.facts
+        self.established = now()
+        beside = []
+        if script.established:
+            beside.append(asyncio.ensure_future(script.established(self)))
+        try:
+            await self._take_queries(beside)
+        finally:
+            for task in beside:
+                task.cancel()
+
+    async def _take_queries(self, beside):
+        buffer = b""
+        while True:
+            data = self._session.read()
+            if data is None:
+                await self.flush()
+                if not await self._take_or_idle():
+                    return
+                continue
+            self.reads.append(data)
+            buffer += data
+            while len(buffer) >= 2 and len(buffer) >= 2 + int.from_bytes(buffer[:2], "big"):
+                size = 2 + int.from_bytes(buffer[:2], "big")
+                query = Asked(dnsmsg.read(buffer[2:size]), self, now())
+                buffer = buffer[size:]
+                self.queries.append(query)
+                script = self.upstream.script
+                work = self._guarded((script.asked or answer)(self, query))
+                if script.in_turn:
+                    await work
+                else:
+                    beside.append(asyncio.ensure_future(work))
+                if self.closed:
+                    return
+
+    async def _guarded(self, work):
+        with contextlib.suppress(OSError, tls.Ended):
+            await work
+
+    async def _take_or_idle(self):
+        idle = self.upstream.script.idle
+        try:
+            await asyncio.wait_for(self._take(), idle)
+        except asyncio.TimeoutError:
+            await self.close()
+            return False
+        return True
+
+    async def _take(self):
+        try:
+            data = await self._loop.sock_recv(self.sock, 65536)
+        except OSError:
+            self.ended = self.ended or "reset"
+            raise
+        self._inspect(data)
+        self._session.feed(data)
+        if not data:
+            raise tls.Ended("eof")
+
+    async def _drain(self):
+        while True:
+            data = await self._loop.sock_recv(self.sock, 65536)
+            self._inspect(data)
+            if self._session and self.established and not self.ended:
+                self._session.feed(data)
+                try:
+                    while self._session.read():
+                        pass
+                except tls.Ended as end:
+                    self.ended = end.how
+            if not data:
+                return
+
+    async def _flush(self):
+        data = self._session.pending()
+        if not data:
+            return
+        if self.upstream.script.outgoing:
+            await self.upstream.script.outgoing(self, data)
+        else:
+            await self._loop.sock_sendall(self.sock, data)
+
+    def _inspect(self, data):
+        """Walks the record headers of what comes in: everything must be TLS (promise O4)."""
+        if self.established is None and len(self.hello) < 16384:
+            self.hello += data
+        if self.first_octet is None and data:
+            self.first_octet = data[0]
+        while data:
+            step = min(self._skip, len(data))
+            self._skip -= step
+            data = data[step:]
+            if self._skip or not data:
+                return
+            need = 5 - len(self._head)
+            self._head, data = self._head + data[:need], data[need:]
+            if self._head[0] not in (20, 21, 22, 23) and self.cleartext is None:
+                self.cleartext = self._head + data
+                return
+            if len(self._head) == 5:
+                self._skip = int.from_bytes(self._head[3:], "big")
+                self._head = b""
+
+
+async def answer(connection, query):
+    """What a healthy server does."""
+    if query.delay:
+        await asyncio.sleep(query.delay)
+    await connection.reply(query.answer())
+
+
+class Upstream:
+    """
+    The server. Made and told by the test's thread; its connections live in the loop. It binds
+    an address of its own in 127.0.0.0/8, so that its port is free for it when it comes back.
+    """
+
+    def __init__(self, loop, authority, script=HEALTHY, hostname="dot.test", address=None,
+                 make_socket=socket.socket, identity=None):
+        self.loop = loop
+        self.authority = authority
+        self.hostname = hostname
+        self.address = address or own_address()
+        self.connections = []
+        self.most_at_once = 0
+        self._make_socket = make_socket
+        self._contexts = {}
+        self.identity = identity or authority.identity(dns=[hostname], ip=[self.address])
+        self.script = HEALTHY
+        self._listener = self._bind(0)
+        self.port = self._listener.getsockname()[1]
+        self.do(script)
+
+    # What tests use.
+
+    def do(self, *scripts):
+        """From now on, does as the scripts say; what they do not mention is done right."""
+        script = HEALTHY
+        for other in scripts:
+            script = script | other
+        self.loop.call(self._do(script))
+
+    def break_off(self):
+        """Ends every connection without a word."""
+        self.loop.call(self._break_off())
+
+    def reset(self):
+        """Ends every connection by RST."""
+        self.loop.call(self._break_off(Connection.reset))
+
+    def restart(self, *scripts):
+        """Breaks every connection off and begins anew."""
+        self.break_off()
+        self.do(*scripts)
+
+    def close(self):
+        self.loop.call(self._close())
+
+    def config(self, **changes):
+        """Its entry in the list of upstreams."""
+        entry = {"address": self.address, "port": self.port, "hostname": self.hostname}
+        entry.update(changes)
+        return {key: value for key, value in entry.items() if value is not None}
+
+    @property
+    def name(self):
+        """As the proxy calls it."""
+        return f"{with_port(self.address, self.port)} {self.hostname}"
+
+    @property
+    def queries(self):
+        return [query for connection in list(self.connections)
+                for query in list(connection.queries)]
+
+    @property
+    def handshakes(self):
+        return [c for c in list(self.connections) if c.established]
+
+    @property
+    def open_connections(self):
+        return [c for c in list(self.connections) if c.closed is None]
+
+    def asked(self, name):
+        """The queries for a name."""
+        return [query for query in self.queries if query.name.lower() == name.lower()]
+
+    def context(self):
+        """The TLS context that the present script asks for."""
+        identity = self.script.identity or self.identity
+        settings = tls.Settings(**(self.script.tls or {}))
+        key = settings, id(identity)
+        if key not in self._contexts:
+            # The identity is kept beside, so that its id() stays its own.
+            self._contexts[key] = tls.context(settings, identity), identity
+        return self._contexts[key][0]
+
+    def forget_sessions(self):
+        """Refuses, from now on, the tickets that were given out."""
+        self._contexts.clear()
+
+    # How it works.
+
+    def _bind(self, port):
+        listener = self._make_socket(family(self.address), socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind((self.address, port))
+        return listener
+
+    async def _do(self, script):
+        was, self.script = self.script, script
+        listen = script.listening is not False
+        if listen and (was.listening is False or not self._is_listening()):
+            self._listener.listen(4096)
+            self.loop.loop.add_reader(self._listener.fileno(), self._accept)
+        elif not listen and self._is_listening():
+            self.loop.loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = self._bind(self.port)
+
+    def _is_listening(self):
+        return self._listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+
+    def _accept(self):
+        try:
+            sock, _ = self._listener.accept()
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = Connection(self, sock, len(self.connections))
+        except OSError:
+            return
+        self.connections.append(connection)
+        self.most_at_once = max(self.most_at_once, len(self.open_connections))
+        connection._task = self.loop.loop.create_task(connection.run())
+
+    async def _close(self):
+        self.loop.loop.remove_reader(self._listener.fileno())
+        self._listener.close()
+        await self._break_off()
+
+    async def _break_off(self, how=Connection.abandon):
+        for connection in self.open_connections:
+            how(connection)
+
+
+def family(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def with_port(address, port):
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def own_address():
+    """An address in 127.0.0.0/8 that nobody else is likely to use at this time."""
+    pick = random.SystemRandom().randrange
+    return f"127.{pick(1, 255)}.{pick(0, 255)}.{pick(1, 255)}"

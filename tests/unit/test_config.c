@@ -1,0 +1,707 @@
+#include "config.h"
+
+#include <sys/stat.h>
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "unit.h"
+
+#define UP		"upstreams: [9.9.9.9]\n"
+#define LABEL_60	"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz01234567"
+#define FORMS		" (as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")"
+#define RANGE		"expected private, any, or a range such as 192.0.2.0/24 " \
+			"(no bits set behind its length), found "
+#define TEN(x)		x x x x x x x x x x
+
+static struct config *
+read_tight(const uint8_t *data, size_t len, struct config_report *report)
+{
+	uint8_t		*copy = tight_copy(data, len);
+	struct config	*config = config_read((const char *)copy, len, "c", report);
+
+	free(copy);
+	return config;
+}
+
+static char *
+print(const struct config *config)
+{
+	char	*text;
+	size_t	 len;
+	FILE	*out = open_memstream(&text, &len);
+
+	assert_non_null(out);
+	config_print(config, out);
+	assert_int_equal(fclose(out), 0);
+	return text;
+}
+
+static size_t
+count_lines(const char *text)
+{
+	size_t	 n = 0;
+
+	for (; *text != '\0'; text++)
+		n += *text == '\n';
+	return n;
+}
+
+static const struct refused_row {
+	const char	*name;
+	const uint8_t	*text;
+	size_t		 len;
+	const char	*errors;
+} refused[] = {
+	/* What is no YAML, or no single document. */
+	{ "F-01 empty", BYTES(""), "c:1:1: nothing in it\n" },
+	{ "F-01 comments only", BYTES("# upstreams:\n"), "c:1:1: nothing in it\n" },
+	{ "F-01 NUL octet", BYTES(UP "log:\0"), "c:2:5: not a text: a NUL octet\n" },
+	{ "F-01 NUL octet at the start", BYTES("\0"), "c:1:1: not a text: a NUL octet\n" },
+	{ "F-01 not UTF-8", BYTES("# z\303\274rich \374\n"),
+	    "c:1:10: not a text in UTF-8: invalid leading UTF-8 octet\n" },
+	{ "F-01 UTF-16", BYTES("\377\376u\0p\0"),
+	    "c:1:1: not a text in UTF-8: invalid leading UTF-8 octet\n" },
+	{ "F-01 half a character", BYTES(UP "# \303"),
+	    "c:2:3: not a text in UTF-8: incomplete UTF-8 octet sequence\n" },
+	{ "F-01 control character", BYTES(UP "# \033[2J"),
+	    "c:2:3: not a text in UTF-8: control characters are not allowed\n" },
+	{ "F-02 tab indents", BYTES(UP "log:\n\tlevel: info\n"),
+	    "c:3:1: not YAML: a tab, where only spaces can indent\n" },
+	{ "F-02 tab indents what follows", BYTES(UP "log:\n  level: info\n\tqueries: true\n"),
+	    "c:4:1: not YAML: a tab, where only spaces can indent\n" },
+	{ "F-02 no quotes", BYTES("upstreams: @home\n"),
+	    "c:1:12: not YAML: `@' cannot begin a value without quotes\n" },
+	{ "F-02 open list", BYTES("upstreams: [9.9.9.9\n"),
+	    "c:2:1: not YAML: while parsing a flow sequence: did not find expected ',' or ']'\n" },
+	{ "F-02 undefined alias", BYTES("upstreams: *u\n"),
+	    "c:1:12: not YAML: found undefined alias\n" },
+	{ "F-02 second document", BYTES(UP "---\nlog: {}\n"),
+	    "c:3:1: a second document begins here; there can be only one\n" },
+	{ "F-02 broken second document", BYTES(UP "---\n[\n"),
+	    "c:4:1: not YAML: while parsing a flow node: did not find expected node content\n" },
+	{ "F-13 brackets without quotes", BYTES("listen: [::1]:53\n"),
+	    "c:1:10: not YAML: an address in brackets needs quotes, as in \"[::1]:53\"\n" },
+	{ "F-13 brackets without quotes, not at ::", BYTES(UP "listen:\n- [2001:db8::1]:53\n"),
+	    "c:3:16: not YAML: an address in brackets needs quotes, as in \"[::1]:53\"\n" },
+
+	/* Shape and keys. */
+	{ "a list at the root", BYTES("- 9.9.9.9\n"),
+	    "c:1:1: expected keys and values, found a list\n"
+	    "c:1:1: missing key `upstreams': the servers to ask\n" },
+	{ "a value at the root", BYTES("9.9.9.9\n"),
+	    "c:1:1: expected keys and values, found a single value\n"
+	    "c:1:1: missing key `upstreams': the servers to ask\n" },
+	{ "an empty document", BYTES("---\n"), "c:2:1: missing key `upstreams': the servers to ask\n" },
+	{ "F-06 no upstreams", BYTES("log: {}\n"),
+	    "c:1:1: missing key `upstreams': the servers to ask\n" },
+	{ "F-06 empty list of upstreams", BYTES("upstreams: []\n"), "c:1:12: the list is empty\n" },
+	{ "F-06 nothing for upstreams", BYTES("upstreams:\n"),
+	    "c:1:11: expected a list, found nothing\n" },
+	{ "F-06 too many upstreams",
+	    BYTES("upstreams: [" TEN(TEN("9.9.9.9,") TEN("9.9.9.9,") TEN("9.9.9.9,")) "]\n"),
+	    "c:1:12: 300 entries in a list that takes 256\n" },
+	{ "F-02 unknown key", BYTES(UP "colour: red\n"), "c:2:1: unknown key `colour'\n" },
+	{ "F-02 key with a letter missing",
+	    BYTES("upstreams:\n  - adress: 9.9.9.9\n    address: 9.9.9.9\n"),
+	    "c:2:5: unknown key `adress' (did you mean `address'?)\n" },
+	{ "F-02 key with letters swapped", BYTES(UP "timeuots: {}\n"),
+	    "c:2:1: unknown key `timeuots' (did you mean `timeouts'?)\n" },
+	{ "F-02 key with a letter too many", BYTES(UP "timeouts: {queryy: 1s}\n"),
+	    "c:2:12: unknown key `queryy' (did you mean `query'?)\n" },
+	{ "F-02 key in another case", BYTES(UP "LISTEN: 127.0.0.1\n"),
+	    "c:2:1: unknown key `LISTEN' (did you mean `listen'?)\n" },
+	{ "F-02 the other name of a key", BYTES("DNS_SERVER: [9.9.9.9]\n"),
+	    "c:1:1: unknown key `DNS_SERVER' (did you mean `DNS_SERVERS'?)\n"
+	    "c:1:1: missing key `upstreams': the servers to ask\n" },
+	{ "F-02 key with a hyphen", BYTES(UP "tls: {ca-file: x}\n"),
+	    "c:2:7: unknown key `ca-file' (did you mean `ca_file'?)\n" },
+	{ "F-02 key too short to guess", BYTES(UP "tlsx: {}\ntl: {}\nx: 1\n"),
+	    "c:2:1: unknown key `tlsx' (did you mean `tls'?)\n"
+	    "c:3:1: unknown key `tl' (did you mean `tls'?)\n"
+	    "c:4:1: unknown key `x'\n" },
+	{ "F-02 no space behind the colon", BYTES(UP "timeouts: {query:1s}\n"),
+	    "c:2:12: unknown key `query:1s' (a key ends in a colon and a space)\n" },
+	{ "F-02 long key", BYTES(UP "? " LABEL_60 "abcdefghijklmnopqrs\303\274\303\274\n: 1\n"),
+	    "c:2:3: unknown key `" LABEL_60 "abcdefghijklmnopqrs'\n" },
+	{ "F-02 a list as key", BYTES(UP "[1]: 2\n"), "c:2:1: expected a key, found a list\n" },
+	{ "F-02 duplicate key", BYTES(UP "inflight: 1\ninflight: 2\n"),
+	    "c:3:1: repeated key `inflight' (line 2 has `inflight' already)\n" },
+	{ "F-02 key under both its names", BYTES(UP "DNS_SERVERS: [1.1.1.1]\n"),
+	    "c:2:1: repeated key `DNS_SERVERS' (line 1 has `upstreams' already)\n" },
+	{ "F-02 duplicate key below", BYTES("upstreams:\n- address: 9.9.9.9\n  address: 9.9.9.9\n"),
+	    "c:3:3: repeated key `address' (line 2 has `address' already)\n" },
+	{ "F-02 list for a map", BYTES(UP "log: [info]\n"),
+	    "c:2:6: expected keys and values, found a list\n" },
+	{ "F-02 value for a map", BYTES(UP "timeouts: 5s\n"),
+	    "c:2:11: expected keys and values, found a single value\n" },
+	{ "F-02 map for a value", BYTES(UP "inflight: {max: 5}\n"),
+	    "c:2:11: expected a number, found keys and values\n" },
+	{ "F-02 nothing for a value", BYTES(UP "inflight:\nlog: {level: ~, queries: null}\n"),
+	    "c:2:10: expected a number, found nothing\n"
+	    "c:3:14: expected a log level, found nothing\n"
+	    "c:3:26: expected true or false, found nothing\n" },
+	{ "F-02 list in a list", BYTES("upstreams: [[9.9.9.9]]\n"),
+	    "c:1:13: expected an upstream, found a list\n" },
+	{ "F-02 deep nesting", BYTES("upstreams: " TEN(TEN("[")) TEN(TEN("]"))),
+	    "c:1:27: nested deeper than 16 levels\n" },
+	{ "F-02 nesting as deep as can be", BYTES("upstreams: " TEN("[") "[[[[[" TEN("]") "]]]]]"),
+	    "c:1:13: expected an upstream, found a list\n" },
+	{ "F-02 alias cycle", BYTES("upstreams: &u [*u]\n"),
+	    "c:1:12: expected an upstream, found a list\n" },
+	{ "F-02 billion laughs",
+	    BYTES("a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n"
+		"c: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\n"
+		"e: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\n"
+		"g: &g [*f,*f,*f,*f,*f,*f,*f,*f]\nh: &h [*g,*g,*g,*g,*g,*g,*g,*g]\n"
+		"i: &i [*h,*h,*h,*h,*h,*h,*h,*h]\nupstreams: [*i]\n"),
+	    "c:1:1: unknown key `a'\nc:2:1: unknown key `b'\nc:3:1: unknown key `c'\n"
+	    "c:4:1: unknown key `d'\nc:5:1: unknown key `e'\nc:6:1: unknown key `f'\n"
+	    "c:7:1: unknown key `g'\nc:8:1: unknown key `h'\nc:9:1: unknown key `i'\n"
+	    "c:9:4: expected an upstream, found a list\n" },
+	{ "escaped control character", BYTES(UP "log: {level: \"in\\0fo\"}\n\"\\e\": 1\n"),
+	    "c:2:14: control characters in a log level\nc:3:1: control characters in a key\n" },
+	{ "escaped line breaks and non-characters",
+	    BYTES("upstreams: [\"\\x9b\", \"\\u2028\", \"\\uFFFE\", \"\\x7f\"]\n"),
+	    "c:1:13: control characters in an upstream\nc:1:21: control characters in an upstream\n"
+	    "c:1:31: control characters in an upstream\n"
+	    "c:1:41: control characters in an upstream\n" },
+	{ "all errors, in order of line",
+	    BYTES("inflight: 0\nlisten: 127.0.0.1:853\nupstreams:\n- 127.0.0.1\n- x y\nlog:\n"
+		"  level: loud\nallow: 1\n"),
+	    "c:1:11: expected a number from 1 to 16384, found `0'\n"
+	    "c:4:3: a loop: dot-proxy itself listens on 127.0.0.1:853\n"
+	    "c:5:3: not an IP address: `x y'" FORMS "\n"
+	    "c:7:10: expected error, warn, info or debug, found `loud'\n"
+	    "c:8:8: " RANGE "`1'\n" },
+
+	/* Upstreams and listeners. */
+	{ "missing address", BYTES("upstreams:\n- hostname: dns.example\n"),
+	    "c:2:3: missing key `address'\n" },
+	{ "a host name in the short form", BYTES("upstreams: [dns.google]\n"),
+	    "c:1:13: `dns.google' is no IP address, and names are not looked up: "
+	    "write `192.0.2.1#host.name', with its address\n" },
+	{ "a host name with a port", BYTES("upstreams: [\"dns.google:853\"]\n"),
+	    "c:1:13: `dns.google:853' is no IP address, and names are not looked up: "
+	    "write `192.0.2.1#host.name', with its address\n" },
+	{ "a host name as address", BYTES("upstreams: {address: dns.google}\n"),
+	    "c:1:22: `dns.google' is no IP address, and names are not looked up: "
+	    "its address goes here, the name into `hostname'\n" },
+	{ "a host name to listen on", BYTES(UP "listen: localhost:53\n"),
+	    "c:2:9: `localhost:53' is no IP address, and names are not looked up\n" },
+	{ "an empty address", BYTES("upstreams: ['', '#dns.example']\n"),
+	    "c:1:13: not an IP address: `'" FORMS "\nc:1:17: not an IP address: `'" FORMS "\n" },
+	{ "F-13 no address", BYTES("upstreams: [9.9.9.256, '1.1.1.1:', '[::1', '1.1.1.1@853']\n"),
+	    "c:1:13: not an IP address: `9.9.9.256'" FORMS "\n"
+	    "c:1:24: not an IP address: `1.1.1.1:'" FORMS "\n"
+	    "c:1:36: not an IP address: `[::1'" FORMS "\n"
+	    "c:1:44: not an IP address: `1.1.1.1@853'" FORMS "\n" },
+	{ "F-13 unknown zone", BYTES("upstreams: ['fe80::1%nowhere']\n"),
+	    "c:1:13: not an IP address: `fe80::1%nowhere' (is there such an interface?)\n" },
+	{ "F-13 link-local without a zone", BYTES("upstreams: ['fe80::1']\n"),
+	    "c:1:13: `fe80::1' needs its interface, as in fe80::1%eth0\n" },
+	{ "F-13 a colon alone in a list", BYTES("upstreams: [9.9.9.9:853, @]\n"),
+	    "c:1:26: not YAML: `@' cannot begin a value without quotes\n" },
+	{ "F-13 port out of range", BYTES("listen: 127.0.0.1:65536\n" UP),
+	    "c:1:9: not an IP address: `127.0.0.1:65536'" FORMS "\n" },
+	{ "F-02 ports out of range",
+	    BYTES("upstreams:\n"
+		"- {address: 9.9.9.9, port: 0}\n"
+		"- {address: 9.9.9.9, port: -1}\n"
+		"- {address: 9.9.9.9, port: 65536}\n"
+		"- {address: 9.9.9.9, port: 99999999999999999999}\n"
+		"- {address: 9.9.9.9, port: 0x355}\n"
+		"- {address: 9.9.9.9, port: dns}\n"
+		"- {address: 9.9.9.9, port: ''}\n"),
+	    "c:2:28: expected a number from 1 to 65535, found `0'\n"
+	    "c:3:28: expected a number from 1 to 65535, found `-1'\n"
+	    "c:4:28: expected a number from 1 to 65535, found `65536'\n"
+	    "c:5:28: expected a number from 1 to 65535, found `99999999999999999999'\n"
+	    "c:6:28: expected a number from 1 to 65535, found `0x355'\n"
+	    "c:7:28: expected a number from 1 to 65535, found `dns'\n"
+	    "c:8:28: expected a number from 1 to 65535, found `'\n" },
+	{ "port twice", BYTES("upstreams: {address: '9.9.9.9:853', port: 853}\n"),
+	    "c:1:37: repeated port (the address has one already)\n" },
+	{ "F-07 port 53", BYTES("upstreams:\n- 9.9.9.9:53\n- {address: 9.9.9.9, port: 53}\n"),
+	    "c:2:3: port 53 is not for DNS over TLS (RFC 7858 3.1); 853 is\n"
+	    "c:3:3: port 53 is not for DNS over TLS (RFC 7858 3.1); 853 is\n" },
+	{ "wildcard upstream", BYTES("upstreams: [0.0.0.0, '::']\n"),
+	    "c:1:13: a wildcard is not the address of a server\n"
+	    "c:1:22: a wildcard is not the address of a server\n" },
+	{ "F-06 loop", BYTES("listen: ['[::1]:853', 127.0.0.1]\nupstreams: [9.9.9.9, '::1']\n"),
+	    "c:2:22: a loop: dot-proxy itself listens on [::1]:853\n" },
+	{ "F-06 loop by a wildcard", BYTES("upstreams: [127.0.0.9]\nlisten: 0.0.0.0:853\n"),
+	    "c:1:13: a loop: dot-proxy itself listens on 0.0.0.0:853\n" },
+	{ "F-06 loop by a wildcard of IPv6",
+	    BYTES("upstreams: ['::1', 127.0.0.1, '::ffff:127.0.0.1']\nlisten: '[::]:853'\n"),
+	    "c:1:13: a loop: dot-proxy itself listens on [::]:853\n"
+	    "c:1:20: a loop: dot-proxy itself listens on [::]:853\n"
+	    "c:1:31: a loop: dot-proxy itself listens on [::]:853\n" },
+	{ "F-10 host names",
+	    BYTES("upstreams:\n"
+		"- {address: 9.9.9.9, hostname: ''}\n"
+		"- {address: 9.9.9.9, hostname: .test}\n"
+		"- {address: 9.9.9.9, hostname: dns.test.}\n"
+		"- {address: 9.9.9.9, hostname: b\303\274cher.test}\n"
+		"- {address: 9.9.9.9, hostname: 9.9.9.9}\n"
+		"- {address: 9.9.9.9, hostname: '*.test'}\n"
+		"- {address: 9.9.9.9, hostname: a" LABEL_60 "bcd.test}\n"),
+	    "c:2:32: host name `' is empty; "
+	    "without `hostname' the certificate must name the address\n"
+	    "c:3:32: host name `.test' begins with a dot\n"
+	    "c:4:32: host name `dns.test.' ends with a dot; leave it off\n"
+	    "c:5:32: host name `b\303\274cher.test' is not ASCII; "
+	    "write international names in their `xn--' form\n"
+	    "c:6:32: host name `9.9.9.9' is an address; "
+	    "without `hostname' the certificate must name the address\n"
+	    "c:7:32: host name `*.test' has characters that are not allowed in a host name\n"
+	    "c:8:32: host name `a" LABEL_60 "bcd.test' "
+	    "has more than 63 characters between two dots\n" },
+	{ "F-10 long host name", BYTES("upstreams: [9.9.9.9#" TEN("abcdefghijklmnopqrstuvwxyz.") "a]\n"),
+	    "c:1:13: host name `abcdefghijklmnopqrstuvwxyz.abcdefghijklmnopqrstuvwxyz."
+	    "abcdefghijklmnopqrstuvwxyz' has more than 253 characters\n" },
+	{ "F-10 short forms", BYTES("upstreams: ['9.9.9.9#', 'x y#.test']\n"),
+	    "c:1:13: host name `' is empty; "
+	    "without `hostname' the certificate must name the address\n"
+	    "c:1:25: not an IP address: `x y'" FORMS "\n"
+	    "c:1:25: host name `.test' begins with a dot\n" },
+	{ "long short form", BYTES("upstreams: [" TEN(LABEL_60) "]\n"),
+	    "c:1:13: not an IP address: `" LABEL_60 "abcdefghijklmnopqrst'" FORMS "\n" },
+	{ "empty paths", BYTES("upstreams: {address: 9.9.9.9, ca_file: ''}\ntls: {ca_file: ''}\n"),
+	    "c:1:40: the path is empty\nc:2:16: the path is empty\n" },
+	{ "too many listeners", BYTES(UP "listen: [" TEN("0.0.0.0,") TEN("0.0.0.0,") "]\n"),
+	    "c:2:9: 20 entries in a list that takes 16\n" },
+
+	/* Numbers and words. */
+	{ "F-08 no unit", BYTES(UP "timeouts: {query: 5, client_idle: 10}\n"),
+	    "c:2:19: `5' has no unit (as in 1500ms, 2s, 1m)\n"
+	    "c:2:35: `10' has no unit (as in 1500ms, 2s, 1m)\n" },
+	{ "F-08 no time", BYTES(UP "timeouts: {query: 1.5s, answer: -1s, connect: soon}\n"),
+	    "c:2:19: expected a time in whole numbers (as in 1500ms, 2s, 1m), found `1.5s'\n"
+	    "c:2:33: expected a time in whole numbers (as in 1500ms, 2s, 1m), found `-1s'\n"
+	    "c:2:47: expected a time in whole numbers (as in 1500ms, 2s, 1m), found `soon'\n" },
+	{ "F-08 zero", BYTES(UP "timeouts:\n  query: 0\n  connect: 0\n  handshake: 0s\n"
+	    "  answer: 0ms\n  client_read: 0\n"),
+	    "c:3:10: expected a time from 100ms to 9s, found `0'\n"
+	    "c:4:12: expected a time from 10ms to 9s, found `0'\n"
+	    "c:5:14: expected a time from 10ms to 9s, found `0s'\n"
+	    "c:6:11: expected a time from 10ms to 9s, found `0ms'\n"
+	    "c:7:16: expected a time from 10ms to 1m, found `0'\n" },
+	{ "F-08 tiny", BYTES(UP "timeouts:\n  query: 99ms\n  connect: 9ms\n  handshake: 9ms\n"
+	    "  answer: 9ms\n  client_idle: 9ms\n  client_read: 9ms\n  upstream_idle: 9ms\n"),
+	    "c:3:10: expected a time from 100ms to 9s, found `99ms'\n"
+	    "c:4:12: expected a time from 10ms to 9s, found `9ms'\n"
+	    "c:5:14: expected a time from 10ms to 9s, found `9ms'\n"
+	    "c:6:11: expected a time from 10ms to 9s, found `9ms'\n"
+	    "c:7:16: expected a time from 10ms to 10m, or 0, found `9ms'\n"
+	    "c:8:16: expected a time from 10ms to 1m, found `9ms'\n"
+	    "c:9:18: expected a time from 10ms to 10m, or 0, found `9ms'\n" },
+	{ "F-08 huge", BYTES(UP "timeouts: {query: 9001ms, client_idle: 11m, client_read: 61s, "
+	    "upstream_idle: 99999999999999999m}\n"),
+	    "c:2:19: expected a time from 100ms to 9s, found `9001ms'\n"
+	    "c:2:40: expected a time from 10ms to 10m, or 0, found `11m'\n"
+	    "c:2:58: expected a time from 10ms to 1m, found `61s'\n"
+	    "c:2:78: expected a time from 10ms to 10m, or 0, found `99999999999999999m'\n" },
+	{ "F-08 steps longer than the whole",
+	    BYTES(UP "timeouts:\n  connect: 1001ms\n  handshake: 2s\n  query: 1s\n  answer: 9s\n"),
+	    "c:3:3: `connect' is longer than `query', which it is a part of\n"
+	    "c:4:3: `handshake' is longer than `query', which it is a part of\n"
+	    "c:6:3: `answer' is longer than `query', which it is a part of\n" },
+	{ "F-08 step longer than the default", BYTES(UP "timeouts: {answer: 5s}\n"),
+	    "c:2:12: `answer' is longer than `query', which it is a part of\n" },
+	{ "inflight over", BYTES(UP "inflight: 16385\n"),
+	    "c:2:11: expected a number from 1 to 16384, found `16385'\n" },
+	{ "inflight under", BYTES(UP "inflight: -1\n"),
+	    "c:2:11: expected a number from 1 to 16384, found `-1'\n" },
+	{ "bad booleans", BYTES(UP "log: {queries: yes}\n"),
+	    "c:2:16: expected true or false, found `yes'\n" },
+	{ "bad ranges", BYTES(UP "allow: [10.1.0.0/8, localhost, '::/129', public]\n"),
+	    "c:2:9: " RANGE "`10.1.0.0/8'\nc:2:21: " RANGE "`localhost'\n"
+	    "c:2:32: " RANGE "`::/129'\nc:2:42: " RANGE "`public'\n" },
+	{ "nobody allowed", BYTES(UP "allow: []\n"), "c:2:8: the list is empty\n" },
+};
+
+static void
+refuses(void **state)
+{
+	const struct refused_row	*row = *state;
+	struct config_report		 report;
+
+	assert_null(read_tight(row->text, row->len, &report));
+	assert_string_equal(report.errors, row->errors);
+	assert_int_equal(report.error_count, count_lines(row->errors));
+	assert_null(report.warnings);
+	config_report_free(&report);
+}
+
+static const struct same_row {
+	const char	*name;
+	const uint8_t	*text;
+	size_t		 len;
+	const char	*same;		/* what it means, in other words */
+	const char	*warnings;
+} same[] = {
+	{ "the ancestor's file", BYTES("DNS_SERVERS:\n  - 1.1.1.1\n  - 8.8.8.8\n"
+	    "SOCKET_ADDRESS: 0.0.0.0:5353\n"),
+	    "upstreams: [{address: 1.1.1.1, port: 853}, {address: 8.8.8.8, port: 853}]\n"
+	    "listen: [0.0.0.0:5353]\n", NULL },
+	{ "short forms", BYTES("upstreams: [9.9.9.9#dns.quad9.net, 9.9.9.9:8853#dns.quad9.net, "
+	    "'2620:fe::fe#dns.quad9.net', '[2620:fe::fe]:8853']\n"),
+	    "upstreams:\n"
+	    "- {address: 9.9.9.9, hostname: dns.quad9.net}\n"
+	    "- {address: 9.9.9.9, port: 8853, hostname: dns.quad9.net}\n"
+	    "- {address: '2620:fe::fe', hostname: dns.quad9.net}\n"
+	    "- {address: '2620:fe::fe', port: 8853}\n", NULL },
+	{ "a port in the long form's address", BYTES("upstreams: {address: 9.9.9.9:8853}\n"),
+	    "upstreams: [{address: 9.9.9.9, port: 8853}]\n", NULL },
+	{ "one upstream without a list", BYTES("upstreams: 9.9.9.9\n"), UP, NULL },
+	{ "all that is left out",
+	    BYTES(UP),
+	    UP "listen: 0.0.0.0:53\ntls: {}\ntimeouts: {query: 4500ms, connect: 1s, "
+	    "handshake: 1500ms, answer: 2s, client_idle: 10s, client_read: 2s, upstream_idle: 8s}\n"
+	    "inflight: 1024\nallow: [private]\nlog: {level: info, queries: false}\n", NULL },
+	{ "maps left empty", BYTES(UP "tls:\ntimeouts:\nlog:\n"), UP, NULL },
+	{ "the CA file of all", BYTES("upstreams: [9.9.9.9, {address: 1.1.1.1, ca_file: /b}]\n"
+	    "tls: {ca_file: /a}\n"),
+	    "upstreams:\n- {address: 9.9.9.9, ca_file: /a}\n- {address: 1.1.1.1, ca_file: /b}\n",
+	    NULL },
+	{ "what is private", BYTES(UP "allow: private\n"),
+	    UP "allow: [127.0.0.0/8, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, "
+	    "169.254.0.0/16, '::1', 'fc00::/7', 'fe80::/10']\n", NULL },
+	{ "anybody", BYTES(UP "allow: any\n"), UP "allow: [0.0.0.0/0, '::/0']\n", NULL },
+	{ "ranges twice", BYTES(UP "allow: [192.0.2.7, any, 192.0.2.7/32, any]\n"),
+	    UP "allow: [192.0.2.7/32, 0.0.0.0/0, '::/0']\n", NULL },
+	{ "F-08 default steps within a short query", BYTES(UP "timeouts: {query: 1200ms}\n"),
+	    UP "timeouts: {query: 1200ms, connect: 1s, handshake: 1200ms, answer: 1200ms}\n", NULL },
+	{ "F-08 the limits themselves", BYTES(UP "timeouts: {query: 9s, connect: 9s, handshake: 10ms, "
+	    "answer: 10ms, client_idle: 600s, client_read: 60s, upstream_idle: 0}\n"),
+	    UP "timeouts: {upstream_idle: 0s, client_read: 1m, client_idle: 10m, answer: 10ms, "
+	    "handshake: 10ms, connect: 9000ms, query: 9000ms}\n", NULL },
+	{ "a byte order mark", BYTES("\357\273\277" UP), UP, NULL },
+	{ "lines that end in CR LF", BYTES("upstreams:\r\n  - 9.9.9.9\r\n"), UP, NULL },
+	{ "F-02 an alias", BYTES("upstreams: [&a 9.9.9.9]\nallow: *a\n"), UP "allow: 9.9.9.9\n", NULL },
+	{ "a wildcard elsewhere is no loop", BYTES("upstreams: 127.0.0.1\n"),
+	    "upstreams: 127.0.0.1:853\nlisten: 0.0.0.0:53\n", NULL },
+	{ "a wildcard of IPv4 is no loop for IPv6", BYTES("upstreams: 192.0.2.1\nlisten: 0.0.0.0:853\n"),
+	    "upstreams: 192.0.2.1\nlisten: 0.0.0.0:853\n", NULL },
+	{ "F-06 the same upstream twice",
+	    BYTES("upstreams:\n- 9.9.9.9#a.test\n- 1.1.1.1\n- {address: 9.9.9.9:853, hostname: A.test}\n"),
+	    "upstreams: [9.9.9.9#a.test, 1.1.1.1]\n",
+	    "c:4:3: the same upstream as on line 2; left out\n" },
+	{ "one address under two names", BYTES("upstreams: [9.9.9.9#a.test, 9.9.9.9#b.test, 9.9.9.9]\n"),
+	    "upstreams: [9.9.9.9#a.test, 9.9.9.9#b.test, 9.9.9.9]\n", NULL },
+	{ "F-06 the same listener twice", BYTES(UP "listen: ['::1', 127.0.0.1, '[::1]:53']\n"),
+	    UP "listen: ['::1', 127.0.0.1]\n", "c:2:28: the same address as on line 2; left out\n" },
+};
+
+static void
+means_the_same(void **state)
+{
+	const struct same_row	*row = *state;
+	struct config_report	 reports[3];
+	struct config		*a = read_tight(row->text, row->len, &reports[0]);
+	struct config		*b = config_read(row->same, strlen(row->same), "c", &reports[1]);
+	struct config		*c;
+	char			*printed_a;
+	char			*printed_b;
+	char			*printed_c;
+	size_t			 i;
+
+	assert_null(reports[0].errors);
+	assert_null(reports[1].errors);
+	assert_null(reports[1].warnings);
+	if (row->warnings != NULL)
+		assert_string_equal(reports[0].warnings, row->warnings);
+	else
+		assert_null(reports[0].warnings);
+	printed_a = print(a);
+	printed_b = print(b);
+	assert_string_equal(printed_a, printed_b);
+	c = config_read(printed_a, strlen(printed_a), "c", &reports[2]);
+	assert_null(reports[2].errors);
+	assert_null(reports[2].warnings);
+	printed_c = print(c);
+	assert_string_equal(printed_a, printed_c);
+	for (i = 0; i < LENGTH(reports); i++)
+		config_report_free(&reports[i]);
+	config_free(a);
+	config_free(b);
+	config_free(c);
+	free(printed_a);
+	free(printed_b);
+	free(printed_c);
+}
+
+static void
+fills_in_every_field(void **state)
+{
+	static const char	 text[] =
+	    "listen: ['[::1]:5353', 127.0.0.2]\n"
+	    "upstreams: [{address: 192.0.2.1, port: 8853, hostname: dns.test, ca_file: '/\"\\'}, '::1']\n"
+	    "timeouts: {query: 4s, connect: 11ms, handshake: 12ms, answer: 13ms, client_idle: 14ms, "
+	    "client_read: 15ms, upstream_idle: 16ms}\n"
+	    "inflight: 17\n"
+	    "allow: [192.0.2.0/24]\n"
+	    "log: {level: warn, queries: true}\n";
+	struct config_report	 report;
+	struct config		*config = config_read(text, strlen(text), "c", &report);
+	struct address		 a;
+	char			 name[ADDRESS_TEXT_MAX];
+
+	(void)state;
+	assert_null(report.errors);
+	assert_int_equal(config->listen_count, 2);
+	assert_string_equal(address_format(&config->listen[0], name), "[::1]:5353");
+	assert_string_equal(address_format(&config->listen[1], name), "127.0.0.2:53");
+	assert_int_equal(config->upstream_count, 2);
+	assert_string_equal(address_format(&config->upstreams[0].address, name), "192.0.2.1:8853");
+	assert_string_equal(config->upstreams[0].hostname, "dns.test");
+	assert_string_equal(config->upstreams[0].ca_file, "/\"\\");
+	assert_string_equal(address_format(&config->upstreams[1].address, name), "[::1]:853");
+	assert_null(config->upstreams[1].hostname);
+	assert_null(config->upstreams[1].ca_file);
+	assert_int_equal(config->timeouts.query_ms, 4000);
+	assert_int_equal(config->timeouts.connect_ms, 11);
+	assert_int_equal(config->timeouts.handshake_ms, 12);
+	assert_int_equal(config->timeouts.answer_ms, 13);
+	assert_int_equal(config->timeouts.client_idle_ms, 14);
+	assert_int_equal(config->timeouts.client_read_ms, 15);
+	assert_int_equal(config->timeouts.upstream_idle_ms, 16);
+	assert_int_equal(config->inflight, 17);
+	assert_int_equal(config->allow_count, 1);
+	assert_int_equal(address_parse("192.0.2.9", 53, &a), 0);
+	assert_true(prefix_contains(&config->allow[0], &a));
+	assert_int_equal(config->log.level, LOG_LEVEL_WARN);
+	assert_true(config->log.queries);
+	config_free(config);
+	config_report_free(&report);
+}
+
+/* As many ranges as there can be, and one more. */
+static void
+takes_so_many_ranges(void **state)
+{
+	struct config_report	 report;
+	struct config		*config;
+	char			 text[4096];
+	size_t			 len;
+	int			 more;
+	int			 i;
+
+	(void)state;
+	for (more = 0; more <= 1; more++) {
+		len = (size_t)snprintf(text, sizeof text, UP "allow: [private");
+		for (i = 0; i < CONFIG_ALLOW_MAX - 9 + more; i++)
+			len += (size_t)snprintf(text + len, sizeof text - len, ", 192.0.2.%d", i);
+		len += (size_t)snprintf(text + len, sizeof text - len, "]\n");
+		config = config_read(text, len, "c", &report);
+		if (more == 0) {
+			assert_non_null(config);
+			assert_int_equal(config->allow_count, CONFIG_ALLOW_MAX);
+		} else {
+			assert_null(config);
+			assert_int_equal(report.error_count, 1);
+			assert_non_null(strstr(report.errors, "more than 64 ranges"));
+		}
+		config_free(config);
+		config_report_free(&report);
+	}
+}
+
+static void
+counts_what_it_does_not_print(void **state)
+{
+	static const char	 text[] = UP TEN(TEN("x: 1\n"));
+	struct config_report	 report;
+
+	(void)state;
+	assert_null(config_read(text, strlen(text), "c", &report));
+	assert_int_equal(report.error_count, 100);
+	assert_int_equal(count_lines(report.errors), 65);
+	assert_non_null(strstr(report.errors, "\nc:65:1: unknown key `x'\nc: and 36 more\n"));
+	config_report_free(&report);
+}
+
+static const struct listen_row {
+	const char	*text;
+	const char	*listen;	/* NULL: refused */
+} listen_rows[] = {
+	{ "127.0.0.1", "127.0.0.1:53" },
+	{ "127.0.0.1:5353", "127.0.0.1:5353" },
+	{ "[::1]:5353", "[::1]:5353" },
+	{ "0.0.0.0:8853", "0.0.0.0:8853" },
+	{ "127.0.0.2:853", "127.0.0.2:853" },
+	{ "localhost", NULL },
+	{ "", NULL },
+	{ "127.0.0.1:0", NULL },
+	{ "127.0.0.1:853", NULL },
+	{ "0.0.0.0:853", NULL },
+	{ "[::]:853", NULL },
+	{ "192.0.2.1:853", NULL },
+};
+
+static void
+sets_what_is_listened_on(void **state)
+{
+	static const char		 file[] = "upstreams: [192.0.2.1, 127.0.0.1]\n"
+					    "listen: [10.0.0.1, 10.0.0.2]\n";
+	const struct listen_row		*row = *state;
+	struct config_report		 report;
+	struct config			*config = config_read(file, strlen(file), "c", &report);
+	char				 text[ADDRESS_TEXT_MAX];
+
+	assert_non_null(config);
+	if (row->listen != NULL) {
+		assert_int_equal(config_set_listen(config, row->text), 0);
+		assert_int_equal(config->listen_count, 1);
+		assert_string_equal(address_format(&config->listen[0], text), row->listen);
+	} else {
+		assert_int_equal(config_set_listen(config, row->text), -1);
+		assert_int_equal(config->listen_count, 2);
+		assert_string_equal(address_format(&config->listen[0], text), "10.0.0.1:53");
+	}
+	config_free(config);
+	config_report_free(&report);
+}
+
+/* A new file with COUNT times TEXT in it, whose name goes to PATH. */
+static void
+write_file(char path[static 32], const char *text, size_t count, mode_t mode)
+{
+	FILE	*file;
+	int	 fd;
+
+	(void)strcpy(path, "/tmp/dot-proxy-test-XXXXXX");
+	fd = mkstemp(path);
+	assert_int_not_equal(fd, -1);
+	assert_int_equal(fchmod(fd, mode), 0);
+	file = fdopen(fd, "w");
+	assert_non_null(file);
+	while (count-- > 0)
+		assert_int_not_equal(fputs(text, file), EOF);
+	assert_int_equal(fclose(file), 0);
+}
+
+static const struct file_row {
+	const char	*name;
+	const char	*text;
+	size_t		 count;
+	mode_t		 mode;
+	const char	*errors;	/* behind the path; NULL: none */
+	const char	*warnings;
+} file_rows[] = {
+	{ "a good file", UP, 1, 0644, NULL, NULL },
+	{ "F-01 an empty file", "", 1, 0644, ":1:1: nothing in it\n", NULL },
+	{ "F-01 a file too large", "#######\n", 32768 + 1, 0644, ": larger than 256 KiB\n", NULL },
+	{ "F-01 a file as large as can be", "#######\n", 32768, 0644, ":1:1: nothing in it\n", NULL },
+	{ "F-11 world-writable", UP, 1, 0602, NULL, ": everybody may write to it (chmod o-w helps)\n" },
+	{ "F-11 world-writable, and wrong", "x", 1, 0666,
+	    ":1:1: expected keys and values, found a single value\n",
+	    ": everybody may write to it (chmod o-w helps)\n" },
+};
+
+static void
+assert_begins(const char *text, const char *path, const char *rest)
+{
+	char	 line[256];
+
+	if (rest == NULL) {
+		assert_null(text);
+		return;
+	}
+	(void)snprintf(line, sizeof line, "%s%s", path, rest);
+	assert_non_null(text);
+	assert_memory_equal(text, line, strlen(line));
+}
+
+static void
+loads_a_file(void **state)
+{
+	const struct file_row	*row = *state;
+	struct config_report	 report;
+	struct config		*config;
+	char			 path[32];
+
+	write_file(path, row->text, row->count, row->mode);
+	config = config_load(path, &report);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(config != NULL, row->errors == NULL);
+	assert_begins(report.errors, path, row->errors);
+	assert_begins(report.warnings, path, row->warnings);
+	config_free(config);
+	config_report_free(&report);
+}
+
+static void
+says_what_cannot_be_read(void **state)
+{
+	static const char	*const rows[][2] = {
+		{ "/nonexistent/config.yml", ": cannot open it: No such file or directory\n" },
+		{ "/", ": cannot read it: Is a directory\n" },
+		{ "/dev/null/config.yml", ": cannot open it: Not a directory\n" },
+		{ "/dev/zero", ": larger than 256 KiB\n" },
+		{ "/dev/null", ":1:1: nothing in it\n" },
+	};
+	struct config_report	 report;
+	size_t			 i;
+
+	(void)state;
+	for (i = 0; i < LENGTH(rows); i++) {
+		assert_null(config_load(rows[i][0], &report));
+		assert_int_equal(report.error_count, 1);
+		assert_begins(report.errors, rows[i][0], rows[i][1]);
+		config_report_free(&report);
+	}
+}
+
+static void
+names_an_upstream(void **state)
+{
+	struct config_upstream	 u = { .hostname = NULL };
+	char			 text[CONFIG_UPSTREAM_NAME_MAX];
+
+	(void)state;
+	assert_int_equal(address_parse("1.1.1.1", 853, &u.address), 0);
+	assert_string_equal(config_upstream_name(&u, text), "1.1.1.1:853");
+	u.hostname = strdup("cloudflare-dns.com");
+	assert_string_equal(config_upstream_name(&u, text), "1.1.1.1:853 cloudflare-dns.com");
+	free(u.hostname);
+}
+
+static void
+frees_nothing(void **state)
+{
+	(void)state;
+	config_free(NULL);
+	config_report_free(&(struct config_report){ 0 });
+}
+
+#define ADD(rows, function, label)						\
+	for (i = 0; i < LENGTH(rows); i++)					\
+		tests[n++] = (struct CMUnitTest){ .name = (rows)[i].label,	\
+		    .test_func = (function), .initial_state = (void *)(uintptr_t)&(rows)[i] }
+
+int
+main(void)
+{
+	static const struct CMUnitTest	single[] = {
+		cmocka_unit_test(fills_in_every_field),
+		cmocka_unit_test(takes_so_many_ranges),
+		cmocka_unit_test(counts_what_it_does_not_print),
+		cmocka_unit_test(says_what_cannot_be_read),
+		cmocka_unit_test(names_an_upstream),
+		cmocka_unit_test(frees_nothing),
+	};
+	struct CMUnitTest		tests[LENGTH(refused) + LENGTH(same) + LENGTH(listen_rows) +
+					    LENGTH(file_rows) + LENGTH(single)];
+	size_t				n = 0;
+	size_t				i;
+
+	ADD(refused, refuses, name);
+	ADD(same, means_the_same, name);
+	ADD(listen_rows, sets_what_is_listened_on, text);
+	ADD(file_rows, loads_a_file, name);
+	for (i = 0; i < LENGTH(single); i++)
+		tests[n++] = single[i];
+	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}

@@ -1,0 +1,347 @@
+#include "net.h"
+
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "unit.h"
+
+static struct address
+address_of(const char *text)
+{
+	struct address a;
+
+	assert_int_equal(address_parse(text, 0, &a), 0);
+	return a;
+}
+
+/* Listens on a port that the kernel chooses, and says where. */
+static int
+listen_anywhere(const char *host, struct address *at)
+{
+	struct address any = address_of(host);
+	socklen_t len = sizeof *at;
+	struct failure why;
+	int fd = net_listen(&any, &why);
+
+	if (fd == -1)
+		fail_msg("%s", why.text);
+	assert_int_equal(getsockname(fd, &at->sa, &len), 0);
+	return fd;
+}
+
+static bool
+has_option(int fd, int level, int option)
+{
+	int on = 0;
+	socklen_t len = sizeof on;
+
+	assert_int_equal(getsockopt(fd, level, option, &on, &len), 0);
+	return on != 0;
+}
+
+static void
+assert_is_ours(int fd)
+{
+	assert_int_not_equal(fd, -1);
+	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+}
+
+static void
+connects_and_accepts(void **state)
+{
+	struct address at, local, from;
+	socklen_t len = sizeof local;
+	struct failure why;
+	int listener = listen_anywhere(*state, &at);
+	int client, server;
+
+	assert_is_ours(listener);
+	assert_int_equal(net_accept(listener, &from), -1);
+	assert_int_equal(errno, EAGAIN);
+
+	client = net_connect(&at, &why);
+	assert_is_ours(client);
+	assert_true(has_option(client, IPPROTO_TCP, TCP_NODELAY));
+	assert_int_equal(net_wait(client, POLLOUT, deadline_in(5000)), 0);
+	assert_int_equal(net_connected(client, &why), 1);
+
+	assert_int_equal(net_wait(listener, POLLIN, deadline_in(5000)), 0);
+	server = net_accept(listener, &from);
+	assert_is_ours(server);
+	assert_true(has_option(server, IPPROTO_TCP, TCP_NODELAY));
+	assert_int_equal(getsockname(client, &local.sa, &len), 0);
+	assert_true(address_equal(&from, &local));
+
+	(void)close(server);
+	(void)close(client);
+	(void)close(listener);
+}
+
+static void
+says_that_a_port_is_taken(void **state)
+{
+	struct address at;
+	struct failure why;
+	char text[ADDRESS_TEXT_MAX];
+	char expected[128];
+	int listener = listen_anywhere("127.0.0.1", &at);
+
+	(void)state;
+	(void)snprintf(expected, sizeof expected, "listen on %s: Address already in use",
+	    address_format(&at, text));
+	assert_int_equal(net_listen(&at, &why), -1);
+	assert_string_equal(why.text, expected);
+	assert_non_null(strstr(why.remedy, "another program has the port"));
+	(void)close(listener);
+}
+
+static void
+says_that_an_address_is_not_here(void **state)
+{
+	struct address at = address_of("192.0.2.1:5353");
+	struct failure why;
+
+	(void)state;
+	assert_int_equal(net_listen(&at, &why), -1);
+	assert_string_equal(why.text, "listen on 192.0.2.1:5353: Cannot assign requested address");
+	assert_non_null(strstr(why.remedy, "ip address"));
+}
+
+static void
+says_that_a_connection_was_refused(void **state)
+{
+	struct address at;
+	struct failure why;
+	int fd;
+
+	(void)state;
+	(void)close(listen_anywhere("127.0.0.1", &at));
+	fd = net_connect(&at, &why);
+	if (fd != -1) {
+		assert_int_equal(net_wait(fd, POLLOUT, deadline_in(5000)), 0);
+		assert_int_equal(net_connected(fd, &why), -1);
+		(void)close(fd);
+	}
+	assert_string_equal(why.text, "connect: Connection refused");
+}
+
+/* What CHILD returns, in a process of its own. */
+static int
+in_a_child(int (*child)(const void *), const void *arg)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_int_not_equal(pid, -1);
+	if (pid == 0)
+		_exit(child(arg));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+enum { NOBODY = 65534 };
+
+static int
+listens_as_nobody(const void *address)
+{
+	struct failure why;
+
+	if (geteuid() == 0 && setresuid(NOBODY, NOBODY, NOBODY) == -1)
+		return 2;
+	if (net_listen(address, &why) != -1)
+		return 3;
+	if (strcmp(why.text, "listen on 127.0.0.1:1: Permission denied") != 0)
+		return 4;
+	return strstr(why.remedy, "CAP_NET_BIND_SERVICE") != NULL ? 0 : 5;
+}
+
+static void
+says_that_a_port_is_not_permitted(void **state)
+{
+	struct address at = address_of("127.0.0.1:1");
+	FILE *f = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
+	char start[16] = "";
+
+	(void)state;
+	if (f != NULL) {
+		(void)fgets(start, sizeof start, f);
+		(void)fclose(f);
+	}
+	if (strcmp(start, "0\n") == 0 || strcmp(start, "1\n") == 0)
+		skip();
+	assert_int_equal(in_a_child(listens_as_nobody, &at), 0);
+}
+
+/* A queue that is full lets the next one wait, neither up nor refused. */
+static void
+is_not_connected_yet(void **state)
+{
+	struct address at = address_of("127.0.0.1");
+	socklen_t len = sizeof at;
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fds[8];
+	struct failure why;
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(bind(listener, &at.sa, address_len(&at)), 0);
+	assert_int_equal(listen(listener, 0), 0);
+	assert_int_equal(getsockname(listener, &at.sa, &len), 0);
+	do {
+		assert_true(n < LENGTH(fds));
+		fds[n] = net_connect(&at, &why);
+		assert_int_not_equal(fds[n], -1);
+	} while (net_wait(fds[n++], POLLOUT, deadline_in(50)) == 0);
+	assert_int_equal(errno, ETIMEDOUT);
+	assert_int_equal(net_connected(fds[n - 1], &why), 0);
+	while (n > 0)
+		(void)close(fds[--n]);
+	(void)close(listener);
+}
+
+static void
+waits_until_there_is_something(void **state)
+{
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(net_wait(pair[0], POLLOUT, DEADLINE_NEVER), 0);
+	assert_int_equal(write(pair[1], "x", 1), 1);
+	assert_int_equal(net_wait(pair[0], POLLIN, DEADLINE_NEVER), 0);
+	/* What is there is there, however late. */
+	assert_int_equal(net_wait(pair[0], POLLIN, deadline_in(0)), 0);
+	(void)close(pair[0]);
+	(void)close(pair[1]);
+}
+
+static void
+on_alarm(int signal)
+{
+	(void)signal;
+}
+
+/* Signals come more often than the deadline, and neither end the wait nor prolong it. */
+static void
+waits_no_longer_than_the_deadline(void **state)
+{
+	const struct itimerval often = { { 0, 7000 }, { 0, 7000 } };
+	const struct itimerval off = { { 0, 0 }, { 0, 0 } };
+	struct sigaction interrupt = { .sa_handler = on_alarm };
+	struct deadline before, by, after;
+	int ends[2];
+	int rc, why;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	(void)sigaction(SIGALRM, &interrupt, NULL);
+	(void)setitimer(ITIMER_REAL, &often, NULL);
+	before = deadline_now();
+	by = deadline_after(before, 60);
+	rc = net_wait(ends[0], POLLIN, by);
+	why = errno;
+	after = deadline_now();
+	(void)setitimer(ITIMER_REAL, &off, NULL);
+	assert_int_equal(rc, -1);
+	assert_int_equal(why, ETIMEDOUT);
+	assert_true(deadline_passed(by, after));
+	assert_in_range(deadline_us_between(before, after), 60000, 5000000);
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+}
+
+static const struct closed_row {
+	const char *name;
+	bool closed[3];
+} closed_rows[] = {
+	{ "no standard descriptor is closed", { false, false, false } },
+	{ "standard input is closed", { true, false, false } },
+	{ "standard output is closed", { false, true, false } },
+	{ "standard error is closed", { false, false, true } },
+	{ "all three are closed", { true, true, true } },
+};
+
+static int
+guards(const void *arg)
+{
+	const struct closed_row *row = arg;
+	struct failure why;
+	int fd;
+	int unused = dup(STDERR_FILENO);
+
+	(void)close(unused);
+	for (fd = 0; fd < 3; fd++)
+		if (row->closed[fd])
+			(void)close(fd);
+	if (net_guard_standard_descriptors(&why) == -1)
+		return 1;
+	for (fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) != 0)
+			return 2;
+	/* Nothing else was left open. */
+	return dup(STDIN_FILENO) == unused ? 0 : 3;
+}
+
+static void
+guards_the_standard_descriptors(void **state)
+{
+	assert_int_equal(in_a_child(guards, *state), 0);
+}
+
+static int
+raises(const void *arg)
+{
+	struct rlimit limit = { .rlim_cur = 64, .rlim_max = 256 };
+
+	(void)arg;
+	if (setrlimit(RLIMIT_NOFILE, &limit) == -1)
+		return 1;
+	if (net_raise_descriptor_limit() != 256)
+		return 2;
+	return getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur == 256 ? 0 : 3;
+}
+
+static void
+raises_the_limit_of_descriptors(void **state)
+{
+	(void)state;
+	assert_int_equal(in_a_child(raises, NULL), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest others[] = {
+		cmocka_unit_test_prestate(connects_and_accepts, (void *)"127.0.0.1"),
+		cmocka_unit_test_prestate(connects_and_accepts, (void *)"::1"),
+		cmocka_unit_test(says_that_a_port_is_taken),
+		cmocka_unit_test(says_that_an_address_is_not_here),
+		cmocka_unit_test(says_that_a_port_is_not_permitted),
+		cmocka_unit_test(says_that_a_connection_was_refused),
+		cmocka_unit_test(is_not_connected_yet),
+		cmocka_unit_test(waits_until_there_is_something),
+		cmocka_unit_test(waits_no_longer_than_the_deadline),
+		cmocka_unit_test(raises_the_limit_of_descriptors),
+	};
+	struct CMUnitTest closed[LENGTH(closed_rows)];
+	size_t i;
+
+	for (i = 0; i < LENGTH(closed_rows); i++)
+		closed[i] = (struct CMUnitTest){ .name = closed_rows[i].name,
+			.test_func = guards_the_standard_descriptors,
+			.initial_state = (void *)&closed_rows[i] };
+	return cmocka_run_group_tests_name("net", others, NULL, NULL) +
+	    cmocka_run_group_tests_name("standard descriptors", closed, NULL, NULL);
+}
