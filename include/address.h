@@ -11,9 +11,9 @@
 /* An IPv4 or IPv6 address with a port; a plain value. */
 struct address {
 	union {
-		struct sockaddr		sa;
-		struct sockaddr_in	in;
-		struct sockaddr_in6	in6;
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
 	};
 };
 
@@ -26,46 +26,46 @@ enum { ADDRESS_TEXT_MAX = 80 };
  * Host names are never looked up. Returns 0, or -1 when TEXT is none of these
  * (port 0, an unknown zone and octets with leading zeros included).
  */
-int	address_parse(const char *text, uint16_t port, struct address *out);
+int address_parse(const char *text, uint16_t port, struct address *out);
 
 /*
  * Writes the address and its port, "192.0.2.1:853" or "[2001:db8::1]:853", and
  * returns TEXT.
  */
-char	*address_format(const struct address *, char text[static ADDRESS_TEXT_MAX]);
+char *address_format(const struct address *, char text[static ADDRESS_TEXT_MAX]);
 
 /* As address_format() without port and brackets; a zone is kept. */
-char	*address_format_host(const struct address *, char text[static ADDRESS_TEXT_MAX]);
+char *address_format_host(const struct address *, char text[static ADDRESS_TEXT_MAX]);
 
 /* The octets in use, for bind(2), connect(2) and sendto(2). */
-socklen_t	address_len(const struct address *);
+socklen_t address_len(const struct address *);
 
-uint16_t	address_port(const struct address *);
-void	address_set_port(struct address *, uint16_t port);
+uint16_t address_port(const struct address *);
+void address_set_port(struct address *, uint16_t port);
 
 /* Same family, address, zone and port. */
-bool	address_equal(const struct address *, const struct address *);
+bool address_equal(const struct address *, const struct address *);
 
 /* Same host whatever the port; ::ffff:192.0.2.1 and 192.0.2.1 are the same host. */
-bool	address_same_host(const struct address *, const struct address *);
+bool address_same_host(const struct address *, const struct address *);
 
 /* Whether it is 0.0.0.0 or ::. */
-bool	address_is_wildcard(const struct address *);
+bool address_is_wildcard(const struct address *);
 
 /* A set of addresses that share their first bits. */
 struct prefix {
-	sa_family_t	family;
-	uint8_t		bytes[16];	/* network order; 4 in use for AF_INET */
-	unsigned	bits;		/* 0 to 32 or 0 to 128 */
+	sa_family_t family;
+	uint8_t bytes[16]; /* network order; 4 in use for AF_INET */
+	unsigned bits;     /* 0 to 32 or 0 to 128 */
 };
 
 /*
  * Reads "192.0.2.0/24", "2001:db8::/32", or an address alone (all bits). Returns
  * 0, or -1 when TEXT is no prefix or has bits set behind its length.
  */
-int	prefix_parse(const char *text, struct prefix *out);
+int prefix_parse(const char *text, struct prefix *out);
 
 /* Whether the address lies in it; ::ffff:192.0.2.1 counts as 192.0.2.1. */
-bool	prefix_contains(const struct prefix *, const struct address *);
+bool prefix_contains(const struct prefix *, const struct address *);
 
 #endif

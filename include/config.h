@@ -17,9 +17,9 @@ enum {
 
 /* One server that is asked over TLS. */
 struct config_upstream {
-	struct address	 address;
-	char		*hostname;	/* verified and sent as SNI; NULL: the certificate must name the address */
-	char		*ca_file;	/* NULL: the system's bundle */
+	struct address address;
+	char *hostname; /* verified and sent as SNI; NULL: the certificate must name the address */
+	char *ca_file;  /* NULL: the system's bundle */
 };
 
 /*
@@ -27,33 +27,34 @@ struct config_upstream {
  * changed after it was loaded.
  */
 struct config {
-	struct address		 listen[CONFIG_LISTEN_MAX];
-	size_t			 listen_count;		/* at least 1 */
-	struct config_upstream	*upstreams;		/* in the order in which they are asked */
-	size_t			 upstream_count;	/* at least 1 */
+	struct address listen[CONFIG_LISTEN_MAX];
+	size_t listen_count;               /* at least 1 */
+	struct config_upstream *upstreams; /* in the order in which they are asked */
+	size_t upstream_count;             /* at least 1 */
 	struct {
-		int	query_ms;
-		int	connect_ms;
-		int	handshake_ms;
-		int	answer_ms;
-		int	client_idle_ms;		/* 0: a client is closed once its queries are answered */
-		int	client_read_ms;
-		int	upstream_idle_ms;	/* 0: a fresh connection for each query */
+		int query_ms;
+		int connect_ms;
+		int handshake_ms;
+		int answer_ms;
+		int client_idle_ms; /* 0: a client is closed once its queries are answered */
+		int client_read_ms;
+		int upstream_idle_ms; /* 0: a fresh connection for each query */
 	} timeouts;
-	int			 inflight;		/* queries in hand at most; 1 to CONFIG_INFLIGHT_MAX */
-	struct prefix		 allow[CONFIG_ALLOW_MAX];
-	size_t			 allow_count;		/* "private" and "any" are spelled out as prefixes */
+	int inflight; /* queries in hand at most; 1 to CONFIG_INFLIGHT_MAX */
+	struct prefix allow[CONFIG_ALLOW_MAX];
+	size_t allow_count; /* "private" and "any" are spelled out as prefixes */
 	struct {
-		enum log_level	level;
-		bool		queries;	/* a line for each query, with its name */
+		enum log_level level;
+		bool queries; /* a line for each query, with its name */
 	} log;
 };
 
 /* What is wrong, or merely strange, in a configuration: a line of text each. */
 struct config_report {
-	char	*errors;	/* "config.yml:12:5: unknown key `adress' (did you mean `address'?)\n"..., or NULL */
-	size_t	 error_count;	/* also those that no longer found room in the text */
-	char	*warnings;	/* NULL where there is none */
+	/* "config.yml:12:5: unknown key `adress' (did you mean `address'?)\n"..., or NULL */
+	char *errors;
+	size_t error_count; /* also those that no longer found room in the text */
+	char *warnings;     /* NULL where there is none */
 };
 
 /*
@@ -64,30 +65,34 @@ struct config_report {
  * or bound but PATH itself: whether CA files hold certificates is for those who
  * load them.
  */
-struct config	*config_load(const char *path, struct config_report *report);
+struct config *config_load(const char *path, struct config_report *report);
 
 /* As config_load() for a text in memory; NAME stands where the path stood in messages. */
-struct config	*config_read(const char *text, size_t len, const char *name,
-	    struct config_report *report);
+struct config *config_read(const char *text, size_t len, const char *name,
+    struct config_report *report);
 
-/* Replaces what is listened on by the one address (see address_parse(); port 53). -1: not an address, or an upstream's. */
-int	config_set_listen(struct config *, const char *address);
+/*
+ * Replaces what is listened on by the one address (see address_parse(); port 53 where none
+ * is written). Returns 0, or -1 when it is no address, or would make a loop with an upstream.
+ */
+int config_set_listen(struct config *, const char *text);
 
 /* Writes the configuration as YAML that config_load() reads back to the same. */
-void	config_print(const struct config *, FILE *);
+void config_print(const struct config *, FILE *);
 
 /* Releases all of it; NULL is fine. */
-void	config_free(struct config *);
-void	config_report_free(struct config_report *);
+void config_free(struct config *);
+void config_report_free(struct config_report *);
 
 /*
  * The name of an upstream for people: "1.1.1.1:853 cloudflare-dns.com", without the
  * host name where it has none. Returns TEXT.
  */
 enum { CONFIG_UPSTREAM_NAME_MAX = ADDRESS_TEXT_MAX + 256 };
-char	*config_upstream_name(const struct config_upstream *, char text[static CONFIG_UPSTREAM_NAME_MAX]);
+char *config_upstream_name(const struct config_upstream *,
+    char text[static CONFIG_UPSTREAM_NAME_MAX]);
 
 /* "error", "warn", "info" or "debug". */
-const char	*config_level_name(enum log_level);
+const char *config_level_name(enum log_level);
 
 #endif

@@ -25,8 +25,8 @@ struct connection {
 	bool			 suspect;	/* nothing came for too long */
 	bool			 has_answered;	/* at least once: it is a kept connection */
 	struct deadline		 step_by;	/* connecting, then the handshake, must be done by then */
-	struct deadline		 opened;
-	struct deadline		 heard;		/* the last message came then */
+	struct deadline		 heard;		/* the last message came then, or it was opened */
+	struct deadline		 owed_since;	/* an answer is owed, and nothing has come, since then; or NEVER */
 	struct ask_list		 waiting;	/* to be sent */
 	struct ask_list		 sent;		/* in that order; each has an ID */
 	size_t			 outstanding;	/* the length of `sent' */
@@ -53,23 +53,22 @@ bool	connection_is_idle(const struct connection *);
 
 /*
  * Sends all that waits, in one write as far as it goes, as one batch; each ask gets
- * its ID, and NOW as the moment it was sent.
+ * its ID, and NOW as the moment it was sent. No more than LIMIT are outstanding at once.
  * 0, or -1 with the reason when the connection is lost.
  */
-int	connection_send(struct connection *, struct outstanding *, struct deadline now,
+int	connection_send(struct connection *, struct outstanding *, size_t limit, struct deadline now,
 	    struct failure *why);
 
-/* A message that came for an ask; the octets are the connection's, until the next call. */
+/* A message that came; the octets are the connection's, until the next call. */
 struct arrival {
-	struct ask	*ask;
+	struct ask	*ask;		/* NULL: nobody waits for it any more */
 	enum dns_match	 match;		/* never DNS_MISMATCH */
 	uint8_t		*message;
 	size_t		 len;
 };
 
 /*
- * The next message that somebody waits for: 1, and its ask has been taken off
- * the connection; 0 when there is none now; -1 with the reason when the
+ * The next message: 1, and its ask has been taken off the connection; 0 when there is none now; -1 with the reason when the
  * connection has ended, or has brought what cannot be an answer (RFC 7766 7): then
  * nothing else on it can be trusted.
  */

@@ -9,16 +9,16 @@
  */
 
 /* An int from MIN to MAX. */
-void	field_number(struct tree *, int node, const struct field *, void *out);
+void field_number(struct tree *, int node, const struct field *, void *out);
 
 /* An int of milliseconds, from MIN to MAX, or 0 where ZERO says so. */
-void	field_duration(struct tree *, int node, const struct field *, void *out);
+void field_duration(struct tree *, int node, const struct field *, void *out);
 
 /* A bool. */
-void	field_bool(struct tree *, int node, const struct field *, void *out);
+void field_bool(struct tree *, int node, const struct field *, void *out);
 
 /* A const char *, which lives as long as the tree. */
-void	field_path(struct tree *, int node, const struct field *, void *out);
-void	field_hostname(struct tree *, int node, const struct field *, void *out);
+void field_path(struct tree *, int node, const struct field *, void *out);
+void field_hostname(struct tree *, int node, const struct field *, void *out);
 
 #endif

@@ -8,6 +8,6 @@ enum { HOSTNAME_MAX = 253 };
  * in words that continue "`TEXT' "; NULL: nothing does. OpenSSL takes ".example" for
  * every host below it, "example." for none and "" for any: none of them passes.
  */
-const char	*hostname_problem(const char *text);
+const char *hostname_problem(const char *text);
 
 #endif

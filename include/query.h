@@ -60,7 +60,7 @@ struct query {
 	struct deadline		 next_at;	/* then the next upstream is asked beside */
 	uint64_t		 tried[4];	/* a bit for each upstream that was */
 	int			 blame;		/* the first upstream that failed it, or -1 */
-	bool			 replayed;	/* asked again after a kept connection died */
+	unsigned		 replays;	/* how often it was asked again after a kept connection died */
 	bool			 has_second_opinion;	/* another upstream was asked after an error */
 	bool			 stranded;	/* there is no place for a connection that it needs */
 };

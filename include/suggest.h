@@ -4,6 +4,6 @@
 #include <stdbool.h>
 
 /* Whether somebody who wrote TYPED may well have meant WORD: a typing error or two, or another case. */
-bool	suggest_is_near(const char *typed, const char *word);
+bool suggest_is_near(const char *typed, const char *word);
 
 #endif

@@ -11,7 +11,7 @@
 enum {
 	V4_BITS = 32,
 	V6_BITS = 128,
-	MAPPED_BITS = 96	/* ::ffff:0:0/96 (RFC 4291 2.5.5.2) */
+	MAPPED_BITS = 96 /* ::ffff:0:0/96 (RFC 4291 2.5.5.2) */
 };
 
 /* Room for an address, a `%' and a zone. */
@@ -21,7 +21,7 @@ enum { HOST_MAX = INET6_ADDRSTRLEN + 1 + IF_NAMESIZE };
 static long
 parse_number(const char *text, long max)
 {
-	long	 n = 0;
+	long n = 0;
 
 	if (*text == '\0' || (text[0] == '0' && text[1] != '\0'))
 		return -1;
@@ -39,8 +39,8 @@ parse_number(const char *text, long max)
 static unsigned
 parse_zone(const char *zone)
 {
-	char	 name[IF_NAMESIZE];
-	long	 index = parse_number(zone, INT32_MAX);
+	char name[IF_NAMESIZE];
+	long index = parse_number(zone, INT32_MAX);
 
 	if (index > 0)
 		return if_indextoname((unsigned)index, name) != NULL ? (unsigned)index : 0;
@@ -58,7 +58,7 @@ parse_v4(const char *host, struct address *out)
 static int
 parse_v6(char *host, struct address *out)
 {
-	char	*zone = strchr(host, '%');
+	char *zone = strchr(host, '%');
 
 	out->in6.sin6_family = AF_INET6;
 	if (zone != NULL) {
@@ -73,14 +73,14 @@ parse_v6(char *host, struct address *out)
 int
 address_parse(const char *text, uint16_t port, struct address *out)
 {
-	bool		 bracketed = text[0] == '[';
-	const char	*start = text + bracketed;
-	const char	*colon = strchr(text, ':');
-	bool		 v6 = colon != NULL && strchr(colon + 1, ':') != NULL;
-	const char	*end;
-	size_t		 len;
-	long		 written;
-	char		 host[HOST_MAX];
+	bool bracketed = text[0] == '[';
+	const char *start = text + bracketed;
+	const char *colon = strchr(text, ':');
+	bool v6 = colon != NULL && strchr(colon + 1, ':') != NULL;
+	const char *end;
+	size_t len;
+	long written;
+	char host[HOST_MAX];
 
 	if (bracketed)
 		end = strchr(start, ']');
@@ -111,8 +111,8 @@ address_parse(const char *text, uint16_t port, struct address *out)
 char *
 address_format_host(const struct address *a, char text[static ADDRESS_TEXT_MAX])
 {
-	char	 host[INET6_ADDRSTRLEN] = "";
-	char	 zone[IF_NAMESIZE];
+	char host[INET6_ADDRSTRLEN] = "";
+	char zone[IF_NAMESIZE];
 
 	if (a->sa.sa_family != AF_INET6) {
 		(void)inet_ntop(AF_INET, &a->in.sin_addr, host, sizeof host);
@@ -133,8 +133,8 @@ address_format_host(const struct address *a, char text[static ADDRESS_TEXT_MAX])
 char *
 address_format(const struct address *a, char text[static ADDRESS_TEXT_MAX])
 {
-	char		 host[ADDRESS_TEXT_MAX];
-	const char	*form = a->sa.sa_family == AF_INET6 ? "[]" : "";
+	char host[ADDRESS_TEXT_MAX];
+	const char *form = a->sa.sa_family == AF_INET6 ? "[]" : "";
 
 	(void)address_format_host(a, host);
 	/* A host takes at most HOST_MAX octets, which leaves room for the rest. */
@@ -193,8 +193,8 @@ zone_of(const struct address *a)
 bool
 address_same_host(const struct address *a, const struct address *b)
 {
-	uint8_t	 left[16];
-	uint8_t	 right[16];
+	uint8_t left[16];
+	uint8_t right[16];
 
 	return plain_bytes(a, left) == plain_bytes(b, right) &&
 	    memcmp(left, right, sizeof left) == 0 && zone_of(a) == zone_of(b);
@@ -210,8 +210,8 @@ address_equal(const struct address *a, const struct address *b)
 bool
 address_is_wildcard(const struct address *a)
 {
-	static const uint8_t	 zeros[16];
-	uint8_t			 bytes[16];
+	static const uint8_t zeros[16];
+	uint8_t bytes[16];
 
 	(void)plain_bytes(a, bytes);
 	return memcmp(bytes, zeros, sizeof bytes) == 0;
@@ -221,7 +221,7 @@ address_is_wildcard(const struct address *a)
 static bool
 ends_in_zeros(const uint8_t bytes[static 16], unsigned bits)
 {
-	unsigned	 i;
+	unsigned i;
 
 	for (i = bits; i < V6_BITS; i++)
 		if (bytes[i / 8] & (0x80 >> i % 8))
@@ -232,12 +232,12 @@ ends_in_zeros(const uint8_t bytes[static 16], unsigned bits)
 int
 prefix_parse(const char *text, struct prefix *out)
 {
-	const char	*slash = strchr(text, '/');
-	size_t		 len = slash != NULL ? (size_t)(slash - text) : strlen(text);
-	char		 host[INET6_ADDRSTRLEN];
-	struct address	 a = { 0 };
-	long		 most;
-	long		 bits;
+	const char *slash = strchr(text, '/');
+	size_t len = slash != NULL ? (size_t)(slash - text) : strlen(text);
+	char host[INET6_ADDRSTRLEN];
+	struct address a = { 0 };
+	long most;
+	long bits;
 
 	if (len >= sizeof host)
 		return -1;
@@ -268,9 +268,9 @@ prefix_parse(const char *text, struct prefix *out)
 bool
 prefix_contains(const struct prefix *p, const struct address *a)
 {
-	uint8_t		 bytes[16];
-	unsigned	 whole = p->bits / 8;
-	unsigned	 rest = p->bits % 8;
+	uint8_t bytes[16];
+	unsigned whole = p->bits / 8;
+	unsigned rest = p->bits % 8;
 
 	if (plain_bytes(a, bytes) != p->family || memcmp(bytes, p->bytes, whole) != 0)
 		return false;

@@ -13,10 +13,10 @@ comes_later(const struct complaint *c, size_t line, size_t column)
 void
 complaint_add(struct complaints *all, size_t line, size_t column, const char *fmt, ...)
 {
-	va_list	 args;
-	char	*text;
-	size_t	 i;
-	int	 len;
+	va_list args;
+	char *text;
+	size_t i;
+	int len;
 
 	all->count++;
 	if (all->kept == COMPLAINT_MAX)
@@ -35,10 +35,10 @@ complaint_add(struct complaints *all, size_t line, size_t column, const char *fm
 char *
 complaint_text(const struct complaints *all, const char *name)
 {
-	const struct complaint	*c;
-	char			*text = NULL;
-	size_t			 len;
-	FILE			*out;
+	const struct complaint *c;
+	char *text = NULL;
+	size_t len;
+	FILE *out;
 
 	if (all->kept == 0 || (out = open_memstream(&text, &len)) == NULL)
 		return NULL;
@@ -60,7 +60,7 @@ complaint_text(const struct complaints *all, const char *name)
 void
 complaint_clear(struct complaints *all)
 {
-	size_t	 i;
+	size_t i;
 
 	for (i = 0; i < all->kept; i++)
 		free(all->list[i].text);

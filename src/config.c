@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "schema.h"
+#include "config_schema.h"
 #include "tree.h"
 
 enum { FILE_MAX = 256 * 1024 };
@@ -33,20 +33,20 @@ static struct config *
 load_text(struct tree *t, const char *text, size_t len, const char *name,
     struct config_report *report)
 {
-	struct config	*config = calloc(1, sizeof *config);
-	int		 root;
+	struct config *config = calloc(1, sizeof *config);
+	int root;
 
 	if (config == NULL)
 		complaint_add(&t->errors, 0, 0, "out of memory");
 	else if ((root = tree_read(t, text, len)) != 0)
-		schema_load(t, root, config);
+		config_fill(t, root, config);
 	return finish(t, config, name, report);
 }
 
 struct config *
 config_read(const char *text, size_t len, const char *name, struct config_report *report)
 {
-	struct tree	 t = { 0 };
+	struct tree t = { 0 };
 
 	return load_text(&t, text, len, name, report);
 }
@@ -54,7 +54,7 @@ config_read(const char *text, size_t len, const char *name, struct config_report
 static void
 warn_of_owner(struct tree *t, int fd)
 {
-	struct stat	 st;
+	struct stat st;
 
 	if (fstat(fd, &st) == -1)
 		return;
@@ -69,8 +69,8 @@ warn_of_owner(struct tree *t, int fd)
 static size_t
 read_file(struct tree *t, const char *path, char *text, size_t cap)
 {
-	FILE	*file = fopen(path, "re");
-	size_t	 len;
+	FILE *file = fopen(path, "re");
+	size_t len;
 
 	if (file == NULL) {
 		complaint_add(&t->errors, 0, 0, "cannot open it: %s", strerror(errno));
@@ -91,10 +91,10 @@ read_file(struct tree *t, const char *path, char *text, size_t cap)
 struct config *
 config_load(const char *path, struct config_report *report)
 {
-	struct tree	 t = { 0 };
-	struct config	*config;
-	char		*text = malloc(FILE_MAX + 1);
-	size_t		 len = 0;
+	struct tree t = { 0 };
+	struct config *config;
+	char *text = malloc(FILE_MAX + 1);
+	size_t len = 0;
 
 	if (text == NULL)
 		complaint_add(&t.errors, 0, 0, "out of memory");
@@ -111,13 +111,13 @@ config_load(const char *path, struct config_report *report)
 int
 config_set_listen(struct config *config, const char *text)
 {
-	struct address	 address;
-	size_t		 i;
+	struct address address;
+	size_t i;
 
-	if (address_parse(text, SCHEMA_DNS_PORT, &address) == -1)
+	if (address_parse(text, CONFIG_DNS_PORT, &address) == -1)
 		return -1;
 	for (i = 0; i < config->upstream_count; i++)
-		if (schema_is_loop(&address, &config->upstreams[i].address))
+		if (config_is_loop(&address, &config->upstreams[i].address))
 			return -1;
 	config->listen[0] = address;
 	config->listen_count = 1;
@@ -127,7 +127,7 @@ config_set_listen(struct config *config, const char *text)
 void
 config_free(struct config *config)
 {
-	size_t	 i;
+	size_t i;
 
 	if (config == NULL)
 		return;

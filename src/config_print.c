@@ -8,7 +8,7 @@
 const char *
 config_level_name(enum log_level level)
 {
-	static const char	*const names[] = {
+	static const char *const names[] = {
 		[LOG_LEVEL_ERROR] = "error",
 		[LOG_LEVEL_WARN] = "warn",
 		[LOG_LEVEL_INFO] = "info",
@@ -34,7 +34,7 @@ print_quoted(FILE *out, const char *key, const char *text)
 static void
 print_upstream(FILE *out, const struct config_upstream *u)
 {
-	char	 text[ADDRESS_TEXT_MAX];
+	char text[ADDRESS_TEXT_MAX];
 
 	fprintf(out, "  - address: \"%s\"\n", address_format_host(&u->address, text));
 	fprintf(out, "    port: %u\n", (unsigned)address_port(&u->address));
@@ -47,7 +47,7 @@ print_upstream(FILE *out, const struct config_upstream *u)
 static void
 print_timeout(FILE *out, const char *key, int ms)
 {
-	char	 text[DURATION_TEXT_MAX];
+	char text[DURATION_TEXT_MAX];
 
 	fprintf(out, "  %s: %s\n", key, duration_format(ms, text));
 }
@@ -55,7 +55,7 @@ print_timeout(FILE *out, const char *key, int ms)
 static void
 print_prefix(FILE *out, const struct prefix *p)
 {
-	char	 text[INET6_ADDRSTRLEN] = "";
+	char text[INET6_ADDRSTRLEN] = "";
 
 	(void)inet_ntop(p->family, p->bytes, text, sizeof text);
 	fprintf(out, "  - \"%s/%u\"\n", text, p->bits);
@@ -64,8 +64,8 @@ print_prefix(FILE *out, const struct prefix *p)
 void
 config_print(const struct config *config, FILE *out)
 {
-	char	 text[ADDRESS_TEXT_MAX];
-	size_t	 i;
+	char text[ADDRESS_TEXT_MAX];
+	size_t i;
 
 	fputs("listen:\n", out);
 	for (i = 0; i < config->listen_count; i++)
@@ -93,7 +93,7 @@ config_print(const struct config *config, FILE *out)
 char *
 config_upstream_name(const struct config_upstream *u, char text[static CONFIG_UPSTREAM_NAME_MAX])
 {
-	char	 address[ADDRESS_TEXT_MAX];
+	char address[ADDRESS_TEXT_MAX];
 
 	(void)snprintf(text, CONFIG_UPSTREAM_NAME_MAX, "%s%s%.253s",
 	    address_format(&u->address, address), u->hostname != NULL ? " " : "",

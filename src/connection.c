@@ -57,6 +57,7 @@ connection_init(struct connection *c, struct dot *dot, size_t upstream)
 	c->has_answered = false;
 	c->outstanding = 0;
 	c->given_up = 0;
+	c->owed_since = DEADLINE_NEVER;
 	c->in_pos = 0;
 	c->in_len = 0;
 	c->out_len = 0;
@@ -117,12 +118,12 @@ write_batch(struct connection *c, struct failure *why)
 }
 
 int
-connection_send(struct connection *c, struct outstanding *ids, struct deadline now,
+connection_send(struct connection *c, struct outstanding *ids, size_t limit, struct deadline now,
     struct failure *why)
 {
 	struct ask *a;
 
-	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
+	while (c->outstanding < limit && (a = TAILQ_FIRST(&c->waiting)) != NULL) {
 		if (!add_frame(c, ids, a))
 			break;
 		TAILQ_REMOVE(&c->waiting, a, link);
@@ -130,6 +131,7 @@ connection_send(struct connection *c, struct outstanding *ids, struct deadline n
 		c->outstanding++;
 		a->sent = true;
 		a->since = now;
+		c->owed_since = deadline_sooner(c->owed_since, now);
 	}
 	return c->out_len == 0 ? 0 : write_batch(c, why);
 }
@@ -174,30 +176,30 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 	size_t len = 0;
 	int rc;
 
-	while ((rc = read_frame(c, &len, why)) == 1) {
-		message = c->in + c->in_pos + LENGTH_PREFIX;
-		if (len < DNS_HEADER_LEN)
-			return fail_with(why, "read: a message of %zu octets is no DNS message", len);
-		if (!outstanding_take(ids, c->index, dns_id(message), &a))
-			return fail_with(why, "read: a message came that answers no query");
-		c->in_pos += LENGTH_PREFIX + len;
-		c->heard = now;
-		if (a == NULL) {
-			c->given_up--;
-			continue;
-		}
+	if ((rc = read_frame(c, &len, why)) != 1)
+		return rc;
+	message = c->in + c->in_pos + LENGTH_PREFIX;
+	if (len < DNS_HEADER_LEN)
+		return fail_with(why, "read: a message of %zu octets is no DNS message", len);
+	if (!outstanding_take(ids, c->index, dns_id(message), &a))
+		return fail_with(why, "read: a message came that answers no query");
+	*arrival = (struct arrival){ .ask = a, .message = message, .len = len };
+	if (a == NULL) {
+		c->given_up--;
+	} else {
 		unlink_sent(c, a);
-		*arrival = (struct arrival){ .ask = a, .message = message, .len = len,
-			.match = dns_match_response(message, len, a->query->message,
-			    a->query->dns.question_len) };
+		arrival->match = dns_match_response(message, len, a->query->message,
+		    a->query->dns.question_len);
 		if (arrival->match == DNS_MISMATCH) {
 			TAILQ_INSERT_TAIL(&c->waiting, a, link);
 			return fail_with(why, "read: a message came that answers another question");
 		}
 		a->at = NULL;
-		return 1;
 	}
-	return rc;
+	c->in_pos += LENGTH_PREFIX + len;
+	c->heard = now;
+	c->owed_since = c->outstanding + c->given_up > 0 ? now : DEADLINE_NEVER;
+	return 1;
 }
 
 void

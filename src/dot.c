@@ -107,7 +107,7 @@ format_names(X509 *cert, char *list, size_t cap)
 		}
 	}
 	if (list[0] == '\0')
-		(void)snprintf(list, cap, "nobody (no subjectAltName)");
+		(void)snprintf(list, cap, "nothing in subjectAltName");
 	GENERAL_NAMES_free(names);
 }
 
@@ -119,12 +119,12 @@ blame_name(struct dot *d, X509 *cert)
 
 	format_names(cert, names, sizeof names);
 	if (d->server->hostname != NULL) {
-		(void)fail_with(&d->verdict, "certificate is for %s, not for %s", names,
+		(void)fail_with(&d->verdict, "certificate names %s, not %s", names,
 		    d->server->hostname);
 		fail_remedy(&d->verdict, "if this is the server you mean, set its `hostname' to a name "
 		    "that the certificate has");
 	} else {
-		(void)fail_with(&d->verdict, "certificate is for %s, not for the address %s", names,
+		(void)fail_with(&d->verdict, "certificate names %s, not the address %s", names,
 		    address_format_host(&d->server->address, expected));
 		fail_remedy(&d->verdict, "give the upstream the `hostname' that its operator publishes");
 	}
@@ -140,7 +140,7 @@ blame_clock(struct dot *d, X509 *cert)
 
 	format_day(X509_get0_notBefore(cert), from);
 	(void)strftime(today, sizeof today, "%Y-%m-%d", gmtime_r(&now, &tm));
-	(void)fail_with(&d->verdict, "certificate is not valid before %s", from);
+	(void)fail_with(&d->verdict, "certificate is not yet valid: it begins %s", from);
 	if (now < RELEASED)
 		fail_remedy(&d->verdict, "the clock of this machine is wrong: it says %s; set it", today);
 	else
@@ -153,7 +153,7 @@ blame_issuer(struct dot *d, X509 *cert)
 	char issuer[128];
 
 	X509_NAME_oneline(X509_get_issuer_name(cert), issuer, sizeof issuer);
-	(void)fail_with(&d->verdict, "certificate is signed by somebody unknown: %s", issuer);
+	(void)fail_with(&d->verdict, "certificate has an unknown issuer: %s", issuer);
 	fail_remedy(&d->verdict, "trusted are the certificates in %s; set `ca_file' if the server "
 	    "has a CA of its own", d->server->trust->file);
 }
@@ -208,15 +208,15 @@ fail_ssl(struct failure *why, struct dot *d, int rc, const char *step)
 			*why = d->verdict;
 		return fail_in(why, "%s", step);
 	}
-	if (kind == SSL_ERROR_ZERO_RETURN || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
-		return fail_with(why, "%s: connection closed by the server", step);
 	if (code != 0) {
 		(void)fail_with(why, "%s: %s", step, reason != NULL ? reason : "TLS error");
 		if (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER)
 			fail_remedy(why, "what answers at this port does not speak TLS: check the port");
 		return -1;
 	}
-	if (saved != 0)
+	/* How a connection ends tells nothing against its sessions, which OpenSSL would not use again. */
+	SSL_set_shutdown(d->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+	if (kind == SSL_ERROR_SYSCALL && saved != 0)
 		return fail_with(why, "%s: %s", step, strerror(saved));
 	return fail_with(why, "%s: connection closed by the server", step);
 }
@@ -275,7 +275,8 @@ take_session(struct dot_server *s)
 
 	while (s->session_count > 0) {
 		session = s->sessions[--s->session_count];
-		if (time(NULL) - SSL_SESSION_get_time(session) >= SESSION_AGE_MAX) {
+		if (!SSL_SESSION_is_resumable(session) ||
+		    time(NULL) - SSL_SESSION_get_time(session) >= SESSION_AGE_MAX) {
 			SSL_SESSION_free(session);
 			continue;
 		}
@@ -359,7 +360,9 @@ dot_trust_new(const char *ca_file, struct failure *why)
 		return NULL;
 	}
 	(void)SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION);
-	(void)SSL_CTX_set_options(t->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+	/* An end without close_notify is an end: where a message ends, its length says (RFC 7858 3.4). */
+	(void)SSL_CTX_set_options(t->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+	    SSL_OP_IGNORE_UNEXPECTED_EOF);
 	(void)SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
 	    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, on_verify);
@@ -551,12 +554,19 @@ dot_step(struct dot *d, struct failure *why)
 int
 dot_fail_timeout(const struct dot *d, int ms, struct failure *why)
 {
-	static const char *const steps[] = { "connect", "handshake", "query" };
-
-	(void)fail_with(why, "%s: timed out after %d ms", steps[d->stage], ms);
-	if (d->stage == DOT_CONNECTING)
+	switch (d->stage) {
+	case DOT_CONNECTING:
+		(void)fail_with(why, "connect: timed out after %d ms", ms);
 		fail_remedy(why, "a firewall on the way may drop TCP to port %u",
 		    (unsigned)address_port(&d->server->address));
+		break;
+	case DOT_HANDSHAKING:
+		(void)fail_with(why, "handshake: timed out after %d ms", ms);
+		break;
+	case DOT_READY:
+		(void)fail_with(why, "query: no answer in %d ms", ms);
+		break;
+	}
 	return -1;
 }
 

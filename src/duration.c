@@ -6,8 +6,8 @@
 #include <string.h>
 
 static const struct unit {
-	const char	*name;
-	int		 ms;
+	const char *name;
+	int ms;
 } units[] = {
 	{ "m", 60000 },
 	{ "s", 1000 },
@@ -19,10 +19,10 @@ enum { UNIT_COUNT = sizeof units / sizeof units[0] };
 int
 duration_parse(const char *text)
 {
-	size_t		 digits = strspn(text, "0123456789");
-	const char	*name = text + digits;
-	long long	 n = 0;
-	size_t		 i;
+	size_t digits = strspn(text, "0123456789");
+	const char *name = text + digits;
+	long long n = 0;
+	size_t i;
 
 	if (digits == 0)
 		return DURATION_INVALID;
@@ -40,12 +40,10 @@ duration_parse(const char *text)
 char *
 duration_format(int ms, char text[static DURATION_TEXT_MAX])
 {
-	const struct unit	*unit = units;
+	const struct unit *unit = units;
 
-	if (ms == 0)
-		return strcpy(text, "0");
 	while (ms % unit->ms != 0)
 		unit++;
-	(void)snprintf(text, DURATION_TEXT_MAX, "%d%s", ms / unit->ms, unit->name);
+	(void)snprintf(text, DURATION_TEXT_MAX, "%d%s", ms / unit->ms, ms == 0 ? "" : unit->name);
 	return text;
 }

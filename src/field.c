@@ -8,9 +8,9 @@
 void
 field_number(struct tree *t, int node, const struct field *f, void *out)
 {
-	const char	*text = tree_text(t, node, "a number");
-	long		 n = 0;
-	size_t		 i;
+	const char *text = tree_text(t, node, "a number");
+	long n = 0;
+	size_t i;
 
 	if (text == NULL)
 		return;
@@ -26,10 +26,10 @@ field_number(struct tree *t, int node, const struct field *f, void *out)
 void
 field_duration(struct tree *t, int node, const struct field *f, void *out)
 {
-	const char	*text = tree_text(t, node, "a time");
-	char		 min[DURATION_TEXT_MAX];
-	char		 max[DURATION_TEXT_MAX];
-	int		 ms;
+	const char *text = tree_text(t, node, "a time");
+	char min[DURATION_TEXT_MAX];
+	char max[DURATION_TEXT_MAX];
+	int ms;
 
 	if (text == NULL)
 		return;
@@ -52,7 +52,7 @@ field_duration(struct tree *t, int node, const struct field *f, void *out)
 void
 field_bool(struct tree *t, int node, const struct field *f, void *out)
 {
-	const char	*text = tree_text(t, node, "true or false");
+	const char *text = tree_text(t, node, "true or false");
 
 	(void)f;
 	if (text == NULL)
@@ -69,7 +69,7 @@ field_bool(struct tree *t, int node, const struct field *f, void *out)
 void
 field_path(struct tree *t, int node, const struct field *f, void *out)
 {
-	const char	*text = tree_text(t, node, "the path of a file");
+	const char *text = tree_text(t, node, "the path of a file");
 
 	(void)f;
 	if (text == NULL)
@@ -83,8 +83,8 @@ field_path(struct tree *t, int node, const struct field *f, void *out)
 void
 field_hostname(struct tree *t, int node, const struct field *f, void *out)
 {
-	const char	*text = tree_text(t, node, "a host name");
-	const char	*problem;
+	const char *text = tree_text(t, node, "a host name");
+	const char *problem;
 
 	(void)f;
 	if (text == NULL)

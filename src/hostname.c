@@ -6,10 +6,10 @@
 
 #include "address.h"
 
-enum { LABEL_MAX = 63 };	/* RFC 1035 2.3.4 */
+enum { LABEL_MAX = 63 }; /* RFC 1035 2.3.4 */
 
-#define DIGITS	"0123456789"
-#define LETTERS	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS "0123456789"
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 static const char *
 label_problem(const char *label, size_t len)
@@ -35,10 +35,10 @@ is_ascii(const char *text)
 const char *
 hostname_problem(const char *text)
 {
-	size_t		 len = strlen(text);
-	size_t		 label;
-	struct address	 address;
-	const char	*problem;
+	size_t len = strlen(text);
+	size_t label;
+	struct address address;
+	const char *problem;
 
 	if (len == 0)
 		return "is empty; without `hostname' the certificate must name the address";

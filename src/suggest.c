@@ -26,9 +26,9 @@ static size_t
 distance(const char *a, size_t a_len, const char *b, size_t b_len)
 {
 	/* cost[i][j]: from the first i letters of A to the first j of B. */
-	size_t	 cost[WORD_MAX + 1][WORD_MAX + 1];
-	size_t	 i;
-	size_t	 j;
+	size_t cost[WORD_MAX + 1][WORD_MAX + 1];
+	size_t i;
+	size_t j;
 
 	for (i = 0; i <= a_len; i++) {
 		for (j = 0; j <= b_len; j++) {
@@ -48,8 +48,8 @@ distance(const char *a, size_t a_len, const char *b, size_t b_len)
 bool
 suggest_is_near(const char *typed, const char *word)
 {
-	size_t	 typed_len = strlen(typed);
-	size_t	 word_len = strlen(word);
+	size_t typed_len = strlen(typed);
+	size_t word_len = strlen(word);
 
 	if (typed_len > WORD_MAX || word_len > WORD_MAX)
 		return false;

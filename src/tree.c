@@ -9,7 +9,7 @@
 
 #include "suggest.h"
 
-enum { DEPTH_MAX = 16 };
+enum { DEPTH_MAX = 16, MESSAGE_MAX = 512 };
 
 static const yaml_node_t *
 get(const struct tree *t, int node)
@@ -23,44 +23,42 @@ tree_line(const struct tree *t, int node)
 	return get(t, node)->start_mark.line + 1;
 }
 
-static void	add(struct tree *, struct complaints *, int node, const char *fmt, va_list)
-	    __attribute__((format(printf, 4, 0)));
-
-/* As complaint_add(), at a node. */
 static void
-add(struct tree *t, struct complaints *to, int node, const char *fmt, va_list args)
+add(const struct tree *t, struct complaints *to, int node, const char *text)
 {
-	const yaml_mark_t	*mark = &get(t, node)->start_mark;
-	char			 text[512];
+	const yaml_mark_t *mark = &get(t, node)->start_mark;
 
-	(void)vsnprintf(text, sizeof text, fmt, args);
 	complaint_add(to, mark->line + 1, mark->column + 1, "%s", text);
 }
 
 void
 tree_complain(struct tree *t, int node, const char *fmt, ...)
 {
-	va_list	 args;
+	char text[MESSAGE_MAX];
+	va_list args;
 
 	va_start(args, fmt);
-	add(t, &t->errors, node, fmt, args);
+	(void)vsnprintf(text, sizeof text, fmt, args);
 	va_end(args);
+	add(t, &t->errors, node, text);
 }
 
 void
 tree_warn(struct tree *t, int node, const char *fmt, ...)
 {
-	va_list	 args;
+	char text[MESSAGE_MAX];
+	va_list args;
 
 	va_start(args, fmt);
-	add(t, &t->warnings, node, fmt, args);
+	(void)vsnprintf(text, sizeof text, fmt, args);
 	va_end(args);
+	add(t, &t->warnings, node, text);
 }
 
 int
 tree_shown(const char *text)
 {
-	size_t	 len = strnlen(text, 80);
+	size_t len = strnlen(text, 80);
 
 	while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
 		len--;
@@ -75,7 +73,7 @@ tree_shown(const char *text)
 static bool
 has_control(const unsigned char *text, size_t len)
 {
-	const unsigned char	*p;
+	const unsigned char *p;
 
 	for (p = text; p < text + len; p++) {
 		if (*p < 0x20 || *p == 0x7f || (*p == 0xc2 && p[1] < 0xa0))
@@ -91,7 +89,7 @@ has_control(const unsigned char *text, size_t len)
 static bool
 is_nothing(const yaml_node_t *node)
 {
-	const char	*text = (const char *)node->data.scalar.value;
+	const char *text = (const char *)node->data.scalar.value;
 
 	return node->type == YAML_SCALAR_NODE &&
 	    node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
@@ -117,7 +115,7 @@ tree_is_map(const struct tree *t, int node)
 const char *
 tree_text(struct tree *t, int node, const char *what)
 {
-	const yaml_node_t	*n = get(t, node);
+	const yaml_node_t *n = get(t, node);
 
 	if (n->type != YAML_SCALAR_NODE || is_nothing(n)) {
 		tree_complain(t, node, "expected %s, found %s", what, kind_of(n));
@@ -140,7 +138,7 @@ is_named(const struct field *f, const char *name)
 static const char *
 nearest_key(const char *name, const struct field *fields, size_t n)
 {
-	size_t	 i;
+	size_t i;
 
 	for (i = 0; i < n; i++) {
 		if (suggest_is_near(name, fields[i].key))
@@ -154,7 +152,7 @@ nearest_key(const char *name, const struct field *fields, size_t n)
 static void
 complain_unknown(struct tree *t, int node, const char *name, const struct field *fields, size_t n)
 {
-	const char	*near;
+	const char *near;
 
 	if (t->errors.count > COMPLAINT_MAX)
 		tree_complain(t, node, "unknown key");
@@ -162,8 +160,8 @@ complain_unknown(struct tree *t, int node, const char *name, const struct field 
 		tree_complain(t, node, "unknown key `%.*s' (a key ends in a colon and a space)",
 		    tree_shown(name), name);
 	else if ((near = nearest_key(name, fields, n)) != NULL)
-		tree_complain(t, node, "unknown key `%.*s' (did you mean `%s'?)",
-		    tree_shown(name), name, near);
+		tree_complain(t, node, "unknown key `%.*s' (did you mean `%s'?)", tree_shown(name),
+		    name, near);
 	else
 		tree_complain(t, node, "unknown key `%.*s'", tree_shown(name), name);
 }
@@ -172,8 +170,8 @@ complain_unknown(struct tree *t, int node, const char *name, const struct field 
 static size_t
 find_field(struct tree *t, int key, const struct field *fields, size_t n, const int *found)
 {
-	const char	*name = tree_text(t, key, "a key");
-	size_t		 i;
+	const char *name = tree_text(t, key, "a key");
+	size_t i;
 
 	if (name == NULL)
 		return n;
@@ -194,9 +192,9 @@ find_field(struct tree *t, int key, const struct field *fields, size_t n, const 
 void
 tree_map(struct tree *t, int node, const struct field *fields, size_t n, void *base, int *found)
 {
-	const yaml_node_t	*map = get(t, node);
-	const yaml_node_pair_t	*pair;
-	size_t			 i;
+	const yaml_node_t *map = get(t, node);
+	const yaml_node_pair_t *pair;
+	size_t i;
 
 	memset(found, 0, n * sizeof *found);
 	if (is_nothing(map))
@@ -217,9 +215,9 @@ tree_map(struct tree *t, int node, const struct field *fields, size_t n, void *b
 void
 tree_list(struct tree *t, int node, size_t max, void (*one)(struct tree *, int, void *), void *arg)
 {
-	const yaml_node_t	*list = get(t, node);
-	const yaml_node_item_t	*item;
-	size_t			 n;
+	const yaml_node_t *list = get(t, node);
+	const yaml_node_item_t *item;
+	size_t n;
 
 	if (is_nothing(list)) {
 		tree_complain(t, node, "expected a list, found nothing");
@@ -244,9 +242,9 @@ tree_list(struct tree *t, int node, size_t max, void (*one)(struct tree *, int, 
 static bool
 has_brackets(const char *line, size_t len)
 {
-	const char	*end = line + len;
-	const char	*p = memchr(line, '[', len);
-	int		 colons = 0;
+	const char *end = line + len;
+	const char *p = memchr(line, '[', len);
+	int colons = 0;
 
 	if (p == NULL)
 		return false;
@@ -259,12 +257,12 @@ has_brackets(const char *line, size_t len)
 static void
 complain_syntax(struct tree *t, const yaml_parser_t *p, const char *text, size_t len)
 {
-	const char	*end = text + len;
-	const char	*at = text;
-	const char	*next;
-	size_t		 line = p->problem_mark.line;
-	size_t		 column = p->problem_mark.column;
-	size_t		 i;
+	const char *end = text + len;
+	const char *at = text;
+	const char *next;
+	size_t line = p->problem_mark.line;
+	size_t column = p->problem_mark.column;
+	size_t i;
 
 	for (i = 0; i < line && (next = memchr(at, '\n', (size_t)(end - at))) != NULL; i++)
 		at = next + 1;
@@ -290,9 +288,9 @@ complain_syntax(struct tree *t, const yaml_parser_t *p, const char *text, size_t
 static void
 complain_octets(struct tree *t, const yaml_parser_t *p, const char *text)
 {
-	size_t	 line = 1;
-	size_t	 column = 1;
-	size_t	 i;
+	size_t line = 1;
+	size_t column = 1;
+	size_t i;
 
 	for (i = 0; i < p->problem_offset; i++) {
 		if (text[i] == '\n') {
@@ -345,10 +343,10 @@ depth_change(yaml_event_type_t type)
 static int
 check_depth(struct tree *t, const char *text, size_t len)
 {
-	yaml_parser_t		 parser;
-	yaml_event_t		 event;
-	yaml_event_type_t	 type = YAML_NO_EVENT;
-	int			 depth = 0;
+	yaml_parser_t parser;
+	yaml_event_t event;
+	yaml_event_type_t type = YAML_NO_EVENT;
+	int depth = 0;
 
 	if (open_parser(t, &parser, text, len) == -1)
 		return -1;
@@ -372,8 +370,8 @@ check_depth(struct tree *t, const char *text, size_t len)
 static int
 load_only_document(struct tree *t, yaml_parser_t *p)
 {
-	yaml_document_t		 second;
-	const yaml_node_t	*root;
+	yaml_document_t second;
+	const yaml_node_t *root;
 
 	if (yaml_parser_load(p, t->document) == 0) {
 		memset(t->document, 0, sizeof *t->document);
@@ -396,7 +394,7 @@ load_only_document(struct tree *t, yaml_parser_t *p)
 int
 tree_read(struct tree *t, const char *text, size_t len)
 {
-	yaml_parser_t	 parser;
+	yaml_parser_t parser;
 
 	if (check_depth(t, text, len) == -1)
 		return 0;

@@ -19,6 +19,12 @@ enum {
 	/* Without kept connections each query has one of its own; so many side by side. */
 	SINGLE_CONNECTIONS_MAX = 256,
 
+	/* No server gets a query more often than this and once (RFC 9520 3.1). */
+	REPLAYS_MAX = 2,
+
+	/* A server that ends connections before it has answered all is asked one by one for so long. */
+	ONE_BY_ONE_MS = 60000,
+
 	/* A changed reason of an upstream that is down is news so often at most. */
 	NEWS_INTERVAL_MS = 10000
 };
@@ -35,6 +41,8 @@ struct upstream {
 	struct deadline			 down_since;
 	struct failure			 cause;		/* of the last failure */
 	int64_t				 usual_us;	/* smoothed time of an answer; 0: not known */
+	unsigned			 cut_short;	/* connections in a row that ended with queries on them */
+	struct deadline			 one_by_one;	/* until then, one query at a time */
 	bool				 was_connected;	/* ever */
 	bool				 news_connected;
 	bool				 news_down;
@@ -206,10 +214,12 @@ mark_good(struct upstream *u)
 	u->failures = 0;
 }
 
+/* Whether it is worth asking: it is up, or its time of being left alone is over, or it could be reached again. */
 static bool
 is_usable(const struct upstream *u, struct deadline now)
 {
-	return u->failures == 0 || deadline_passed(u->retry_at, now);
+	return u->failures == 0 || deadline_passed(u->retry_at, now) ||
+	    (u->current != NULL && dot_stage(u->current->dot) == DOT_READY);
 }
 
 /* ---- connections ---- */
@@ -265,7 +275,6 @@ open_connection(struct upstream_list *l, struct connection *place, size_t index,
 	if ((dot = dot_open(u->server, why)) == NULL)
 		return NULL;
 	connection_init(place, dot, index);
-	place->opened = now;
 	place->heard = now;
 	place->step_by = deadline_after(now, l->config->timeouts.connect_ms);
 	place->watched = dot_events(dot);
@@ -511,10 +520,39 @@ upstream_cancel(struct upstream_list *l, struct query *q)
 /* ---- what happens on connections ---- */
 
 /*
- * Closes a connection that has failed, and sees to the queries on it. One that had
- * answered before is no failed upstream: servers close connections when they like,
- * and what it still owed is asked once more on a fresh one (RFC 7766 6.2.4).
+ * A server may end a connection with queries on it when it must. One that does so again
+ * and again does not take several at a time.
  */
+static void
+note_end(struct upstream *u, bool cut_short, struct deadline now)
+{
+	u->cut_short = cut_short ? u->cut_short + 1 : 0;
+	if (u->cut_short > 1)
+		u->one_by_one = deadline_after(now, ONE_BY_ONE_MS);
+}
+
+/*
+ * Asks again what a lost connection still owed. One that had answered before is no failed
+ * upstream, since servers close connections when they like (RFC 7766 6.2.4): what was sent
+ * on it is asked again on a fresh one, within bounds; what was not, as often as need be.
+ */
+static void
+ask_again(struct upstream_list *l, struct ask *a, size_t index, bool kept, struct deadline now)
+{
+	struct query *q = a->query;
+	bool again = kept && (!a->sent || q->replays < REPLAYS_MAX);
+
+	q->replays += again && a->sent;
+	a->at = NULL;
+	a->sent = false;
+	if (again && ask(l, q, index, now) == TAKEN)
+		return;
+	if (!again)
+		blame(q, index);
+	move_on(l, q, now);
+}
+
+/* Closes a connection that has failed, and sees to the queries on it. */
 static void
 lose(struct upstream_list *l, struct connection *c, const struct failure *why, struct deadline now)
 {
@@ -527,33 +565,23 @@ lose(struct upstream_list *l, struct connection *c, const struct failure *why, s
 		mark_failed(l, index, why, now);
 	if (c->outstanding > 0)
 		outstanding_clear(l->ids, c->index);
+	if (kept)
+		note_end(&l->upstreams[index], c->outstanding > 0, now);
 	TAILQ_CONCAT(&lost, &c->sent, link);
 	TAILQ_CONCAT(&lost, &c->waiting, link);
 	discard(l, c);
 	while ((a = TAILQ_FIRST(&lost)) != NULL) {
-		struct query *q = a->query;
-
 		TAILQ_REMOVE(&lost, a, link);
-		a->at = NULL;
-		if (kept && !q->replayed) {
-			q->replayed = true;
-			if (ask(l, q, index, now) == TAKEN)
-				continue;
-		} else {
-			blame(q, index);
-		}
-		move_on(l, q, now);
+		ask_again(l, a, index, kept, now);
 	}
 }
 
 static void
-note_answer(struct upstream *u, struct connection *c, const struct ask *a, struct deadline now)
+note_time(struct upstream *u, const struct ask *a, struct deadline now)
 {
 	int64_t took_us = deadline_us_between(a->since, now);
 
 	u->usual_us = u->usual_us == 0 ? took_us : (7 * u->usual_us + took_us) / 8;
-	c->has_answered = true;
-	mark_good(u);
 }
 
 /* Whether another upstream could not do better. */
@@ -590,10 +618,18 @@ static void
 deliver(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
     struct deadline now)
 {
-	struct query *q = arrival->ask->query;
-	bool final = is_final(arrival);
+	struct upstream *u = &l->upstreams[c->upstream];
+	struct query *q;
+	bool final;
 
-	note_answer(&l->upstreams[c->upstream], c, arrival->ask, now);
+	c->has_answered = true;
+	mark_good(u);
+	due(l, deadline_after(now, l->config->timeouts.upstream_idle_ms));
+	if (arrival->ask == NULL)
+		return;
+	note_time(u, arrival->ask, now);
+	q = arrival->ask->query;
+	final = is_final(arrival);
 	if (final || q->response_len == 0)
 		keep_response(q, arrival);
 	if (final)
@@ -602,7 +638,6 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 		finish(l, q, QUERY_ANSWERED);
 	else
 		q->has_second_opinion = true;
-	due(l, deadline_after(now, l->config->timeouts.upstream_idle_ms));
 }
 
 /* One line at the level of the program says it once for an upstream. */
@@ -683,7 +718,8 @@ send_waiting(struct upstream_list *l, struct connection *c, struct deadline now)
 	struct ask *a = TAILQ_LAST(&c->sent, ask_list);
 	int patience = patience_ms(l, c);
 	struct failure why;
-	int rc = connection_send(c, l->ids, now, &why);
+	bool one = !deadline_passed(l->upstreams[c->upstream].one_by_one, now);
+	int rc = connection_send(c, l->ids, one ? 1 : SIZE_MAX, now, &why);
 
 	for (a = a == NULL ? TAILQ_FIRST(&c->sent) : TAILQ_NEXT(a, link); a != NULL; a = TAILQ_NEXT(a, link)) {
 		a->query->was_sent = true;
@@ -723,66 +759,80 @@ upstream_send(struct upstream_list *l, struct deadline now)
 /* ---- time ---- */
 
 /*
- * An answer is late. A connection on which nothing at all has come since the query was
- * sent takes no more queries; whether that tells against the upstream depends on
- * whether it ever answered on it. An answer that comes after all still counts.
+ * An answer is owed and nothing at all has come for too long: the connection takes no more
+ * queries. Whether that tells against the upstream depends on whether it ever answered on
+ * it: a kept connection may have died on the way. An answer that comes after all counts.
  */
 static void
-suspect_silence(struct upstream_list *l, struct query *q, struct ask *a, struct deadline now)
+suspect(struct upstream_list *l, struct connection *c, struct deadline now)
 {
-	struct connection *c = a->at;
 	struct failure why;
 
-	if (c->suspect || deadline_us_between(a->since, c->heard) > 0)
-		return;
 	c->suspect = true;
 	drain(l, c);
-	if (c->has_answered && !q->replayed) {
-		q->replayed = true;
-		(void)ask(l, q, c->upstream, now);
-	} else {
-		(void)fail_with(&why, "query: no answer in %d ms", patience_ms(l, c));
-		blame(q, c->upstream);
+	if (!c->has_answered) {
+		(void)dot_fail_timeout(c->dot, patience_ms(l, c), &why);
 		mark_failed(l, c->upstream, &why, now);
 	}
+	if (connection_is_idle(c))
+		discard(l, c);
 }
 
+static void
+expire_opening(struct upstream_list *l, struct connection *c, struct deadline now)
+{
+	struct failure why;
+
+	if (!deadline_passed(c->step_by, now)) {
+		due(l, c->step_by);
+		return;
+	}
+	(void)dot_fail_timeout(c->dot, dot_stage(c->dot) == DOT_CONNECTING ?
+	    l->config->timeouts.connect_ms : l->config->timeouts.handshake_ms, &why);
+	lose(l, c, &why, now);
+}
+
+static void
+expire_connection(struct upstream_list *l, struct connection *c, struct deadline now)
+{
+	struct deadline silent_at;
+	struct deadline idle_at = DEADLINE_NEVER;
+
+	if (dot_stage(c->dot) != DOT_READY) {
+		expire_opening(l, c, now);
+		return;
+	}
+	silent_at = c->suspect ? DEADLINE_NEVER : deadline_after(c->owed_since, patience_ms(l, c));
+	if (connection_is_idle(c))
+		idle_at = deadline_after(c->heard, l->config->timeouts.upstream_idle_ms);
+	if (deadline_passed(silent_at, now))
+		suspect(l, c, now);
+	else if (deadline_passed(idle_at, now))
+		discard(l, c);
+	else
+		due(l, deadline_sooner(silent_at, idle_at));
+}
+
+/* An answer is late: the next upstream is asked beside, and whichever answers counts. */
 static void
 run_late(struct upstream_list *l, struct query *q, struct deadline now)
 {
 	size_t i;
 
 	q->next_at = DEADLINE_NEVER;
-	for (i = 0; i < QUERY_ASKS_MAX; i++)
-		if (q->asks[i].at != NULL && q->asks[i].sent)
-			suspect_silence(l, q, &q->asks[i], now);
-	(void)ask_next(l, q, now);
-}
+	for (i = 0; i < QUERY_ASKS_MAX; i++) {
+		const struct connection *c = q->asks[i].at;
 
-static void
-expire_connection(struct upstream_list *l, struct connection *c, struct deadline now)
-{
-	struct deadline idle_at;
-	struct failure why;
-	bool connecting = dot_stage(c->dot) == DOT_CONNECTING;
-
-	if (dot_stage(c->dot) != DOT_READY) {
-		if (!deadline_passed(c->step_by, now)) {
-			due(l, c->step_by);
-			return;
+		if (c == NULL || !c->suspect)
+			continue;
+		if (!c->has_answered) {
+			blame(q, c->upstream);
+		} else if (q->replays < REPLAYS_MAX) {
+			q->replays++;
+			(void)ask(l, q, c->upstream, now);
 		}
-		(void)dot_fail_timeout(c->dot, connecting ? l->config->timeouts.connect_ms :
-		    l->config->timeouts.handshake_ms, &why);
-		lose(l, c, &why, now);
-		return;
 	}
-	if (!connection_is_idle(c))
-		return;
-	idle_at = deadline_after(c->heard, l->config->timeouts.upstream_idle_ms);
-	if (deadline_passed(idle_at, now))
-		discard(l, c);
-	else
-		due(l, idle_at);
+	(void)ask_next(l, q, now);
 }
 
 void

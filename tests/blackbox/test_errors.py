@@ -4,7 +4,7 @@ import dnsmsg
 import faults
 from dnsmsg import Query
 from house import EDNS
-from marks import ask_until, came_back, times_down, went_down
+from marks import comes_back, times_down, went_down
 from rows import row, table
 
 
@@ -12,7 +12,7 @@ from rows import row, table
        ("C-23-silent", faults.accept_and_silence, ["handshake", "timed out"]),
        ("C-23-reset", faults.accept_and_reset, []),
        ("C-23-http", faults.http, ["handshake", "version"]),
-       ("C-23-never-answers", faults.never_answer, ["answer", "timed out"]))
+       ("C-23-never-answers", faults.never_answer, ["no answer"]))
 def test_servfail_says_why(house, script, words):
     server = house.upstream(script)
     house.proxy(server)
@@ -51,8 +51,7 @@ def test_one_line_when_an_upstream_goes_down_and_one_when_it_is_back(house):
     went_down(running, a, "connect", "refused")
     assert times_down(running, a) == 1
     a.restart()
-    ask_until(house, lambda: a.queries, 3)
-    came_back(running, a)
+    comes_back(house, a)
     for n in range(30):
         house.right(house.ask(f"then-{n}.test"))
     assert times_down(running, a) == 1

@@ -1,5 +1,7 @@
 """Group T: certificates, and what else TLS has in store."""
 
+import re
+
 import pytest
 
 import certs
@@ -8,15 +10,17 @@ import tls
 from certs import HOSTNAME, REJECTED
 from dnsmsg import Query
 from house import EDNS
-from marks import ask_until, times_down, went_down
+from marks import ask_until, times_down, wait_idle_end, went_down
 from rows import row, table
 from upstream import Script
 
 # What the log and the client must be told, in words that help.
 WORDS = {
-    "T-01": ["name"], "T-02": ["expired"], "T-03": ["not yet valid"], "T-04": ["self-signed"],
-    "T-05": ["issuer"], "T-06": ["name"], "T-07": ["name"], "T-08": ["name"], "T-09": ["address"],
-    "T-10-missing-intermediate": ["issuer"],
+    "T-01": r"other\.test", "T-02": r"expired \d{4}-\d\d-\d\d",
+    "T-03": r"not (yet )?valid.*\d{4}-\d\d-\d\d", "T-04": r"self-signed", "T-05": r"unknown|issuer",
+    "T-06": r"subjectAltName|name", "T-07": r"d\*\.test", "T-10-missing-intermediate":
+    r"unknown|issuer", "T-11-path-length": r"path length", "T-11-name-constraints": r"subtree",
+    "T-12": r"purpose", "T-13-rsa-1024": r"weak", "T-13-sha-1": r"weak", "T-13-md5": r"weak",
 }
 
 
@@ -38,7 +42,8 @@ def test_bad_certificate_is_rejected_and_the_next_upstream_answers(house, identi
     running = house.proxy(a, b)
     house.right(house.ask("first.test"), 0.2)
     assert a.connections and not a.queries and b.asked("first.test")
-    line = went_down(running, a, "handshake: certificate", *WORDS.get(name, []))
+    line = went_down(running, a, "handshake: certificate")
+    assert re.search(WORDS.get(name, ""), line["cause"]), line.text
     _remedy(name, line)
     house.right(house.ask("second.test"), 0.1)
     assert not a.queries
@@ -52,7 +57,7 @@ def _remedy(name, line):
         assert HOSTNAME in said and "other.test" in said, line.text
     if name == "T-03":
         assert "clock" in said, line.text
-    if name in ("T-04", "T-05", "T-10-missing-intermediate"):
+    if name in ("T-05", "T-10-missing-intermediate"):
         assert ".pem" in said, f"which file was used: {line.text}"
 
 
@@ -65,8 +70,7 @@ def test_bad_certificate_of_the_only_upstream_is_servfail(house, identities, nam
     (code, text), = exchange.answer.ede
     assert code in (22, 23)
     assert text.startswith(f"{server.name}: handshake: certificate"), text
-    for word in WORDS.get(name, []):
-        assert word in text, text
+    assert re.search(WORDS.get(name, ""), text), text
 
 
 @row("T-02")
@@ -207,14 +211,20 @@ def test_tickets_arrive_while_idle(house, tickets):
             assert running.memory() - before < 1 << 20
 
 
-@table("newest", ("T-18-resumption-1.2", "1.2"), ("T-18-resumption-1.3", "1.3"))
-def test_session_is_resumed(house, newest):
-    server = house.upstream(Script(tls={"newest": newest}))
+ENDS = {"close-notify": faults.close_after_answer, "fin": faults.fin_without_close_notify,
+        "reset": faults.reset_after_answer}
+
+
+@pytest.mark.parametrize("newest", ["1.2", "1.3"])
+@pytest.mark.parametrize("end", ENDS)
+def test_session_is_resumed(house, newest, end):
+    """RFC 7858 3.4: however the connection before has ended."""
+    server = house.upstream(ENDS[end], Script(tls={"newest": newest}))
     house.proxy(server)
-    for n in range(3):
+    for n in range(4):
         house.right(house.ask(f"n{n}.test"))
-        server.restart(Script(tls={"newest": newest}))
-    assert [c.facts["resumed"] for c in server.connections] == [False, True, True]
+        wait_idle_end(server)
+    assert [c.facts["resumed"] for c in server.connections] == [False, True, True, True]
 
 
 @row("T-18")

@@ -7,17 +7,17 @@
 
 #include "config.h"
 
-int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 /* The configuration in TEXT as config_print() writes it, or NULL when it does not load. */
 static char *
 printed(const char *text, size_t len)
 {
-	struct config_report	 report;
-	struct config		*config = config_read(text, len, "config.yml", &report);
-	char			*out = NULL;
-	size_t			 out_len;
-	FILE			*file;
+	struct config_report report;
+	struct config *config = config_read(text, len, "config.yml", &report);
+	char *out = NULL;
+	size_t out_len;
+	FILE *file;
 
 	if ((config == NULL) != (report.error_count > 0))
 		abort();
@@ -37,8 +37,8 @@ printed(const char *text, size_t len)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	char	*first = printed((const char *)data, len);
-	char	*second;
+	char *first = printed((const char *)data, len);
+	char *second;
 
 	if (first == NULL)
 		return 0;

@@ -164,7 +164,7 @@ class Client:
 
     def wait_taken(self, seconds=2):
         """Waits until the proxy has read all that was sent."""
-        pair = _proc_name(self.sock.getpeername()), _proc_name(self.sock.getsockname())
+        pair = proc_name(self.sock.getpeername()), proc_name(self.sock.getsockname())
 
         def taken():
             with open(self.table) as table:
@@ -214,7 +214,8 @@ class Client:
         return now()
 
 
-def _proc_name(address):
-    """An IPv4 address as /proc/net/tcp writes it."""
-    host = struct.unpack("=I", socket.inet_aton(address[0]))[0]
-    return f"{host:08X}:{address[1]:04X}"
+def proc_name(address):
+    """An address and its port as /proc/net/tcp writes them."""
+    octets = socket.inet_pton(upstream.family(address[0]), address[0])
+    words = struct.unpack(f"={len(octets) // 4}I", octets)
+    return "".join(f"{word:08X}" for word in words) + f":{address[1]:04X}"

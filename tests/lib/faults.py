@@ -204,6 +204,12 @@ async def close_after_answer(connection, query):
 
 
 @_asked
+async def reset_after_answer(connection, query):
+    await answer(connection, query)
+    connection.reset()
+
+
+@_asked
 async def fin_without_close_notify(connection, query):
     await answer(connection, query)
     await connection.close(notify=False)
@@ -222,6 +228,13 @@ async def unsolicited_afterwards(connection, query):
     await answer(connection, query)
     await asyncio.sleep(0.05)
     await connection.reply(query.answer(ident=query.seen.ident ^ 1))
+
+
+def slow(seconds):
+    async def asked(connection, query):
+        await asyncio.sleep(seconds)
+        await answer(connection, query)
+    return Script(asked=asked)
 
 
 @_asked

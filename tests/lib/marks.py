@@ -12,10 +12,6 @@ def went_down(proxy, upstream, *words, seconds=3):
     return line
 
 
-def came_back(proxy, upstream, seconds=3):
-    return proxy.wait_line("upstream back", seconds, upstream=upstream.name)
-
-
 def times_down(proxy, upstream):
     return len(proxy.lines("upstream down", upstream=upstream.name))
 
@@ -28,6 +24,14 @@ def ask_until(house, condition, seconds=4, what="the condition"):
         house.right(house.ask(f"until-{asked}.test"))
         asked += 1
     return asked
+
+
+def comes_back(house, upstream, seconds=4):
+    """Asks on until the one line says that it is back; queries tell, not probes."""
+    running = house.proxies[-1]
+    ask_until(house, lambda: running.lines("upstream back", upstream=upstream.name), seconds,
+              f"{upstream.name} is back")
+    assert len(running.lines("upstream back", upstream=upstream.name)) == 1
 
 
 def wait_idle_end(upstream, seconds=3):

@@ -15,6 +15,7 @@ from clock import now, wait_until
 
 BINARY = os.path.abspath(os.environ.get("DOT_PROXY", os.path.join(
     os.path.dirname(__file__), "..", "..", "build", "dot-proxy")))
+LISTEN = "0A"           # as /proc/net/tcp writes it
 REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:",
            "WARNING: MemorySanitizer", "WARNING: ThreadSanitizer")
 
@@ -80,15 +81,17 @@ class Proxy:
         connection = wait_until(self._connect, 10, "the proxy listens")
         self.serves = now()
         if probe:
-            self._take_stock(connection)
+            # A question that is answered without any upstream: then all it has to open is open.
+            connection.send(dnsmsg.header(1, 2 << 11, 0, 0, 0, 0))
+            connection.receive()
         connection.close()
+        if probe:
+            self._take_stock()
         return self
 
-    def _take_stock(self, probe):
-        # A question that is answered without any upstream: then all it has to open is open.
-        probe.send(dnsmsg.header(1, 2 << 11, 0, 0, 0, 0))
-        probe.receive()
-        self.descriptors_at_start = self.descriptors() - 1
+    def _take_stock(self):
+        wait_until(lambda: self.clients() == 0, 5, "the first client is let go")
+        self.descriptors_at_start = self.descriptors()
         self.threads_at_start = self.threads()
         self.children_at_start = self.children()
         self.memory_at_start = self.memory()
@@ -132,6 +135,13 @@ class Proxy:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def clients(self):
+        """Connections from clients that it holds, as the kernel sees it."""
+        table = "net/tcp6" if ":" in self.address[0] else "net/tcp"
+        rows = [line.split() for line in self._proc(table).splitlines()[1:]]
+        return sum(row[1] == client.proc_name(self.address) and row[3] != LISTEN and row[9] != "0"
+                   for row in rows)
+
     def threads(self):
         return len(os.listdir(f"/proc/{self.pid}/task"))
 
@@ -157,7 +167,16 @@ class Proxy:
         return self.process.poll() is None
 
     def signal(self, number):
+        """Sends a signal, and waits until it has arrived."""
         self.process.send_signal(number)
+        wait_until(lambda: not self.alive or not self._pending(), 2, "the signal arrives")
+
+    def _pending(self):
+        try:
+            return any(int(line.split()[1], 16) for line in self._proc("status").splitlines()
+                       if line.startswith(("SigPnd", "ShdPnd")))
+        except (FileNotFoundError, ProcessLookupError):
+            return False
 
     def wait(self, seconds=8):
         """Waits until it has ended and all of its log is read; returns the exit status."""

@@ -212,7 +212,7 @@ class Hello:
     """What a ClientHello says."""
 
     compressions: bytes
-    extensions: dict            # type: data
+    extensions: dict            # by their numbers
 
     EARLY_DATA, PRE_SHARED_KEY, ALPN, SERVER_NAME = 42, 41, 16, 0
 

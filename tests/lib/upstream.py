@@ -166,6 +166,12 @@ class Connection:
                 self._task.cancel()
 
     @property
+    def is_established(self):
+        """Whether the client has not ended it, as far as the kernel knows."""
+        state = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        return state == b"\x01"
+
+    @property
     def session(self):
         return self._session
 
@@ -225,7 +231,7 @@ class Connection:
                 buffer = buffer[size:]
                 self.queries.append(query)
                 script = self.upstream.script
-                work = self._guarded((script.asked or answer)(self, query))
+                work = self._guarded(script.asked or answer, query)
                 if script.in_turn:
                     await work
                 else:
@@ -233,9 +239,9 @@ class Connection:
                 if self.closed:
                     return
 
-    async def _guarded(self, work):
+    async def _guarded(self, work, query):
         with contextlib.suppress(OSError, tls.Ended):
-            await work
+            await work(self, query)
 
     async def _take_or_idle(self):
         idle = self.upstream.script.idle
@@ -430,7 +436,8 @@ class Upstream:
         except OSError:
             return
         self.connections.append(connection)
-        self.most_at_once = max(self.most_at_once, len(self.open_connections))
+        self.most_at_once = max(self.most_at_once,
+                                sum(c.is_established for c in self.open_connections))
         connection._task = self.loop.loop.create_task(connection.run())
 
     async def _close(self):

@@ -12,9 +12,9 @@ tight_text(const char *text)
 }
 
 static const struct parse_row {
-	const char	*text;
-	const char	*host;		/* as address_format_host() writes it; NULL: no address */
-	const char	*whole;		/* as address_format() does, with 853 for a port not written */
+	const char *text;
+	const char *host;  /* as address_format_host() writes it; NULL: no address */
+	const char *whole; /* as address_format() does, with 853 for a port not written */
 } parse_rows[] = {
 	{ "192.0.2.1", "192.0.2.1", "192.0.2.1:853" },
 	{ "192.0.2.1:53", "192.0.2.1", "192.0.2.1:53" },
@@ -89,11 +89,11 @@ static const struct parse_row {
 static void
 parses_an_address(void **state)
 {
-	const struct parse_row	*row = *state;
-	char			*input = tight_text(row->text);
-	struct address		 a;
-	struct address		 again;
-	char			 text[ADDRESS_TEXT_MAX];
+	const struct parse_row *row = *state;
+	char *input = tight_text(row->text);
+	struct address a;
+	struct address again;
+	char text[ADDRESS_TEXT_MAX];
 
 	memset(&a, 0xff, sizeof a);
 	assert_int_equal(address_parse(input, 853, &a), row->host != NULL ? 0 : -1);
@@ -111,10 +111,10 @@ parses_an_address(void **state)
 }
 
 static const struct same_row {
-	const char	*a;
-	const char	*b;
-	bool		 equal;
-	bool		 same_host;
+	const char *a;
+	const char *b;
+	bool equal;
+	bool same_host;
 } same_rows[] = {
 	{ "192.0.2.1", "192.0.2.1", true, true },
 	{ "192.0.2.1", "192.0.2.1:54", false, true },
@@ -133,9 +133,9 @@ static const struct same_row {
 static void
 compares_addresses(void **state)
 {
-	const struct same_row	*row = *state;
-	struct address		 a;
-	struct address		 b;
+	const struct same_row *row = *state;
+	struct address a;
+	struct address b;
 
 	assert_int_equal(address_parse(row->a, 53, &a), 0);
 	assert_int_equal(address_parse(row->b, 53, &b), 0);
@@ -146,8 +146,8 @@ compares_addresses(void **state)
 }
 
 static const struct wildcard_row {
-	const char	*text;
-	bool		 wildcard;
+	const char *text;
+	bool wildcard;
 } wildcard_rows[] = {
 	{ "0.0.0.0", true },
 	{ "::", true },
@@ -161,8 +161,8 @@ static const struct wildcard_row {
 static void
 knows_wildcards(void **state)
 {
-	const struct wildcard_row	*row = *state;
-	struct address			 a;
+	const struct wildcard_row *row = *state;
+	struct address a;
 
 	assert_int_equal(address_parse(row->text, 53, &a), 0);
 	assert_int_equal(address_is_wildcard(&a), row->wildcard);
@@ -171,7 +171,7 @@ knows_wildcards(void **state)
 static void
 sets_the_port(void **state)
 {
-	struct address	 a;
+	struct address a;
 
 	(void)state;
 	assert_int_equal(address_parse("192.0.2.1", 53, &a), 0);
@@ -185,9 +185,9 @@ sets_the_port(void **state)
 }
 
 static const struct prefix_row {
-	const char	*text;
-	const char	*inside;	/* NULL: no prefix */
-	const char	*outside;
+	const char *text;
+	const char *inside; /* NULL: no prefix */
+	const char *outside;
 } prefix_rows[] = {
 	{ "192.0.2.0/24", "192.0.2.255", "192.0.3.0" },
 	{ "192.0.2.0/24", "192.0.2.0", "192.0.1.255" },
@@ -244,10 +244,10 @@ static const struct prefix_row {
 static void
 matches_a_prefix(void **state)
 {
-	const struct prefix_row	*row = *state;
-	char			*input = tight_text(row->text);
-	struct prefix		 p;
-	struct address		 a;
+	const struct prefix_row *row = *state;
+	char *input = tight_text(row->text);
+	struct prefix p;
+	struct address a;
 
 	assert_int_equal(prefix_parse(input, &p), row->inside != NULL ? 0 : -1);
 	free(input);
@@ -259,18 +259,21 @@ matches_a_prefix(void **state)
 	assert_false(prefix_contains(&p, &a));
 }
 
-#define ADD(rows, function, label)						\
-	for (i = 0; i < LENGTH(rows); i++)					\
-		tests[n++] = (struct CMUnitTest){ .name = (rows)[i].label,	\
-		    .test_func = (function), .initial_state = (void *)(uintptr_t)&(rows)[i] }
+#define ADD(rows, function, label)                                        \
+	for (i = 0; i < LENGTH(rows); i++)                                \
+		tests[n++] = (struct CMUnitTest)                          \
+		{                                                         \
+			.name = (rows)[i].label, .test_func = (function), \
+			.initial_state = (void *)(uintptr_t) & (rows)[i]  \
+		}
 
 int
 main(void)
 {
-	struct CMUnitTest	tests[LENGTH(parse_rows) + LENGTH(same_rows) +
-				    LENGTH(wildcard_rows) + LENGTH(prefix_rows) + 1];
-	size_t			n = 0;
-	size_t			i;
+	struct CMUnitTest tests[LENGTH(parse_rows) + LENGTH(same_rows) + LENGTH(wildcard_rows) +
+	    LENGTH(prefix_rows) + 1];
+	size_t n = 0;
+	size_t i;
 
 	ADD(parse_rows, parses_an_address, text);
 	ADD(same_rows, compares_addresses, a);

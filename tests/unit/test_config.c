@@ -7,18 +7,19 @@
 
 #include "unit.h"
 
-#define UP		"upstreams: [9.9.9.9]\n"
-#define LABEL_60	"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz01234567"
-#define FORMS		" (as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")"
-#define RANGE		"expected private, any, or a range such as 192.0.2.0/24 " \
-			"(no bits set behind its length), found "
-#define TEN(x)		x x x x x x x x x x
+#define UP "upstreams: [9.9.9.9]\n"
+#define LABEL_60 "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz01234567"
+#define FORMS " (as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")"
+#define RANGE                                                     \
+	"expected private, any, or a range such as 192.0.2.0/24 " \
+	"(no bits set behind its length), found "
+#define TEN(x) x x x x x x x x x x
 
 static struct config *
 read_tight(const uint8_t *data, size_t len, struct config_report *report)
 {
-	uint8_t		*copy = tight_copy(data, len);
-	struct config	*config = config_read((const char *)copy, len, "c", report);
+	uint8_t *copy = tight_copy(data, len);
+	struct config *config = config_read((const char *)copy, len, "c", report);
 
 	free(copy);
 	return config;
@@ -27,9 +28,9 @@ read_tight(const uint8_t *data, size_t len, struct config_report *report)
 static char *
 print(const struct config *config)
 {
-	char	*text;
-	size_t	 len;
-	FILE	*out = open_memstream(&text, &len);
+	char *text;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
 
 	assert_non_null(out);
 	config_print(config, out);
@@ -40,7 +41,7 @@ print(const struct config *config)
 static size_t
 count_lines(const char *text)
 {
-	size_t	 n = 0;
+	size_t n = 0;
 
 	for (; *text != '\0'; text++)
 		n += *text == '\n';
@@ -48,10 +49,10 @@ count_lines(const char *text)
 }
 
 static const struct refused_row {
-	const char	*name;
-	const uint8_t	*text;
-	size_t		 len;
-	const char	*errors;
+	const char *name;
+	const uint8_t *text;
+	size_t len;
+	const char *errors;
 } refused[] = {
 	/* What is no YAML, or no single document. */
 	{ "F-01 empty", BYTES(""), "c:1:1: nothing in it\n" },
@@ -92,7 +93,8 @@ static const struct refused_row {
 	{ "a value at the root", BYTES("9.9.9.9\n"),
 	    "c:1:1: expected keys and values, found a single value\n"
 	    "c:1:1: missing key `upstreams': the servers to ask\n" },
-	{ "an empty document", BYTES("---\n"), "c:2:1: missing key `upstreams': the servers to ask\n" },
+	{ "an empty document", BYTES("---\n"),
+	    "c:2:1: missing key `upstreams': the servers to ask\n" },
 	{ "F-06 no upstreams", BYTES("log: {}\n"),
 	    "c:1:1: missing key `upstreams': the servers to ask\n" },
 	{ "F-06 empty list of upstreams", BYTES("upstreams: []\n"), "c:1:12: the list is empty\n" },
@@ -151,10 +153,10 @@ static const struct refused_row {
 	    "c:1:12: expected an upstream, found a list\n" },
 	{ "F-02 billion laughs",
 	    BYTES("a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n"
-		"c: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\n"
-		"e: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\n"
-		"g: &g [*f,*f,*f,*f,*f,*f,*f,*f]\nh: &h [*g,*g,*g,*g,*g,*g,*g,*g]\n"
-		"i: &i [*h,*h,*h,*h,*h,*h,*h,*h]\nupstreams: [*i]\n"),
+		  "c: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\n"
+		  "e: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\n"
+		  "g: &g [*f,*f,*f,*f,*f,*f,*f,*f]\nh: &h [*g,*g,*g,*g,*g,*g,*g,*g]\n"
+		  "i: &i [*h,*h,*h,*h,*h,*h,*h,*h]\nupstreams: [*i]\n"),
 	    "c:1:1: unknown key `a'\nc:2:1: unknown key `b'\nc:3:1: unknown key `c'\n"
 	    "c:4:1: unknown key `d'\nc:5:1: unknown key `e'\nc:6:1: unknown key `f'\n"
 	    "c:7:1: unknown key `g'\nc:8:1: unknown key `h'\nc:9:1: unknown key `i'\n"
@@ -168,7 +170,7 @@ static const struct refused_row {
 	    "c:1:41: control characters in an upstream\n" },
 	{ "all errors, in order of line",
 	    BYTES("inflight: 0\nlisten: 127.0.0.1:853\nupstreams:\n- 127.0.0.1\n- x y\nlog:\n"
-		"  level: loud\nallow: 1\n"),
+		  "  level: loud\nallow: 1\n"),
 	    "c:1:11: expected a number from 1 to 16384, found `0'\n"
 	    "c:4:3: a loop: dot-proxy itself listens on 127.0.0.1:853\n"
 	    "c:5:3: not an IP address: `x y'" FORMS "\n"
@@ -206,13 +208,13 @@ static const struct refused_row {
 	    "c:1:9: not an IP address: `127.0.0.1:65536'" FORMS "\n" },
 	{ "F-02 ports out of range",
 	    BYTES("upstreams:\n"
-		"- {address: 9.9.9.9, port: 0}\n"
-		"- {address: 9.9.9.9, port: -1}\n"
-		"- {address: 9.9.9.9, port: 65536}\n"
-		"- {address: 9.9.9.9, port: 99999999999999999999}\n"
-		"- {address: 9.9.9.9, port: 0x355}\n"
-		"- {address: 9.9.9.9, port: dns}\n"
-		"- {address: 9.9.9.9, port: ''}\n"),
+		  "- {address: 9.9.9.9, port: 0}\n"
+		  "- {address: 9.9.9.9, port: -1}\n"
+		  "- {address: 9.9.9.9, port: 65536}\n"
+		  "- {address: 9.9.9.9, port: 99999999999999999999}\n"
+		  "- {address: 9.9.9.9, port: 0x355}\n"
+		  "- {address: 9.9.9.9, port: dns}\n"
+		  "- {address: 9.9.9.9, port: ''}\n"),
 	    "c:2:28: expected a number from 1 to 65535, found `0'\n"
 	    "c:3:28: expected a number from 1 to 65535, found `-1'\n"
 	    "c:4:28: expected a number from 1 to 65535, found `65536'\n"
@@ -239,13 +241,13 @@ static const struct refused_row {
 	    "c:1:31: a loop: dot-proxy itself listens on [::]:853\n" },
 	{ "F-10 host names",
 	    BYTES("upstreams:\n"
-		"- {address: 9.9.9.9, hostname: ''}\n"
-		"- {address: 9.9.9.9, hostname: .test}\n"
-		"- {address: 9.9.9.9, hostname: dns.test.}\n"
-		"- {address: 9.9.9.9, hostname: b\303\274cher.test}\n"
-		"- {address: 9.9.9.9, hostname: 9.9.9.9}\n"
-		"- {address: 9.9.9.9, hostname: '*.test'}\n"
-		"- {address: 9.9.9.9, hostname: a" LABEL_60 "bcd.test}\n"),
+		  "- {address: 9.9.9.9, hostname: ''}\n"
+		  "- {address: 9.9.9.9, hostname: .test}\n"
+		  "- {address: 9.9.9.9, hostname: dns.test.}\n"
+		  "- {address: 9.9.9.9, hostname: b\303\274cher.test}\n"
+		  "- {address: 9.9.9.9, hostname: 9.9.9.9}\n"
+		  "- {address: 9.9.9.9, hostname: '*.test'}\n"
+		  "- {address: 9.9.9.9, hostname: a" LABEL_60 "bcd.test}\n"),
 	    "c:2:32: host name `' is empty; "
 	    "without `hostname' the certificate must name the address\n"
 	    "c:3:32: host name `.test' begins with a dot\n"
@@ -257,7 +259,8 @@ static const struct refused_row {
 	    "c:7:32: host name `*.test' has characters that are not allowed in a host name\n"
 	    "c:8:32: host name `a" LABEL_60 "bcd.test' "
 	    "has more than 63 characters between two dots\n" },
-	{ "F-10 long host name", BYTES("upstreams: [9.9.9.9#" TEN("abcdefghijklmnopqrstuvwxyz.") "a]\n"),
+	{ "F-10 long host name",
+	    BYTES("upstreams: [9.9.9.9#" TEN("abcdefghijklmnopqrstuvwxyz.") "a]\n"),
 	    "c:1:13: host name `abcdefghijklmnopqrstuvwxyz.abcdefghijklmnopqrstuvwxyz."
 	    "abcdefghijklmnopqrstuvwxyz' has more than 253 characters\n" },
 	{ "F-10 short forms", BYTES("upstreams: ['9.9.9.9#', 'x y#.test']\n"),
@@ -280,15 +283,18 @@ static const struct refused_row {
 	    "c:2:19: expected a time in whole numbers (as in 1500ms, 2s, 1m), found `1.5s'\n"
 	    "c:2:33: expected a time in whole numbers (as in 1500ms, 2s, 1m), found `-1s'\n"
 	    "c:2:47: expected a time in whole numbers (as in 1500ms, 2s, 1m), found `soon'\n" },
-	{ "F-08 zero", BYTES(UP "timeouts:\n  query: 0\n  connect: 0\n  handshake: 0s\n"
-	    "  answer: 0ms\n  client_read: 0\n"),
+	{ "F-08 zero",
+	    BYTES(UP "timeouts:\n  query: 0\n  connect: 0\n  handshake: 0s\n"
+		     "  answer: 0ms\n  client_read: 0\n"),
 	    "c:3:10: expected a time from 100ms to 9s, found `0'\n"
 	    "c:4:12: expected a time from 10ms to 9s, found `0'\n"
 	    "c:5:14: expected a time from 10ms to 9s, found `0s'\n"
 	    "c:6:11: expected a time from 10ms to 9s, found `0ms'\n"
 	    "c:7:16: expected a time from 10ms to 1m, found `0'\n" },
-	{ "F-08 tiny", BYTES(UP "timeouts:\n  query: 99ms\n  connect: 9ms\n  handshake: 9ms\n"
-	    "  answer: 9ms\n  client_idle: 9ms\n  client_read: 9ms\n  upstream_idle: 9ms\n"),
+	{ "F-08 tiny",
+	    BYTES(
+		UP "timeouts:\n  query: 99ms\n  connect: 9ms\n  handshake: 9ms\n"
+		   "  answer: 9ms\n  client_idle: 9ms\n  client_read: 9ms\n  upstream_idle: 9ms\n"),
 	    "c:3:10: expected a time from 100ms to 9s, found `99ms'\n"
 	    "c:4:12: expected a time from 10ms to 9s, found `9ms'\n"
 	    "c:5:14: expected a time from 10ms to 9s, found `9ms'\n"
@@ -296,8 +302,9 @@ static const struct refused_row {
 	    "c:7:16: expected a time from 10ms to 10m, or 0, found `9ms'\n"
 	    "c:8:16: expected a time from 10ms to 1m, found `9ms'\n"
 	    "c:9:18: expected a time from 10ms to 10m, or 0, found `9ms'\n" },
-	{ "F-08 huge", BYTES(UP "timeouts: {query: 9001ms, client_idle: 11m, client_read: 61s, "
-	    "upstream_idle: 99999999999999999m}\n"),
+	{ "F-08 huge",
+	    BYTES(UP "timeouts: {query: 9001ms, client_idle: 11m, client_read: 61s, "
+		     "upstream_idle: 99999999999999999m}\n"),
 	    "c:2:19: expected a time from 100ms to 9s, found `9001ms'\n"
 	    "c:2:40: expected a time from 10ms to 10m, or 0, found `11m'\n"
 	    "c:2:58: expected a time from 10ms to 1m, found `61s'\n"
@@ -324,8 +331,8 @@ static const struct refused_row {
 static void
 refuses(void **state)
 {
-	const struct refused_row	*row = *state;
-	struct config_report		 report;
+	const struct refused_row *row = *state;
+	struct config_report report;
 
 	assert_null(read_tight(row->text, row->len, &report));
 	assert_string_equal(report.errors, row->errors);
@@ -335,77 +342,92 @@ refuses(void **state)
 }
 
 static const struct same_row {
-	const char	*name;
-	const uint8_t	*text;
-	size_t		 len;
-	const char	*same;		/* what it means, in other words */
-	const char	*warnings;
+	const char *name;
+	const uint8_t *text;
+	size_t len;
+	const char *same; /* what it means, in other words */
+	const char *warnings;
 } same[] = {
-	{ "the ancestor's file", BYTES("DNS_SERVERS:\n  - 1.1.1.1\n  - 8.8.8.8\n"
-	    "SOCKET_ADDRESS: 0.0.0.0:5353\n"),
+	{ "the ancestor's file",
+	    BYTES("DNS_SERVERS:\n  - 1.1.1.1\n  - 8.8.8.8\n"
+		  "SOCKET_ADDRESS: 0.0.0.0:5353\n"),
 	    "upstreams: [{address: 1.1.1.1, port: 853}, {address: 8.8.8.8, port: 853}]\n"
-	    "listen: [0.0.0.0:5353]\n", NULL },
-	{ "short forms", BYTES("upstreams: [9.9.9.9#dns.quad9.net, 9.9.9.9:8853#dns.quad9.net, "
-	    "'2620:fe::fe#dns.quad9.net', '[2620:fe::fe]:8853']\n"),
+	    "listen: [0.0.0.0:5353]\n",
+	    NULL },
+	{ "short forms",
+	    BYTES("upstreams: [9.9.9.9#dns.quad9.net, 9.9.9.9:8853#dns.quad9.net, "
+		  "'2620:fe::fe#dns.quad9.net', '[2620:fe::fe]:8853']\n"),
 	    "upstreams:\n"
 	    "- {address: 9.9.9.9, hostname: dns.quad9.net}\n"
 	    "- {address: 9.9.9.9, port: 8853, hostname: dns.quad9.net}\n"
 	    "- {address: '2620:fe::fe', hostname: dns.quad9.net}\n"
-	    "- {address: '2620:fe::fe', port: 8853}\n", NULL },
+	    "- {address: '2620:fe::fe', port: 8853}\n",
+	    NULL },
 	{ "a port in the long form's address", BYTES("upstreams: {address: 9.9.9.9:8853}\n"),
 	    "upstreams: [{address: 9.9.9.9, port: 8853}]\n", NULL },
 	{ "one upstream without a list", BYTES("upstreams: 9.9.9.9\n"), UP, NULL },
-	{ "all that is left out",
-	    BYTES(UP),
-	    UP "listen: 0.0.0.0:53\ntls: {}\ntimeouts: {query: 4500ms, connect: 1s, "
+	{ "all that is left out", BYTES(UP),
+	    UP
+	    "listen: 0.0.0.0:53\ntls: {}\ntimeouts: {query: 4500ms, connect: 1s, "
 	    "handshake: 1500ms, answer: 2s, client_idle: 10s, client_read: 2s, upstream_idle: 8s}\n"
-	    "inflight: 1024\nallow: [private]\nlog: {level: info, queries: false}\n", NULL },
+	    "inflight: 1024\nallow: [private]\nlog: {level: info, queries: false}\n",
+	    NULL },
 	{ "maps left empty", BYTES(UP "tls:\ntimeouts:\nlog:\n"), UP, NULL },
-	{ "the CA file of all", BYTES("upstreams: [9.9.9.9, {address: 1.1.1.1, ca_file: /b}]\n"
-	    "tls: {ca_file: /a}\n"),
+	{ "the CA file of all",
+	    BYTES("upstreams: [9.9.9.9, {address: 1.1.1.1, ca_file: /b}]\n"
+		  "tls: {ca_file: /a}\n"),
 	    "upstreams:\n- {address: 9.9.9.9, ca_file: /a}\n- {address: 1.1.1.1, ca_file: /b}\n",
 	    NULL },
 	{ "what is private", BYTES(UP "allow: private\n"),
 	    UP "allow: [127.0.0.0/8, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, "
-	    "169.254.0.0/16, '::1', 'fc00::/7', 'fe80::/10']\n", NULL },
+	       "169.254.0.0/16, '::1', 'fc00::/7', 'fe80::/10']\n",
+	    NULL },
 	{ "anybody", BYTES(UP "allow: any\n"), UP "allow: [0.0.0.0/0, '::/0']\n", NULL },
 	{ "ranges twice", BYTES(UP "allow: [192.0.2.7, any, 192.0.2.7/32, any]\n"),
 	    UP "allow: [192.0.2.7/32, 0.0.0.0/0, '::/0']\n", NULL },
 	{ "F-08 default steps within a short query", BYTES(UP "timeouts: {query: 1200ms}\n"),
-	    UP "timeouts: {query: 1200ms, connect: 1s, handshake: 1200ms, answer: 1200ms}\n", NULL },
-	{ "F-08 the limits themselves", BYTES(UP "timeouts: {query: 9s, connect: 9s, handshake: 10ms, "
-	    "answer: 10ms, client_idle: 600s, client_read: 60s, upstream_idle: 0}\n"),
+	    UP "timeouts: {query: 1200ms, connect: 1s, handshake: 1200ms, answer: 1200ms}\n",
+	    NULL },
+	{ "F-08 the limits themselves",
+	    BYTES(UP "timeouts: {query: 9s, connect: 9s, handshake: 10ms, "
+		     "answer: 10ms, client_idle: 600s, client_read: 60s, upstream_idle: 0}\n"),
 	    UP "timeouts: {upstream_idle: 0s, client_read: 1m, client_idle: 10m, answer: 10ms, "
-	    "handshake: 10ms, connect: 9000ms, query: 9000ms}\n", NULL },
+	       "handshake: 10ms, connect: 9000ms, query: 9000ms}\n",
+	    NULL },
 	{ "a byte order mark", BYTES("\357\273\277" UP), UP, NULL },
 	{ "lines that end in CR LF", BYTES("upstreams:\r\n  - 9.9.9.9\r\n"), UP, NULL },
-	{ "F-02 an alias", BYTES("upstreams: [&a 9.9.9.9]\nallow: *a\n"), UP "allow: 9.9.9.9\n", NULL },
+	{ "F-02 an alias", BYTES("upstreams: [&a 9.9.9.9]\nallow: *a\n"), UP "allow: 9.9.9.9\n",
+	    NULL },
 	{ "a wildcard elsewhere is no loop", BYTES("upstreams: 127.0.0.1\n"),
 	    "upstreams: 127.0.0.1:853\nlisten: 0.0.0.0:53\n", NULL },
-	{ "a wildcard of IPv4 is no loop for IPv6", BYTES("upstreams: 192.0.2.1\nlisten: 0.0.0.0:853\n"),
+	{ "a wildcard of IPv4 is no loop for IPv6",
+	    BYTES("upstreams: 192.0.2.1\nlisten: 0.0.0.0:853\n"),
 	    "upstreams: 192.0.2.1\nlisten: 0.0.0.0:853\n", NULL },
 	{ "F-06 the same upstream twice",
-	    BYTES("upstreams:\n- 9.9.9.9#a.test\n- 1.1.1.1\n- {address: 9.9.9.9:853, hostname: A.test}\n"),
+	    BYTES(
+		"upstreams:\n- 9.9.9.9#a.test\n- 1.1.1.1\n- {address: 9.9.9.9:853, hostname: A.test}\n"),
 	    "upstreams: [9.9.9.9#a.test, 1.1.1.1]\n",
 	    "c:4:3: the same upstream as on line 2; left out\n" },
-	{ "one address under two names", BYTES("upstreams: [9.9.9.9#a.test, 9.9.9.9#b.test, 9.9.9.9]\n"),
+	{ "one address under two names",
+	    BYTES("upstreams: [9.9.9.9#a.test, 9.9.9.9#b.test, 9.9.9.9]\n"),
 	    "upstreams: [9.9.9.9#a.test, 9.9.9.9#b.test, 9.9.9.9]\n", NULL },
 	{ "F-06 the same listener twice", BYTES(UP "listen: ['::1', 127.0.0.1, '[::1]:53']\n"),
-	    UP "listen: ['::1', 127.0.0.1]\n", "c:2:28: the same address as on line 2; left out\n" },
+	    UP "listen: ['::1', 127.0.0.1]\n",
+	    "c:2:28: the same address as on line 2; left out\n" },
 };
 
 static void
 means_the_same(void **state)
 {
-	const struct same_row	*row = *state;
-	struct config_report	 reports[3];
-	struct config		*a = read_tight(row->text, row->len, &reports[0]);
-	struct config		*b = config_read(row->same, strlen(row->same), "c", &reports[1]);
-	struct config		*c;
-	char			*printed_a;
-	char			*printed_b;
-	char			*printed_c;
-	size_t			 i;
+	const struct same_row *row = *state;
+	struct config_report reports[3];
+	struct config *a = read_tight(row->text, row->len, &reports[0]);
+	struct config *b = config_read(row->same, strlen(row->same), "c", &reports[1]);
+	struct config *c;
+	char *printed_a;
+	char *printed_b;
+	char *printed_c;
+	size_t i;
 
 	assert_null(reports[0].errors);
 	assert_null(reports[1].errors);
@@ -435,7 +457,7 @@ means_the_same(void **state)
 static void
 fills_in_every_field(void **state)
 {
-	static const char	 text[] =
+	static const char text[] =
 	    "listen: ['[::1]:5353', 127.0.0.2]\n"
 	    "upstreams: [{address: 192.0.2.1, port: 8853, hostname: dns.test, ca_file: '/\"\\'}, '::1']\n"
 	    "timeouts: {query: 4s, connect: 11ms, handshake: 12ms, answer: 13ms, client_idle: 14ms, "
@@ -443,10 +465,10 @@ fills_in_every_field(void **state)
 	    "inflight: 17\n"
 	    "allow: [192.0.2.0/24]\n"
 	    "log: {level: warn, queries: true}\n";
-	struct config_report	 report;
-	struct config		*config = config_read(text, strlen(text), "c", &report);
-	struct address		 a;
-	char			 name[ADDRESS_TEXT_MAX];
+	struct config_report report;
+	struct config *config = config_read(text, strlen(text), "c", &report);
+	struct address a;
+	char name[ADDRESS_TEXT_MAX];
 
 	(void)state;
 	assert_null(report.errors);
@@ -481,12 +503,12 @@ fills_in_every_field(void **state)
 static void
 takes_so_many_ranges(void **state)
 {
-	struct config_report	 report;
-	struct config		*config;
-	char			 text[4096];
-	size_t			 len;
-	int			 more;
-	int			 i;
+	struct config_report report;
+	struct config *config;
+	char text[4096];
+	size_t len;
+	int more;
+	int i;
 
 	(void)state;
 	for (more = 0; more <= 1; more++) {
@@ -511,8 +533,8 @@ takes_so_many_ranges(void **state)
 static void
 counts_what_it_does_not_print(void **state)
 {
-	static const char	 text[] = UP TEN(TEN("x: 1\n"));
-	struct config_report	 report;
+	static const char text[] = UP TEN(TEN("x: 1\n"));
+	struct config_report report;
 
 	(void)state;
 	assert_null(config_read(text, strlen(text), "c", &report));
@@ -523,8 +545,8 @@ counts_what_it_does_not_print(void **state)
 }
 
 static const struct listen_row {
-	const char	*text;
-	const char	*listen;	/* NULL: refused */
+	const char *text;
+	const char *listen; /* NULL: refused */
 } listen_rows[] = {
 	{ "127.0.0.1", "127.0.0.1:53" },
 	{ "127.0.0.1:5353", "127.0.0.1:5353" },
@@ -543,12 +565,12 @@ static const struct listen_row {
 static void
 sets_what_is_listened_on(void **state)
 {
-	static const char		 file[] = "upstreams: [192.0.2.1, 127.0.0.1]\n"
-					    "listen: [10.0.0.1, 10.0.0.2]\n";
-	const struct listen_row		*row = *state;
-	struct config_report		 report;
-	struct config			*config = config_read(file, strlen(file), "c", &report);
-	char				 text[ADDRESS_TEXT_MAX];
+	static const char file[] = "upstreams: [192.0.2.1, 127.0.0.1]\n"
+				   "listen: [10.0.0.1, 10.0.0.2]\n";
+	const struct listen_row *row = *state;
+	struct config_report report;
+	struct config *config = config_read(file, strlen(file), "c", &report);
+	char text[ADDRESS_TEXT_MAX];
 
 	assert_non_null(config);
 	if (row->listen != NULL) {
@@ -568,10 +590,10 @@ sets_what_is_listened_on(void **state)
 static void
 write_file(char path[static 32], const char *text, size_t count, mode_t mode)
 {
-	FILE	*file;
-	int	 fd;
+	FILE *file;
+	int fd;
 
-	(void)strcpy(path, "/tmp/dot-proxy-test-XXXXXX");
+	(void)snprintf(path, 32, "/tmp/dot-proxy-test-XXXXXX");
 	fd = mkstemp(path);
 	assert_int_not_equal(fd, -1);
 	assert_int_equal(fchmod(fd, mode), 0);
@@ -583,18 +605,20 @@ write_file(char path[static 32], const char *text, size_t count, mode_t mode)
 }
 
 static const struct file_row {
-	const char	*name;
-	const char	*text;
-	size_t		 count;
-	mode_t		 mode;
-	const char	*errors;	/* behind the path; NULL: none */
-	const char	*warnings;
+	const char *name;
+	const char *text;
+	size_t count;
+	mode_t mode;
+	const char *errors; /* behind the path; NULL: none */
+	const char *warnings;
 } file_rows[] = {
 	{ "a good file", UP, 1, 0644, NULL, NULL },
 	{ "F-01 an empty file", "", 1, 0644, ":1:1: nothing in it\n", NULL },
 	{ "F-01 a file too large", "#######\n", 32768 + 1, 0644, ": larger than 256 KiB\n", NULL },
-	{ "F-01 a file as large as can be", "#######\n", 32768, 0644, ":1:1: nothing in it\n", NULL },
-	{ "F-11 world-writable", UP, 1, 0602, NULL, ": everybody may write to it (chmod o-w helps)\n" },
+	{ "F-01 a file as large as can be", "#######\n", 32768, 0644, ":1:1: nothing in it\n",
+	    NULL },
+	{ "F-11 world-writable", UP, 1, 0602, NULL,
+	    ": everybody may write to it (chmod o-w helps)\n" },
 	{ "F-11 world-writable, and wrong", "x", 1, 0666,
 	    ":1:1: expected keys and values, found a single value\n",
 	    ": everybody may write to it (chmod o-w helps)\n" },
@@ -603,7 +627,7 @@ static const struct file_row {
 static void
 assert_begins(const char *text, const char *path, const char *rest)
 {
-	char	 line[256];
+	char line[256];
 
 	if (rest == NULL) {
 		assert_null(text);
@@ -617,10 +641,10 @@ assert_begins(const char *text, const char *path, const char *rest)
 static void
 loads_a_file(void **state)
 {
-	const struct file_row	*row = *state;
-	struct config_report	 report;
-	struct config		*config;
-	char			 path[32];
+	const struct file_row *row = *state;
+	struct config_report report;
+	struct config *config;
+	char path[32];
 
 	write_file(path, row->text, row->count, row->mode);
 	config = config_load(path, &report);
@@ -635,15 +659,15 @@ loads_a_file(void **state)
 static void
 says_what_cannot_be_read(void **state)
 {
-	static const char	*const rows[][2] = {
+	static const char *const rows[][2] = {
 		{ "/nonexistent/config.yml", ": cannot open it: No such file or directory\n" },
 		{ "/", ": cannot read it: Is a directory\n" },
 		{ "/dev/null/config.yml", ": cannot open it: Not a directory\n" },
 		{ "/dev/zero", ": larger than 256 KiB\n" },
 		{ "/dev/null", ":1:1: nothing in it\n" },
 	};
-	struct config_report	 report;
-	size_t			 i;
+	struct config_report report;
+	size_t i;
 
 	(void)state;
 	for (i = 0; i < LENGTH(rows); i++) {
@@ -657,8 +681,8 @@ says_what_cannot_be_read(void **state)
 static void
 names_an_upstream(void **state)
 {
-	struct config_upstream	 u = { .hostname = NULL };
-	char			 text[CONFIG_UPSTREAM_NAME_MAX];
+	struct config_upstream u = { .hostname = NULL };
+	char text[CONFIG_UPSTREAM_NAME_MAX];
 
 	(void)state;
 	assert_int_equal(address_parse("1.1.1.1", 853, &u.address), 0);
@@ -676,15 +700,18 @@ frees_nothing(void **state)
 	config_report_free(&(struct config_report){ 0 });
 }
 
-#define ADD(rows, function, label)						\
-	for (i = 0; i < LENGTH(rows); i++)					\
-		tests[n++] = (struct CMUnitTest){ .name = (rows)[i].label,	\
-		    .test_func = (function), .initial_state = (void *)(uintptr_t)&(rows)[i] }
+#define ADD(rows, function, label)                                        \
+	for (i = 0; i < LENGTH(rows); i++)                                \
+		tests[n++] = (struct CMUnitTest)                          \
+		{                                                         \
+			.name = (rows)[i].label, .test_func = (function), \
+			.initial_state = (void *)(uintptr_t) & (rows)[i]  \
+		}
 
 int
 main(void)
 {
-	static const struct CMUnitTest	single[] = {
+	static const struct CMUnitTest single[] = {
 		cmocka_unit_test(fills_in_every_field),
 		cmocka_unit_test(takes_so_many_ranges),
 		cmocka_unit_test(counts_what_it_does_not_print),
@@ -692,10 +719,10 @@ main(void)
 		cmocka_unit_test(names_an_upstream),
 		cmocka_unit_test(frees_nothing),
 	};
-	struct CMUnitTest		tests[LENGTH(refused) + LENGTH(same) + LENGTH(listen_rows) +
-					    LENGTH(file_rows) + LENGTH(single)];
-	size_t				n = 0;
-	size_t				i;
+	struct CMUnitTest tests[LENGTH(refused) + LENGTH(same) + LENGTH(listen_rows) +
+	    LENGTH(file_rows) + LENGTH(single)];
+	size_t n = 0;
+	size_t i;
 
 	ADD(refused, refuses, name);
 	ADD(same, means_the_same, name);

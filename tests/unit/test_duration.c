@@ -5,9 +5,9 @@
 #include "unit.h"
 
 static const struct row {
-	const char	*text;
-	int		 ms;
-	const char	*again;		/* as duration_format() writes it */
+	const char *text;
+	int ms;
+	const char *again; /* as duration_format() writes it */
 } rows[] = {
 	{ "0", 0, "0" },
 	{ "0ms", 0, "0" },
@@ -46,9 +46,9 @@ static const struct row {
 static void
 reads_a_duration(void **state)
 {
-	const struct row	*row = *state;
-	char			 again[DURATION_TEXT_MAX];
-	char			*text;
+	const struct row *row = *state;
+	char again[DURATION_TEXT_MAX];
+	char *text;
 
 	text = (char *)tight_copy((const uint8_t *)row->text, strlen(row->text) + 1);
 	assert_int_equal(duration_parse(text), row->ms);
@@ -60,11 +60,12 @@ reads_a_duration(void **state)
 int
 main(void)
 {
-	struct CMUnitTest	tests[LENGTH(rows)];
-	size_t			i;
+	struct CMUnitTest tests[LENGTH(rows)];
+	size_t i;
 
 	for (i = 0; i < LENGTH(rows); i++)
 		tests[i] = (struct CMUnitTest){ .name = rows[i].text,
-		    .test_func = reads_a_duration, .initial_state = (void *)(uintptr_t)&rows[i] };
+			.test_func = reads_a_duration,
+			.initial_state = (void *)(uintptr_t)&rows[i] };
 	return cmocka_run_group_tests_name("duration", tests, NULL, NULL);
 }

@@ -4,12 +4,12 @@
 
 #include "unit.h"
 
-#define LABEL_63	"abcdefghijklmnopqrstuvwxyz-abcdefghijklmnopqrstuvwxyz-012345678"
-#define NAME_192	LABEL_63 "." LABEL_63 "." LABEL_63 "."
+#define LABEL_63 "abcdefghijklmnopqrstuvwxyz-abcdefghijklmnopqrstuvwxyz-012345678"
+#define NAME_192 LABEL_63 "." LABEL_63 "." LABEL_63 "."
 
 static const struct row {
-	const char	*text;
-	bool		 good;
+	const char *text;
+	bool good;
 } rows[] = {
 	{ "dns.example", true },
 	{ "DNS.Example", true },
@@ -52,8 +52,8 @@ static const struct row {
 static void
 judges_a_host_name(void **state)
 {
-	const struct row	*row = *state;
-	char			*text;
+	const struct row *row = *state;
+	char *text;
 
 	text = (char *)tight_copy((const uint8_t *)row->text, strlen(row->text) + 1);
 	assert_int_equal(hostname_problem(text) == NULL, row->good);
@@ -63,11 +63,12 @@ judges_a_host_name(void **state)
 int
 main(void)
 {
-	struct CMUnitTest	tests[LENGTH(rows)];
-	size_t			i;
+	struct CMUnitTest tests[LENGTH(rows)];
+	size_t i;
 
 	for (i = 0; i < LENGTH(rows); i++)
 		tests[i] = (struct CMUnitTest){ .name = rows[i].text,
-		    .test_func = judges_a_host_name, .initial_state = (void *)(uintptr_t)&rows[i] };
+			.test_func = judges_a_host_name,
+			.initial_state = (void *)(uintptr_t)&rows[i] };
 	return cmocka_run_group_tests_name("hostname", tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-#ifndef DOTPROXY_SCHEMA_H
-#define DOTPROXY_SCHEMA_H
+#ifndef DOTPROXY_CONFIG_SCHEMA_H
+#define DOTPROXY_CONFIG_SCHEMA_H
 
 #include <stdbool.h>
 
@@ -7,18 +7,18 @@
 #include "config.h"
 #include "tree.h"
 
-enum { SCHEMA_DNS_PORT = 53 };
+enum { CONFIG_DNS_PORT = 53 };
 
 /*
  * Fills in a zeroed configuration from the root of a tree, with the defaults where it
  * says nothing. Whatever is wrong becomes a complaint of the tree.
  */
-void	schema_load(struct tree *, int root, struct config *);
+void config_fill(struct tree *, int root, struct config *);
 
 /*
  * Whether what is asked of the upstream would come back to the listener. Of the addresses
  * of this machine that a wildcard takes in only loopback is known.
  */
-bool	schema_is_loop(const struct address *listener, const struct address *upstream);
+bool config_is_loop(const struct address *listener, const struct address *upstream);
 
 #endif

@@ -1,4 +1,4 @@
-#include "schema.h"
+#include "config_schema.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "hostname.h"
 
 enum {
-	DOT_PORT = 853,			/* RFC 7858 3.1 */
+	DOT_PORT = 853, /* RFC 7858 3.1 */
 	SECOND = 1000,
 	MINUTE = 60 * SECOND
 };
@@ -17,19 +17,19 @@ enum {
 #define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 
 struct loader {
-	struct config	*config;
-	const char	*ca_file;	/* tls.ca_file; the tree's */
+	struct config *config;
+	const char *ca_file; /* tls.ca_file; the tree's */
 	/* Where each one stands, for what can only be checked at the end. */
-	int		 listen_nodes[CONFIG_LISTEN_MAX];
-	int		 upstream_nodes[CONFIG_UPSTREAMS_MAX];
+	int listen_nodes[CONFIG_LISTEN_MAX];
+	int upstream_nodes[CONFIG_UPSTREAMS_MAX];
 };
 
 /* Whether TEXT is a host name, perhaps with a port. */
 static bool
 is_hostname(const char *text)
 {
-	char	 name[HOSTNAME_MAX + 1];
-	size_t	 len = strcspn(text, ":");
+	char name[HOSTNAME_MAX + 1];
+	size_t len = strcspn(text, ":");
 
 	if (len >= sizeof name || (text[len] == ':' && strchr(text + len + 1, ':') != NULL))
 		return false;
@@ -43,7 +43,7 @@ static int
 read_address(struct tree *t, int node, const char *text, uint16_t port, const char *hint,
     struct address *out)
 {
-	int	 shown = tree_shown(text);
+	int shown = tree_shown(text);
 
 	if (address_parse(text, port, out) == 0) {
 		if (out->sa.sa_family != AF_INET6 || out->in6.sin6_scope_id != 0 ||
@@ -58,42 +58,45 @@ read_address(struct tree *t, int node, const char *text, uint16_t port, const ch
 		tree_complain(t, node, "not an IP address: `%.*s' (is there such an interface?)",
 		    shown, text);
 	else
-		tree_complain(t, node, "not an IP address: `%.*s' (as in 192.0.2.1, 192.0.2.1:853, "
-		    "2001:db8::1, \"[2001:db8::1]:853\")", shown, text);
+		tree_complain(t, node,
+		    "not an IP address: `%.*s' (as in 192.0.2.1, 192.0.2.1:853, "
+		    "2001:db8::1, \"[2001:db8::1]:853\")",
+		    shown, text);
 	return -1;
 }
 
 /* An upstream as written; the texts are the tree's. */
 struct draft {
-	struct address	 address;	/* port 0: none is written */
-	int		 port;		/* 0: not given by its own key */
-	const char	*hostname;
-	const char	*ca_file;
+	struct address address; /* port 0: none is written */
+	int port;               /* 0: not given by its own key */
+	const char *hostname;
+	const char *ca_file;
 };
 
 static void
 load_address(struct tree *t, int node, const struct field *f, void *out)
 {
-	const char	*text = tree_text(t, node, "an IP address");
-	struct address	 address;
+	const char *text = tree_text(t, node, "an IP address");
+	struct address address;
 
 	(void)f;
-	if (text != NULL && read_address(t, node, text, 0,
-	    ": its address goes here, the name into `hostname'", &address) == 0)
+	if (text != NULL &&
+	    read_address(t, node, text, 0, ": its address goes here, the name into `hostname'",
+		&address) == 0)
 		*(struct address *)out = address;
 }
 
 static void
 read_long_form(struct tree *t, int node, struct draft *d)
 {
-	static const struct field	 fields[] = {
+	static const struct field fields[] = {
 		{ "address", NULL, load_address, offsetof(struct draft, address), 0, 0, false },
 		{ "port", NULL, field_number, offsetof(struct draft, port), 1, 65535, false },
 		{ "hostname", NULL, field_hostname, offsetof(struct draft, hostname), 0, 0, false },
 		{ "ca_file", NULL, field_path, offsetof(struct draft, ca_file), 0, 0, false },
 	};
 	enum { ADDRESS, PORT };
-	int				 found[LENGTH(fields)];
+	int found[LENGTH(fields)];
 
 	tree_map(t, node, fields, LENGTH(fields), d, found);
 	if (found[ADDRESS] == 0)
@@ -108,10 +111,10 @@ read_long_form(struct tree *t, int node, struct draft *d)
 static void
 read_short_form(struct tree *t, int node, struct draft *d)
 {
-	const char	*text = tree_text(t, node, "an upstream");
-	const char	*problem;
-	size_t		 len;
-	char		 address[HOSTNAME_MAX + 1];
+	const char *text = tree_text(t, node, "an upstream");
+	const char *problem;
+	size_t len;
+	char address[HOSTNAME_MAX + 1];
 
 	if (text == NULL)
 		return;
@@ -136,7 +139,7 @@ same_text(const char *a, const char *b, int (*compare)(const char *, const char 
 static char *
 copy(struct tree *t, const char *text)
 {
-	char	*copied;
+	char *copied;
 
 	if (text == NULL)
 		return NULL;
@@ -148,8 +151,8 @@ copy(struct tree *t, const char *text)
 static void
 add_upstream(struct tree *t, int node, const struct draft *d, struct loader *l)
 {
-	struct config		*c = l->config;
-	struct config_upstream	*u;
+	struct config *c = l->config;
+	struct config_upstream *u;
 
 	for (u = c->upstreams; u < c->upstreams + c->upstream_count; u++) {
 		if (address_equal(&u->address, &d->address) &&
@@ -169,8 +172,8 @@ add_upstream(struct tree *t, int node, const struct draft *d, struct loader *l)
 static void
 load_upstream(struct tree *t, int node, void *arg)
 {
-	struct draft	 d = { 0 };
-	size_t		 before = t->errors.count;
+	struct draft d = { 0 };
+	size_t before = t->errors.count;
 
 	if (tree_is_map(t, node))
 		read_long_form(t, node, &d);
@@ -180,7 +183,7 @@ load_upstream(struct tree *t, int node, void *arg)
 		return;
 	if (address_port(&d.address) == 0)
 		address_set_port(&d.address, DOT_PORT);
-	if (address_port(&d.address) == SCHEMA_DNS_PORT)
+	if (address_port(&d.address) == CONFIG_DNS_PORT)
 		tree_complain(t, node, "port 53 is not for DNS over TLS (RFC 7858 3.1); 853 is");
 	else if (address_is_wildcard(&d.address))
 		tree_complain(t, node, "a wildcard is not the address of a server");
@@ -191,7 +194,7 @@ load_upstream(struct tree *t, int node, void *arg)
 static void
 load_upstreams(struct tree *t, int node, const struct field *f, void *out)
 {
-	struct loader	*l = out;
+	struct loader *l = out;
 
 	(void)f;
 	l->config->upstreams = calloc(CONFIG_UPSTREAMS_MAX, sizeof *l->config->upstreams);
@@ -204,13 +207,13 @@ load_upstreams(struct tree *t, int node, const struct field *f, void *out)
 static void
 load_listener(struct tree *t, int node, void *arg)
 {
-	struct loader	*l = arg;
-	struct config	*c = l->config;
-	const char	*text = tree_text(t, node, "an IP address");
-	struct address	 address;
-	size_t		 i;
+	struct loader *l = arg;
+	struct config *c = l->config;
+	const char *text = tree_text(t, node, "an IP address");
+	struct address address;
+	size_t i;
 
-	if (text == NULL || read_address(t, node, text, SCHEMA_DNS_PORT, "", &address) == -1)
+	if (text == NULL || read_address(t, node, text, CONFIG_DNS_PORT, "", &address) == -1)
 		return;
 	for (i = 0; i < c->listen_count; i++) {
 		if (address_equal(&c->listen[i], &address)) {
@@ -231,22 +234,22 @@ load_listen(struct tree *t, int node, const struct field *f, void *out)
 	tree_list(t, node, CONFIG_LISTEN_MAX, load_listener, out);
 }
 
-static const char	*const any_prefixes[] = { "0.0.0.0/0", "::/0", NULL };
+static const char *const any_prefixes[] = { "0.0.0.0/0", "::/0", NULL };
 
 /* Loopback, RFC 1918, shared (RFC 6598), link-local, unique local (RFC 4193). */
-static const char	*const private_prefixes[] = {
-	"127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
-	"169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10", NULL
-};
+static const char *const private_prefixes[] = { "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12",
+	"192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10",
+	NULL };
 
 /* A prefix that is there already is not added again. Returns 0, or -1 when there is no room. */
 static int
 allow(struct config *c, const struct prefix *p)
 {
-	size_t	 i;
+	size_t i;
 
 	for (i = 0; i < c->allow_count; i++)
-		if (memcmp(&c->allow[i], p, sizeof *p) == 0)
+		if (c->allow[i].family == p->family && c->allow[i].bits == p->bits &&
+		    memcmp(c->allow[i].bytes, p->bytes, sizeof p->bytes) == 0)
 			return 0;
 	if (i == CONFIG_ALLOW_MAX)
 		return -1;
@@ -258,7 +261,7 @@ allow(struct config *c, const struct prefix *p)
 static int
 allow_all_of(struct config *c, const char *const *prefixes)
 {
-	struct prefix	 prefix;
+	struct prefix prefix;
 
 	for (; *prefixes != NULL; prefixes++)
 		if (prefix_parse(*prefixes, &prefix) == -1 || allow(c, &prefix) == -1)
@@ -269,10 +272,10 @@ allow_all_of(struct config *c, const char *const *prefixes)
 static void
 load_allowed(struct tree *t, int node, void *arg)
 {
-	struct config	*c = ((struct loader *)arg)->config;
-	const char	*text = tree_text(t, node, "a range of addresses");
-	struct prefix	 prefix;
-	int		 allowed;
+	struct config *c = ((struct loader *)arg)->config;
+	const char *text = tree_text(t, node, "a range of addresses");
+	struct prefix prefix;
+	int allowed;
 
 	if (text == NULL)
 		return;
@@ -283,8 +286,10 @@ load_allowed(struct tree *t, int node, void *arg)
 	else if (prefix_parse(text, &prefix) == 0)
 		allowed = allow(c, &prefix);
 	else {
-		tree_complain(t, node, "expected private, any, or a range such as 192.0.2.0/24 "
-		    "(no bits set behind its length), found `%.*s'", tree_shown(text), text);
+		tree_complain(t, node,
+		    "expected private, any, or a range such as 192.0.2.0/24 "
+		    "(no bits set behind its length), found `%.*s'",
+		    tree_shown(text), text);
 		return;
 	}
 	if (allowed == -1)
@@ -302,38 +307,36 @@ load_allow(struct tree *t, int node, const struct field *f, void *out)
 static void
 load_tls(struct tree *t, int node, const struct field *f, void *out)
 {
-	static const struct field	 fields[] = {
+	static const struct field fields[] = {
 		{ "ca_file", NULL, field_path, offsetof(struct loader, ca_file), 0, 0, false },
 	};
-	int				 found[LENGTH(fields)];
+	int found[LENGTH(fields)];
 
 	(void)f;
 	tree_map(t, node, fields, LENGTH(fields), out, found);
 }
 
-#define TIMEOUT(name, min, max, zero) \
-	{ #name, NULL, field_duration, offsetof(struct config, timeouts.name##_ms), min, max, zero }
+#define MS(name) offsetof(struct config, timeouts.name##_ms)
 
 /* A query must be over before `docker stop' loses its patience, after 10 s. */
 static void
 load_timeouts(struct tree *t, int node, const struct field *f, void *out)
 {
-	static const struct field	 fields[] = {
-		TIMEOUT(connect, 10, 9 * SECOND, false),
-		TIMEOUT(handshake, 10, 9 * SECOND, false),
-		TIMEOUT(answer, 10, 9 * SECOND, false),
-		TIMEOUT(query, 100, 9 * SECOND, false),
-		TIMEOUT(client_idle, 10, 10 * MINUTE, true),
-		TIMEOUT(client_read, 10, MINUTE, false),
-		TIMEOUT(upstream_idle, 10, 10 * MINUTE, true),
+	static const struct field fields[] = {
+		{ "connect", NULL, field_duration, MS(connect), 10, 9 * SECOND, false },
+		{ "handshake", NULL, field_duration, MS(handshake), 10, 9 * SECOND, false },
+		{ "answer", NULL, field_duration, MS(answer), 10, 9 * SECOND, false },
+		{ "query", NULL, field_duration, MS(query), 100, 9 * SECOND, false },
+		{ "client_idle", NULL, field_duration, MS(client_idle), 10, 10 * MINUTE, true },
+		{ "client_read", NULL, field_duration, MS(client_read), 10, MINUTE, false },
+		{ "upstream_idle", NULL, field_duration, MS(upstream_idle), 10, 10 * MINUTE, true },
 	};
 	enum { STEPS = 3 };
-	struct config			*c = ((struct loader *)out)->config;
-	int				*steps[STEPS] = {
-		&c->timeouts.connect_ms, &c->timeouts.handshake_ms, &c->timeouts.answer_ms
-	};
-	int				 found[LENGTH(fields)];
-	size_t				 i;
+	struct config *c = ((struct loader *)out)->config;
+	int *steps[STEPS] = { &c->timeouts.connect_ms, &c->timeouts.handshake_ms,
+		&c->timeouts.answer_ms };
+	int found[LENGTH(fields)];
+	size_t i;
 
 	(void)f;
 	tree_map(t, node, fields, LENGTH(fields), c, found);
@@ -341,8 +344,8 @@ load_timeouts(struct tree *t, int node, const struct field *f, void *out)
 		if (*steps[i] <= c->timeouts.query_ms)
 			continue;
 		if (found[i] != 0)
-			tree_complain(t, found[i], "`%s' is longer than `query', which it is a part of",
-			    fields[i].key);
+			tree_complain(t, found[i],
+			    "`%s' is longer than `query', which it is a part of", fields[i].key);
 		*steps[i] = c->timeouts.query_ms;
 	}
 }
@@ -356,8 +359,8 @@ load_inflight(struct tree *t, int node, const struct field *f, void *out)
 static void
 load_level(struct tree *t, int node, const struct field *f, void *out)
 {
-	const char	*text = tree_text(t, node, "a log level");
-	int		 level;
+	const char *text = tree_text(t, node, "a log level");
+	int level;
 
 	(void)f;
 	if (text == NULL)
@@ -375,27 +378,26 @@ load_level(struct tree *t, int node, const struct field *f, void *out)
 static void
 load_log(struct tree *t, int node, const struct field *f, void *out)
 {
-	static const struct field	 fields[] = {
+	static const struct field fields[] = {
 		{ "level", NULL, load_level, offsetof(struct config, log.level), 0, 0, false },
 		{ "queries", NULL, field_bool, offsetof(struct config, log.queries), 0, 0, false },
 	};
-	int				 found[LENGTH(fields)];
+	int found[LENGTH(fields)];
 
 	(void)f;
 	tree_map(t, node, fields, LENGTH(fields), ((struct loader *)out)->config, found);
 }
 
 bool
-schema_is_loop(const struct address *listener, const struct address *upstream)
+config_is_loop(const struct address *listener, const struct address *upstream)
 {
-	struct prefix	 loopback[2];
+	struct prefix loopback[2];
 
 	if (address_port(listener) != address_port(upstream))
 		return false;
 	if (address_same_host(listener, upstream))
 		return true;
-	return address_is_wildcard(listener) &&
-	    prefix_parse("127.0.0.0/8", &loopback[0]) == 0 &&
+	return address_is_wildcard(listener) && prefix_parse("127.0.0.0/8", &loopback[0]) == 0 &&
 	    prefix_parse("::1", &loopback[1]) == 0 &&
 	    (prefix_contains(&loopback[0], upstream) || prefix_contains(&loopback[1], upstream));
 }
@@ -403,14 +405,14 @@ schema_is_loop(const struct address *listener, const struct address *upstream)
 static void
 complain_loops(struct tree *t, const struct loader *l)
 {
-	const struct config	*c = l->config;
-	char			 text[ADDRESS_TEXT_MAX];
-	size_t			 i;
-	size_t			 k;
+	const struct config *c = l->config;
+	char text[ADDRESS_TEXT_MAX];
+	size_t i;
+	size_t k;
 
 	for (i = 0; i < c->upstream_count; i++)
 		for (k = 0; k < c->listen_count; k++)
-			if (schema_is_loop(&c->listen[k], &c->upstreams[i].address))
+			if (config_is_loop(&c->listen[k], &c->upstreams[i].address))
 				tree_complain(t, l->upstream_nodes[i],
 				    "a loop: dot-proxy itself listens on %s",
 				    address_format(&c->listen[k], text));
@@ -435,10 +437,10 @@ set_defaults(struct config *c)
 static void
 fill_in(struct tree *t, const struct loader *l)
 {
-	struct config	*c = l->config;
-	size_t		 i;
+	struct config *c = l->config;
+	size_t i;
 
-	if (c->listen_count == 0 && address_parse("0.0.0.0", SCHEMA_DNS_PORT, &c->listen[0]) == 0)
+	if (c->listen_count == 0 && address_parse("0.0.0.0", CONFIG_DNS_PORT, &c->listen[0]) == 0)
 		c->listen_count = 1;
 	if (c->allow_count == 0)
 		(void)allow_all_of(c, private_prefixes);
@@ -448,10 +450,10 @@ fill_in(struct tree *t, const struct loader *l)
 }
 
 void
-schema_load(struct tree *t, int root, struct config *config)
+config_fill(struct tree *t, int root, struct config *config)
 {
 	/* The second names are those of the program that this one follows. */
-	static const struct field	 fields[] = {
+	static const struct field fields[] = {
 		{ "upstreams", "DNS_SERVERS", load_upstreams, 0, 0, 0, false },
 		{ "listen", "SOCKET_ADDRESS", load_listen, 0, 0, 0, false },
 		{ "tls", NULL, load_tls, 0, 0, 0, false },
@@ -461,8 +463,8 @@ schema_load(struct tree *t, int root, struct config *config)
 		{ "log", NULL, load_log, 0, 0, 0, false },
 	};
 	enum { UPSTREAMS };
-	struct loader			 l = { .config = config };
-	int				 found[LENGTH(fields)];
+	struct loader l = { .config = config };
+	int found[LENGTH(fields)];
 
 	set_defaults(config);
 	tree_map(t, root, fields, LENGTH(fields), &l, found);

@@ -1,0 +1,268 @@
+"""Group F: what the command line says about a configuration, good or bad."""
+
+import os
+import subprocess
+
+import pytest
+
+import proxy
+from rows import row, table
+
+GOOD = b"upstreams: [192.0.2.1#dns.test]\n"
+TOO_LONG = b"a" * 64
+
+
+def run(directory, *args):
+    """Runs the program, which must not serve, in the directory."""
+    return subprocess.run([proxy.BINARY, *args], cwd=directory, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=20)
+
+
+def refused(directory, *messages, args=()):
+    """`check' and the start give the same messages, and end with the same status."""
+    for command in ([], ["check"]):
+        done = run(directory, *args, *command)
+        assert done.stderr.splitlines() == list(messages)
+        assert done.stdout == ""
+        assert done.returncode == 2
+
+
+@pytest.fixture
+def config(tmp_path, authority):
+    """Writes config.yml; what it says of upstreams can be used with the tests' authority."""
+    def write(text, trusted=True):
+        tls = f"tls: {{ca_file: {authority.path}}}\n".encode() if trusted else b""
+        (tmp_path / "config.yml").write_bytes(text + tls)
+        (tmp_path / "config.yml").chmod(0o644)
+    return write
+
+
+def understood(directory, *args):
+    """What `check' prints of a good configuration, and what it warns of."""
+    done = run(directory, *args, "check")
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr.splitlines()
+
+
+# F-01: files that are none.
+
+
+@row("F-01-missing")
+def test_missing_file(tmp_path):
+    refused(tmp_path, "config.yml: cannot open it: No such file or directory")
+
+
+@row("F-01-unreadable")
+def test_unreadable_file(tmp_path):
+    refused(tmp_path, "/proc/self/mem: cannot read it: Input/output error",
+            args=["-c", "/proc/self/mem"])
+
+
+@row("F-01-directory")
+def test_directory(tmp_path):
+    refused(tmp_path, "/: cannot read it: Is a directory", args=["-c", "/"])
+
+
+@row("F-01-1-GB")
+def test_huge_file(tmp_path):
+    with open(tmp_path / "config.yml", "wb") as file:
+        file.truncate(1 << 30)
+    refused(tmp_path, "config.yml: larger than 256 KiB")
+
+
+@table("text, messages",
+       ("F-01-empty", b"", ["1:1: nothing in it"]),
+       ("F-01-NUL", GOOD + b"log\0", ["2:4: not a text: a NUL octet"]),
+       ("F-01-not-UTF-8", GOOD + b"# \xfc\n",
+        ["2:3: not a text in UTF-8: invalid leading UTF-8 octet"]),
+       # F-02: YAML that says something else.
+       ("F-02-unknown-key", b"upstreams:\n  - adress: 192.0.2.1\n    address: 192.0.2.1\n",
+        ["2:5: unknown key `adress' (did you mean `address'?)"]),
+       ("F-02-duplicate-key", GOOD + b"inflight: 1\ninflight: 1\n",
+        ["3:1: repeated key `inflight' (line 2 has `inflight' already)"]),
+       ("F-02-wrong-type", GOOD + b"log: info\ninflight: [1]\n",
+        ["2:6: expected keys and values, found a single value",
+         "3:11: expected a number, found a list"]),
+       ("F-02-negative-number", GOOD + b"inflight: -1\n",
+        ["2:11: expected a number from 1 to 16384, found `-1'"]),
+       ("F-02-overflowing-number", GOOD + b"inflight: 18446744073709551617\n",
+        ["2:11: expected a number from 1 to 16384, found `18446744073709551617'"]),
+       ("F-02-tabs", GOOD + b"log:\n\tlevel: info\n",
+        ["3:1: not YAML: a tab, where only spaces can indent"]),
+       ("F-02-alias-cycle", b"upstreams: &u [*u]\n",
+        ["1:12: expected an upstream, found a list"]),
+       ("F-02-billion-laughs",
+        b"a: &a [x, x]\n" + b"".join(b"%c: &%c [%s]\n" % (n, n, b", ".join([b"*%c" % (n - 1)] * 9))
+                                    for n in b"bcdefghi") + b"upstreams: *i\n",
+        [f"{n}:1: unknown key `{key}'" for n, key in enumerate("abcdefgh", 1)]
+        + ["8:4: expected an upstream, found a list"] * 9 + ["9:1: unknown key `i'"]),
+       ("F-02-deep-nesting", b"upstreams: " + b"[" * 200_000,
+        ["1:27: nested deeper than 16 levels"]),
+       ("F-02-second-document", GOOD + b"---\n" + GOOD,
+        ["3:1: a second document begins here; there can be only one"]),
+       ("F-02-all-errors", b"inflight: 0\nupstreams: [x y]\nlog: {level: loud}\n",
+        ["1:11: expected a number from 1 to 16384, found `0'",
+         "2:13: not an IP address: `x y' "
+         "(as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")",
+         "3:14: expected error, warn, info or debug, found `loud'"]),
+       # F-06, F-07: upstreams that cannot be.
+       ("F-06-no-upstreams", b"upstreams: []\n", ["1:12: the list is empty"]),
+       ("F-06-upstreams-missing", b"log: {level: info}\n",
+        ["1:1: missing key `upstreams': the servers to ask"]),
+       ("F-06-loop", b"listen: '[::1]:853'\nupstreams: ['::1']\n",
+        ["2:13: a loop: dot-proxy itself listens on [::1]:853"]),
+       ("F-06-loop-by-wildcard", b"listen: 0.0.0.0:8853\nupstreams: ['127.0.0.9:8853']\n",
+        ["2:13: a loop: dot-proxy itself listens on 0.0.0.0:8853"]),
+       ("F-07", b"upstreams: ['192.0.2.1:53']\n",
+        ["1:13: port 53 is not for DNS over TLS (RFC 7858 3.1); 853 is"]),
+       # F-08: times.
+       ("F-08-zero", GOOD + b"timeouts: {query: 0}\n",
+        ["2:19: expected a time from 100ms to 9s, found `0'"]),
+       ("F-08-tiny", GOOD + b"timeouts: {handshake: 1ms}\n",
+        ["2:23: expected a time from 10ms to 9s, found `1ms'"]),
+       ("F-08-huge", GOOD + b"timeouts: {query: 1m}\n",
+        ["2:19: expected a time from 100ms to 9s, found `1m'"]),
+       ("F-08-step-larger-than-total", GOOD + b"timeouts: {query: 1s, connect: 2s}\n",
+        ["2:23: `connect' is longer than `query', which it is a part of"]),
+       ("F-08-no-unit", GOOD + b"timeouts: {query: 5}\n",
+        ["2:19: `5' has no unit (as in 1500ms, 2s, 1m)"]),
+       # F-10: names that a certificate could not be checked against.
+       ("F-10-empty", b"upstreams: {address: 192.0.2.1, hostname: ''}\n",
+        ["1:43: host name `' is empty; without `hostname' the certificate must name the address"]),
+       ("F-10-leading-dot", b"upstreams: [192.0.2.1#.test]\n",
+        ["1:13: host name `.test' begins with a dot"]),
+       ("F-10-trailing-dot", b"upstreams: [192.0.2.1#dns.test.]\n",
+        ["1:13: host name `dns.test.' ends with a dot; leave it off"]),
+       ("F-10-IDN", "upstreams: [192.0.2.1#bücher.test]\n".encode(),
+        ["1:13: host name `bücher.test' is not ASCII; "
+         "write international names in their `xn--' form"]),
+       ("F-10-300-characters", b"upstreams: [192.0.2.1#" + b"abcd." * 60 + b"test]\n",
+        [f"1:13: host name `{'abcd.' * 16}' has more than 253 characters"]),
+       ("F-10-label-of-64", b"upstreams: [192.0.2.1#" + TOO_LONG + b".test]\n",
+        [f"1:13: host name `{TOO_LONG.decode()}.test' "
+         "has more than 63 characters between two dots"]),
+       ("F-10-address", b"upstreams: [192.0.2.1#192.0.2.1]\n",
+        ["1:13: host name `192.0.2.1' is an address; "
+         "without `hostname' the certificate must name the address"]),
+       # F-13: addresses that are none.
+       ("F-13-host-name", b"upstreams: [dns.test]\n",
+        ["1:13: `dns.test' is no IP address, and names are not looked up: "
+         "write `192.0.2.1#host.name', with its address"]),
+       ("F-13-brackets-without-quotes", GOOD + b"listen: [::1]:53\n",
+        ["2:10: not YAML: an address in brackets needs quotes, as in \"[::1]:53\""]),
+       ("F-13-unknown-zone", b"upstreams: ['fe80::1%nowhere']\n",
+        ["1:13: not an IP address: `fe80::1%nowhere' (is there such an interface?)"]),
+       ("F-13-zone-missing", b"upstreams: ['fe80::1']\n",
+        ["1:13: `fe80::1' needs its interface, as in fe80::1%eth0"]),
+       ("F-13-port-out-of-range", GOOD + b"listen: 127.0.0.1:65536\n",
+        ["2:9: not an IP address: `127.0.0.1:65536' "
+         "(as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")"]))
+def test_refused(tmp_path, config, text, messages):
+    config(text, trusted=False)
+    refused(tmp_path, *(f"config.yml:{message}" for message in messages))
+
+
+@table("listen",
+       ("F-06-loop-by-option", "127.0.0.1:853"),
+       ("F-06-loop-by-option-and-wildcard", "0.0.0.0:853"),
+       ("F-13-host-name-as-option", "localhost"),
+       ("F-13-port-0-as-option", "127.0.0.1:0"))
+def test_option_refused(tmp_path, config, listen):
+    config(b"upstreams: [127.0.0.1]\n")
+    for command in ([], ["check"]):
+        done = run(tmp_path, "-l", listen, *command)
+        assert done.returncode == 2
+        assert listen in done.stderr
+        assert done.stdout == ""
+
+
+@row("F-06-twice")
+def test_same_upstream_twice_is_taken_once(tmp_path, config):
+    config(b"upstreams:\n  - 192.0.2.1#dns.test\n  - 192.0.2.1:853#DNS.test\n")
+    printed, warnings = understood(tmp_path)
+    assert printed.count("192.0.2.1") == 1
+    assert warnings == ["config.yml:3:5: the same upstream as on line 2; left out"]
+
+
+# F-09: trust that is none.
+
+
+@table("content",
+       ("F-09-missing", None),
+       ("F-09-empty", b""),
+       ("F-09-no-certificates", b"-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n"),
+       ("F-09-directory", "directory"))
+def test_ca_file_that_holds_no_trust(tmp_path, config, content):
+    if content == "directory":
+        (tmp_path / "ca.pem").mkdir()
+    elif content is not None:
+        (tmp_path / "ca.pem").write_bytes(content)
+    config(GOOD + b"tls: {ca_file: ca.pem}\n", trusted=False)
+    for command in (["-l", "127.0.0.1:5399"], ["check"]):
+        done = run(tmp_path, *command)
+        assert done.returncode == 2
+        assert "ca.pem" in done.stderr
+        assert done.stdout == ""
+
+
+# F-11: files that others may write to.
+
+
+@row("F-11-world-writable")
+def test_world_writable_file_is_warned_of(tmp_path, config):
+    config(GOOD)
+    (tmp_path / "config.yml").chmod(0o646)
+    _, warnings = understood(tmp_path)
+    assert warnings == ["config.yml: everybody may write to it (chmod o-w helps)"]
+
+
+@row("F-11-foreign-owner")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
+def test_foreign_owner_is_warned_of(tmp_path, config):
+    config(GOOD)
+    os.chown(tmp_path / "config.yml", 65534, 0)
+    _, warnings = understood(tmp_path)
+    assert warnings == ["config.yml: it belongs to user 65534, neither root nor us"]
+
+
+# What is understood.
+
+
+@table("written, address",
+       ("F-13-IPv4", "192.0.2.1", "192.0.2.1:53"),
+       ("F-13-IPv4-port", "192.0.2.1:8853", "192.0.2.1:8853"),
+       ("F-13-IPv6", "2001:DB8::1", "[2001:db8::1]:53"),
+       ("F-13-IPv6-port", "[2001:db8::1]:8853", "[2001:db8::1]:8853"),
+       ("F-13-IPv6-brackets", "[2001:db8::1]", "[2001:db8::1]:53"),
+       ("F-13-zone", "fe80::1%lo", "[fe80::1%lo]:53"),
+       ("F-13-zone-port", "[fe80::1%lo]:8853", "[fe80::1%lo]:8853"))
+def test_address_is_understood(tmp_path, config, written, address):
+    config(GOOD + f"listen: '{written}'\n".encode())
+    printed, warnings = understood(tmp_path)
+    assert printed.startswith(f"listen:\n  - \"{address}\"\nupstreams:\n")
+    assert warnings == []
+    config(GOOD)
+    assert understood(tmp_path, "-l", written) == (printed, [])
+
+
+def test_what_check_prints_is_understood_as_the_same(tmp_path, config):
+    config(b"upstreams: [192.0.2.1, {address: '2001:db8::1', port: 8853, hostname: dns.test}]\n"
+           b"timeouts: {query: 2s, client_idle: 0}\nallow: [any]\nlog: {level: debug}\n")
+    printed, warnings = understood(tmp_path)
+    assert warnings == []
+    (tmp_path / "again.yml").write_text(printed)
+    assert understood(tmp_path, "-c", "again.yml") == (printed, [])
+
+
+def test_ancestors_file_means_the_same(tmp_path, config):
+    config(b"DNS_SERVERS:\n  - 192.0.2.1\n  - 192.0.2.2\nSOCKET_ADDRESS: 127.0.0.1:5353\n")
+    ancestors = understood(tmp_path)
+    config(b"upstreams: [192.0.2.1, 192.0.2.2]\nlisten: 127.0.0.1:5353\n")
+    assert understood(tmp_path) == ancestors
+
+
+def test_shipped_file_is_understood():
+    printed, warnings = understood(os.path.join(os.path.dirname(__file__), "..", ".."))
+    assert warnings == []
+    assert printed.count("- address: ") == 4
+    assert printed.count("hostname: ") == 4
