@@ -12,7 +12,16 @@ enum {
 	CONFIG_LISTEN_MAX = 16,
 	CONFIG_UPSTREAMS_MAX = 256,
 	CONFIG_ALLOW_MAX = 64,
+	CONFIG_WORKERS_MAX = 64,
+	CONFIG_CLIENTS_MAX = 65536,
 	CONFIG_INFLIGHT_MAX = 16384
+};
+
+/* What becomes of a worker that the kernel cannot shut in as it should. */
+enum config_sandbox {
+	CONFIG_SANDBOX_STRICT,      /* it does not start */
+	CONFIG_SANDBOX_BEST_EFFORT, /* what the kernel lacks is left out */
+	CONFIG_SANDBOX_OFF          /* no Landlock, no seccomp */
 };
 
 /* One server that is asked over TLS. */
@@ -43,6 +52,14 @@ struct config {
 	int inflight; /* queries in hand at most; 1 to CONFIG_INFLIGHT_MAX */
 	struct prefix allow[CONFIG_ALLOW_MAX];
 	size_t allow_count; /* "private" and "any" are spelled out as prefixes */
+	int workers;  /* 1 to CONFIG_WORKERS_MAX */
+	struct {
+		int max;         /* TCP clients at most, of each worker */
+		int per_address; /* of them from one address */
+	} clients;
+	bool reload_auto; /* also when the file has changed, not only on SIGHUP */
+	char *user;       /* whom workers run as when started as root; NULL: nobody */
+	enum config_sandbox sandbox;
 	struct {
 		enum log_level level;
 		bool queries; /* a line for each query, with its name */
@@ -76,6 +93,9 @@ struct config *config_read(const char *text, size_t len, const char *name,
  * is written). Returns 0, or -1 when it is no address, or would make a loop with an upstream.
  */
 int config_set_listen(struct config *, const char *text);
+
+/* The name of a sandbox level as the configuration has it. */
+const char *config_sandbox_name(enum config_sandbox);
 
 /* Writes the configuration as YAML that config_load() reads back to the same. */
 void config_print(const struct config *, FILE *);

@@ -16,9 +16,6 @@
  */
 struct front;
 
-/* Clients at most, where the limit of descriptors allows as many. */
-enum { FRONT_CLIENTS_MAX = 4096 };
-
 /*
  * Serves the COUNT sockets LISTENERS, which listen and stay the caller's, in the wait set
  * SET. Queries take their places in TABLE. At most CLIENTS clients are connected at a
@@ -70,8 +67,8 @@ struct deadline	front_deadline(const struct front *);
  */
 void	front_drain(struct front *, struct deadline now);
 
-/* Whether any client is still to get something. */
-bool	front_is_busy(const struct front *);
+/* How many clients are connected. Those that drain are until they have all their answers. */
+size_t	front_client_count(const struct front *);
 
 /* What went wrong since it was asked last, with the number of times: false when nothing did. */
 bool	front_trouble(struct front *, struct failure *why, unsigned *times);

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "board.h"
 #include "config.h"
 #include "deadline.h"
 #include "dot.h"
@@ -28,9 +29,28 @@ void	upstream_list_free(struct upstream_list *);
 
 /*
  * Makes it ready to ask: its connections are waited for in the wait set SET, and the
- * queries are those of TABLE. Both stay the caller's. -1 with the reason.
+ * queries are those of TABLE, and what is known of their health stands on BOARD. All stay
+ * the caller's. -1 with the reason.
  */
-int	upstream_attach(struct upstream_list *, int set, struct query_table *table, struct failure *why);
+int	upstream_attach(struct upstream_list *, int set, struct query_table *table, struct board *board,
+	    struct failure *why);
+
+/*
+ * What is known of the upstreams of another list, by its board, becomes known on BOARD of
+ * those that are the same here. For a list that follows another; nobody may ask yet.
+ */
+void	upstream_inherit(const struct upstream_list *, struct board *board,
+	    const struct upstream_list *from, struct board *from_board);
+
+/* How an upstream is, for people. */
+struct upstream_state {
+	const char	*name;		/* the list's */
+	unsigned	 failures;	/* in a row; 0: it is up */
+	int		 down_s;	/* for how long it has been down */
+	int64_t		 usual_us;	/* smoothed time of an answer; 0: not known */
+};
+void	upstream_state(const struct upstream_list *, struct board *, size_t index, struct deadline now,
+	    struct upstream_state *);
 
 /* Takes a query into hand. It is sent by upstream_send(). */
 void	upstream_ask(struct upstream_list *, struct query *, struct deadline now);

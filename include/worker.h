@@ -3,17 +3,30 @@
 
 #include <stddef.h>
 
+#include "board.h"
 #include "config.h"
 #include "fail.h"
 #include "upstream.h"
 
+/* What a worker is given; all of it must outlive the run, and stays the caller's. */
+struct worker_setup {
+	const struct config	*config;
+	int			*listeners;	/* sockets that listen; closed, and set to -1, when it stops */
+	size_t			 listener_count;
+	struct upstream_list	*upstreams;
+	struct board		*board;
+	size_t			 index;		/* of its row there */
+	size_t			 descriptors;	/* how many it may have */
+};
+
+/* An idle worker shows that often that it lives. */
+enum { WORKER_HEARTBEAT_MS = 1000 };
+
 /*
- * The loop: takes queries from the listening sockets LISTENERS (COUNT of them, the
- * caller's), asks the upstreams, hands over the answers, until SIGTERM or SIGINT has
- * come; then finishes what is in hand and returns 0. Must be called with both signals
- * blocked. -1 with the reason when it could not start.
+ * The loop: takes queries, asks the upstreams, hands over the answers, until SIGTERM has
+ * come; then finishes what is in hand and returns 0. Must be called with SIGTERM blocked.
+ * -1 with the reason when it could not start.
  */
-int	worker_run(const struct config *config, const int *listeners, size_t count,
-	    struct upstream_list *upstreams, struct failure *why);
+int	worker_run(const struct worker_setup *, struct failure *why);
 
 #endif

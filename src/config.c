@@ -136,6 +136,7 @@ config_free(struct config *config)
 		free(config->upstreams[i].ca_file);
 	}
 	free(config->upstreams);
+	free(config->user);
 	free(config);
 }
 

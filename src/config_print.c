@@ -18,11 +18,23 @@ config_level_name(enum log_level level)
 	return names[level];
 }
 
+const char *
+config_sandbox_name(enum config_sandbox sandbox)
+{
+	static const char *const names[] = {
+		[CONFIG_SANDBOX_STRICT] = "strict",
+		[CONFIG_SANDBOX_BEST_EFFORT] = "best-effort",
+		[CONFIG_SANDBOX_OFF] = "off",
+	};
+
+	return names[sandbox];
+}
+
 /* TEXT holds no control characters and no line breaks: config_read() refuses them. */
 static void
-print_quoted(FILE *out, const char *key, const char *text)
+print_quoted(FILE *out, const char *indent, const char *key, const char *text)
 {
-	fprintf(out, "    %s: \"", key);
+	fprintf(out, "%s%s: \"", indent, key);
 	for (; *text != '\0'; text++) {
 		if (*text == '"' || *text == '\\')
 			fputc('\\', out);
@@ -39,9 +51,9 @@ print_upstream(FILE *out, const struct config_upstream *u)
 	fprintf(out, "  - address: \"%s\"\n", address_format_host(&u->address, text));
 	fprintf(out, "    port: %u\n", (unsigned)address_port(&u->address));
 	if (u->hostname != NULL)
-		print_quoted(out, "hostname", u->hostname);
+		print_quoted(out, "    ", "hostname", u->hostname);
 	if (u->ca_file != NULL)
-		print_quoted(out, "ca_file", u->ca_file);
+		print_quoted(out, "    ", "ca_file", u->ca_file);
 }
 
 static void
@@ -82,9 +94,16 @@ config_print(const struct config *config, FILE *out)
 	print_timeout(out, "client_read", config->timeouts.client_read_ms);
 	print_timeout(out, "upstream_idle", config->timeouts.upstream_idle_ms);
 	fprintf(out, "inflight: %d\n", config->inflight);
+	fprintf(out, "workers: %d\n", config->workers);
+	fprintf(out, "clients:\n  max: %d\n  per_address: %d\n", config->clients.max,
+	    config->clients.per_address);
 	fputs("allow:\n", out);
 	for (i = 0; i < config->allow_count; i++)
 		print_prefix(out, &config->allow[i]);
+	fprintf(out, "reload: %s\n", config->reload_auto ? "auto" : "signal");
+	if (config->user != NULL)
+		print_quoted(out, "", "user", config->user);
+	fprintf(out, "sandbox: %s\n", config_sandbox_name(config->sandbox));
 	fputs("log:\n", out);
 	fprintf(out, "  level: %s\n", config_level_name(config->log.level));
 	fprintf(out, "  queries: %s\n", config->log.queries ? "true" : "false");

@@ -357,22 +357,89 @@ load_inflight(struct tree *t, int node, const struct field *f, void *out)
 }
 
 static void
-load_level(struct tree *t, int node, const struct field *f, void *out)
+load_workers(struct tree *t, int node, const struct field *f, void *out)
 {
-	const char *text = tree_text(t, node, "a log level");
-	int level;
+	field_number(t, node, f, &((struct loader *)out)->config->workers);
+}
+
+static void
+load_clients(struct tree *t, int node, const struct field *f, void *out)
+{
+	static const struct field fields[] = {
+		{ "max", NULL, field_number, offsetof(struct config, clients.max), 1, CONFIG_CLIENTS_MAX,
+		    false },
+		{ "per_address", NULL, field_number, offsetof(struct config, clients.per_address), 1,
+		    CONFIG_CLIENTS_MAX, false },
+	};
+	int found[LENGTH(fields)];
 
 	(void)f;
+	tree_map(t, node, fields, LENGTH(fields), ((struct loader *)out)->config, found);
+}
+
+/* Which of the NAMES, of which the last is NULL, stands there; -1 when none does, and has complained. */
+static int
+read_choice(struct tree *t, int node, const char *const *names, const char *expected)
+{
+	const char *text = tree_text(t, node, expected);
+	int i;
+
 	if (text == NULL)
-		return;
-	for (level = LOG_LEVEL_ERROR; level <= LOG_LEVEL_DEBUG; level++) {
-		if (strcmp(text, config_level_name((enum log_level)level)) == 0) {
-			*(enum log_level *)out = (enum log_level)level;
-			return;
-		}
-	}
-	tree_complain(t, node, "expected error, warn, info or debug, found `%.*s'",
-	    tree_shown(text), text);
+		return -1;
+	for (i = 0; names[i] != NULL; i++)
+		if (strcmp(text, names[i]) == 0)
+			return i;
+	tree_complain(t, node, "expected %s, found `%.*s'", expected, tree_shown(text), text);
+	return -1;
+}
+
+static void
+load_reload(struct tree *t, int node, const struct field *f, void *out)
+{
+	static const char *const names[] = { "signal", "auto", NULL };
+	int choice = read_choice(t, node, names, "auto or signal");
+
+	(void)f;
+	if (choice != -1)
+		((struct loader *)out)->config->reload_auto = choice == 1;
+}
+
+static void
+load_sandbox(struct tree *t, int node, const struct field *f, void *out)
+{
+	const char *const names[] = { config_sandbox_name(CONFIG_SANDBOX_STRICT),
+		config_sandbox_name(CONFIG_SANDBOX_BEST_EFFORT), config_sandbox_name(CONFIG_SANDBOX_OFF),
+		NULL };
+	int choice = read_choice(t, node, names, "strict, best-effort or off");
+
+	(void)f;
+	if (choice != -1)
+		((struct loader *)out)->config->sandbox = (enum config_sandbox)choice;
+}
+
+static void
+load_user(struct tree *t, int node, const struct field *f, void *out)
+{
+	const char *text = tree_text(t, node, "a user");
+
+	(void)f;
+	if (text != NULL && text[0] == '\0')
+		tree_complain(t, node, "expected the name or the number of a user");
+	else
+		((struct loader *)out)->config->user = copy(t, text);
+}
+
+static void
+load_level(struct tree *t, int node, const struct field *f, void *out)
+{
+	const char *const names[] = { config_level_name(LOG_LEVEL_ERROR),
+		config_level_name(LOG_LEVEL_WARN), config_level_name(LOG_LEVEL_INFO),
+		config_level_name(LOG_LEVEL_DEBUG), NULL };
+	int choice = read_choice(t, node, names, "error, warn, info or debug");
+
+	(void)f;
+	if (choice != -1)
+		*(enum log_level *)out = (enum log_level)choice;
 }
 
 static void
@@ -430,6 +497,11 @@ set_defaults(struct config *c)
 	c->timeouts.client_read_ms = 2 * SECOND;
 	c->timeouts.upstream_idle_ms = 8 * SECOND;
 	c->inflight = 1024;
+	c->workers = 2;
+	c->clients.max = 5000;
+	c->clients.per_address = 500;
+	c->reload_auto = true;
+	c->sandbox = CONFIG_SANDBOX_BEST_EFFORT;
 	c->log.level = LOG_LEVEL_INFO;
 }
 
@@ -459,7 +531,12 @@ config_fill(struct tree *t, int root, struct config *config)
 		{ "tls", NULL, load_tls, 0, 0, 0, false },
 		{ "timeouts", NULL, load_timeouts, 0, 0, 0, false },
 		{ "inflight", NULL, load_inflight, 0, 1, CONFIG_INFLIGHT_MAX, false },
+		{ "workers", NULL, load_workers, 0, 1, CONFIG_WORKERS_MAX, false },
+		{ "clients", NULL, load_clients, 0, 0, 0, false },
 		{ "allow", NULL, load_allow, 0, 0, 0, false },
+		{ "reload", NULL, load_reload, 0, 0, 0, false },
+		{ "user", NULL, load_user, 0, 0, 0, false },
+		{ "sandbox", NULL, load_sandbox, 0, 0, 0, false },
 		{ "log", NULL, load_log, 0, 0, 0, false },
 	};
 	enum { UPSTREAMS };

@@ -73,7 +73,8 @@ struct front {
 	int			 set;
 	struct query_table	*table;
 	struct client		*clients;
-	size_t			 client_count;
+	size_t			 client_count;	/* places */
+	size_t			 connected;	/* of them in use */
 	uint8_t			*octets;	/* the `in' of all clients */
 	struct client_list	 states[CLIENT_STATES];	/* the one in it longest in front */
 	struct client_list	 ready;
@@ -139,6 +140,7 @@ close_client(struct front *f, struct client *c, struct deadline now)
 		query_free(f->table, q);
 	}
 	(void)close(c->fd);
+	f->connected--;
 	enter(f, c, CLIENT_FREE, now);
 }
 
@@ -286,6 +288,7 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	c->sent = 0;
 	TAILQ_INIT(&c->in_hand);
 	TAILQ_INIT(&c->answered);
+	f->connected++;
 	enter(f, c, CLIENT_IDLE, now);
 	if (waitset_add(f->set, fd, client_events, WAITSET_CLIENT, index) == -1) {
 		note_trouble(f, "accept");
@@ -662,13 +665,8 @@ front_drain(struct front *f, struct deadline now)
 	}
 }
 
-bool
-front_is_busy(const struct front *f)
+size_t
+front_client_count(const struct front *f)
 {
-	size_t i;
-
-	for (i = 0; i < CLIENT_STATES; i++)
-		if (i != CLIENT_FREE && !TAILQ_EMPTY(&f->states[i]))
-			return true;
-	return false;
+	return f->connected;
 }

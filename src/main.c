@@ -10,8 +10,8 @@
 #include "log.h"
 #include "net.h"
 #include "probe.h"
+#include "supervisor.h"
 #include "upstream.h"
-#include "worker.h"
 
 #ifndef DOTPROXY_VERSION
 #define DOTPROXY_VERSION "unversioned"
@@ -44,13 +44,6 @@ static const char usage[] =
     "\n"
     "Exit status: 0 told to stop, 1 something failed, 2 usage or configuration.\n";
 
-static int
-fail_line(const struct failure *why, int status)
-{
-	log_event(LOG_LEVEL_ERROR, "cannot start", "cause", why->text, "remedy", why->remedy, NULL);
-	return status;
-}
-
 /* The configuration, with what the command line says about it; NULL when told why not. */
 static struct config *
 load_config(const struct arguments *args)
@@ -74,57 +67,6 @@ load_config(const struct arguments *args)
 	return config;
 }
 
-static void
-close_all(int *listeners, size_t count)
-{
-	while (count > 0)
-		(void)close(listeners[--count]);
-}
-
-/* Opens all that is to be listened on: 0, or -1 with the reason and none open. */
-static int
-listen_all(const struct config *config, int *listeners, struct failure *why)
-{
-	char text[ADDRESS_TEXT_MAX];
-	size_t i;
-
-	for (i = 0; i < config->listen_count; i++) {
-		if ((listeners[i] = net_listen(&config->listen[i], why)) == -1) {
-			close_all(listeners, i);
-			return -1;
-		}
-	}
-	for (i = 0; i < config->listen_count; i++)
-		log_event(LOG_LEVEL_INFO, "listening", "address", address_format(&config->listen[i], text),
-		    "version", DOTPROXY_VERSION, NULL);
-	return 0;
-}
-
-static int
-serve(const struct config *config)
-{
-	int listeners[CONFIG_LISTEN_MAX];
-	struct upstream_list *upstreams;
-	struct failure why;
-	int status = WORLD_FAILED;
-
-	if ((upstreams = upstream_list_new(config, &why)) == NULL)
-		return fail_line(&why, MISUSED);
-	if (listen_all(config, listeners, &why) == -1) {
-		(void)fail_line(&why, status);
-	} else {
-		if (worker_run(config, listeners, config->listen_count, upstreams, &why) == -1) {
-			(void)fail_line(&why, status);
-		} else {
-			log_event(LOG_LEVEL_INFO, "stopped", NULL);
-			status = TOLD_TO_STOP;
-		}
-		close_all(listeners, config->listen_count);
-	}
-	upstream_list_free(upstreams);
-	return status;
-}
-
 static int
 check(const struct config *config)
 {
@@ -143,6 +85,22 @@ check(const struct config *config)
 }
 
 static int
+serve(const struct arguments *args, struct config *config)
+{
+	struct supervisor_launch launch = { .config_file = args->config_file, .listen = args->listen,
+		.verbose = args->verbose, .version = DOTPROXY_VERSION };
+
+	switch (supervisor_run(&launch, config)) {
+	case SUPERVISOR_STOPPED:
+		return TOLD_TO_STOP;
+	case SUPERVISOR_MISCONFIGURED:
+		return MISUSED;
+	default:
+		return WORLD_FAILED;
+	}
+}
+
+static int
 run(const struct arguments *args)
 {
 	struct config *config = load_config(args);
@@ -151,8 +109,8 @@ run(const struct arguments *args)
 	if (config == NULL)
 		return MISUSED;
 	if (args->command == NULL)
-		status = serve(config);
-	else if (strcmp(args->command, "check") == 0)
+		return serve(args, config);
+	if (strcmp(args->command, "check") == 0)
 		status = check(config);
 	else
 		status = probe(config, stdout) == 0 ? TOLD_TO_STOP : WORLD_FAILED;
@@ -200,19 +158,6 @@ read_arguments(int argc, char **argv, struct arguments *args)
 	return -1;
 }
 
-/* SIGTERM and SIGINT wait until the loop lets them in; there is nothing to reload. */
-static void
-arrange_signals(void)
-{
-	sigset_t stops;
-
-	(void)sigemptyset(&stops);
-	(void)sigaddset(&stops, SIGTERM);
-	(void)sigaddset(&stops, SIGINT);
-	(void)sigprocmask(SIG_BLOCK, &stops, NULL);
-	(void)signal(SIGHUP, SIG_IGN);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -226,7 +171,5 @@ main(int argc, char **argv)
 		return status;
 	/* A peer that has gone is no reason to die. */
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (args.command == NULL)
-		arrange_signals();
 	return run(&args);
 }

@@ -5,6 +5,7 @@
 
 #include "connection.h"
 #include "dns.h"
+#include "health.h"
 #include "outstanding.h"
 #include "waitset.h"
 
@@ -36,11 +37,8 @@ struct upstream {
 	struct dot_server		*server;
 	struct connection		*current;	/* takes queries; NULL: none does */
 	char				 name[CONFIG_UPSTREAM_NAME_MAX];
-	unsigned			 failures;	/* in a row; 0: it is up */
-	struct deadline			 retry_at;	/* it is left alone until then */
-	struct deadline			 down_since;
-	struct failure			 cause;		/* of the last failure */
-	int64_t				 usual_us;	/* smoothed time of an answer; 0: not known */
+	struct board_upstream		*health;	/* shared with the other workers */
+	struct failure			 cause;		/* of the last failure that was seen here */
 	unsigned			 cut_short;	/* connections in a row that ended with queries on them */
 	struct deadline			 one_by_one;	/* until then, one query at a time */
 	bool				 was_connected;	/* ever */
@@ -149,16 +147,20 @@ upstream_list_free(struct upstream_list *l)
 }
 
 int
-upstream_attach(struct upstream_list *l, int set, struct query_table *table, struct failure *why)
+upstream_attach(struct upstream_list *l, int set, struct query_table *table, struct board *board,
+    struct failure *why)
 {
 	size_t inflight = (size_t)l->config->inflight;
 	/* While one takes queries, others finish theirs. */
 	size_t connections = 2 * l->count + 2;
+	size_t i;
 
 	if (l->config->timeouts.upstream_idle_ms == 0)
 		connections += inflight < SINGLE_CONNECTIONS_MAX ? inflight : SINGLE_CONNECTIONS_MAX;
 	l->set = set;
 	l->table = table;
+	for (i = 0; i < l->count; i++)
+		l->upstreams[i].health = board_upstream(board, i);
 	l->ids = outstanding_new(2 * inflight + connections * GIVEN_UP_MAX);
 	l->connections = connection_table_new(connections);
 	if (l->ids == NULL || l->connections == NULL)
@@ -169,20 +171,44 @@ upstream_attach(struct upstream_list *l, int set, struct query_table *table, str
 
 /* ---- health ---- */
 
+static bool
+same_upstream(const struct config_upstream *a, const struct config_upstream *b)
+{
+	if (!address_equal(&a->address, &b->address))
+		return false;
+	return a->hostname == NULL || b->hostname == NULL ? a->hostname == b->hostname :
+	    strcmp(a->hostname, b->hostname) == 0;
+}
+
+void
+upstream_inherit(const struct upstream_list *l, struct board *board, const struct upstream_list *from,
+    struct board *from_board)
+{
+	size_t i;
+	size_t k;
+
+	for (i = 0; i < l->count; i++)
+		for (k = 0; k < from->count; k++)
+			if (same_upstream(l->upstreams[i].config, from->upstreams[k].config))
+				health_copy(board_upstream(board, i), board_upstream(from_board, k));
+}
+
+void
+upstream_state(const struct upstream_list *l, struct board *board, size_t index, struct deadline now,
+    struct upstream_state *state)
+{
+	const struct board_upstream *row = board_upstream(board, index);
+
+	state->name = l->upstreams[index].name;
+	state->failures = atomic_load(&row->failures);
+	state->down_s = health_down_s(row, now);
+	state->usual_us = health_usual_us(row);
+}
+
 static void
 due(struct upstream_list *l, struct deadline d)
 {
 	l->check_at = deadline_sooner(l->check_at, d);
-}
-
-/* 1, 2, 4, 8, 16, 30 seconds, a fifth more or less. */
-static int
-back_off_ms(unsigned failures)
-{
-	int ms = failures < 6 ? 1000 << (failures - 1) : 30000;
-
-	/* So that many proxies do not come back in step; nothing depends on its being unpredictable. */
-	return ms - ms / 5 + rand() % (2 * ms / 5 + 1);
 }
 
 static void
@@ -190,35 +216,30 @@ mark_failed(struct upstream_list *l, size_t index, const struct failure *why, st
 {
 	struct upstream *u = &l->upstreams[index];
 	bool changed = strcmp(u->cause.text, why->text) != 0;
+	bool was_up = health_failed(u->health, now);
 
 	u->cause = *why;
-	if (u->failures++ == 0) {
-		u->down_since = now;
-		u->news_down = true;
-		u->news_at = now;
-	} else if (changed && deadline_passed(deadline_after(u->news_at, NEWS_INTERVAL_MS), now)) {
+	if (was_up || (changed && deadline_passed(deadline_after(u->news_at, NEWS_INTERVAL_MS), now))) {
 		u->news_down = true;
 		u->news_at = now;
 	}
-	u->retry_at = deadline_after(now, back_off_ms(u->failures));
 }
 
 static void
 mark_good(struct upstream *u)
 {
-	if (u->failures == 0)
+	if (!health_answered(u->health))
 		return;
 	/* What was never reported need not be taken back. */
 	u->news_back = !u->news_down;
 	u->news_down = false;
-	u->failures = 0;
 }
 
 /* Whether it is worth asking: it is up, or its time of being left alone is over, or it could be reached again. */
 static bool
 is_usable(const struct upstream *u, struct deadline now)
 {
-	return u->failures == 0 || deadline_passed(u->retry_at, now) ||
+	return !health_is_left_alone(u->health, now) ||
 	    (u->current != NULL && dot_stage(u->current->dot) == DOT_READY);
 }
 
@@ -432,10 +453,10 @@ ask_next(struct upstream_list *l, struct query *q, struct deadline now)
 
 	while ((i = pick(l, q, true, now)) != -1) {
 		struct upstream *u = &l->upstreams[i];
-		bool on_trial = u->failures > 0;
+		bool on_trial = health_is_down(u->health);
 
 		if (on_trial)
-			u->retry_at = deadline_after(now, back_off_ms(u->failures));
+			(void)health_claim_trial(u->health, now);
 		switch (ask(l, q, (size_t)i, now)) {
 		case NO_ROOM:
 			return taken == TAKEN ? TAKEN : NO_ROOM;
@@ -576,14 +597,6 @@ lose(struct upstream_list *l, struct connection *c, const struct failure *why, s
 	}
 }
 
-static void
-note_time(struct upstream *u, const struct ask *a, struct deadline now)
-{
-	int64_t took_us = deadline_us_between(a->since, now);
-
-	u->usual_us = u->usual_us == 0 ? took_us : (7 * u->usual_us + took_us) / 8;
-}
-
 /* Whether another upstream could not do better. */
 static bool
 is_final(const struct arrival *arrival)
@@ -627,7 +640,7 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 	due(l, deadline_after(now, l->config->timeouts.upstream_idle_ms));
 	if (arrival->ask == NULL)
 		return;
-	note_time(u, arrival->ask, now);
+	health_took(u->health, deadline_us_between(arrival->ask->since, now));
 	q = arrival->ask->query;
 	final = is_final(arrival);
 	if (final || q->response_len == 0)
@@ -699,7 +712,7 @@ upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
 static int
 patience_ms(const struct upstream_list *l, const struct connection *c)
 {
-	int64_t usual_us = l->upstreams[c->upstream].usual_us;
+	int64_t usual_us = health_usual_us(l->upstreams[c->upstream].health);
 	int64_t ms = 3 * usual_us / 1000;
 
 	if (!c->has_answered || usual_us == 0)
@@ -920,7 +933,7 @@ upstream_next_event(struct upstream_list *l, struct upstream_event *event)
 		} else {
 			u->news_back = false;
 			event->what = UPSTREAM_BACK;
-			event->down_s = (int)(deadline_us_between(u->down_since, deadline_now()) / 1000000);
+			event->down_s = health_down_s(u->health, deadline_now());
 		}
 		return true;
 	}

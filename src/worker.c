@@ -10,7 +10,6 @@
 #include "dns.h"
 #include "front.h"
 #include "log.h"
-#include "net.h"
 #include "query.h"
 #include "waitset.h"
 
@@ -32,7 +31,9 @@ enum {
 };
 
 struct worker {
+	const struct worker_setup *setup;
 	const struct config	*config;
+	struct board_worker	*row;
 	struct query_table	*table;
 	struct front		*front;
 	struct upstream_list	*upstreams;
@@ -44,13 +45,13 @@ struct worker {
 	struct query		*batch[QUERIES_AT_ONCE];
 };
 
-static volatile sig_atomic_t stop_requests;
+static volatile sig_atomic_t told_to_stop;
 
 static void
 on_stop(int signal_number)
 {
 	(void)signal_number;
-	stop_requests++;
+	told_to_stop = 1;
 }
 
 /* ---- what is logged ---- */
@@ -157,6 +158,7 @@ gather_and_ask(struct worker *w, struct deadline now)
 
 	if (count > 0)
 		w->quiet_at = deadline_after(now, QUIET_MS);
+	board_count(&w->row->queries, count);
 	for (i = 0; i < count; i++)
 		if (!answer(w, w->batch[i], now))
 			upstream_ask(w->upstreams, w->batch[i], now);
@@ -174,6 +176,7 @@ reply(struct worker *w, struct deadline now)
 	struct query *q;
 
 	while ((q = upstream_next_done(w->upstreams)) != NULL) {
+		board_count(q->outcome == QUERY_ANSWERED ? &w->row->answered : &w->row->failed, 1);
 		if (q->outcome == QUERY_ANSWERED) {
 			finish(w, q, now);
 			continue;
@@ -192,7 +195,8 @@ next_deadline(const struct worker *w)
 {
 	struct deadline d = deadline_sooner(front_deadline(w->front), upstream_deadline(w->upstreams));
 
-	return deadline_sooner(d, deadline_sooner(w->quiet_at, w->stop_by));
+	d = deadline_sooner(d, deadline_sooner(w->quiet_at, w->stop_by));
+	return deadline_sooner(d, deadline_in(WORKER_HEARTBEAT_MS));
 }
 
 /* Gives back the memory that a rush has touched, once it is over. */
@@ -217,6 +221,7 @@ wait_for_events(struct worker *w)
 
 	count = waitset_wait(w->set, events, EVENTS_AT_ONCE, by, &w->while_waiting);
 	now = deadline_now();
+	atomic_store_explicit(&w->row->heartbeat_us, now.at_us, memory_order_relaxed);
 	for (i = 0; i < count; i++) {
 		size_t index = waitset_index(&events[i]);
 
@@ -232,6 +237,16 @@ wait_for_events(struct worker *w)
 			break;
 		}
 	}
+}
+
+/* What the supervisor tells when it is asked. */
+static void
+show(const struct worker *w)
+{
+	size_t in_hand = (size_t)w->config->inflight - query_table_room(w->table);
+
+	atomic_store_explicit(&w->row->in_hand, (uint32_t)in_hand, memory_order_relaxed);
+	atomic_store_explicit(&w->row->clients, (uint32_t)front_client_count(w->front), memory_order_relaxed);
 }
 
 static void
@@ -250,66 +265,85 @@ turn(struct worker *w)
 		log_upstream_event(&event);
 	log_trouble(w, now);
 	relax(w, now);
+	show(w);
 }
 
 /* Until it is told to stop; then until all is answered, and no longer than a query may take. */
 static void
 loop(struct worker *w)
 {
-	while (stop_requests == 0)
+	size_t i;
+
+	atomic_store(&w->row->state, BOARD_SERVING);
+	while (!told_to_stop)
 		turn(w);
+	atomic_store(&w->row->state, BOARD_STOPPING);
 	w->stop_by = deadline_in(w->config->timeouts.query_ms + STOP_GRACE_MS);
 	front_drain(w->front, deadline_now());
-	while (front_is_busy(w->front) && stop_requests < 2 && !deadline_passed(w->stop_by, deadline_now()))
+	/* An address that is no longer listened on is free when the last socket is closed. */
+	for (i = 0; i < w->setup->listener_count; i++) {
+		(void)close(w->setup->listeners[i]);
+		w->setup->listeners[i] = -1;
+	}
+	while (front_client_count(w->front) > 0 && !deadline_passed(w->stop_by, deadline_now()))
 		turn(w);
 }
 
-/* SIGTERM and SIGINT arrive at one line only: the wait. */
+/* SIGTERM arrives at one line only: the wait. */
 static void
 arrange_signals(struct worker *w)
 {
 	struct sigaction action = { .sa_handler = on_stop };
 
-	stop_requests = 0;
+	told_to_stop = 0;
 	(void)sigemptyset(&action.sa_mask);
 	(void)sigaction(SIGTERM, &action, NULL);
-	(void)sigaction(SIGINT, &action, NULL);
 	(void)sigprocmask(SIG_BLOCK, NULL, &w->while_waiting);
 	(void)sigdelset(&w->while_waiting, SIGTERM);
-	(void)sigdelset(&w->while_waiting, SIGINT);
 }
 
+/* Others than clients need descriptors too. */
 static size_t
-clients_max(void)
+clients_max(const struct worker_setup *setup)
 {
-	unsigned limit = net_raise_descriptor_limit();
+	size_t max = (size_t)setup->config->clients.max;
+	size_t room = setup->descriptors > 2 * DESCRIPTORS_RESERVED ?
+	    setup->descriptors - DESCRIPTORS_RESERVED : setup->descriptors / 2;
 
-	if (limit >= FRONT_CLIENTS_MAX + DESCRIPTORS_RESERVED)
-		return FRONT_CLIENTS_MAX;
-	return limit > 2 * DESCRIPTORS_RESERVED ? limit - DESCRIPTORS_RESERVED : limit / 2;
+	return max < room ? max : room;
+}
+
+static int
+start(struct worker *w, struct failure *why)
+{
+	const struct config *config = w->config;
+
+	if ((w->set = waitset_new()) == -1 ||
+	    (w->table = query_table_new((size_t)config->inflight)) == NULL)
+		return fail_errno(why, "start");
+	if (upstream_attach(w->upstreams, w->set, w->table, w->setup->board, why) == -1)
+		return -1;
+	w->front = front_new(config, w->setup->listeners, w->setup->listener_count, w->set, w->table,
+	    clients_max(w->setup), why);
+	return w->front == NULL ? -1 : 0;
 }
 
 int
-worker_run(const struct config *config, const int *listeners, size_t count,
-    struct upstream_list *upstreams, struct failure *why)
+worker_run(const struct worker_setup *setup, struct failure *why)
 {
 	struct worker *w = calloc(1, sizeof *w);
-	int rc = -1;
+	int rc;
 
 	if (w == NULL)
 		return fail_errno(why, "start");
-	w->config = config;
-	w->upstreams = upstreams;
+	w->setup = setup;
+	w->config = setup->config;
+	w->upstreams = setup->upstreams;
+	w->row = board_worker(setup->board, setup->index);
 	w->stop_by = DEADLINE_NEVER;
 	w->quiet_at = DEADLINE_NEVER;
 	arrange_signals(w);
-	if ((w->set = waitset_new()) == -1 ||
-	    (w->table = query_table_new((size_t)config->inflight)) == NULL)
-		(void)fail_errno(why, "start");
-	else if (upstream_attach(upstreams, w->set, w->table, why) == 0 &&
-	    (w->front = front_new(config, listeners, count, w->set, w->table, clients_max(), why)) != NULL)
-		rc = 0;
-	if (rc == 0)
+	if ((rc = start(w, why)) == 0)
 		loop(w);
 	front_free(w->front);
 	query_table_free(w->table);

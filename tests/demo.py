@@ -18,6 +18,17 @@ import proxy        # noqa: E402
 import upstream     # noqa: E402
 
 NAME = "www.example.test"
+CONFIG = """\
+listen: {listen}
+upstreams:
+  - address: {address}
+    port: {port}
+    hostname: {hostname}
+tls:
+  ca_file: {directory}/ca.pem
+log:
+  queries: true
+"""
 
 
 def say(text=""):
@@ -35,7 +46,7 @@ def free_port():
         return sock.getsockname()[1]
 
 
-def show(running, server, directory):
+def show(running, server):
     command = ["dig", "+tcp", "@127.0.0.1", "-p", str(running.address[1]), NAME, "A",
                "+noall", "+comments", "+question", "+answer", "+stats", "+tries=1", "+time=5"]
     title("$ " + shlex.join(command[:7]))
@@ -51,9 +62,8 @@ def show(running, server, directory):
     title("What the upstream saw")
     say(f"  a connection to {server.address}:{server.port} whose first octet was "
         f"{query.connection.first_octet:#04x}: a TLS handshake, no cleartext")
-    say(f"  {facts['version']}, asked for the name {facts['sni']}; the certificate is by "
-        f"{os.path.relpath(server.authority.path, directory)}, made a moment ago")
-    say(f"  then {len(query.seen.wire)} octets of DNS inside of it: {query.name}, type A")
+    say(f"  {facts['version']} for the server name {facts['sni']}, then inside of it "
+        f"{len(query.seen.wire)} octets of DNS: {query.name}, type A")
     return 0
 
 
@@ -67,22 +77,28 @@ def main():
     with tempfile.TemporaryDirectory(prefix="dot-proxy-demo-") as directory:
         shutil.copy(authority.path, os.path.join(directory, "ca.pem"))
         address = "127.0.0.1", free_port()
-        config = proxy.write_config(os.path.join(directory, "config.yml"), {
-            "listen": f"{address[0]}:{address[1]}", "upstreams": [server.config()],
-            "tls": {"ca_file": os.path.join(directory, "ca.pem")}, "log": {"level": "debug"}})
+        config = os.path.join(directory, "config.yml")
+        text = CONFIG.format(listen="{}:{}".format(*address), directory=directory,
+                             **server.config())
+        with open(config, "w") as file:
+            file.write(text)
         title("The configuration: one upstream, verified by a throw-away CA")
-        with open(config) as file:
-            say("".join("  " + line for line in file).rstrip())
+        say("".join("  " + line for line in text.splitlines(True)).rstrip())
         running = proxy.Proxy(config, address, loop)
         try:
             running.start(probe=False)
-            status = show(running, server, directory)
+            status = show(running, server)
             running.stop()
         finally:
             running.kill()
             server.close()
             loop.close()
-        title("What dot-proxy said")
+        title("What dot-proxy did")
+        for line in running.lines("upstream connected"):
+            say(f"  asked {line['upstream']} over {line['tls']}, {line['cipher']}")
+            say(f"  verified: the certificate is for {line['certificate']}, good until "
+                f"{line['until']}, and by one of {line['trust']}")
+        title("Its log")
         say("\n".join("  " + line.text for line in running.log))
         say()
     return status

@@ -45,6 +45,8 @@ def house(request, loop, authority, tmp_path):
         else:
             for running in made.proxies:
                 print(f"The log of the proxy:\n{running.log_text()}")
+            for error in (error for server in made.upstreams for error in server.errors):
+                print(error)
     finally:
         made.clean()
 

@@ -52,7 +52,7 @@ def test_client_that_stops_halfway_is_closed(house, octets):
 
 @row("C-04")
 def test_message_in_two_segments_split_anywhere(house):
-    house.proxy(house.upstream())
+    house.proxy(house.upstream(), timeouts={"client_read": "3s"})
     client = house.client()
     for split in range(1, len(dnsmsg.framed(Query("split.example.test").wire))):
         query = Query("split.example.test")
@@ -432,6 +432,8 @@ def test_octets_of_labels_are_kept(house, parts):
     house.right(house.ask(parts, qtype=dnsmsg.TXT))
     assert [asked.seen.parts for asked in server.queries] == [parts]
     # What a name holds must not make lines of its own, nor reach a terminal.
+    running.wait_line("query")
+    running.stop()
     for line in running.log:
         assert line.text.isprintable() and line.text.isascii(), repr(line.text)
         assert line.text.startswith("level="), line.text

@@ -52,7 +52,7 @@ def test_plain_relay_is_strictly_one_at_a_time(house):
     house.proxy(server, **PLAIN)
     clients = [house.client() for _ in range(10)]
     for n, client in enumerate(clients):
-        client.send(Query(f"delay-30.n{n}.test"))
+        client.send(Query(f"delay-60.n{n}.test"))
     for client in clients:
         client.receive_all()
         client.wait_closed(2)
@@ -60,7 +60,7 @@ def test_plain_relay_is_strictly_one_at_a_time(house):
     assert server.most_at_once == 1
     assert len(server.connections) == 10
     arrived = sorted(query.at for query in server.queries)
-    assert all(later - sooner >= 0.025 for sooner, later in zip(arrived, arrived[1:]))
+    assert all(later - sooner >= 0.05 for sooner, later in zip(arrived, arrived[1:]))
 
 
 @pytest.mark.parametrize("script", [faults.refuse, faults.accept_and_close, faults.http,

@@ -227,18 +227,6 @@ def test_session_is_resumed(house, newest, end):
     assert [c.facts["resumed"] for c in server.connections] == [False, True, True, True]
 
 
-@row("T-18")
-def test_ticket_with_a_lifetime_of_0_is_discarded(house):
-    """RFC 8446 4.6.1."""
-    server = house.upstream(Script(tls={"raw": True, "ticket_lifetime": 0}))
-    house.proxy(server)
-    house.right(house.ask("first.test"))
-    server.break_off()
-    house.right(house.ask("second.test"))
-    hello = tls.read_hello(server.connections[1].hello)
-    assert tls.Hello.PRE_SHARED_KEY not in hello.extensions
-
-
 @row("T-19")
 def test_failed_handshake_does_not_disturb_the_warm_connection(house, identities):
     a, b = house.pair(Script(identity=identities("T-01")))

@@ -175,6 +175,14 @@ class Client:
     def half_close(self):
         self.sock.shutdown(socket.SHUT_WR)
 
+    def finish(self, seconds=5):
+        """Ends in order, when all is answered: nothing more may come but the end (O1)."""
+        with contextlib.suppress(OSError):
+            self.half_close()
+        extra = self.receive(seconds)
+        assert extra is None, f"O1: an answer too many: {extra}"
+        self.close()
+
     def reset(self):
         self.given_up = True
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -276,7 +276,7 @@ async def answer_and_renegotiate(connection, query):
 
 
 def by_openssl(newest):
-    """TLS by OpenSSL itself, which the two above need."""
+    """TLS by OpenSSL itself, which those above need."""
     return Script(tls={"raw": True, "newest": newest})
 
 

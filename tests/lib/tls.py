@@ -33,7 +33,6 @@ class Settings:
     wants_client_certificate: str = None        # the file of the authorities to name
     unknown_name: bool = False                  # answer any SNI with unrecognized_name
     raw: bool = False                           # by OpenSSL itself: renegotiation, KeyUpdate
-    ticket_lifetime: int = None                 # in seconds; raw only
 
 
 VERSIONS = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1,
@@ -71,8 +70,6 @@ def _raw_context(settings, identity):
     made.use_certificate_chain_file(identity.path)
     made.use_privatekey_file(identity.path)
     made.set_max_proto_version(int(VERSIONS[settings.newest]))
-    if settings.ticket_lifetime is not None:
-        made.set_timeout(settings.ticket_lifetime)
     return made
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import random
 import socket
 import struct
+import traceback
 import typing
 
 import dnsmsg
@@ -190,6 +191,8 @@ class Connection:
             if self._session:
                 with contextlib.suppress(OSError):
                     await self.flush()          # an alert, where there is one
+        except Exception:
+            self.upstream.errors.append(traceback.format_exc())
         finally:
             self.abandon()
 
@@ -240,8 +243,12 @@ class Connection:
                     return
 
     async def _guarded(self, work, query):
-        with contextlib.suppress(OSError, tls.Ended):
+        try:
             await work(self, query)
+        except (OSError, tls.Ended):
+            pass            # the client has gone
+        except Exception:
+            self.upstream.errors.append(traceback.format_exc())
 
     async def _take_or_idle(self):
         idle = self.upstream.script.idle
@@ -329,6 +336,7 @@ class Upstream:
         self.address = address or own_address()
         self.connections = []
         self.most_at_once = 0
+        self.errors = []            # of scripts, and of this program
         self._make_socket = make_socket
         self._contexts = {}
         self.identity = identity or authority.identity(dns=[hostname], ip=[self.address])

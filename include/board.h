@@ -1,0 +1,61 @@
+#ifndef DOTPROXY_BOARD_H
+#define DOTPROXY_BOARD_H
+
+#include <sys/types.h>
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "deadline.h"
+
+/*
+ * The page that the supervisor and all workers of one generation share: a row for each
+ * worker, written by it alone, and a row for each upstream, written by all of them. Only
+ * values, no pointers; each is written in one piece, so that a worker may die at any
+ * instruction and leave nothing half-done.
+ */
+
+enum board_state {
+	BOARD_EMPTY,	/* no worker has the row, or it has not come so far */
+	BOARD_SERVING,
+	BOARD_STOPPING	/* finishes what it has in hand */
+};
+
+struct board_worker {
+	_Atomic int32_t		pid;
+	_Atomic uint32_t	state;		/* enum board_state */
+	_Atomic int64_t		heartbeat_us;	/* its last turn; see struct deadline */
+	_Atomic uint64_t	queries;
+	_Atomic uint64_t	answered;	/* by an upstream */
+	_Atomic uint64_t	failed;		/* SERVFAIL of our own */
+	_Atomic uint64_t	dropped;	/* clients that made room for others */
+	_Atomic uint32_t	in_hand;
+	_Atomic uint32_t	clients;
+};
+
+struct board_upstream {
+	_Atomic uint32_t	failures;	/* in a row; 0: it is up */
+	_Atomic int64_t		retry_at_us;	/* it is left alone until then */
+	_Atomic int64_t		down_since_us;
+	_Atomic int64_t		usual_us;	/* smoothed time of an answer; 0: not known */
+};
+
+struct board;
+
+/* A board for so many workers and upstreams. NULL with errno. Freed by board_free(). */
+struct board	*board_new(size_t workers, size_t upstreams);
+void	board_free(struct board *);
+
+struct board_worker	*board_worker(struct board *, size_t index);
+struct board_upstream	*board_upstream(struct board *, size_t index);
+
+/* Adds to a counter of a row that only the caller writes. */
+void	board_count(_Atomic uint64_t *counter, uint64_t n);
+
+/* A worker enters its row, or the supervisor clears that of one that has gone. */
+void	board_enter(struct board_worker *, pid_t pid, struct deadline now);
+void	board_leave(struct board_worker *);
+
+#endif

@@ -1,0 +1,89 @@
+#include "health.h"
+
+#include <sys/random.h>
+
+enum { BACK_OFF_MAX_MS = 30000 };
+
+/* 1, 2, 4, 8, 16, 30 seconds, a fifth more or less, so that many proxies do not come back in step. */
+static int
+back_off_ms(unsigned failures)
+{
+	int ms = failures < 6 ? 1000 << (failures > 0 ? failures - 1 : 0) : BACK_OFF_MAX_MS;
+	unsigned draw = 0;
+
+	/* Without a random number it comes back in step, and that is all. */
+	if (getrandom(&draw, sizeof draw, GRND_NONBLOCK) == -1)
+		draw = 0;
+	return ms - ms / 5 + (int)(draw % (2 * (unsigned)ms / 5 + 1));
+}
+
+bool
+health_failed(struct board_upstream *u, struct deadline now)
+{
+	unsigned before = atomic_fetch_add(&u->failures, 1);
+
+	if (before == 0)
+		atomic_store(&u->down_since_us, now.at_us);
+	atomic_store(&u->retry_at_us, deadline_after(now, back_off_ms(before + 1)).at_us);
+	return before == 0;
+}
+
+bool
+health_answered(struct board_upstream *u)
+{
+	/* Most often it is up, and then the line is not taken from the other workers. */
+	return atomic_load(&u->failures) > 0 && atomic_exchange(&u->failures, 0) > 0;
+}
+
+bool
+health_is_down(const struct board_upstream *u)
+{
+	return atomic_load(&u->failures) > 0;
+}
+
+bool
+health_is_left_alone(const struct board_upstream *u, struct deadline now)
+{
+	return health_is_down(u) && atomic_load(&u->retry_at_us) > now.at_us;
+}
+
+bool
+health_claim_trial(struct board_upstream *u, struct deadline now)
+{
+	int64_t at_us = atomic_load(&u->retry_at_us);
+
+	return at_us <= now.at_us && atomic_compare_exchange_strong(&u->retry_at_us, &at_us,
+	    deadline_after(now, back_off_ms(atomic_load(&u->failures))).at_us);
+}
+
+int
+health_down_s(const struct board_upstream *u, struct deadline now)
+{
+	struct deadline since = { atomic_load(&u->down_since_us) };
+
+	return (int)(deadline_us_between(since, now) / 1000000);
+}
+
+void
+health_took(struct board_upstream *u, int64_t took_us)
+{
+	int64_t usual_us = health_usual_us(u);
+
+	atomic_store_explicit(&u->usual_us, usual_us == 0 ? took_us : (7 * usual_us + took_us) / 8,
+	    memory_order_relaxed);
+}
+
+int64_t
+health_usual_us(const struct board_upstream *u)
+{
+	return atomic_load_explicit(&u->usual_us, memory_order_relaxed);
+}
+
+void
+health_copy(struct board_upstream *to, const struct board_upstream *from)
+{
+	atomic_store(&to->failures, atomic_load(&from->failures));
+	atomic_store(&to->retry_at_us, atomic_load(&from->retry_at_us));
+	atomic_store(&to->down_since_us, atomic_load(&from->down_since_us));
+	atomic_store(&to->usual_us, atomic_load(&from->usual_us));
+}

@@ -1,0 +1,703 @@
+#include "supervisor.h"
+
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "board.h"
+#include "deadline.h"
+#include "fail.h"
+#include "filewatch.h"
+#include "log.h"
+#include "net.h"
+#include "privilege.h"
+#include "upstream.h"
+#include "worker.h"
+
+enum {
+	/* Workers are looked after, and the file is looked at, that often. */
+	TICK_MS = 500,
+	FILE_TICKS = 4,
+
+	/* The longest legal turn of a worker is far shorter, also on a slow machine. */
+	STUCK_MS = 5 * WORKER_HEARTBEAT_MS,
+
+	/* A worker that dies sooner is not replaced at once, but after ever longer. */
+	QUICK_DEATH_MS = 1000,
+	RESTART_MIN_MS = 200,
+	RESTART_MAX_MS = 10000,
+
+	/* So many workers in a row that died before they served: none ever will. */
+	HOPELESS_DEATHS = 5,
+
+	/* Old generations that still finish something; the next reload waits for them. */
+	RETIRING_MAX = 3,
+
+	/* After the longest that a query may take, a worker that is told to stop is made to. */
+	STOP_GRACE_MS = 400
+};
+
+/* One worker's place. */
+struct slot {
+	pid_t		pid;		/* 0: there is none */
+	struct deadline	started;
+	struct deadline	start_at;	/* when there is none: then it is started */
+	int		pause_ms;	/* before it is started again, when it dies quickly */
+};
+
+/* All that belongs to one reading of the configuration. It is built whole, and never changed. */
+struct generation {
+	struct generation	*older;
+	struct config		*config;
+	struct upstream_list	*upstreams;
+	struct board		*board;
+	int			 listeners[CONFIG_LISTEN_MAX];
+	struct privilege	 privilege;
+	uint16_t		 ports[CONFIG_UPSTREAMS_MAX];
+	struct slot		 slots[CONFIG_WORKERS_MAX];
+	bool			 served;	/* one of its workers has come to serve */
+	bool			 retiring;
+	unsigned		 deaths;	/* in a row, before any served */
+	struct deadline		 kill_at;	/* when retiring: then it must be gone */
+};
+
+struct supervisor {
+	const struct supervisor_launch	*launch;
+	struct generation		*newest;
+	size_t				 descriptors;
+	struct filewatch		 file;
+	unsigned			 ticks;
+	struct deadline			 tick_at;
+	bool				 reload_wanted;
+	bool				 stopping;
+	bool				 hopeless;
+	bool				 in_worker;	/* this process is one, and has run */
+	bool				 worker_failed;
+};
+
+/* ---- generations ---- */
+
+static void
+close_listeners(struct generation *g)
+{
+	size_t i;
+
+	for (i = 0; i < CONFIG_LISTEN_MAX; i++) {
+		if (g->listeners[i] != -1)
+			(void)close(g->listeners[i]);
+		g->listeners[i] = -1;
+	}
+}
+
+static void
+free_generation(struct generation *g)
+{
+	if (g == NULL)
+		return;
+	close_listeners(g);
+	upstream_list_free(g->upstreams);
+	board_free(g->board);
+	config_free(g->config);
+	free(g);
+}
+
+/* What both listen on is the other generation's alone from now on. */
+static void
+leave_listeners(struct generation *g, const struct generation *to)
+{
+	size_t i;
+	size_t k;
+
+	for (i = 0; i < CONFIG_LISTEN_MAX; i++)
+		for (k = 0; to != NULL && k < CONFIG_LISTEN_MAX; k++)
+			if (g->listeners[i] == to->listeners[k])
+				g->listeners[i] = -1;
+}
+
+/* The socket that is already open for that address, or -1. */
+static int
+inherited_listener(const struct generation *from, const struct address *a)
+{
+	size_t i;
+
+	for (i = 0; from != NULL && i < from->config->listen_count; i++)
+		if (address_equal(&from->config->listen[i], a))
+			return from->listeners[i];
+	return -1;
+}
+
+static int
+open_listeners(struct generation *g, const struct generation *from, struct failure *why)
+{
+	const struct address *a;
+	char text[ADDRESS_TEXT_MAX];
+	size_t i;
+
+	for (i = 0; i < g->config->listen_count; i++) {
+		a = &g->config->listen[i];
+		if ((g->listeners[i] = inherited_listener(from, a)) != -1)
+			continue;
+		if ((g->listeners[i] = net_listen(a, why)) == -1)
+			return -1;
+		log_event(LOG_LEVEL_INFO, "listening", "address", address_format(a, text), NULL);
+	}
+	return 0;
+}
+
+/* Everything of a generation but its workers; CONFIG becomes its own. NULL with the reason, and whose fault it is. */
+static struct generation *
+new_generation(struct config *config, const struct generation *from, enum supervisor_end *end,
+    struct failure *why)
+{
+	struct generation *g = calloc(1, sizeof *g);
+	size_t i;
+
+	if (g == NULL) {
+		*end = SUPERVISOR_FAILED;
+		(void)fail_errno(why, "start");
+		config_free(config);
+		return NULL;
+	}
+	g->config = config;
+	for (i = 0; i < CONFIG_LISTEN_MAX; i++)
+		g->listeners[i] = -1;
+	for (i = 0; i < config->upstream_count; i++)
+		g->ports[i] = address_port(&config->upstreams[i].address);
+	*end = SUPERVISOR_MISCONFIGURED;
+	if (privilege_plan(config->user, config->sandbox, &g->privilege, why) == 0 &&
+	    (g->upstreams = upstream_list_new(config, why)) != NULL) {
+		*end = SUPERVISOR_FAILED;
+		if ((g->board = board_new((size_t)config->workers, config->upstream_count)) == NULL)
+			(void)fail_errno(why, "start");
+		else if (open_listeners(g, from, why) == 0)
+			return g;
+	}
+	leave_listeners(g, from);
+	free_generation(g);
+	return NULL;
+}
+
+/* ---- workers ---- */
+
+/* What a worker does from its birth to its end. */
+static int
+be_worker(const struct supervisor *s, struct generation *g, size_t index, pid_t supervisor)
+{
+	struct worker_setup setup = { .config = g->config, .listeners = g->listeners,
+		.listener_count = g->config->listen_count, .upstreams = g->upstreams, .board = g->board,
+		.index = index, .descriptors = s->descriptors };
+	struct failure why;
+
+	if (privilege_limit_worker(&g->privilege, &why) == 0) {
+		/* The supervisor's death is a SIGTERM; it may have come before this was arranged. */
+		(void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+		if (getppid() != supervisor)
+			return 0;
+		if (privilege_shut_in(&g->privilege, g->ports, g->config->upstream_count, &why) == 0 &&
+		    worker_run(&setup, &why) == 0)
+			return 0;
+	}
+	log_event(LOG_LEVEL_ERROR, "worker cannot start", "cause", why.text, "remedy", why.remedy, NULL);
+	return -1;
+}
+
+/* Starts one worker. In the worker itself it returns when that is done with, with `in_worker' set. */
+static void
+start_worker(struct supervisor *s, struct generation *g, size_t index, struct deadline now)
+{
+	struct slot *slot = &g->slots[index];
+	pid_t supervisor = getpid();
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		s->in_worker = true;
+		s->worker_failed = be_worker(s, g, index, supervisor) == -1;
+		return;
+	}
+	if (pid == -1) {
+		log_event(LOG_LEVEL_WARN, "worker cannot be started", "cause", strerror(errno), NULL);
+		slot->start_at = deadline_after(now, RESTART_MAX_MS);
+		return;
+	}
+	slot->pid = pid;
+	slot->started = now;
+	board_enter(board_worker(g->board, index), pid, now);
+}
+
+static void
+start_due_workers(struct supervisor *s, struct deadline now)
+{
+	struct generation *g = s->newest;
+	size_t i;
+
+	for (i = 0; !s->stopping && i < (size_t)g->config->workers; i++) {
+		if (g->slots[i].pid != 0 || !deadline_passed(g->slots[i].start_at, now))
+			continue;
+		start_worker(s, g, i, now);
+		if (s->in_worker)
+			return;
+	}
+}
+
+static void
+signal_workers(const struct generation *g, int signal_number)
+{
+	size_t i;
+
+	for (i = 0; i < (size_t)g->config->workers; i++)
+		if (g->slots[i].pid != 0)
+			(void)kill(g->slots[i].pid, signal_number);
+}
+
+static bool
+has_workers(const struct generation *g)
+{
+	size_t i;
+
+	for (i = 0; i < (size_t)g->config->workers; i++)
+		if (g->slots[i].pid != 0)
+			return true;
+	return false;
+}
+
+static void
+retire(struct generation *g, struct deadline now)
+{
+	if (g->retiring)
+		return;
+	g->retiring = true;
+	g->kill_at = deadline_after(now, g->config->timeouts.query_ms + STOP_GRACE_MS);
+	signal_workers(g, SIGTERM);
+}
+
+static struct slot *
+find_slot(const struct supervisor *s, pid_t pid, struct generation **in)
+{
+	struct generation *g;
+	size_t i;
+
+	for (g = s->newest; g != NULL; g = g->older) {
+		for (i = 0; i < (size_t)g->config->workers; i++) {
+			if (g->slots[i].pid == pid) {
+				*in = g;
+				return &g->slots[i];
+			}
+		}
+	}
+	return NULL;
+}
+
+static void
+log_death(pid_t pid, int status)
+{
+	char number[16];
+	char how[48];
+
+	(void)snprintf(number, sizeof number, "%d", (int)pid);
+	if (WIFSIGNALED(status))
+		(void)snprintf(how, sizeof how, "signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		(void)snprintf(how, sizeof how, "exit status %d", WEXITSTATUS(status));
+	log_event(LOG_LEVEL_WARN, "worker died", "pid", number, "cause", how, NULL);
+}
+
+/* When the place of a worker that has died is taken again: at once, unless it died quickly. */
+static void
+schedule_restart(struct supervisor *s, struct generation *g, struct slot *slot, struct deadline now)
+{
+	bool quick = deadline_us_between(slot->started, now) < (int64_t)QUICK_DEATH_MS * 1000;
+
+	slot->start_at = quick ? deadline_after(now, slot->pause_ms) : now;
+	if (!quick)
+		slot->pause_ms = 0;
+	else
+		slot->pause_ms = slot->pause_ms == 0 ? RESTART_MIN_MS :
+		    slot->pause_ms * 2 < RESTART_MAX_MS ? slot->pause_ms * 2 : RESTART_MAX_MS;
+	if (!g->served && ++g->deaths >= HOPELESS_DEATHS && g == s->newest)
+		s->hopeless = true;
+}
+
+static void
+reap(struct supervisor *s, struct deadline now)
+{
+	struct generation *g = NULL;
+	struct slot *slot;
+	int status;
+	pid_t pid;
+
+	/* As the first process of a container it inherits others' children, too. */
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if ((slot = find_slot(s, pid, &g)) == NULL)
+			continue;
+		slot->pid = 0;
+		if (!g->served)
+			g->served = atomic_load(&board_worker(g->board, (size_t)(slot - g->slots))->state) !=
+			    BOARD_EMPTY;
+		board_leave(board_worker(g->board, (size_t)(slot - g->slots)));
+		if (g->retiring && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+			continue;
+		log_death(pid, status);
+		schedule_restart(s, g, slot, now);
+	}
+}
+
+/* Ends workers that do not come back from a turn. */
+static void
+check_heartbeats(const struct generation *g, struct deadline now)
+{
+	char number[16];
+	size_t i;
+
+	for (i = 0; i < (size_t)g->config->workers; i++) {
+		struct deadline beat = { atomic_load(&board_worker(g->board, i)->heartbeat_us) };
+
+		if (g->slots[i].pid == 0 || !deadline_passed(deadline_after(beat, STUCK_MS), now))
+			continue;
+		(void)snprintf(number, sizeof number, "%d", (int)g->slots[i].pid);
+		log_event(LOG_LEVEL_WARN, "worker stuck", "pid", number, NULL);
+		(void)kill(g->slots[i].pid, SIGKILL);
+	}
+}
+
+/* ---- reload ---- */
+
+/* The first line of a report, for the log, without its newline. */
+static void
+log_refusal(const char *errors, size_t count)
+{
+	char line[512];
+	char more[32] = "";
+
+	(void)snprintf(line, sizeof line, "%.*s", (int)strcspn(errors, "\n"), errors);
+	if (count > 1)
+		(void)snprintf(more, sizeof more, "%zu", count);
+	log_event(LOG_LEVEL_ERROR, "configuration refused, the old one stays", "cause", line, "errors", more,
+	    "remedy", count > 1 ? "`dot-proxy check' shows all" : NULL, NULL);
+}
+
+static struct config *
+read_config(const struct supervisor_launch *launch)
+{
+	struct config_report report;
+	struct config *config = config_load(launch->config_file, &report);
+
+	if (config == NULL)
+		log_refusal(report.errors != NULL ? report.errors : "out of memory", report.error_count);
+	config_report_free(&report);
+	if (config != NULL && launch->listen != NULL && config_set_listen(config, launch->listen) == -1) {
+		log_refusal("an upstream has the address that -l names", 1);
+		config_free(config);
+		return NULL;
+	}
+	return config;
+}
+
+/* Builds everything new and lets it begin beside the old; a bad file changes nothing. */
+static void
+reload(struct supervisor *s, struct deadline now)
+{
+	struct config *config;
+	struct generation *g;
+	enum supervisor_end end;
+	struct failure why;
+
+	s->reload_wanted = false;
+	filewatch_look(&s->file, s->launch->config_file);
+	if ((config = read_config(s->launch)) == NULL)
+		return;
+	if ((g = new_generation(config, s->newest, &end, &why)) == NULL) {
+		log_event(LOG_LEVEL_ERROR, "configuration refused, the old one stays", "cause", why.text,
+		    "remedy", why.remedy, NULL);
+		return;
+	}
+	upstream_inherit(g->upstreams, g->board, s->newest->upstreams, s->newest->board);
+	g->older = s->newest;
+	s->newest = g;
+	log_set_level(s->launch->verbose ? LOG_LEVEL_DEBUG : g->config->log.level);
+	start_due_workers(s, now);
+}
+
+/* The newest generation has come to serve: those before it may finish and go. */
+static void
+hand_over(struct supervisor *s, struct deadline now)
+{
+	struct generation *g = s->newest;
+	size_t i;
+
+	if (g->served)
+		return;
+	for (i = 0; i < (size_t)g->config->workers; i++)
+		if (atomic_load(&board_worker(g->board, i)->state) == BOARD_SERVING)
+			g->served = true;
+	if (!g->served)
+		return;
+	if (g->older != NULL)
+		log_event(LOG_LEVEL_INFO, "configuration reloaded", "file", s->launch->config_file, NULL);
+	for (g = g->older; g != NULL; g = g->older) {
+		leave_listeners(g, s->newest);
+		close_listeners(g);
+		retire(g, now);
+	}
+}
+
+/* A new generation of which no worker comes to serve: the one before it goes on. */
+static bool
+give_up_newest(struct supervisor *s)
+{
+	struct generation *g = s->newest;
+
+	if (g->older == NULL || g->older->retiring)
+		return false;
+	log_event(LOG_LEVEL_ERROR, "configuration refused, the old one stays", "cause",
+	    "no worker could start with it", NULL);
+	signal_workers(g, SIGKILL);
+	s->newest = g->older;
+	leave_listeners(g, s->newest);
+	free_generation(g);
+	s->hopeless = false;
+	return true;
+}
+
+/* Frees the generations of which the last worker has gone, and ends those that take too long. */
+static size_t
+sweep(struct supervisor *s, struct deadline now)
+{
+	struct generation **at = &s->newest->older;
+	size_t left = 0;
+
+	while (*at != NULL) {
+		struct generation *g = *at;
+
+		if (g->retiring && !has_workers(g)) {
+			*at = g->older;
+			free_generation(g);
+			continue;
+		}
+		if (g->retiring && deadline_passed(g->kill_at, now))
+			signal_workers(g, SIGKILL);
+		left++;
+		at = &g->older;
+	}
+	return left;
+}
+
+/* ---- the supervisor itself ---- */
+
+static void
+log_worker(const struct generation *g, size_t index)
+{
+	struct board_worker *row = board_worker(g->board, index);
+	static const char *const states[] = { "starting", "serving", "stopping" };
+	char pid[16];
+	char numbers[5][24];
+
+	(void)snprintf(pid, sizeof pid, "%d", (int)g->slots[index].pid);
+	(void)snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)atomic_load(&row->queries));
+	(void)snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)atomic_load(&row->answered));
+	(void)snprintf(numbers[2], sizeof numbers[2], "%llu", (unsigned long long)atomic_load(&row->failed));
+	(void)snprintf(numbers[3], sizeof numbers[3], "%u", (unsigned)atomic_load(&row->in_hand));
+	(void)snprintf(numbers[4], sizeof numbers[4], "%u", (unsigned)atomic_load(&row->clients));
+	log_event(LOG_LEVEL_INFO, "worker", "pid", pid, "state",
+	    states[atomic_load(&row->state) % 3], "queries", numbers[0], "answered", numbers[1], "failed",
+	    numbers[2], "in_hand", numbers[3], "clients", numbers[4], NULL);
+}
+
+static void
+log_upstream(const struct generation *g, size_t index, struct deadline now)
+{
+	struct upstream_state state;
+	char numbers[3][24];
+
+	upstream_state(g->upstreams, g->board, index, now, &state);
+	(void)snprintf(numbers[0], sizeof numbers[0], "%.1f", (double)state.usual_us / 1000);
+	(void)snprintf(numbers[1], sizeof numbers[1], "%u", state.failures);
+	(void)snprintf(numbers[2], sizeof numbers[2], "%ds", state.down_s);
+	log_event(LOG_LEVEL_INFO, "upstream", "upstream", state.name, "state",
+	    state.failures == 0 ? "up" : "down", "answer_ms", state.usual_us > 0 ? numbers[0] : NULL,
+	    "failures", state.failures > 0 ? numbers[1] : NULL, "for",
+	    state.failures > 0 ? numbers[2] : NULL, NULL);
+}
+
+/* On SIGUSR1. */
+static void
+log_state(const struct supervisor *s, struct deadline now)
+{
+	const struct generation *g;
+	size_t i;
+
+	for (g = s->newest; g != NULL; g = g->older)
+		for (i = 0; i < (size_t)g->config->workers; i++)
+			if (g->slots[i].pid != 0)
+				log_worker(g, i);
+	for (i = 0; i < s->newest->config->upstream_count; i++)
+		log_upstream(s->newest, i, now);
+}
+
+static void
+stop(struct supervisor *s, struct deadline now)
+{
+	struct generation *g;
+
+	/* Told twice: at once. */
+	for (g = s->newest; s->stopping && g != NULL; g = g->older)
+		signal_workers(g, SIGKILL);
+	s->stopping = true;
+	for (g = s->newest; g != NULL; g = g->older)
+		retire(g, now);
+}
+
+static void
+tick(struct supervisor *s, struct deadline now)
+{
+	const struct generation *g;
+	bool late = deadline_passed(deadline_after(s->tick_at, STUCK_MS / 2), now);
+
+	s->tick_at = deadline_after(now, TICK_MS);
+	/* When all of us stood still (a paused container), the workers must beat first. */
+	for (g = s->newest; !late && g != NULL; g = g->older)
+		check_heartbeats(g, now);
+	if (s->newest->config->reload_auto && ++s->ticks % FILE_TICKS == 0 &&
+	    filewatch_has_changed(&s->file, s->launch->config_file))
+		s->reload_wanted = true;
+}
+
+static struct deadline
+next_moment(const struct supervisor *s, struct deadline now)
+{
+	struct deadline d = s->tick_at;
+	const struct generation *g = s->newest;
+	size_t i;
+
+	for (i = 0; !s->stopping && i < (size_t)g->config->workers; i++)
+		if (g->slots[i].pid == 0)
+			d = deadline_sooner(d, g->slots[i].start_at);
+	/* Whether it has come to serve is seen on the board, which cannot wake anybody. */
+	return g->served ? d : deadline_sooner(d, deadline_after(now, 10));
+}
+
+/* Waits for a signal until the next moment at which something is due. */
+static void
+wait_for_signal(struct supervisor *s, const sigset_t *signals)
+{
+	struct deadline now = deadline_now();
+	int ms = deadline_left_ms(next_moment(s, now), now);
+	struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+
+	switch (sigtimedwait(signals, NULL, &pause)) {
+	case SIGTERM:
+	case SIGINT:
+		stop(s, deadline_now());
+		break;
+	case SIGHUP:
+		s->reload_wanted = true;
+		break;
+	case SIGUSR1:
+		log_state(s, deadline_now());
+		break;
+	default:
+		/* SIGCHLD, the time, or one that means nothing here. */
+		break;
+	}
+}
+
+/* Until all workers have gone. In a worker it returns when that is done with. */
+static void
+watch(struct supervisor *s, const sigset_t *signals)
+{
+	struct deadline now = deadline_now();
+	size_t retiring = 0;
+
+	s->tick_at = deadline_after(now, TICK_MS);
+	while (!s->stopping || retiring > 0 || has_workers(s->newest)) {
+		start_due_workers(s, now);
+		if (s->in_worker)
+			return;
+		wait_for_signal(s, signals);
+		now = deadline_now();
+		reap(s, now);
+		hand_over(s, now);
+		if (s->hopeless && !give_up_newest(s))
+			return;
+		retiring = sweep(s, now);
+		if (s->stopping && deadline_passed(s->newest->kill_at, now))
+			signal_workers(s->newest, SIGKILL);
+		if (deadline_passed(s->tick_at, now))
+			tick(s, now);
+		if (s->reload_wanted && !s->stopping && s->newest->served && retiring < RETIRING_MAX)
+			reload(s, now);
+		if (s->in_worker)
+			return;
+	}
+}
+
+/* Fetched at one place, wait_for_signal(); what would mean the end of a worker by mistake is never let in. */
+static void
+block_signals(sigset_t *signals)
+{
+	static const int deadly[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP, SIGTSTP,
+		SIGTTIN, SIGTTOU, SIGCONT };
+	size_t i;
+
+	(void)sigfillset(signals);
+	for (i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
+		(void)sigdelset(signals, deadly[i]);
+	(void)sigprocmask(SIG_SETMASK, signals, NULL);
+}
+
+static enum supervisor_end
+fail_start(const struct failure *why, enum supervisor_end end)
+{
+	log_event(LOG_LEVEL_ERROR, "cannot start", "cause", why->text, "remedy", why->remedy, NULL);
+	return end;
+}
+
+static enum supervisor_end
+ended(const struct supervisor *s)
+{
+	if (s->in_worker)
+		return s->worker_failed ? SUPERVISOR_FAILED : SUPERVISOR_STOPPED;
+	if (s->hopeless) {
+		log_event(LOG_LEVEL_ERROR, "cannot start", "cause", "no worker could start", NULL);
+		return SUPERVISOR_FAILED;
+	}
+	log_event(LOG_LEVEL_INFO, "stopped", NULL);
+	return SUPERVISOR_STOPPED;
+}
+
+enum supervisor_end
+supervisor_run(const struct supervisor_launch *launch, struct config *config)
+{
+	struct supervisor s = { .launch = launch };
+	struct generation *older;
+	struct failure why;
+	enum supervisor_end end;
+	sigset_t signals;
+
+	block_signals(&signals);
+	s.descriptors = net_raise_descriptor_limit();
+	filewatch_look(&s.file, launch->config_file);
+	log_event(LOG_LEVEL_INFO, "starting", "version", launch->version, NULL);
+	if ((s.newest = new_generation(config, NULL, &end, &why)) == NULL)
+		return fail_start(&why, end);
+	if (privilege_limit_supervisor(&why) == -1) {
+		free_generation(s.newest);
+		return fail_start(&why, SUPERVISOR_FAILED);
+	}
+	log_event(LOG_LEVEL_DEBUG, "sandbox", "missing", privilege_missing(&s.newest->privilege), NULL);
+	watch(&s, &signals);
+	end = ended(&s);
+	while (s.newest != NULL) {
+		older = s.newest->older;
+		if (older != NULL)
+			leave_listeners(older, s.newest);
+		free_generation(s.newest);
+		s.newest = older;
+	}
+	return end;
+}

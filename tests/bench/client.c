@@ -1,0 +1,641 @@
+/*
+ * Load for a DNS server, from many addresses of 127.0.0.0/8: either as `dig +tcp' makes it,
+ * or at a fixed rate, whether the answers come or not. Each query has a name of its own, and
+ * an answer counts only when it holds the address that belongs to that name (wire.h).
+ *
+ * Writes one line: how many were answered right, how many not, and the times it took.
+ */
+
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "wire.h"
+
+enum {
+	CLIENTS_MAX = 10000,
+	EVENTS_AT_ONCE = 256,
+	IDS = 65536,
+	IN_LEN = 16384,
+	TIMES_MAX = 4000000,
+	SECOND_US = 1000000,
+	PATIENCE_US = 5 * SECOND_US, /* as dig */
+	LOOK_ROUND_US = 100000,
+	RATE_MAX = 100000
+};
+
+static const char usage[] =
+    "usage: client [-c CLIENTS] [-l MS] [-r RATE] [-d MS] [-s N] each | idle | tcp | udp ADDRESS PORT\n"
+    "       client -h\n"
+    "\n"
+    "Asks the DNS server at an IPv4 address, and says how it went.\n"
+    "\n"
+    "  each        each client in turn connects, asks once and closes, as fast as it is answered\n"
+    "  idle        the clients connect, and do nothing until standard input ends\n"
+    "  tcp, udp    queries leave at a fixed rate, each client in turn; times count from when a\n"
+    "              query should have left\n"
+    "\n"
+    "  -c CLIENTS  so many at once, each from an address of its own as far as there are 1000\n"
+    "              (default: 1)\n"
+    "  -l MS       ask for so long (default: 1000); what is asked by then is waited for\n"
+    "  -r RATE     queries a second (default: 1000)\n"
+    "  -d MS       ask for names that the upstream answers after so many milliseconds\n"
+    "  -s N        every N-th name is one that it answers after 1000 ms; they are counted apart\n"
+    "  -h          print this\n";
+
+enum mode { EACH, IDLE, TCP, UDP };
+
+/* One query that is on its way; free when it began at 0. */
+struct pending {
+	int64_t began_us;
+	uint32_t hash;
+	bool slow;
+};
+
+struct client {
+	int fd; /* -1: none */
+	size_t index;
+	unsigned next_id;
+	bool sent;              /* EACH: the query is */
+	struct pending one;     /* EACH */
+	struct pending *by_id;  /* TCP, UDP */
+	uint8_t *in;
+	size_t in_len;
+	uint8_t query[LENGTH_PREFIX + MESSAGE_MAX];
+	size_t query_len;
+};
+
+/* Times that queries took, in microseconds. */
+struct times {
+	uint32_t *us;
+	size_t count;
+};
+
+static struct {
+	enum mode mode;
+	struct sockaddr_in server;
+	size_t clients;
+	int64_t length_us;
+	int64_t rate;
+	int delay_ms;
+	unsigned long slow_every;
+	int set;
+	struct client *table;
+	int64_t start_us;
+	int64_t end_us;
+	unsigned long asked;
+	unsigned long in_time; /* answered before the end */
+	unsigned long failed;
+	unsigned long wrong;  /* of those: an answer that was not the right one */
+	unsigned long on_way; /* neither answered nor failed */
+	struct times fast;
+	struct times slow;
+} s;
+
+static void
+die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+/* ---- queries ---- */
+
+/* Writes the next query, with its length in front, and says what to expect. */
+static void
+make_query(struct client *c, unsigned id, struct pending *p)
+{
+	uint8_t *message = c->query + LENGTH_PREFIX;
+	size_t end = HEADER_LEN;
+	char label[64];
+	int len;
+	int delay_ms = s.delay_ms;
+
+	s.asked++;
+	s.on_way++;
+	p->slow = s.slow_every > 0 && s.asked % s.slow_every == 0;
+	if (p->slow)
+		delay_ms = 1000;
+	len = snprintf(label, sizeof label, "d%d-%lu-%d", delay_ms, s.asked, (int)getpid());
+	memset(message, 0, HEADER_LEN);
+	put16(message, id);
+	message[2] = 0x01; /* RD */
+	message[5] = 1;
+	message[end++] = (uint8_t)len;
+	memcpy(message + end, label, (size_t)len);
+	end += (size_t)len;
+	memcpy(message + end, "\5bench\4test", 12);
+	end += 12;
+	p->hash = hash_name(message + HEADER_LEN, end - HEADER_LEN);
+	put16(message + end, TYPE_A);
+	put16(message + end + 2, CLASS_IN);
+	end += 4;
+	put16(c->query, (unsigned)end);
+	c->query_len = LENGTH_PREFIX + end;
+}
+
+/* Whether it is an answer without error that holds the right address, as its last record. */
+static bool
+is_right(const uint8_t *message, size_t len, uint32_t hash)
+{
+	return len >= HEADER_LEN + 4 && (message[2] & 0x80) != 0 && (message[3] & 0x0f) == 0 &&
+	    get16(message + 6) == 1 && get16(message + len - 4) == hash >> 16 &&
+	    get16(message + len - 2) == (hash & 0xffff);
+}
+
+static void
+fail(struct pending *p)
+{
+	p->began_us = 0;
+	s.failed++;
+	s.on_way--;
+}
+
+static void
+count(struct pending *p, const uint8_t *message, size_t len)
+{
+	struct times *t = p->slow ? &s.slow : &s.fast;
+	int64_t now = now_us();
+
+	if (!is_right(message, len, p->hash)) {
+		s.wrong++;
+		fail(p);
+		return;
+	}
+	if (t->count < TIMES_MAX)
+		t->us[t->count++] = (uint32_t)(now - p->began_us);
+	if (now <= s.end_us)
+		s.in_time++;
+	p->began_us = 0;
+	s.on_way--;
+}
+
+/* ---- sockets ---- */
+
+/* 127.7.0.1 to 127.7.3.250, so that local ports do not run out. */
+static struct sockaddr_in
+source_of(const struct client *c)
+{
+	uint32_t n = (uint32_t)(c->index % 1000);
+	struct sockaddr_in a = { .sin_family = AF_INET };
+
+	a.sin_addr.s_addr = htonl(0x7f070000U + (n / 250 << 8) + n % 250 + 1);
+	return a;
+}
+
+static void
+watch(struct client *c, int how, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.ptr = c };
+
+	if (epoll_ctl(s.set, how, c->fd, &event) == -1)
+		die("epoll_ctl");
+}
+
+/* False when it has failed at once. */
+static bool
+open_socket(struct client *c)
+{
+	struct sockaddr_in from = source_of(c);
+	int type = s.mode == UDP ? SOCK_DGRAM : SOCK_STREAM;
+	int on = 1;
+
+	if ((c->fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) == -1)
+		die("socket");
+	if (type == SOCK_STREAM) {
+		(void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+		(void)setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+	}
+	if (bind(c->fd, (struct sockaddr *)&from, sizeof from) == -1)
+		die("bind");
+	if (connect(c->fd, (struct sockaddr *)&s.server, sizeof s.server) == -1 &&
+	    errno != EINPROGRESS) {
+		(void)close(c->fd);
+		c->fd = -1;
+		return false;
+	}
+	c->in_len = 0;
+	return true;
+}
+
+static void
+close_socket(struct client *c)
+{
+	if (c->fd != -1)
+		(void)close(c->fd);
+	c->fd = -1;
+}
+
+/* ---- each: connect, ask, close ---- */
+
+static void
+send_one(struct client *c)
+{
+	ssize_t n = send(c->fd, c->query, c->query_len, MSG_NOSIGNAL);
+
+	if (n == -1 && errno == EAGAIN)
+		return;
+	if (n != (ssize_t)c->query_len) {
+		close_socket(c);
+		fail(&c->one);
+		return;
+	}
+	c->sent = true;
+}
+
+static void
+begin(struct client *c)
+{
+	c->one.began_us = now_us();
+	make_query(c, c->next_id++ & 0xffff, &c->one);
+	c->sent = false;
+	if (!open_socket(c)) {
+		fail(&c->one);
+		return;
+	}
+	/* On loopback the connection is mostly up by now. */
+	send_one(c);
+	if (c->fd != -1)
+		watch(c, EPOLL_CTL_ADD, c->sent ? EPOLLIN : EPOLLIN | EPOLLOUT);
+}
+
+static void
+go_on(struct client *c)
+{
+	ssize_t n;
+
+	if (!c->sent) {
+		send_one(c);
+		if (c->sent)
+			watch(c, EPOLL_CTL_MOD, EPOLLIN);
+		return;
+	}
+	n = recv(c->fd, c->in + c->in_len, IN_LEN - c->in_len, 0);
+	if (n == -1 && errno == EAGAIN)
+		return;
+	if (n > 0)
+		c->in_len += (size_t)n;
+	if (n > 0 && (c->in_len < LENGTH_PREFIX || c->in_len - LENGTH_PREFIX < get16(c->in)))
+		return;
+	close_socket(c);
+	if (n <= 0)
+		fail(&c->one);
+	else if (get16(c->in + LENGTH_PREFIX) != get16(c->query + LENGTH_PREFIX))
+		fail(&c->one);
+	else
+		count(&c->one, c->in + LENGTH_PREFIX, get16(c->in));
+}
+
+/* ---- tcp, udp: at a fixed rate ---- */
+
+/* The connection has gone, and with it what was asked on it. */
+static void
+open_anew(struct client *c)
+{
+	size_t i;
+
+	close_socket(c);
+	for (i = 0; i < IDS; i++)
+		if (c->by_id[i].began_us != 0)
+			fail(&c->by_id[i]);
+	if (open_socket(c))
+		watch(c, EPOLL_CTL_ADD, EPOLLIN);
+}
+
+static void
+send_at(struct client *c, int64_t due_us)
+{
+	unsigned id = c->next_id++ % IDS;
+	struct pending *p = &c->by_id[id];
+	size_t skip = s.mode == UDP ? LENGTH_PREFIX : 0;
+
+	if (p->began_us != 0)
+		fail(p);
+	p->began_us = due_us;
+	make_query(c, id, p);
+	if (c->fd == -1)
+		open_anew(c);
+	else if (send(c->fd, c->query + skip, c->query_len - skip, MSG_NOSIGNAL) !=
+	    (ssize_t)(c->query_len - skip))
+		fail(p);
+}
+
+static void
+take_answer(struct client *c, const uint8_t *message, size_t len)
+{
+	struct pending *p;
+
+	if (len < HEADER_LEN)
+		return;
+	p = &c->by_id[get16(message)];
+	if (p->began_us == 0)
+		s.wrong++; /* nobody asked, or no longer */
+	else
+		count(p, message, len);
+}
+
+static void
+receive_datagrams(struct client *c)
+{
+	ssize_t n;
+
+	while ((n = recv(c->fd, c->in, IN_LEN, 0)) > 0)
+		take_answer(c, c->in, (size_t)n);
+}
+
+static void
+receive_stream(struct client *c)
+{
+	ssize_t n = recv(c->fd, c->in + c->in_len, IN_LEN - c->in_len, 0);
+	size_t used = 0;
+	size_t len;
+
+	if (n == -1 && errno == EAGAIN)
+		return;
+	if (n <= 0) {
+		open_anew(c);
+		return;
+	}
+	c->in_len += (size_t)n;
+	while (c->in_len - used >= LENGTH_PREFIX &&
+	    c->in_len - used - LENGTH_PREFIX >= (len = get16(c->in + used))) {
+		take_answer(c, c->in + used + LENGTH_PREFIX, len);
+		used += LENGTH_PREFIX + len;
+	}
+	memmove(c->in, c->in + used, c->in_len - used);
+	c->in_len -= used;
+}
+
+/* Sends what is due; returns when the next one is. */
+static int64_t
+send_due(int64_t now)
+{
+	int64_t due;
+
+	for (;;) {
+		due = s.start_us + (int64_t)s.asked * SECOND_US / s.rate;
+		if (due > now || due >= s.end_us)
+			return due;
+		send_at(&s.table[s.asked % s.clients], due);
+	}
+}
+
+/* ---- the loop ---- */
+
+/* Every client that does nothing begins. */
+static void
+begin_free(int64_t now)
+{
+	size_t i;
+
+	for (i = 0; i < s.clients && now < s.end_us; i++)
+		if (s.table[i].fd == -1)
+			begin(&s.table[i]);
+}
+
+static void
+give_up_late(int64_t now)
+{
+	size_t i;
+
+	for (i = 0; i < s.clients; i++) {
+		struct client *c = &s.table[i];
+
+		if (c->fd != -1 && now - c->one.began_us > PATIENCE_US) {
+			close_socket(c);
+			fail(&c->one);
+		}
+	}
+}
+
+static void
+ready(struct client *c)
+{
+	if (c->fd == -1)
+		return;
+	if (s.mode == TCP) {
+		receive_stream(c);
+	} else if (s.mode == UDP) {
+		receive_datagrams(c);
+	} else {
+		go_on(c);
+		if (c->fd == -1 && now_us() < s.end_us)
+			begin(c);
+	}
+}
+
+static void
+wait_until(int64_t by_us)
+{
+	struct epoll_event events[EVENTS_AT_ONCE];
+	int64_t left = by_us - now_us();
+	struct timespec timeout = { .tv_sec = 0 };
+	int n;
+	int i;
+
+	if (left > 0) {
+		timeout.tv_sec = left / SECOND_US;
+		timeout.tv_nsec = left % SECOND_US * 1000;
+	}
+	n = epoll_pwait2(s.set, events, EVENTS_AT_ONCE, &timeout, NULL);
+	for (i = 0; i < n; i++)
+		ready(events[i].data.ptr);
+}
+
+static void
+load_each(void)
+{
+	int64_t look_round_us = s.start_us;
+	int64_t now = s.start_us;
+
+	while (now < s.end_us || s.on_way > 0) {
+		if (now >= look_round_us) {
+			give_up_late(now);
+			begin_free(now);
+			look_round_us = now + LOOK_ROUND_US;
+		}
+		wait_until(look_round_us);
+		now = now_us();
+	}
+}
+
+/* What has no answer when patience is over has failed. */
+static void
+load_at_rate(void)
+{
+	int64_t now = s.start_us;
+	int64_t next;
+
+	while (now < s.end_us || (s.on_way > 0 && now < s.end_us + PATIENCE_US)) {
+		next = now < s.end_us ? send_due(now) : s.end_us + PATIENCE_US;
+		wait_until(next);
+		now = now_us();
+	}
+	s.failed += s.on_way;
+}
+
+/* ---- what came of it ---- */
+
+static int
+compare(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a;
+	uint32_t y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void
+report_times(const char *name, struct times *t)
+{
+	if (t->count == 0)
+		return;
+	qsort(t->us, t->count, sizeof t->us[0], compare);
+	(void)printf(" %s_p50_us=%u %s_p99_us=%u %s_max_us=%u", name, t->us[t->count / 2], name,
+	    t->us[t->count * 99 / 100], name, t->us[t->count - 1]);
+}
+
+static void
+report(void)
+{
+	(void)printf("asked=%lu answered=%zu in_time=%lu failed=%lu wrong=%lu qps=%.1f", s.asked,
+	    s.fast.count + s.slow.count, s.in_time, s.failed, s.wrong,
+	    (double)s.in_time * SECOND_US / (double)s.length_us);
+	report_times("fast", &s.fast);
+	report_times("slow", &s.slow);
+	(void)printf("\n");
+}
+
+static void
+stay_idle(void)
+{
+	char end;
+
+	(void)printf("connected=%zu\n", s.clients);
+	(void)fflush(stdout);
+	while (read(STDIN_FILENO, &end, 1) > 0)
+		continue;
+}
+
+static void
+set_up(void)
+{
+	struct rlimit limit;
+	size_t i;
+
+	(void)getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	s.table = calloc(s.clients, sizeof *s.table);
+	s.fast.us = calloc(TIMES_MAX, sizeof *s.fast.us);
+	s.slow.us = calloc(TIMES_MAX, sizeof *s.slow.us);
+	if (s.table == NULL || s.fast.us == NULL || s.slow.us == NULL)
+		die("memory");
+	if ((s.set = epoll_create1(EPOLL_CLOEXEC)) == -1)
+		die("epoll");
+	for (i = 0; i < s.clients; i++) {
+		struct client *c = &s.table[i];
+
+		c->fd = -1;
+		c->index = i;
+		if (s.mode == IDLE && !open_socket(c))
+			die("connect");
+		if (s.mode == IDLE)
+			continue;
+		if ((c->in = malloc(IN_LEN)) == NULL)
+			die("memory");
+		if (s.mode == EACH)
+			continue;
+		if ((c->by_id = calloc(IDS, sizeof *c->by_id)) == NULL)
+			die("memory");
+		if (!open_socket(c))
+			die("connect");
+		watch(c, EPOLL_CTL_ADD, EPOLLIN);
+	}
+}
+
+static long
+number(const char *text, long min, long max)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (*text == '\0' || *end != '\0' || n < min || n > max) {
+		(void)fprintf(stderr, "client: not a number from %ld to %ld: %s\n", min, max, text);
+		exit(2);
+	}
+	return n;
+}
+
+static bool
+read_options(int argc, char **argv)
+{
+	static const char *const modes[] = { "each", "idle", "tcp", "udp" };
+	int option;
+
+	s.clients = 1;
+	s.length_us = SECOND_US;
+	s.rate = 1000;
+	while ((option = getopt(argc, argv, "c:l:r:d:s:h")) != -1) {
+		switch (option) {
+		case 'c':
+			s.clients = (size_t)number(optarg, 1, CLIENTS_MAX);
+			break;
+		case 'l':
+			s.length_us = 1000 * number(optarg, 1, 600000);
+			break;
+		case 'r':
+			s.rate = number(optarg, 1, RATE_MAX);
+			break;
+		case 'd':
+			s.delay_ms = (int)number(optarg, 0, 4000);
+			break;
+		case 's':
+			s.slow_every = (unsigned long)number(optarg, 1, 1000000);
+			break;
+		default:
+			(void)fputs(usage, option == 'h' ? stdout : stderr);
+			exit(option == 'h' ? 0 : 2);
+		}
+	}
+	if (argc - optind != 3)
+		return false;
+	while (s.mode <= UDP && strcmp(argv[optind], modes[s.mode]) != 0)
+		s.mode++;
+	s.server.sin_family = AF_INET;
+	s.server.sin_port = htons((uint16_t)number(argv[optind + 2], 1, 65535));
+	return s.mode <= UDP && inet_pton(AF_INET, argv[optind + 1], &s.server.sin_addr) == 1;
+}
+
+int
+main(int argc, char **argv)
+{
+	if (!read_options(argc, argv)) {
+		(void)fputs(usage, stderr);
+		return 2;
+	}
+	(void)signal(SIGPIPE, SIG_IGN);
+	set_up();
+	if (s.mode == IDLE) {
+		stay_idle();
+		return 0;
+	}
+	s.start_us = now_us();
+	s.end_us = s.start_us + s.length_us;
+	if (s.mode == EACH)
+		load_each();
+	else
+		load_at_rate();
+	report();
+	return 0;
+}

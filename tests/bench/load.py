@@ -1,0 +1,68 @@
+"""The two ends of a measurement: the server that is asked over TLS, and those who ask."""
+
+import re
+import subprocess
+
+
+class Upstream:
+    """tests/bench/upstream.c, running; it ends with its standard input."""
+
+    def __init__(self, program, address, port, certificate):
+        self.process = subprocess.Popen(
+            [program, "-a", address, "-p", str(port), "-c", certificate],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline() != "ready\n":
+            raise RuntimeError("the upstream does not start")
+
+    def counters(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return {key: int(value) for key, value in
+                re.findall(r"(\w+)=(\d+)", self.process.stdout.readline())}
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(10)
+
+
+def run(command, seconds):
+    """What a load says on standard output; it has some time beyond its own."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=seconds + 30)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def by_client(program, mode, address, seconds, *, clients=1, delay=0, rate=None, slow=0):
+    command = [program, "-c", str(clients), "-l", str(int(seconds * 1000)), "-d", str(delay)]
+    command += ["-r", str(rate)] if rate else []
+    command += ["-s", str(slow)] if slow else []
+    said = dict(re.findall(r"(\w+)=([\d.]+)", run([*command, mode, *map(str, address)], seconds)))
+    sample = {"qps": float(said["qps"]), "answered": int(said["answered"]),
+              "failed": int(said["failed"])}
+    for ours, theirs in (("p50_ms", "fast_p50_us"), ("p99_ms", "fast_p99_us")):
+        if theirs in said:
+            sample[ours] = int(said[theirs]) / 1000
+    return sample
+
+
+def by_dnsperf(mode, address, seconds, names, *, clients=1, outstanding=1):
+    """dnsperf says no percentiles: what it took on average stands for the median."""
+    said = run(["dnsperf", "-s", address[0], "-p", str(address[1]), "-m", mode, "-T", "1",
+                "-c", str(clients), "-q", str(outstanding), "-l", str(seconds), "-d", str(names)],
+               seconds)
+
+    def number(pattern):
+        found = re.search(pattern, said)
+        return float(found[1]) if found else 0.0
+
+    good = int(number(r"NOERROR (\d+)"))
+    sent = int(number(r"Queries sent: +(\d+)"))
+    return {"qps": good / number(r"Run time \(s\): +([\d.]+)"), "answered": good,
+            "failed": sent - good, "p50_ms": number(r"Average Latency \(s\): +([\d.]+)") * 1000}
+
+
+def write_names(path, delay, count=50_000):
+    """Names for dnsperf, each asked once in a round, so that none are asked together."""
+    path.write_text("".join(f"d{delay}-{n}.bench.test A\n" for n in range(count)))

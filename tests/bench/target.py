@@ -1,0 +1,206 @@
+"""A server under load: how it is started, from a file of tests/bench/targets, and what it
+costs while it runs."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+
+PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin"
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+START_SECONDS = 10
+STOP_SECONDS = 6
+
+QUERY = struct.pack(">6H", 0x5d07, 0x0100, 1, 0, 0, 0) + b"\5first\5bench\4test\0\0\1\0\1"
+
+
+class Unusable(Exception):
+    """The target is not here, or does not start; the text says why."""
+
+
+class Target:
+    """
+    A file of lines `key: value', then files for the target to read, each below a line
+    `--- NAME'. In both, @key@ stands for a setting of this run. The keys are: start, the
+    command; version, a command whose first line with a number is shown; module, a file it
+    needs beside the program, below a lib directory; cases, when not all; kind, `octets' when
+    it does not look at messages.
+    """
+
+    def __init__(self, path, settings):
+        head, *files = re.split(r"^--- (\S+)\n", path.read_text(), flags=re.M)
+        self.name = path.name
+        self.keys = dict(re.findall(r"^(\w+): *(.*)$", head, re.M))
+        self.files = dict(zip(files[::2], files[1::2]))
+        self.settings = settings
+        self.address = settings["address"], int(settings["port"])
+
+    @property
+    def is_ours(self):
+        return self.name.startswith("dot-proxy")
+
+    @property
+    def passes_octets(self):
+        return self.keys.get("kind") == "octets"
+
+    def takes(self, case):
+        return case in self.keys["cases"].split() if "cases" in self.keys else True
+
+    def fill_in(self, text, **more):
+        settings = {**self.settings, **more}
+        return re.sub(r"@(\w+)@", lambda m: settings.get(m[1], m[0]), text)
+
+    def command(self, key, **more):
+        words = self.fill_in(self.keys[key], **more).split()
+        program = shutil.which(words[0], path=PATH)
+        if program is None:
+            raise Unusable(f"{words[0]} is not installed")
+        return [program, *words[1:]]
+
+    def version(self):
+        done = subprocess.run(self.command("version"), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10)
+        lines = done.stdout.decode(errors="replace").splitlines()
+        return next((line.strip() for line in lines if re.search(r"\d\.\d", line)), "unknown")
+
+    def module(self):
+        """The file that `module' names, below the library directories of the program."""
+        prefix = pathlib.Path(self.command("start")[0]).resolve().parent.parent
+        for directory in ("lib", "lib64"):
+            path = prefix / directory / self.keys["module"]
+            if path.exists():
+                return str(path)
+        raise Unusable(f"{self.keys['module']} is not installed")
+
+    def start(self, directory):
+        """Starts it, and returns when it has answered a first query."""
+        more = {"dir": str(directory)}
+        if "module" in self.keys:
+            more["module"] = self.module()
+        command = self.command("start", **more)
+        for name, text in self.files.items():
+            (directory / name).write_text(self.fill_in(text, **more))
+        return Running(self, command, directory)
+
+
+class Running:
+    """A target that serves: started with its first answer awaited, ended by stop()."""
+
+    def __init__(self, target, command, directory):
+        self.target = target
+        self.output = directory / "output"
+        with open(self.output, "wb") as output:
+            began = time.monotonic()
+            self.process = subprocess.Popen(
+                command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True,
+                env={**os.environ, "PATH": PATH})
+        try:
+            self._await_answer(began + START_SECONDS)
+            self.start_seconds = time.monotonic() - began
+            self.serves_udp = self._serves_udp()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _await_answer(self, by):
+        while not self._answers():
+            if self.process.poll() is not None:
+                raise Unusable(self._last_words() or f"ends with status {self.process.returncode}")
+            if time.monotonic() > by:
+                raise Unusable(f"no answer within {START_SECONDS} s: {self._last_words()}")
+            time.sleep(0.0005)
+
+    def _answers(self):
+        """Whether it answers over TCP, and without error."""
+        try:
+            with socket.create_connection(self.target.address, timeout=1) as sock:
+                sock.sendall(struct.pack(">H", len(QUERY)) + QUERY)
+                answer = sock.recv(4096)
+                while 2 <= len(answer) < 2 + struct.unpack(">H", answer[:2])[0]:
+                    more = sock.recv(4096)
+                    if not more:
+                        return False
+                    answer += more
+        except OSError:
+            return False
+        return len(answer) > 14 and answer[5] & 15 == 0 and answer[8:10] == b"\0\1"
+
+    def _serves_udp(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(1)
+            sock.connect(self.target.address)
+            try:
+                sock.send(QUERY)
+                return len(sock.recv(4096)) > 12
+            except OSError:
+                return False
+
+    def _last_words(self):
+        lines = self.output.read_text(errors="replace").strip().splitlines()
+        return lines[-1].strip()[:200] if lines else ""
+
+    def pids(self):
+        """Of the process that was started and all below it."""
+        children = {}
+        for entry in os.scandir("/proc"):
+            if entry.name.isdigit():
+                fields = _stat(entry.name)
+                if fields:
+                    children.setdefault(int(fields[1]), []).append(int(entry.name))
+        found = [self.process.pid]
+        for pid in found:
+            found += children.get(pid, [])
+        return found
+
+    def cpu_seconds(self):
+        """Of all its processes, and of those that were children and have ended."""
+        ticks = 0
+        for pid in self.pids():
+            fields = _stat(pid)
+            ticks += sum(map(int, fields[11:15])) if fields else 0
+        return ticks * TICK
+
+    def memory(self):
+        """(PSS, RSS) of all its processes, in KiB."""
+        sums = {"Pss": 0, "Rss": 0}
+        for pid in self.pids():
+            try:
+                text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+            except OSError:
+                continue
+            for key in sums:
+                sums[key] += sum(map(int, re.findall(rf"^{key}: +(\d+) kB$", text, re.M)))
+        return sums["Pss"], sums["Rss"]
+
+    def stop(self):
+        """Ends it, as a service manager would: told to, and after a while no longer asked."""
+        pids = self.pids() if self.process.poll() is None else []
+        if pids:
+            self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for pid in pids[1:]:
+            # A child that outlives its parent is still in the session that was made for it.
+            try:
+                if os.getsid(pid) == self.process.pid:
+                    os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+def _stat(pid):
+    """/proc/PID/stat behind the name: state, parent... None when the process has gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return None

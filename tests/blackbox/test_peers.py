@@ -1,0 +1,380 @@
+"""Programs of others at both ends: real servers behind the proxy, real clients before it."""
+
+import asyncio
+import json
+import re
+import socket
+import subprocess
+
+import dns.flags
+import dns.message
+import dns.query
+import dns.rcode
+import dns.resolver
+import pytest
+
+import dnsmsg
+import faults
+import peers
+from clock import now, wait_until
+from dnsmsg import A, AAAA, AD, CD, DO, NOERROR, NXDOMAIN, RD, SERVFAIL, TXT, Query
+from house import EDNS
+from marks import went_down
+from rows import table
+from upstream import Script, answer
+
+RRSIG = 46
+DNSSEC_BOGUS = 6        # of the Extended DNS Errors, RFC 8914 4.7
+
+# ---- real servers ----
+
+
+@pytest.fixture
+def start(house, authority, tmp_path):
+    """Starts a server of somebody else's, as one of the house's upstreams."""
+    def starts(kind):
+        directory = tmp_path / f"{kind.__name__}-{len(house.upstreams)}"
+        directory.mkdir()
+        made = kind(authority, directory)
+        house.upstreams.append(made)
+        return made
+    return starts
+
+
+@pytest.fixture(params=[peers.Unbound, peers.KnotResolver], ids=["unbound", "knot-resolver"])
+def server(request, start):
+    return start(request.param)
+
+
+def test_server_answers(house, server):
+    running = house.proxy(server.config())
+    client = house.client()
+    for name, qtype in (("n0.test", A), ("n0.test", AAAA), ("n1.test", A)):
+        house.right(client.ask(name, qtype=qtype), 1)
+    line = running.wait_line("upstream connected", upstream=server.name)
+    assert line["tls"] == "TLSv1.3" and "dot.test" in line["certificate"], line.text
+
+
+def test_server_says_that_there_is_no_such_name(house, server):
+    house.proxy(server.config())
+    for edns in (None, EDNS):
+        exchange = house.ask(Query("nothing.test", edns=edns))
+        assert exchange.rcode == NXDOMAIN
+        assert [record[1] for record in exchange.answer.records if record[0] == 2] == [dnsmsg.SOA]
+        assert bool(exchange.answer.opt) == bool(edns)
+
+
+@table("name, least", ("several-kB", peers.LARGE, 7000), ("60-kB", "huge.test", 60000))
+def test_server_gives_a_large_answer(house, server, name, least):
+    house.proxy(server.config())
+    seen = house.ask(name, qtype=TXT).answer
+    assert sorted(seen.rdatas) == sorted(peers.rdatas(name, TXT))
+    assert len(seen.wire) > least and not seen.flags & dnsmsg.TC
+
+
+def test_server_is_asked_many_at_once(house, server):
+    """More than a server takes in hand from one connection, which is 100 for some."""
+    house.proxy(server.config())
+    clients = [house.client() for _ in range(3)]
+    for client in clients:
+        client.send(*(Query(f"n{n}.test") for n in range(300)))
+    for client in clients:
+        client.receive_all()
+        for exchange in client.exchanges:
+            house.right(exchange)
+    assert len(server.open_connections) == 1
+
+
+def test_server_with_another_name_is_not_believed(house, server):
+    running = house.proxy(server.config(hostname="other.test"))
+    house.servfail(house.ask(), 1)
+    line = running.wait_line("upstream down")
+    assert "handshake" in line["cause"] and "dot.test" in line["cause"] + line["remedy"], line.text
+    running.stop()      # what was never right cannot become right again
+
+
+def test_server_goes_and_comes_back(house, server):
+    running = house.proxy(server.config())
+    house.right(house.ask("n0.test"))
+    server.restart()
+    house.right(house.ask("n1.test"), 1)
+    assert not running.lines("upstream down"), running.log_text()
+    server.stop()
+    house.servfail(house.ask("n2.test"), 1)
+    went_down(running, server, "connect", "refused")
+    server.start()
+    house.right(house.ask("n3.test"), 1)
+    running.wait_line("upstream back", upstream=server.name)
+
+
+def test_server_fails_over_to_another(house, start):
+    first, second = start(peers.KnotResolver), start(peers.Unbound)
+    running = house.proxy(first.config(), second.config())
+    client = house.client()
+    house.right(client.ask("n0.test"))
+    first.stop()
+    for n in range(20):
+        house.right(client.ask(f"n{n}.test"), 0.5)
+    went_down(running, first, "connect", "refused")
+    assert second.open_connections
+    first.start()
+
+
+def test_server_that_closes_idle_connections(house, start):
+    server = start(peers.ImpatientUnbound)
+    running = house.proxy(server.config())
+    for n in range(4):
+        house.right(house.ask(f"n{n}.test"), 0.5)
+        wait_until(lambda: not server.open_connections, 5, "unbound closes")
+    assert not running.lines("upstream down"), running.log_text()
+
+
+# Name, flags of the query and of its OPT; rcode, flags of the answer, whether there are signatures.
+@table("name, flags, edns, rcode, says, signed",
+       ("DO", "www.signed.example", RD, DO, NOERROR, AD, True),
+       ("AD", "www.signed.example", RD | AD, None, NOERROR, AD, False),
+       ("none", "www.signed.example", RD, None, NOERROR, 0, False),
+       ("no-DO", "www.signed.example", RD, 0, NOERROR, 0, False),
+       ("DO-CD", "www.signed.example", RD | CD, DO, NOERROR, AD | CD, True),
+       ("unsigned-zone", "n0.test", RD, DO, NOERROR, 0, False),
+       ("bogus", "www.bogus.example", RD, None, SERVFAIL, 0, False),
+       ("bogus-DO", "www.bogus.example", RD, DO, SERVFAIL, 0, False),
+       ("bogus-CD", "www.bogus.example", RD | CD, None, NOERROR, CD, False))
+def test_dnssec_passes(house, start, name, flags, edns, rcode, says, signed):
+    house.proxy(start(peers.ValidatingUnbound).config())
+    edns = None if edns is None else dnsmsg.opt(flags=edns)
+    seen = house.ask(Query(name, flags=flags, edns=edns)).answer
+    assert seen.rcode == rcode
+    assert seen.flags & (AD | CD) == says
+    assert any(record[1] == RRSIG for record in seen.records) == signed
+    assert (seen.opt and seen.opt[3] & DO) == (edns and edns[7] << 8 & DO)
+    if rcode == NOERROR:
+        assert seen.is_right
+    elif edns:
+        assert [code for code, _ in seen.ede] == [DNSSEC_BOGUS]
+
+
+# ---- real clients ----
+
+
+def run(house, *command, seconds=20):
+    """What a program writes on its standard output; it must end well and complain of nothing."""
+    process = house._popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True)
+    try:
+        out, error = process.communicate(timeout=seconds)
+    finally:
+        process.kill()
+    assert process.returncode == 0 and not error, f"{process.returncode}: {out}{error}"
+    return out
+
+
+def connections(house):
+    """
+    How many connections to the proxy were made so far: those that are closed linger at the
+    clients' end, as the clients close first.
+    """
+    address = house.proxies[-1].address
+    if house.namespace:
+        return len(house.namespace.call(peers.sockets, address))
+    return len(peers.sockets(address))
+
+
+def at(house):
+    host, port = house.proxies[-1].address
+    return f"@{host}", "-p", str(port)
+
+
+def right_text(name, qtype):
+    """The one right answer as dig and others write it."""
+    data = dnsmsg.rdata_for(dnsmsg.labels(name), qtype)
+    return socket.inet_ntop(socket.AF_INET if qtype == A else socket.AF_INET6, data)
+
+
+SEVERAL = [(f"n{n}.test", qtype) for n in range(10) for qtype in (A, AAAA)]
+QUESTIONS = [word for name, qtype in SEVERAL
+             for word in (name, {A: "A", AAAA: "AAAA"}[qtype])]
+RIGHT = [right_text(*question) for question in SEVERAL]
+DIG = ("dig", "+tcp", "+tries=1", "+time=5")
+
+
+# Options of dig, each by itself: what they put into a query must hurt nobody.
+@pytest.mark.parametrize("options", [
+    "", "+noedns", "+dnssec +adflag +cdflag", "+cookie=0123456789abcdef", "+keepalive",
+    "+padding=128", "+nsid +expire", "+subnet=192.0.2.0/24", "+norecurse", "+bufsize=512",
+    "+opcode=0 +zflag"])
+def test_dig(house, options):
+    server = house.upstream()
+    house.proxy(server)
+    out = run(house, *DIG, *at(house), "example.test", *options.split())
+    assert "status: NOERROR" in out and right_text("example.test", A) in out, out
+    assert not re.search("warning|malformed|mismatch|unexpected", out, re.I), out
+    assert len(server.asked("example.test")) == 1
+
+
+@pytest.mark.parametrize("command", [DIG, ("kdig", "+tcp", "+retry=0", "+time=5")],
+                         ids=["dig", "kdig"])
+def test_several_queries_on_one_connection(house, command):
+    server = house.upstream()
+    house.proxy(server)
+    before = connections(house)
+    out = run(house, *command, "+keepopen", "+short", *at(house), *QUESTIONS)
+    assert out.split() == RIGHT
+    assert connections(house) - before == 1
+    assert len(server.queries) == len(SEVERAL)
+
+
+@pytest.mark.parametrize("command", [DIG, ("kdig", "+tcp", "+retry=0", "+time=5")],
+                         ids=["dig", "kdig"])
+def test_a_connection_for_each_query(house, command):
+    server = house.upstream()
+    house.proxy(server)
+    before = connections(house)
+    assert run(house, *command, "+short", *at(house), *QUESTIONS).split() == RIGHT
+    assert connections(house) - before == len(SEVERAL)
+    assert len(server.connections) == 1
+
+
+@table("options, least", ("kept", "", 20), ("dnssec", "-D", 20),
+       ("five-a-connection", "-O num-queries-per-conn=5", 400))
+def test_dnsperf(house, tmp_path, options, least):
+    """2,000 queries of 20 clients."""
+    server = house.upstream()
+    house.proxy(server)
+    questions = tmp_path / "questions"
+    questions.write_text("".join(f"n{n}.test {'AAAA' if n % 2 else 'A'}\n" for n in range(2000)))
+    before = connections(house)
+    host, port = house.proxies[-1].address
+    out = run(house, "dnsperf", "-m", "tcp", "-s", host, "-p", str(port), "-d", str(questions),
+              "-c", "20", "-n", "1", "-l", "20", *options.split())
+    said = dict(re.findall(r"^ +([A-Z][\w ]+): +(.+)$", out, re.M))
+    assert said["Queries sent"] == "2000" and said["Queries lost"].startswith("0 "), out
+    assert said["Queries completed"].startswith("2000 "), out
+    assert said["Response codes"] == "NOERROR 2000 (100.00%)", out
+    assert len({query.name for query in server.queries}) == 2000
+    # Where it opens new ones, each client may do so once more after its last answer.
+    made = connections(house) - before
+    assert made == least or 20 < least <= made <= least + 20
+
+
+def test_dnspython(house):
+    house.proxy(house.upstream())
+    host, port = house.proxies[-1].address
+    query = dns.message.make_query("example.test", "AAAA", want_dnssec=True)
+    answer = dns.query.tcp(query, host, 5, port)
+    assert answer.answer[0][0].address == right_text("example.test", AAAA)
+    assert answer.rcode() == dns.rcode.NOERROR and not answer.flags & dns.flags.TC
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = [host], port
+    assert [record.address for record in resolver.resolve("example.test", "A", tcp=True)] \
+        == [right_text("example.test", A)]
+
+
+def test_dnspython_pipelined(house):
+    """Slow ones among them: answers come in another order than the questions."""
+    house.proxy(house.upstream())
+    names = [f"{'delay-200.' if n % 10 == 0 else ''}n{n}.test" for n in range(100)]
+    queries = [dns.message.make_query(name, "A", id=1000 + n) for n, name in enumerate(names)]
+    order = []
+    with socket.create_connection(house.proxies[-1].address, 5) as sock:
+        for query in queries:
+            dns.query.send_tcp(sock, query)
+        for _ in queries:
+            answer, _ = dns.query.receive_tcp(sock)
+            number = answer.id - 1000
+            assert queries[number].is_response(answer)
+            assert answer.answer[0][0].address == right_text(names[number], A)
+            order.append(number)
+    assert sorted(order) == list(range(100)) != order
+
+
+# ---- the resolver of glibc, with a network and a resolv.conf of its own ----
+
+
+@pytest.fixture
+def resolve(house, namespace, tmp_path):
+    """Runs a program that finds its names by asking the proxy, by TCP, on port 53."""
+    def resolves(*command, options=""):
+        files = {"/etc/resolv.conf": f"nameserver 127.0.0.1\noptions use-vc {options}\n",
+                 "/etc/nsswitch.conf": "hosts: dns\n"}
+        script = []
+        for number, (path, text) in enumerate(files.items()):
+            own = tmp_path / f"own-{number}"
+            own.write_text(text)
+            script.append(f"mount --bind {own} {path}")
+        return run(house, "unshare", "--mount", "sh", "-c", " && ".join([*script, 'exec "$@"']),
+                   "sh", *command)
+    return resolves
+
+
+def listen_on_port_53(house, *scripts):
+    server = house.upstream(*scripts)
+    house.proxy(server, host="127.0.0.1", port=53)
+    return server
+
+
+def both(name):
+    """What getaddrinfo finds, whatever the order."""
+    return sorted([right_text(name, A), right_text(name, AAAA)])
+
+
+def found(out):
+    return sorted({line.split()[0] for line in out.splitlines()})
+
+
+def late(qtype, seconds=0.1):
+    """One of the two answers comes after the other."""
+    async def asked(connection, query):
+        if query.seen.qtype == qtype:
+            await asyncio.sleep(seconds)
+        await answer(connection, query)
+    return Script(asked=asked)
+
+
+@table("script, name", ("at-once", Script(), "example.test"), ("A-is-late", late(A), "late-a.test"),
+       ("AAAA-is-late", late(AAAA), "late-aaaa.test"),
+       ("20-kB", Script(), "size-20000.test"))
+def test_glibc_asks_for_both_on_one_connection(house, resolve, script, name):
+    server = listen_on_port_53(house, script)
+    before = connections(house)
+    assert found(resolve("getent", "ahosts", name)) == both(name)
+    assert sorted(query.seen.qtype for query in server.asked(name)) == [A, AAAA]
+    assert connections(house) - before == 1
+
+
+@pytest.mark.parametrize("options", ["edns0", "trust-ad edns0", "single-request",
+                                     "single-request-reopen", "no-aaaa", "timeout:1 attempts:1"])
+def test_glibc_with_other_options(house, resolve, options):
+    listen_on_port_53(house)
+    right = [right_text("example.test", A)] if options == "no-aaaa" else both("example.test")
+    assert found(resolve("getent", "ahosts", "example.test", options=options)) == right
+
+
+def test_glibc_asks_for_many_names(house, resolve):
+    """One process asks again and again, with both answers rightly told apart."""
+    server = listen_on_port_53(house)
+    names = [f"n{n}.test" for n in range(50)]
+    program = ("import json, socket, sys; print(json.dumps([sorted({info[4][0] for info in "
+               "socket.getaddrinfo(name, 80)}) for name in sys.argv[1:]]))")
+    assert json.loads(resolve("/usr/bin/python3", "-c", program, *names)) \
+        == [both(name) for name in names]
+    assert len(server.queries) == 2 * len(names)
+    assert len(server.connections) == 1
+
+
+def test_glibc_hears_that_there_is_no_such_name(house, resolve):
+    server = listen_on_port_53(house, faults.rcode(NXDOMAIN))
+    program = ("import socket\ntry: socket.getaddrinfo('nothing.test', 80)\n"
+               "except socket.gaierror as error: print(error.errno == socket.EAI_NONAME)")
+    assert resolve("/usr/bin/python3", "-c", program) == "True\n"
+    assert len(server.asked("nothing.test")) == 2
+
+
+def test_glibc_gets_no_answer_from_upstream(house, resolve):
+    """SERVFAIL: it must say "try again", at once, not "there is no such name"."""
+    listen_on_port_53(house, faults.refuse)
+    program = ("import socket\ntry: socket.getaddrinfo('example.test', 80)\n"
+               "except socket.gaierror as error: print(error.errno == socket.EAI_AGAIN)")
+    begin = now()
+    assert resolve("/usr/bin/python3", "-c", program) == "True\n"
+    house.within(2, begin)

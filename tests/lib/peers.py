@@ -1,0 +1,229 @@
+"""
+Programs of others at both ends: unbound and knot-resolver as the servers behind the proxy, and
+what tests say about the clients before it.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+
+import dns.dnssec
+import dns.name
+import dns.rrset
+import dnsmsg
+import upstream
+from client import proc_name
+from clock import wait_until
+from cryptography.hazmat.primitives.asymmetric import ec
+
+ESTABLISHED, LISTEN = "01", "0A"       # as /proc/net/tcp writes them
+
+# What every peer knows, and nothing else: names, types, and how many records beside the right one.
+NAMES = ["canary.test", "example.test", *(f"n{n}.test" for n in range(300))]
+LARGE = "large.test"
+ZONE = {(name, rtype): 0 for name in NAMES for rtype in (dnsmsg.A, dnsmsg.AAAA)}
+ZONE |= {(LARGE, dnsmsg.TXT): 30, ("huge.test", dnsmsg.TXT): 240}
+
+
+def rdatas(name, rtype):
+    """The right answer, and 250 octets a time to make it large."""
+    fill = [bytes([249]) + f"{n:03}".encode() * 83 for n in range(ZONE[name, rtype])]
+    return [dnsmsg.rdata_for(dnsmsg.labels(name), rtype), *fill]
+
+
+class Peer:
+    """
+    A DNS server of somebody else's with TLS and a zone of its own. To the house it is an
+    upstream as any other, only that nothing can be made to go wrong in it.
+    """
+
+    def __init__(self, authority, directory, hostname="dot.test"):
+        self.hostname = hostname
+        self.address = upstream.own_address()
+        with socket.socket() as sock:
+            sock.bind((self.address, 0))
+            self.port = sock.getsockname()[1]
+        self.identity = authority.identity(dns=[hostname])
+        self.connections = []           # how they look from inside is not for us to see
+        self.errors = []
+        self.log_path = os.path.join(directory, "log")
+        self._directory = directory
+        self.command = self._configure(directory)
+        self.start()
+
+    def _configure(self, directory):
+        raise NotImplementedError
+
+    def start(self):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.command, cwd=self._directory, stdout=log,
+                                            stderr=log, stdin=subprocess.DEVNULL)
+        wait_until(self._listens, 15, f"{self.command[0]} listens")
+
+    def _listens(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"{self.command[0]} ended:\n{self.log()}")
+        here = proc_name((self.address, self.port))
+        return any(row[1] == here and row[3] == LISTEN for row in sockets())
+
+    def log(self):
+        with open(self.log_path) as file:
+            return file.read()
+
+    @property
+    def name(self):
+        return f"{self.address}:{self.port} {self.hostname}"
+
+    @property
+    def open_connections(self):
+        """Those that are open at our end."""
+        return [row for row in sockets((self.address, self.port)) if row[3] == ESTABLISHED]
+
+    def config(self, **changes):
+        return {"address": self.address, "port": self.port, "hostname": self.hostname, **changes}
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(10)
+
+    def restart(self):
+        assert self.process.poll() is None, f"{self.command[0]} ended:\n{self.log()}"
+        self.stop()
+        self.start()
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        print(f"The log of {self.command[0]}:\n{self.log()}")
+
+    def write(self, name, text):
+        path = os.path.join(self._directory, name)
+        with open(path, "w") as file:
+            file.write(text)
+        return path
+
+
+class Unbound(Peer):
+    idle_ms = 30000
+
+    def _configure(self, directory):
+        data = "".join(f'  local-data: "{_generic(name, rtype, rdata)}"\n'
+                       for name, rtype in ZONE for rdata in rdatas(name, rtype))
+        return ["unbound", "-d", "-p", "-c", self.write("unbound.conf", f"""
+server:
+  directory: "{directory}"
+  chroot: ""
+  username: ""
+  use-syslog: no
+  interface: {self.address}@{self.port}
+  tls-port: {self.port}
+  tls-service-key: {self.identity.path}
+  tls-service-pem: {self.identity.path}
+  tcp-idle-timeout: {self.idle_ms}
+  do-not-query-address: 0.0.0.0/0
+  do-not-query-address: ::/0
+  module-config: "{self.modules}"
+  local-zone: "test." static
+  local-data: "test. {dnsmsg.TTL} IN SOA ns.test. host.test. 1 3600 600 86400 300"
+{data}{self.server_options()}
+remote-control:
+  control-enable: no
+{self.other_options()}""")]
+
+    modules = "iterator"
+
+    def server_options(self):
+        return ""
+
+    def other_options(self):
+        return ""
+
+
+class ImpatientUnbound(Unbound):
+    """Closes connections that are idle for a moment."""
+
+    idle_ms = 200
+
+
+class ValidatingUnbound(Unbound):
+    """Validates two zones for which it has a trust anchor. One of them is spoilt."""
+
+    modules = "validator iterator"
+
+    def server_options(self):
+        zones = [SignedZone("signed.example"), SignedZone("bogus.example", spoilt=True)]
+        self._zones = [(zone.name, self.write(f"{zone.name}.zone", zone.text)) for zone in zones]
+        return "  ede: yes\n  trust-anchor-signaling: no\n" + "".join(
+            f'  trust-anchor: "{zone.anchor}"\n' for zone in zones)
+
+    def other_options(self):
+        return "".join(f'auth-zone:\n  name: "{name}"\n  zonefile: "{path}"\n'
+                       "  for-downstream: no\n  for-upstream: yes\n" for name, path in self._zones)
+
+
+class KnotResolver(Peer):
+    def _configure(self, directory):
+        rules = []
+        for name in sorted({name for name, _ in ZONE}):
+            answers = ", ".join(
+                f"[{rtype}] = {{ttl = {dnsmsg.TTL}, rdata = {{{_lua(name, rtype)}}}}}"
+                for owner, rtype in ZONE if owner == name)
+            rules.append(f"policy.add(policy.domains(policy.ANSWER({{{answers}}}), "
+                         f"{{todname('{name}')}}))\n")
+        return ["kresd", "-n", "-c", self.write("kresd.conf", f"""
+net.tls('{self.identity.path}', '{self.identity.path}')
+-- It is alone in the world.
+trust_anchors.remove('.')
+for _, name in ipairs({{'ta_signal_query', 'ta_update', 'priming', 'detect_time_skew'}}) do
+	modules.unload(name)
+end
+cache.size = 1 * MB
+{"".join(rules)}policy.add(policy.all(policy.DENY))
+net.listen('{self.address}', {self.port}, {{kind = 'tls'}})
+"""), directory]
+
+
+def _generic(name, rtype, rdata):
+    """A record as text, whatever its type is (RFC 3597)."""
+    return f"{name}. {dnsmsg.TTL} IN TYPE{rtype} \\# {len(rdata)} {rdata.hex()}"
+
+
+def _lua(name, rtype):
+    return ", ".join("'" + "".join(f"\\x{octet:02x}" for octet in rdata) + "'"
+                     for rdata in rdatas(name, rtype))
+
+
+class SignedZone:
+    """A zone with a host `www` and the signatures of one key; spoilt, those of www are wrong."""
+
+    def __init__(self, name, spoilt=False):
+        self.name = name
+        self._apex = dns.name.from_text(name)
+        self._private = ec.generate_private_key(ec.SECP256R1())
+        self._key = dns.dnssec.make_dnskey(self._private.public_key(), "ECDSAP256SHA256",
+                                           flags=257)
+        self.anchor = f"{name}. IN DS " + dns.dnssec.make_ds(self._apex, self._key,
+                                                             "SHA256").to_text()
+        www = f"www.{name}."
+        address = ".".join(map(str, dnsmsg.rdata_for(dnsmsg.labels(www), dnsmsg.A)))
+        self.text = "\n".join([
+            self._signed(f"{name}.", "SOA", f"ns.{name}. host.{name}. 1 3600 600 86400 300"),
+            self._signed(f"{name}.", "NS", f"ns.{name}."),
+            self._signed(f"{name}.", "DNSKEY", self._key.to_text()),
+            self._signed(www, "A", "192.0.2.66" if spoilt else address)]) + "\n"
+        if spoilt:
+            self.text = self.text.replace("192.0.2.66", address)
+
+    def _signed(self, owner, rtype, rdata):
+        rrset = dns.rrset.from_text(owner, dnsmsg.TTL, "IN", rtype, rdata)
+        signature = dns.dnssec.sign(rrset, self._private, self._apex, self._key, lifetime=86400)
+        return f"{rrset.to_text()}\n{owner} {dnsmsg.TTL} IN RRSIG {signature.to_text()}"
+
+
+def sockets(remote=None):
+    """The rows of the kernel's table of IPv4 connections (of this thread's network)."""
+    with open("/proc/thread-self/net/tcp") as table:
+        rows = [line.split() for line in table][1:]
+    return [row for row in rows if remote is None or row[2] == proc_name(remote)]
