@@ -149,8 +149,13 @@ $(TARGETS:%=$(B)/%): $(B)/%: $(B)/tests/fuzz/%.o $(B)/modules.a $(B)/flags
 	echo '  LINK $@'
 	$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-bench: all		## the figures, measured on this machine
-	DOT_PROXY=$(CURDIR)/build/dot-proxy tests/bench/run
+bench: all $(B)/tests/bench/upstream $(B)/tests/bench/client	## the figures; QUICK=1 for fewer
+	DOT_PROXY=$(CURDIR)/build/dot-proxy BENCH_PROGRAMS=$(CURDIR)/$(B)/tests/bench \
+	    QUICK=$(QUICK) $(PYTHON) tests/bench/run
+
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/flags
+	echo '  LINK $@'
+	$(LINK) -o $@ $(filter %.o,$^) $(LIBS)
 
 lint: layers tidy	## layout, clang-tidy, cppcheck, shellcheck, and which module includes what
 	clang-format --dry-run -Werror $(PROGRAM)

@@ -61,11 +61,11 @@ void	front_expire(struct front *, struct deadline now);
 /* When front_expire() must be called next, or sooner. */
 struct deadline	front_deadline(const struct front *);
 
-/*
- * Takes no more clients, and from those there are no more than what has already come.
- * A client is closed as soon as it has all its answers.
- */
-void	front_drain(struct front *, struct deadline now);
+/* Takes no more clients but those that have connected by now, and closes each as soon as it pauses. */
+void	front_retire(struct front *, struct deadline now);
+
+/* Then takes nothing more from the clients but what has already come, and closes each when it has all its answers. */
+void	front_drain(struct front *);
 
 /* How many clients are connected. Those that drain are until they have all their answers. */
 size_t	front_client_count(const struct front *);

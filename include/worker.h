@@ -19,13 +19,19 @@ struct worker_setup {
 	size_t			 descriptors;	/* how many it may have */
 };
 
-/* An idle worker shows that often that it lives. */
-enum { WORKER_HEARTBEAT_MS = 1000 };
+enum {
+	/* An idle worker shows that often that it lives. */
+	WORKER_HEARTBEAT_MS = 1000,
+
+	/* A worker that retires gives clients so long to finish what they are about. */
+	WORKER_RETIRE_MS = 10000
+};
 
 /*
  * The loop: takes queries, asks the upstreams, hands over the answers, until SIGTERM has
- * come; then finishes what is in hand and returns 0. Must be called with SIGTERM blocked.
- * -1 with the reason when it could not start.
+ * come: then it finishes what is in hand and returns 0. On SIGQUIT it takes no more clients,
+ * and serves those it has until they pause. Must be called with both signals blocked. -1
+ * with the reason when it could not start.
  */
 int	worker_run(const struct worker_setup *, struct failure *why);
 

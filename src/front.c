@@ -22,6 +22,9 @@ enum {
 	/* After a failed accept(2), which would fail again at once, clients wait for so long. */
 	ACCEPT_PAUSE_MS = 100,
 
+	/* A client of a worker that retires has paused, when it sends nothing for so long. */
+	RETIRE_IDLE_MS = 500,
+
 	/* Who does not take its answers while others wait for a place is given that long. */
 	WRITE_GRACE_MS = 1000
 };
@@ -81,7 +84,8 @@ struct front {
 	struct client_list	 dirty;
 	struct query_list	 abandoned;
 	bool			 listening;
-	bool			 draining;
+	bool			 retiring;	/* see front_retire() */
+	bool			 draining;	/* see front_drain() */
 	struct deadline		 listen_at;	/* when not listening: then again */
 	struct failure		 trouble;
 	unsigned		 trouble_times;
@@ -99,7 +103,11 @@ enter(struct front *f, struct client *c, enum client_state state, struct deadlin
 	TAILQ_REMOVE(&f->states[c->state], c, state_link);
 	c->state = state;
 	c->since = now;
-	TAILQ_INSERT_TAIL(&f->states[state], c, state_link);
+	/* The place used last is the warmest. */
+	if (state == CLIENT_FREE)
+		TAILQ_INSERT_HEAD(&f->states[state], c, state_link);
+	else
+		TAILQ_INSERT_TAIL(&f->states[state], c, state_link);
 }
 
 static void
@@ -609,6 +617,9 @@ due(const struct front *f, enum client_state state)
 	int idle_ms = f->config->timeouts.client_idle_ms;
 	int ms;
 
+	if (f->retiring && idle_ms > RETIRE_IDLE_MS)
+		idle_ms = RETIRE_IDLE_MS;
+
 	if (c == NULL)
 		return DEADLINE_NEVER;
 	if (state == CLIENT_IDLE && idle_ms > 0)
@@ -620,6 +631,19 @@ due(const struct front *f, enum client_state state)
 	return deadline_after(c->since, ms);
 }
 
+static void
+expire_client(struct front *f, struct client *c, struct deadline now)
+{
+	bool unread = c->readable && (c->state == CLIENT_IDLE ||
+	    (c->state == CLIENT_READING && query_table_room(f->table) == 0));
+
+	/* What it has sent is not read before there is a place for it. */
+	if (unread)
+		enter(f, c, CLIENT_WAITING, now);
+	else
+		close_client(f, c, now);
+}
+
 static const enum client_state timed_states[] = { CLIENT_IDLE, CLIENT_READING, CLIENT_WRITING };
 
 void
@@ -629,7 +653,7 @@ front_expire(struct front *f, struct deadline now)
 
 	for (i = 0; i < sizeof timed_states / sizeof timed_states[0]; i++)
 		while (deadline_passed(due(f, timed_states[i]), now))
-			close_client(f, TAILQ_FIRST(&f->states[timed_states[i]]), now);
+			expire_client(f, TAILQ_FIRST(&f->states[timed_states[i]]), now);
 	if (!f->listening && deadline_passed(f->listen_at, now))
 		start_listening(f);
 }
@@ -646,15 +670,22 @@ front_deadline(const struct front *f)
 }
 
 void
-front_drain(struct front *f, struct deadline now)
+front_retire(struct front *f, struct deadline now)
+{
+	size_t i;
+
+	for (i = 0; i < f->listener_count; i++)
+		front_listener_ready(f, i, now);
+	stop_listening(f, DEADLINE_NEVER);
+	f->retiring = true;
+}
+
+void
+front_drain(struct front *f)
 {
 	struct client *c;
 	size_t i;
 
-	/* Who has connected by now is served like the others. */
-	for (i = 0; i < f->listener_count; i++)
-		front_listener_ready(f, i, now);
-	stop_listening(f, DEADLINE_NEVER);
 	f->draining = true;
 	for (i = 0; i < f->client_count; i++) {
 		c = &f->clients[i];

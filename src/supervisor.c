@@ -266,11 +266,21 @@ has_workers(const struct generation *g)
 	return false;
 }
 
+/* The workers take no more clients, and go when those that they have pause. */
 static void
 retire(struct generation *g, struct deadline now)
 {
 	if (g->retiring)
 		return;
+	g->retiring = true;
+	g->kill_at = deadline_after(now, WORKER_RETIRE_MS + g->config->timeouts.query_ms + STOP_GRACE_MS);
+	signal_workers(g, SIGQUIT);
+}
+
+/* The workers finish what they have in hand, and go. */
+static void
+finish(struct generation *g, struct deadline now)
+{
 	g->retiring = true;
 	g->kill_at = deadline_after(now, g->config->timeouts.query_ms + STOP_GRACE_MS);
 	signal_workers(g, SIGTERM);
@@ -428,6 +438,7 @@ static void
 hand_over(struct supervisor *s, struct deadline now)
 {
 	struct generation *g = s->newest;
+	char workers[16];
 	size_t i;
 
 	if (g->served)
@@ -437,8 +448,9 @@ hand_over(struct supervisor *s, struct deadline now)
 			g->served = true;
 	if (!g->served)
 		return;
-	if (g->older != NULL)
-		log_event(LOG_LEVEL_INFO, "configuration reloaded", "file", s->launch->config_file, NULL);
+	(void)snprintf(workers, sizeof workers, "%d", g->config->workers);
+	log_event(LOG_LEVEL_INFO, g->older == NULL ? "serving" : "configuration reloaded", "file",
+	    s->launch->config_file, "workers", workers, "version", s->launch->version, NULL);
 	for (g = g->older; g != NULL; g = g->older) {
 		leave_listeners(g, s->newest);
 		close_listeners(g);
@@ -547,9 +559,9 @@ stop(struct supervisor *s, struct deadline now)
 	/* Told twice: at once. */
 	for (g = s->newest; s->stopping && g != NULL; g = g->older)
 		signal_workers(g, SIGKILL);
+	for (g = s->newest; !s->stopping && g != NULL; g = g->older)
+		finish(g, now);
 	s->stopping = true;
-	for (g = s->newest; g != NULL; g = g->older)
-		retire(g, now);
 }
 
 static void
@@ -682,7 +694,6 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 	block_signals(&signals);
 	s.descriptors = net_raise_descriptor_limit();
 	filewatch_look(&s.file, launch->config_file);
-	log_event(LOG_LEVEL_INFO, "starting", "version", launch->version, NULL);
 	if ((s.newest = new_generation(config, NULL, &end, &why)) == NULL)
 		return fail_start(&why, end);
 	if (privilege_limit_supervisor(&why) == -1) {

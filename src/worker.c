@@ -46,12 +46,15 @@ struct worker {
 };
 
 static volatile sig_atomic_t told_to_stop;
+static volatile sig_atomic_t told_to_retire;
 
 static void
-on_stop(int signal_number)
+on_signal(int signal_number)
 {
-	(void)signal_number;
-	told_to_stop = 1;
+	if (signal_number == SIGTERM)
+		told_to_stop = 1;
+	else
+		told_to_retire = 1;
 }
 
 /* ---- what is logged ---- */
@@ -268,38 +271,50 @@ turn(struct worker *w)
 	show(w);
 }
 
-/* Until it is told to stop; then until all is answered, and no longer than a query may take. */
+/* Takes no more clients. An address that nobody listens on any more is free when the last socket is closed. */
 static void
-loop(struct worker *w)
+leave_listeners(struct worker *w)
 {
 	size_t i;
 
-	atomic_store(&w->row->state, BOARD_SERVING);
-	while (!told_to_stop)
-		turn(w);
-	atomic_store(&w->row->state, BOARD_STOPPING);
-	w->stop_by = deadline_in(w->config->timeouts.query_ms + STOP_GRACE_MS);
-	front_drain(w->front, deadline_now());
-	/* An address that is no longer listened on is free when the last socket is closed. */
 	for (i = 0; i < w->setup->listener_count; i++) {
 		(void)close(w->setup->listeners[i]);
 		w->setup->listeners[i] = -1;
 	}
+}
+
+/* Until it is told to go; then until all is answered, and no longer than a query may take. */
+static void
+loop(struct worker *w)
+{
+	atomic_store(&w->row->state, BOARD_SERVING);
+	while (!told_to_stop && !told_to_retire)
+		turn(w);
+	atomic_store(&w->row->state, BOARD_STOPPING);
+	front_retire(w->front, deadline_now());
+	leave_listeners(w);
+	/* Who retires lets its clients finish what they are about; others take the new ones. */
+	w->stop_by = deadline_in(WORKER_RETIRE_MS);
+	while (!told_to_stop && front_client_count(w->front) > 0 && !deadline_passed(w->stop_by, deadline_now()))
+		turn(w);
+	w->stop_by = deadline_in(w->config->timeouts.query_ms + STOP_GRACE_MS);
+	front_drain(w->front);
 	while (front_client_count(w->front) > 0 && !deadline_passed(w->stop_by, deadline_now()))
 		turn(w);
 }
 
-/* SIGTERM arrives at one line only: the wait. */
+/* SIGTERM and SIGQUIT arrive at one line only: the wait. */
 static void
 arrange_signals(struct worker *w)
 {
-	struct sigaction action = { .sa_handler = on_stop };
+	struct sigaction action = { .sa_handler = on_signal };
 
-	told_to_stop = 0;
 	(void)sigemptyset(&action.sa_mask);
 	(void)sigaction(SIGTERM, &action, NULL);
+	(void)sigaction(SIGQUIT, &action, NULL);
 	(void)sigprocmask(SIG_BLOCK, NULL, &w->while_waiting);
 	(void)sigdelset(&w->while_waiting, SIGTERM);
+	(void)sigdelset(&w->while_waiting, SIGQUIT);
 }
 
 /* Others than clients need descriptors too. */

@@ -134,8 +134,8 @@ make_query(struct client *c, unsigned id, struct pending *p)
 	message[end++] = (uint8_t)len;
 	memcpy(message + end, label, (size_t)len);
 	end += (size_t)len;
-	memcpy(message + end, "\5bench\4test", 12);
-	end += 12;
+	memcpy(message + end, "\5bench\7example", 15);
+	end += 15;
 	p->hash = hash_name(message + HEADER_LEN, end - HEADER_LEN);
 	put16(message + end, TYPE_A);
 	put16(message + end + 2, CLASS_IN);

@@ -65,4 +65,4 @@ def by_dnsperf(mode, address, seconds, names, *, clients=1, outstanding=1):
 
 def write_names(path, delay, count=50_000):
     """Names for dnsperf, each asked once in a round, so that none are asked together."""
-    path.write_text("".join(f"d{delay}-{n}.bench.test A\n" for n in range(count)))
+    path.write_text("".join(f"d{delay}-{n}.bench.example A\n" for n in range(count)))

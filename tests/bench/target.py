@@ -16,7 +16,7 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 START_SECONDS = 10
 STOP_SECONDS = 6
 
-QUERY = struct.pack(">6H", 0x5d07, 0x0100, 1, 0, 0, 0) + b"\5first\5bench\4test\0\0\1\0\1"
+QUERY = struct.pack(">6H", 0x5d07, 0x0100, 1, 0, 0, 0) + b"\5first\5bench\7example\0\0\1\0\1"
 
 
 class Unusable(Exception):
@@ -66,7 +66,7 @@ class Target:
         done = subprocess.run(self.command("version"), stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10)
         lines = done.stdout.decode(errors="replace").splitlines()
-        return next((line.strip() for line in lines if re.search(r"\d\.\d", line)), "unknown")
+        return next((line.strip() for line in lines if re.search(r"\d", line)), "unknown")
 
     def module(self):
         """The file that `module' names, below the library directories of the program."""

@@ -8,11 +8,9 @@ import dnsmsg
 import faults
 from clock import now, wait_until
 from dnsmsg import Query
-from house import EDNS
+from house import ANSWER, EDNS, QUERY
 from marks import times_down, wait_idle_end, went_down
 from rows import row, table
-
-ANSWER, QUERY = 0.4, 2.0        # as in house.TIMEOUTS
 
 
 @table("script, limit",

@@ -107,6 +107,15 @@ def test_server_goes_and_comes_back(house, server):
     running.wait_line("upstream back", upstream=server.name)
 
 
+def test_server_resumes_sessions(house, server):
+    """As OpenSSL does it, and as GnuTLS does."""
+    running = house.proxy(server.config(), timeouts={"upstream_idle": "0s"}, log={"level": "debug"})
+    for n in range(5):
+        house.right(house.ask(f"n{n}.test"), 0.5)
+    resumed = [line["resumed"] for line in running.lines("upstream connected")]
+    assert resumed == ["no"] + 4 * ["yes"]
+
+
 def test_server_fails_over_to_another(house, start):
     first, second = start(peers.KnotResolver), start(peers.Unbound)
     running = house.proxy(first.config(), second.config())
@@ -235,9 +244,9 @@ def test_a_connection_for_each_query(house, command):
     assert len(server.connections) == 1
 
 
-@table("options, least", ("kept", "", 20), ("dnssec", "-D", 20),
-       ("five-a-connection", "-O num-queries-per-conn=5", 400))
-def test_dnsperf(house, tmp_path, options, least):
+@table("options, least, most", ("kept", "", 20, 20), ("dnssec", "-D", 20, 20),
+       ("five-a-connection", "-O num-queries-per-conn=5", 380, 420))
+def test_dnsperf(house, tmp_path, options, least, most):
     """2,000 queries of 20 clients."""
     server = house.upstream()
     house.proxy(server)
@@ -252,9 +261,9 @@ def test_dnsperf(house, tmp_path, options, least):
     assert said["Queries completed"].startswith("2000 "), out
     assert said["Response codes"] == "NOERROR 2000 (100.00%)", out
     assert len({query.name for query in server.queries}) == 2000
-    # Where it opens new ones, each client may do so once more after its last answer.
-    made = connections(house) - before
-    assert made == least or 20 < least <= made <= least + 20
+    # 400 is not exact: each client may open one more after its last answer, and ports that
+    # linger may be taken again.
+    assert least <= connections(house) - before <= most
 
 
 def test_dnspython(house):
@@ -294,6 +303,12 @@ def test_dnspython_pipelined(house):
 @pytest.fixture
 def resolve(house, namespace, tmp_path):
     """Runs a program that finds its names by asking the proxy, by TCP, on port 53."""
+    allowed = house._popen(["unshare", "--mount", "mount", "--bind", "/etc", "/etc"],
+                           stderr=subprocess.PIPE, text=True)
+    _, error = allowed.communicate(timeout=20)
+    if allowed.returncode != 0:
+        pytest.skip(f"may not mount a resolv.conf of its own: {error}")
+
     def resolves(*command, options=""):
         files = {"/etc/resolv.conf": f"nameserver 127.0.0.1\noptions use-vc {options}\n",
                  "/etc/nsswitch.conf": "hosts: dns\n"}

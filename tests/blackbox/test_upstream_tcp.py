@@ -13,12 +13,9 @@ import netns
 import upstream
 from clock import now, wait_until
 from dnsmsg import Query
-from house import EDNS
+from house import CONNECT, EDNS, HANDSHAKE, QUERY
 from marks import ask_until, comes_back, times_down, went_down
 from rows import row, table
-
-CONNECT, HANDSHAKE, ANSWER, QUERY = 0.3, 0.4, 0.4, 2.0      # as in house.TIMEOUTS
-
 
 def _second_query_is_fast(house, b):
     """A is marked down, so that it costs nothing now."""

@@ -6,6 +6,7 @@ import socket
 import struct
 
 import dnsmsg
+import sockdiag
 import upstream
 from clock import now, wait_until
 
@@ -45,6 +46,7 @@ class Client:
 
     def __init__(self, address, loop, make_socket=socket.socket, receive_buffer=None, source=None):
         self.loop = loop
+        self._make_socket = make_socket
         self.exchanges = []
         self.unanswered = []
         self.given_up = False       # the test closed it with queries in flight
@@ -60,7 +62,6 @@ class Client:
         self.sock.connect(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.opened = now()
-        self.table = "/proc/net/tcp"
 
     def __enter__(self):
         return self
@@ -164,12 +165,11 @@ class Client:
 
     def wait_taken(self, seconds=2):
         """Waits until the proxy has read all that was sent."""
-        pair = proc_name(self.sock.getpeername()), proc_name(self.sock.getsockname())
+        own, peer = self.sock.getsockname()[:2], self.sock.getpeername()[:2]
 
         def taken():
-            with open(self.table) as table:
-                rows = [line.split() for line in table]
-            return any(tuple(row[1:3]) == pair and row[4].endswith(":00000000") for row in rows)
+            return any(remote == own and not unread and inode for remote, unread, inode
+                       in sockdiag.connections(peer, self._make_socket))
         wait_until(taken, seconds, "the proxy reads")
 
     def half_close(self):
@@ -220,10 +220,3 @@ class Client:
     def wait_closed_unread(self, seconds):
         wait_until(self.closed_by_peer, seconds, "closed by the proxy")
         return now()
-
-
-def proc_name(address):
-    """An address and its port as /proc/net/tcp writes them."""
-    octets = socket.inet_pton(upstream.family(address[0]), address[0])
-    words = struct.unpack(f"={len(octets) // 4}I", octets)
-    return "".join(f"{word:08X}" for word in words) + f":{address[1]:04X}"

@@ -24,16 +24,18 @@ def wait_until(condition, seconds=5.0, what=None):
 class Loop:
     """
     An asyncio loop in a thread of its own, in which the upstreams live. It also ticks, and
-    remembers when a tick came late: that is time the machine was too busy to run us, and
-    no test should blame the proxy for it.
+    notes how much later than it should it runs, and for how long the proxy had to wait for a
+    processor: time for which the machine is to blame, and not the proxy.
     """
 
     TICK = 0.010
 
     def __init__(self):
         self.loop = asyncio.new_event_loop()
-        self._late_at = [0.0]
-        self._late_sum = [0.0]
+        self._watched = []          # functions that say for how long somebody was starved
+        self._late = 0.0            # in all, by our own ticks
+        self._at = [now()]
+        self._lost = [0.0]
         self._thread = threading.Thread(target=self._run, name="upstreams", daemon=True)
         self._thread.start()
 
@@ -45,17 +47,29 @@ class Loop:
 
     def _tick(self):
         moment = now()
-        if moment - self._due > 0.005:
-            self._late_at.append(moment)
-            self._late_sum.append(self._late_sum[-1] + moment - self._due)
-        self._due = moment + self.TICK
+        if moment - self._due > 0.002:
+            self._late += moment - self._due
+        self._lost.append(max(self._lost[-1], self._late + sum(f() for f in self._watched)))
+        self._at.append(moment)
+        self._due = now() + self.TICK
         self.loop.call_later(self.TICK, self._tick)
 
+    def watch(self, starved):
+        """Counts, until the next one is watched, what this function says as well."""
+        self.loop.call_soon_threadsafe(self._watch, starved)
+
+    def _watch(self, starved):
+        self._late = self._lost[-1]
+        self._watched = [starved]
+
     def late(self, begin, end):
-        """The seconds between two moments in which this machine did not run us on time."""
-        first = bisect.bisect_right(self._late_at, begin)
-        last = bisect.bisect_right(self._late_at, end + self.TICK)
-        return self._late_sum[last - 1] - self._late_sum[first - 1]
+        """How much of the time between two moments is the machine's fault, in seconds."""
+        limit = now() + 1
+        while self._at[-1] < end and now() < limit:
+            time.sleep(0.002)
+        first = bisect.bisect_right(self._at, begin) - 1
+        last = min(bisect.bisect_left(self._at, end), len(self._at) - 1)
+        return self._lost[last] - self._lost[max(0, first)]
 
     def call(self, coroutine, seconds=10.0):
         """Runs a coroutine in the loop and returns its result."""

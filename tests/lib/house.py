@@ -17,8 +17,10 @@ from clock import now, wait_until
 MIB = 1 << 20
 EDNS = dnsmsg.opt()
 
-TIMEOUTS = {"query": "2s", "connect": "300ms", "handshake": "400ms", "answer": "400ms",
-            "client_idle": "2s", "client_read": "300ms", "upstream_idle": "8s"}
+# As short as a busy machine allows.
+QUERY, CONNECT, HANDSHAKE, ANSWER = 2.0, 0.4, 0.5, 0.5
+TIMEOUTS = {"query": "2s", "connect": "400ms", "handshake": "500ms", "answer": "500ms",
+            "client_idle": "3s", "client_read": "300ms", "upstream_idle": "8s"}
 
 
 class House:
@@ -56,7 +58,7 @@ class House:
         address = self.free_address(host or upstream.own_address(), port)
         config = {"listen": upstream.with_port(*address), "upstreams": entries,
                   "tls": {"ca_file": self.authority.path},
-                  "timeouts": {**TIMEOUTS, **(timeouts or {})}, **settings}
+                  "timeouts": {**TIMEOUTS, **(timeouts or {})}, "workers": 1, **settings}
         self.query_seconds = _seconds(config["timeouts"]["query"])
         self.config = config
         self.config_path = proxy.write_config(os.path.join(self.directory, "config.yml"), config)

@@ -11,11 +11,11 @@ import threading
 
 import client
 import dnsmsg
+import sockdiag
 from clock import now, wait_until
 
 BINARY = os.path.abspath(os.environ.get("DOT_PROXY", os.path.join(
     os.path.dirname(__file__), "..", "..", "build", "dot-proxy")))
-LISTEN = "0A"           # as /proc/net/tcp writes it
 REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:",
            "WARNING: MemorySanitizer", "WARNING: ThreadSanitizer")
 
@@ -38,6 +38,11 @@ def write_config(path, settings):
             else:
                 file.write(f"{key}: {json.dumps(value)}\n")
     return path
+
+
+def _run_delay(directory):
+    with open(f"{directory}/schedstat") as file:
+        return int(file.read().split()[1]) / 1e9
 
 
 class Line(dict):
@@ -69,6 +74,7 @@ class Proxy:
         popen_args.setdefault("stdin", subprocess.DEVNULL)
         popen_args.setdefault("stdout", subprocess.DEVNULL)
         self.process = popen(command, stderr=subprocess.PIPE, **popen_args)
+        loop.watch(self.starved)
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
 
@@ -79,6 +85,7 @@ class Proxy:
     def start(self, probe=True):
         """Waits until it serves, and remembers what it holds then."""
         connection = wait_until(self._connect, 10, "the proxy listens")
+        wait_until(self.workers, 10, "a worker runs")
         self.serves = now()
         if probe:
             # A question that is answered without any upstream: then all it has to open is open.
@@ -128,37 +135,48 @@ class Proxy:
     def pid(self):
         return self.process.pid
 
-    def _proc(self, name):
-        with open(f"/proc/{self.pid}/{name}") as file:
+    def _proc(self, name, pid=None):
+        with open(f"/proc/{pid or self.pid}/{name}") as file:
             return file.read()
 
+    def workers(self):
+        return [int(pid) for pid in self._proc(f"task/{self.pid}/children").split()]
+
+    def _processes(self):
+        return [self.pid, *self.workers()]
+
     def descriptors(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self._processes())
 
     def clients(self):
         """Connections from clients that it holds, as the kernel sees it."""
-        table = "net/tcp6" if ":" in self.address[0] else "net/tcp"
-        rows = [line.split() for line in self._proc(table).splitlines()[1:]]
-        return sum(row[1] == client.proc_name(self.address) and row[3] != LISTEN and row[9] != "0"
-                   for row in rows)
+        return sum(inode != 0 for _, _, inode
+                   in sockdiag.connections(self.address, self._make_socket))
 
     def threads(self):
-        return len(os.listdir(f"/proc/{self.pid}/task"))
+        return sum(len(os.listdir(f"/proc/{pid}/task")) for pid in self._processes())
 
     def children(self):
-        return len(self._proc(f"task/{self.pid}/children").split())
+        return len(self.workers())
 
     def zombies(self):
-        return [pid for pid in self._proc(f"task/{self.pid}/children").split()
-                if "\nState:\tZ" in open(f"/proc/{pid}/status").read()]
+        return [pid for pid in self.workers() if "\nState:\tZ" in self._proc("status", pid)]
 
     def memory(self):
-        """Resident octets."""
-        return int(self._proc("statm").split()[1]) * 4096
+        """Resident octets that are no file's, those that are shared counted for each process."""
+        return sum(int(line.split()[1]) * 1024 for pid in self._processes()
+                   for line in self._proc("status", pid).splitlines() if line.startswith("RssAnon"))
 
     def cpu(self):
         """Seconds of CPU used so far."""
-        return int(self._proc("schedstat").split()[0]) / 1e9
+        return sum(int(self._proc("schedstat", pid).split()[0]) for pid in self._processes()) / 1e9
+
+    def starved(self):
+        """Seconds for which it was ready to run but no processor was free."""
+        try:
+            return sum(_run_delay(f"/proc/{pid}") for pid in self._processes())
+        except OSError:
+            return 0.0
 
     # Its end.
 
