@@ -16,6 +16,7 @@ PYTHON	?= /usr/bin/python3
 #   strict   the same, and warnings are errors
 #   san      under AddressSanitizer and UndefinedBehaviorSanitizer, warnings are errors
 #   fuzz     as san, for libFuzzer; needs clang
+#   hooked   as strict, with hooks that tests need and no user may have
 B := build/$(notdir $(firstword $(CC)))-$(VARIANT)
 
 # Flags that a compiler does not know are left out.
@@ -45,8 +46,11 @@ MODE_LINK := -fsanitize=address,undefined
 else ifeq ($(VARIANT),fuzz)
 MODE	:= $(SANITIZED) -fsanitize=fuzzer-no-link
 MODE_LINK := -fsanitize=address,undefined
+else ifeq ($(VARIANT),hooked)
+MODE	:= -Werror $(HARDENED) -DDOTPROXY_TEST_HOOKS
+MODE_LINK := $(HARDENED_LINK)
 else
-$(error VARIANT is one of release, strict, san, fuzz)
+$(error VARIANT is one of release, strict, san, fuzz, hooked)
 endif
 
 LANGUAGE := -std=c11 -D_GNU_SOURCE -DDOTPROXY_VERSION='"$(VERSION)"' -iquote include

@@ -70,7 +70,15 @@ void	front_drain(struct front *);
 /* How many clients are connected. Those that drain are until they have all their answers. */
 size_t	front_client_count(const struct front *);
 
-/* What went wrong since it was asked last, with the number of times: false when nothing did. */
-bool	front_trouble(struct front *, struct failure *why, unsigned *times);
+/* What an operator should know of. */
+enum front_trouble {
+	FRONT_CANNOT_ACCEPT,	/* accept(2) failed, for want of descriptors or the like */
+	FRONT_CROWDED,		/* a client had to make room for another */
+	FRONT_ADDRESS_CROWDED,	/* so did one of an address that has too many */
+	FRONT_TROUBLES
+};
+
+/* Whether there was any of that kind since it was asked last, the reason of the first, and how often. */
+bool	front_trouble(struct front *, enum front_trouble, struct failure *why, unsigned *times);
 
 #endif

@@ -200,6 +200,19 @@ address_same_host(const struct address *a, const struct address *b)
 	    memcmp(left, right, sizeof left) == 0 && zone_of(a) == zone_of(b);
 }
 
+uint32_t
+address_hash_host(const struct address *a)
+{
+	uint8_t bytes[16];
+	uint32_t hash = 2166136261U; /* FNV-1a */
+	size_t i;
+
+	(void)plain_bytes(a, bytes);
+	for (i = 0; i < sizeof bytes; i++)
+		hash = (hash ^ bytes[i]) * 16777619U;
+	return hash ^ hash >> 16;
+}
+
 bool
 address_equal(const struct address *a, const struct address *b)
 {

@@ -14,6 +14,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "deadline.h"
 #include "net.h"
 
 /* A clock that shows less is wrong: this program did not exist yet. 2026-11-01. */
@@ -23,7 +24,7 @@ enum { RELEASED = 1793491200 };
 enum { SESSIONS_MAX = 4 };
 
 /* No ticket is older than that when it is used (RFC 8446 4.6.1). */
-enum { SESSION_AGE_MAX = 7 * 24 * 3600 };
+enum { SESSION_AGE_MAX_S = 7 * 24 * 3600 };
 
 struct dot_trust {
 	SSL_CTX	*ctx;
@@ -34,7 +35,10 @@ struct dot_server {
 	const struct dot_trust	*trust;
 	struct address		 address;
 	char			*hostname;
-	SSL_SESSION		*sessions[SESSIONS_MAX];
+	struct kept_session {
+		SSL_SESSION	*session;
+		struct deadline	 until;
+	}			 sessions[SESSIONS_MAX];
 	size_t			 session_count;
 };
 
@@ -246,6 +250,15 @@ on_verify(int ok, X509_STORE_CTX *store)
 	return ok;
 }
 
+/* How long a session may be used: as long as the server says, and not too long. */
+static int
+lifetime_ms(const SSL_SESSION *session)
+{
+	unsigned long hint = SSL_SESSION_get_ticket_lifetime_hint(session);
+
+	return (int)(hint > 0 && hint < SESSION_AGE_MAX_S ? hint : SESSION_AGE_MAX_S) * 1000;
+}
+
 /* Takes over a session that the server has given; TLS 1.3 does so after the handshake. */
 static int
 on_session(SSL *ssl, SSL_SESSION *session)
@@ -259,11 +272,11 @@ on_session(SSL *ssl, SSL_SESSION *session)
 	    SSL_SESSION_get_ticket_lifetime_hint(session) == 0)
 		return 0;
 	if (s->session_count == SESSIONS_MAX) {
-		SSL_SESSION_free(s->sessions[0]);
+		SSL_SESSION_free(s->sessions[0].session);
 		memmove(s->sessions, s->sessions + 1, (SESSIONS_MAX - 1) * sizeof s->sessions[0]);
 		s->session_count--;
 	}
-	s->sessions[s->session_count++] = session;
+	s->sessions[s->session_count++] = (struct kept_session){ session, deadline_in(lifetime_ms(session)) };
 	return 1;
 }
 
@@ -271,19 +284,17 @@ on_session(SSL *ssl, SSL_SESSION *session)
 static SSL_SESSION *
 take_session(struct dot_server *s)
 {
-	SSL_SESSION *session;
-
 	while (s->session_count > 0) {
-		session = s->sessions[--s->session_count];
-		if (!SSL_SESSION_is_resumable(session) ||
-		    time(NULL) - SSL_SESSION_get_time(session) >= SESSION_AGE_MAX) {
-			SSL_SESSION_free(session);
+		struct kept_session kept = s->sessions[--s->session_count];
+
+		if (!SSL_SESSION_is_resumable(kept.session) || deadline_passed(kept.until, deadline_now())) {
+			SSL_SESSION_free(kept.session);
 			continue;
 		}
-		if (SSL_SESSION_get_protocol_version(session) < TLS1_3_VERSION &&
-		    SSL_SESSION_up_ref(session) == 1)
+		if (SSL_SESSION_get_protocol_version(kept.session) < TLS1_3_VERSION &&
+		    SSL_SESSION_up_ref(kept.session) == 1)
 			s->session_count++;
-		return session;
+		return kept.session;
 	}
 	return NULL;
 }
@@ -419,7 +430,7 @@ dot_server_free(struct dot_server *s)
 	if (s == NULL)
 		return;
 	while (s->session_count > 0)
-		SSL_SESSION_free(s->sessions[--s->session_count]);
+		SSL_SESSION_free(s->sessions[--s->session_count].session);
 	free(s->hostname);
 	free(s);
 }

@@ -22,6 +22,12 @@ enum {
 	/* After a failed accept(2), which would fail again at once, clients wait for so long. */
 	ACCEPT_PAUSE_MS = 100,
 
+	/* However crowded it is, a client may be idle for so long. */
+	CROWDED_IDLE_MS = 250,
+
+	/* Clients are found by their address in so many lists; a power of two. */
+	HOST_BUCKETS = 4096,
+
 	/* A client of a worker that retires has paused, when it sends nothing for so long. */
 	RETIRE_IDLE_MS = 500,
 
@@ -53,6 +59,7 @@ struct client {
 	TAILQ_ENTRY(client)	 state_link;
 	TAILQ_ENTRY(client)	 ready_link;
 	TAILQ_ENTRY(client)	 dirty_link;
+	TAILQ_ENTRY(client)	 host_link;
 	bool			 ready;		/* is in the list of those that may have a query */
 	bool			 dirty;		/* is in the list of those that answers were handed over for */
 	bool			 readable;	/* there may be something to read */
@@ -82,13 +89,16 @@ struct front {
 	struct client_list	 states[CLIENT_STATES];	/* the one in it longest in front */
 	struct client_list	 ready;
 	struct client_list	 dirty;
+	struct client_list	 hosts[HOST_BUCKETS];	/* by a hash of the address */
 	struct query_list	 abandoned;
 	bool			 listening;
 	bool			 retiring;	/* see front_retire() */
 	bool			 draining;	/* see front_drain() */
 	struct deadline		 listen_at;	/* when not listening: then again */
-	struct failure		 trouble;
-	unsigned		 trouble_times;
+	struct trouble {
+		struct failure	 why;		/* of the first of them */
+		unsigned	 times;
+	}			 troubles[FRONT_TROUBLES];
 	uint8_t			 scratch[BUFFER_LEN];
 };
 
@@ -128,6 +138,13 @@ clear_ready(struct front *f, struct client *c)
 	TAILQ_REMOVE(&f->ready, c, ready_link);
 }
 
+/* The list of those whose address has the same hash. Who picks addresses can make it long, up to all clients. */
+static struct client_list *
+bucket(struct front *f, const struct address *from)
+{
+	return &f->hosts[address_hash_host(from) & (HOST_BUCKETS - 1)];
+}
+
 static void
 close_client(struct front *f, struct client *c, struct deadline now)
 {
@@ -149,6 +166,7 @@ close_client(struct front *f, struct client *c, struct deadline now)
 	}
 	(void)close(c->fd);
 	f->connected--;
+	TAILQ_REMOVE(bucket(f, &c->from), c, host_link);
 	enter(f, c, CLIENT_FREE, now);
 }
 
@@ -164,6 +182,46 @@ is_allowed(const struct config *config, const struct address *from)
 	return false;
 }
 
+static void
+note_failed_accept(struct front *f, const char *what)
+{
+	struct trouble *t = &f->troubles[FRONT_CANNOT_ACCEPT];
+
+	if (t->times++ == 0)
+		(void)fail_errno(&t->why, "%s", what);
+}
+
+static void
+note_crowding(struct front *f, enum front_trouble kind, const struct address *from)
+{
+	struct trouble *t = &f->troubles[kind];
+	char text[ADDRESS_TEXT_MAX];
+
+	if (t->times++ > 0)
+		return;
+	if (kind == FRONT_CROWDED) {
+		(void)fail_with(&t->why, "all %zu places are taken", f->client_count);
+		fail_remedy(&t->why, "raise `clients: {max: ...}', and the limit of descriptors if need be");
+	} else {
+		(void)fail_with(&t->why, "%s has %d connections", address_format_host(from, text),
+		    f->config->clients.per_address);
+		fail_remedy(&t->why, "raise `clients: {per_address: ...}' if many share this address");
+	}
+}
+
+bool
+front_trouble(struct front *f, enum front_trouble kind, struct failure *why, unsigned *times)
+{
+	struct trouble *t = &f->troubles[kind];
+
+	if (t->times == 0)
+		return false;
+	*why = t->why;
+	*times = t->times;
+	t->times = 0;
+	return true;
+}
+
 /* Makes room: the one that has been idle longest goes, or else the one that sends slowest. */
 static bool
 evict(struct front *f, struct deadline now)
@@ -175,6 +233,35 @@ evict(struct front *f, struct deadline now)
 	if (c == NULL)
 		return false;
 	close_client(f, c, now);
+	return true;
+}
+
+/*
+ * Whether there is room for one more client of that address. At its limit, the one of its
+ * own that has been idle longest makes room; other addresses are not touched.
+ */
+static bool
+admit(struct front *f, const struct address *from, struct deadline now)
+{
+	int count = 0;
+	struct client *oldest = NULL;
+	struct client *c;
+
+	if ((size_t)f->config->clients.per_address >= f->client_count)
+		return true;
+	TAILQ_FOREACH(c, bucket(f, from), host_link) {
+		if (!address_same_host(&c->from, from))
+			continue;
+		count++;
+		if (c->state == CLIENT_IDLE && (oldest == NULL || c->since.at_us < oldest->since.at_us))
+			oldest = c;
+	}
+	if (count < f->config->clients.per_address)
+		return true;
+	note_crowding(f, FRONT_ADDRESS_CROWDED, from);
+	if (oldest == NULL)
+		return false;
+	close_client(f, oldest, now);
 	return true;
 }
 
@@ -197,6 +284,8 @@ front_new(const struct config *config, const int *listeners, size_t count, int s
 	f->client_count = clients;
 	for (i = 0; i < CLIENT_STATES; i++)
 		TAILQ_INIT(&f->states[i]);
+	for (i = 0; i < HOST_BUCKETS; i++)
+		TAILQ_INIT(&f->hosts[i]);
 	TAILQ_INIT(&f->ready);
 	TAILQ_INIT(&f->dirty);
 	TAILQ_INIT(&f->abandoned);
@@ -236,24 +325,6 @@ front_free(struct front *f)
 /* ---- listening ---- */
 
 static void
-note_trouble(struct front *f, const char *what)
-{
-	if (f->trouble_times++ == 0)
-		(void)fail_errno(&f->trouble, "%s", what);
-}
-
-bool
-front_trouble(struct front *f, struct failure *why, unsigned *times)
-{
-	*times = f->trouble_times;
-	if (*times == 0)
-		return false;
-	*why = f->trouble;
-	f->trouble_times = 0;
-	return true;
-}
-
-static void
 stop_listening(struct front *f, struct deadline until)
 {
 	size_t i;
@@ -274,7 +345,7 @@ start_listening(struct front *f)
 	for (i = 0; i < f->listener_count; i++)
 		if (waitset_add(f->set, f->listeners[i], EPOLLIN | EPOLLEXCLUSIVE, WAITSET_LISTENER,
 		    i) == -1)
-			note_trouble(f, "listen");
+			note_failed_accept(f, "listen");
 }
 
 /* Takes a place for a client that has connected. */
@@ -297,9 +368,10 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	TAILQ_INIT(&c->in_hand);
 	TAILQ_INIT(&c->answered);
 	f->connected++;
+	TAILQ_INSERT_TAIL(bucket(f, from), c, host_link);
 	enter(f, c, CLIENT_IDLE, now);
 	if (waitset_add(f->set, fd, client_events, WAITSET_CLIENT, index) == -1) {
-		note_trouble(f, "accept");
+		note_failed_accept(f, "accept");
 		close_client(f, c, now);
 	}
 }
@@ -334,18 +406,24 @@ front_listener_ready(struct front *f, size_t listener, struct deadline now)
 	int fd;
 
 	for (i = 0; f->listening && i < ACCEPT_AT_ONCE; i++) {
-		if (TAILQ_EMPTY(&f->states[CLIENT_FREE]) && !evict(f, now)) {
-			/* All of them wait for answers: the next ones wait in the queue. */
-			stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
-			return;
+		if (TAILQ_EMPTY(&f->states[CLIENT_FREE])) {
+			note_crowding(f, FRONT_CROWDED, NULL);
+			/* When all of them wait for answers, the next ones wait in the queue. */
+			if (!evict(f, now)) {
+				stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
+				return;
+			}
 		}
 		fd = net_accept(f->listeners[listener], &from);
 		if (fd >= 0) {
-			welcome(f, fd, &from, now);
+			if (admit(f, &from, now))
+				welcome(f, fd, &from, now);
+			else
+				(void)close(fd);
 		} else if (errno == EAGAIN) {
 			return;
 		} else if (!is_passing(errno)) {
-			note_trouble(f, "accept");
+			note_failed_accept(f, "accept");
 			if (!evict(f, now)) {
 				stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
 				return;
@@ -609,16 +687,30 @@ front_send(struct front *f, struct deadline now)
 
 /* ---- time ---- */
 
+/* How long a client may be idle: less, the fewer places are left beyond half of them (RFC 9210 4.2). */
+static int
+patience_ms(const struct front *f)
+{
+	int idle_ms = f->config->timeouts.client_idle_ms;
+	size_t left = f->client_count - f->connected;
+	int64_t ms = idle_ms;
+
+	if (left < f->client_count / 2)
+		ms = ms * (int64_t)left / (int64_t)(f->client_count / 2);
+	if (ms < CROWDED_IDLE_MS)
+		ms = CROWDED_IDLE_MS;
+	if (f->retiring && ms > RETIRE_IDLE_MS)
+		ms = RETIRE_IDLE_MS;
+	return ms < idle_ms ? (int)ms : idle_ms;
+}
+
 /* When the client that has been in that state longest is to be closed. */
 static struct deadline
 due(const struct front *f, enum client_state state)
 {
 	const struct client *c = TAILQ_FIRST(&f->states[state]);
-	int idle_ms = f->config->timeouts.client_idle_ms;
+	int idle_ms = patience_ms(f);
 	int ms;
-
-	if (f->retiring && idle_ms > RETIRE_IDLE_MS)
-		idle_ms = RETIRE_IDLE_MS;
 
 	if (c == NULL)
 		return DEADLINE_NEVER;

@@ -1,5 +1,9 @@
 #include "worker.h"
 
+#ifdef DOTPROXY_TEST_HOOKS
+#include <sys/utsname.h>
+#endif
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -41,12 +45,24 @@ struct worker {
 	sigset_t		 while_waiting;	/* the signals that are blocked even then */
 	struct deadline		 stop_by;	/* NEVER until it was told to stop */
 	struct deadline		 quiet_at;	/* when there is no query until then, it is a quiet moment */
-	struct deadline		 trouble_at;	/* then trouble may be told again */
+	struct deadline		 trouble_at[FRONT_TROUBLES]; /* then trouble of that kind may be told again */
 	struct query		*batch[QUERIES_AT_ONCE];
 };
 
 static volatile sig_atomic_t told_to_stop;
 static volatile sig_atomic_t told_to_retire;
+
+#ifdef DOTPROXY_TEST_HOOKS
+/* So that tests see what becomes of a worker that makes a system call it must not make. */
+static void
+on_hook(int signal_number)
+{
+	struct utsname name;
+
+	(void)signal_number;
+	(void)uname(&name);
+}
+#endif
 
 static void
 on_signal(int signal_number)
@@ -97,17 +113,24 @@ log_query(const struct query *q, struct deadline now)
 }
 
 static void
-log_trouble(struct worker *w, struct deadline now)
+log_troubles(struct worker *w, struct deadline now)
 {
+	static const char *const events[] = { "clients cannot be accepted", "too many clients",
+		"too many clients of one address" };
 	struct failure why;
 	unsigned times;
 	char count[16];
+	int kind;
 
-	if (!deadline_passed(w->trouble_at, now) || !front_trouble(w->front, &why, &times))
-		return;
-	(void)snprintf(count, sizeof count, "%u", times);
-	log_event(LOG_LEVEL_WARN, "clients cannot be accepted", "cause", why.text, "times", count, NULL);
-	w->trouble_at = deadline_after(now, TROUBLE_INTERVAL_MS);
+	for (kind = 0; kind < FRONT_TROUBLES; kind++) {
+		if (!deadline_passed(w->trouble_at[kind], now) ||
+		    !front_trouble(w->front, (enum front_trouble)kind, &why, &times))
+			continue;
+		(void)snprintf(count, sizeof count, "%u", times);
+		log_event(LOG_LEVEL_WARN, events[kind], "cause", why.text, "times", count, "remedy",
+		    why.remedy, NULL);
+		w->trouble_at[kind] = deadline_after(now, TROUBLE_INTERVAL_MS);
+	}
 }
 
 /* ---- the four steps ---- */
@@ -266,7 +289,7 @@ turn(struct worker *w)
 	reply(w, now);
 	while (upstream_next_event(w->upstreams, &event))
 		log_upstream_event(&event);
-	log_trouble(w, now);
+	log_troubles(w, now);
 	relax(w, now);
 	show(w);
 }
@@ -315,6 +338,10 @@ arrange_signals(struct worker *w)
 	(void)sigprocmask(SIG_BLOCK, NULL, &w->while_waiting);
 	(void)sigdelset(&w->while_waiting, SIGTERM);
 	(void)sigdelset(&w->while_waiting, SIGQUIT);
+#ifdef DOTPROXY_TEST_HOOKS
+	(void)signal(SIGUSR2, on_hook);
+	(void)sigdelset(&w->while_waiting, SIGUSR2);
+#endif
 }
 
 /* Others than clients need descriptors too. */
