@@ -1,9 +1,8 @@
 #include "connection.h"
 
-#include <sys/mman.h>
-
-#include <stdlib.h>
 #include <string.h>
+
+#include "pages.h"
 
 /*
  * Address space for a frame of the largest size in each direction, of which only the
@@ -18,15 +17,13 @@ enum {
 struct connection *
 connection_table_new(size_t count)
 {
-	struct connection *table = calloc(count, sizeof *table);
-	uint8_t *octets = mmap(NULL, count * PLACE_STRIDE, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct connection *table = pages_new(count, sizeof *table);
+	uint8_t *octets = pages_new(count, PLACE_STRIDE);
 	size_t i;
 
-	if (table == NULL || octets == MAP_FAILED) {
-		if (octets != MAP_FAILED)
-			(void)munmap(octets, count * PLACE_STRIDE);
-		free(table);
+	if (table == NULL || octets == NULL) {
+		pages_free(octets, count, PLACE_STRIDE);
+		pages_free(table, count, sizeof *table);
 		return NULL;
 	}
 	for (i = 0; i < count; i++) {
@@ -42,8 +39,8 @@ connection_table_free(struct connection *table, size_t count)
 {
 	if (table == NULL)
 		return;
-	(void)munmap(table[0].in, count * PLACE_STRIDE);
-	free(table);
+	pages_free(table[0].in, count, PLACE_STRIDE);
+	pages_free(table, count, sizeof *table);
 }
 
 void

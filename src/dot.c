@@ -187,6 +187,11 @@ blame_certificate(struct dot *d, int error, X509 *cert)
 	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
 		blame_issuer(d, cert);
 		break;
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+		(void)fail_with(&d->verdict, "certificate is self-signed");
+		fail_remedy(&d->verdict, "trusted are the certificates in %s; if you trust this one, put it "
+		    "into a file and set `ca_file'", d->server->trust->file);
+		break;
 	default:
 		(void)fail_with(&d->verdict, "certificate: %s", X509_verify_cert_error_string(error));
 		break;

@@ -1,15 +1,14 @@
 #include "front.h"
 
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "net.h"
+#include "pages.h"
 #include "waitset.h"
 
 enum {
@@ -59,7 +58,7 @@ struct client {
 	TAILQ_ENTRY(client)	 state_link;
 	TAILQ_ENTRY(client)	 ready_link;
 	TAILQ_ENTRY(client)	 dirty_link;
-	TAILQ_ENTRY(client)	 host_link;
+	LIST_ENTRY(client)	 host_link;
 	bool			 ready;		/* is in the list of those that may have a query */
 	bool			 dirty;		/* is in the list of those that answers were handed over for */
 	bool			 readable;	/* there may be something to read */
@@ -75,6 +74,7 @@ struct client {
 	size_t			 sent;		/* octets of the first of them, with its prefix */
 };
 TAILQ_HEAD(client_list, client);
+LIST_HEAD(client_bucket, client);
 
 struct front {
 	const struct config	*config;
@@ -84,12 +84,13 @@ struct front {
 	struct query_table	*table;
 	struct client		*clients;
 	size_t			 client_count;	/* places */
+	size_t			 touched;	/* of them, the first ones, were ever used */
 	size_t			 connected;	/* of them in use */
 	uint8_t			*octets;	/* the `in' of all clients */
 	struct client_list	 states[CLIENT_STATES];	/* the one in it longest in front */
 	struct client_list	 ready;
 	struct client_list	 dirty;
-	struct client_list	 hosts[HOST_BUCKETS];	/* by a hash of the address */
+	struct client_bucket	 hosts[HOST_BUCKETS];	/* by a hash of the address */
 	struct query_list	 abandoned;
 	bool			 listening;
 	bool			 retiring;	/* see front_retire() */
@@ -139,7 +140,7 @@ clear_ready(struct front *f, struct client *c)
 }
 
 /* The list of those whose address has the same hash. Who picks addresses can make it long, up to all clients. */
-static struct client_list *
+static struct client_bucket *
 bucket(struct front *f, const struct address *from)
 {
 	return &f->hosts[address_hash_host(from) & (HOST_BUCKETS - 1)];
@@ -166,7 +167,7 @@ close_client(struct front *f, struct client *c, struct deadline now)
 	}
 	(void)close(c->fd);
 	f->connected--;
-	TAILQ_REMOVE(bucket(f, &c->from), c, host_link);
+	LIST_REMOVE(c, host_link);
 	enter(f, c, CLIENT_FREE, now);
 }
 
@@ -249,7 +250,7 @@ admit(struct front *f, const struct address *from, struct deadline now)
 
 	if ((size_t)f->config->clients.per_address >= f->client_count)
 		return true;
-	TAILQ_FOREACH(c, bucket(f, from), host_link) {
+	LIST_FOREACH(c, bucket(f, from), host_link) {
 		if (!address_same_host(&c->from, from))
 			continue;
 		count++;
@@ -269,7 +270,7 @@ struct front *
 front_new(const struct config *config, const int *listeners, size_t count, int set,
     struct query_table *table, size_t clients, struct failure *why)
 {
-	struct front *f = calloc(1, sizeof *f);
+	struct front *f = pages_new(1, sizeof *f);
 	size_t i;
 
 	if (f == NULL) {
@@ -284,22 +285,15 @@ front_new(const struct config *config, const int *listeners, size_t count, int s
 	f->client_count = clients;
 	for (i = 0; i < CLIENT_STATES; i++)
 		TAILQ_INIT(&f->states[i]);
-	for (i = 0; i < HOST_BUCKETS; i++)
-		TAILQ_INIT(&f->hosts[i]);
 	TAILQ_INIT(&f->ready);
 	TAILQ_INIT(&f->dirty);
 	TAILQ_INIT(&f->abandoned);
-	f->clients = calloc(clients, sizeof *f->clients);
-	f->octets = mmap(NULL, clients * BUFFER_STRIDE, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (f->clients == NULL || f->octets == MAP_FAILED) {
+	f->clients = pages_new(clients, sizeof *f->clients);
+	f->octets = pages_new(clients, BUFFER_STRIDE);
+	if (f->clients == NULL || f->octets == NULL) {
 		(void)fail_errno(why, "clients");
 		front_free(f);
 		return NULL;
-	}
-	for (i = 0; i < clients; i++) {
-		f->clients[i].in = f->octets + i * BUFFER_STRIDE;
-		TAILQ_INSERT_TAIL(&f->states[CLIENT_FREE], &f->clients[i], state_link);
 	}
 	f->listen_at = deadline_now();
 	front_expire(f, f->listen_at);
@@ -313,13 +307,12 @@ front_free(struct front *f)
 
 	if (f == NULL)
 		return;
-	for (i = 0; f->clients != NULL && i < f->client_count; i++)
+	for (i = 0; f->clients != NULL && i < f->touched; i++)
 		if (f->clients[i].state != CLIENT_FREE)
 			close_client(f, &f->clients[i], deadline_now());
-	if (f->octets != NULL && f->octets != MAP_FAILED)
-		(void)munmap(f->octets, f->client_count * BUFFER_STRIDE);
-	free(f->clients);
-	free(f);
+	pages_free(f->octets, f->client_count, BUFFER_STRIDE);
+	pages_free(f->clients, f->client_count, sizeof *f->clients);
+	pages_free(f, 1, sizeof *f);
 }
 
 /* ---- listening ---- */
@@ -348,11 +341,26 @@ start_listening(struct front *f)
 			note_failed_accept(f, "listen");
 }
 
-/* Takes a place for a client that has connected. */
+/* A free place: one that was used before, or else one that costs memory only from now on. NULL: all are taken. */
+static struct client *
+free_place(struct front *f)
+{
+	struct client *c = TAILQ_FIRST(&f->states[CLIENT_FREE]);
+
+	if (c != NULL || f->touched == f->client_count)
+		return c;
+	c = &f->clients[f->touched];
+	c->in = f->octets + f->touched * BUFFER_STRIDE;
+	f->touched++;
+	TAILQ_INSERT_HEAD(&f->states[CLIENT_FREE], c, state_link);
+	return c;
+}
+
+/* Takes in a client that has connected; there is a place. */
 static void
 welcome(struct front *f, int fd, const struct address *from, struct deadline now)
 {
-	struct client *c = TAILQ_FIRST(&f->states[CLIENT_FREE]);
+	struct client *c = free_place(f);
 	size_t index = (size_t)(c - f->clients);
 
 	c->fd = fd;
@@ -368,7 +376,7 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	TAILQ_INIT(&c->in_hand);
 	TAILQ_INIT(&c->answered);
 	f->connected++;
-	TAILQ_INSERT_TAIL(bucket(f, from), c, host_link);
+	LIST_INSERT_HEAD(bucket(f, from), c, host_link);
 	enter(f, c, CLIENT_IDLE, now);
 	if (waitset_add(f->set, fd, client_events, WAITSET_CLIENT, index) == -1) {
 		note_failed_accept(f, "accept");
@@ -406,7 +414,7 @@ front_listener_ready(struct front *f, size_t listener, struct deadline now)
 	int fd;
 
 	for (i = 0; f->listening && i < ACCEPT_AT_ONCE; i++) {
-		if (TAILQ_EMPTY(&f->states[CLIENT_FREE])) {
+		if (free_place(f) == NULL) {
 			note_crowding(f, FRONT_CROWDED, NULL);
 			/* When all of them wait for answers, the next ones wait in the queue. */
 			if (!evict(f, now)) {
@@ -779,7 +787,7 @@ front_drain(struct front *f)
 	size_t i;
 
 	f->draining = true;
-	for (i = 0; i < f->client_count; i++) {
+	for (i = 0; i < f->touched; i++) {
 		c = &f->clients[i];
 		if (c->state == CLIENT_FREE || c->ended)
 			continue;

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "pages.h"
+
 /*
  * A hash table with linear probing. From the place where an entry belongs to the place
  * where it is, no place is free; outstanding_take() and its kin keep it so by moving
@@ -37,7 +39,7 @@ outstanding_new(size_t asks)
 	while (size / 4 * 3 < asks)
 		size *= 2;
 	o->mask = size - 1;
-	if ((o->entries = calloc(size, sizeof *o->entries)) == NULL) {
+	if ((o->entries = pages_new(size, sizeof *o->entries)) == NULL) {
 		free(o);
 		return NULL;
 	}
@@ -49,7 +51,7 @@ outstanding_free(struct outstanding *o)
 {
 	if (o == NULL)
 		return;
-	free(o->entries);
+	pages_free(o->entries, o->mask + 1, sizeof *o->entries);
 	free(o);
 }
 

@@ -1,9 +1,9 @@
 #include "query.h"
 
-#include <sys/mman.h>
-
 #include <stdlib.h>
 #include <string.h>
+
+#include "pages.h"
 
 /*
  * Each place has address space for the largest query and the largest response, of
@@ -34,11 +34,10 @@ query_table_new(size_t count)
 	if (t == NULL)
 		return NULL;
 	t->count = count;
-	t->queries = calloc(count, sizeof *t->queries);
+	t->queries = pages_new(count, sizeof *t->queries);
 	t->vacant = calloc(count, sizeof(struct query *));
-	t->octets = mmap(NULL, count * PLACE_STRIDE, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (t->queries == NULL || t->vacant == NULL || t->octets == MAP_FAILED) {
+	t->octets = pages_new(count, PLACE_STRIDE);
+	if (t->queries == NULL || t->vacant == NULL || t->octets == NULL) {
 		query_table_free(t);
 		return NULL;
 	}
@@ -52,10 +51,9 @@ query_table_free(struct query_table *t)
 {
 	if (t == NULL)
 		return;
-	if (t->octets != NULL && t->octets != MAP_FAILED)
-		(void)munmap(t->octets, t->count * PLACE_STRIDE);
+	pages_free(t->octets, t->count, PLACE_STRIDE);
+	pages_free(t->queries, t->count, sizeof *t->queries);
 	free(t->vacant);
-	free(t->queries);
 	free(t);
 }
 
@@ -110,5 +108,6 @@ query_table_relax(struct query_table *t)
 	if (!t->was_crowded || t->vacant_count < t->count)
 		return;
 	t->was_crowded = false;
-	(void)madvise(t->octets, t->count * PLACE_STRIDE, MADV_DONTNEED);
+	pages_clear(t->octets, t->count, PLACE_STRIDE);
+	pages_clear(t->queries, t->count, sizeof *t->queries);
 }

@@ -1,0 +1,20 @@
+#ifndef DOTPROXY_PAGES_H
+#define DOTPROXY_PAGES_H
+
+#include <stddef.h>
+
+/*
+ * Memory for tables that are sized for the worst and mostly empty: address space of
+ * which only the pages that are in use cost anything, whatever malloc would do.
+ */
+
+/* COUNT times SIZE octets, all zero; NULL with errno. Freed by pages_free(). */
+void	*pages_new(size_t count, size_t size);
+
+/* NULL is fine. COUNT and SIZE as they were. */
+void	pages_free(void *, size_t count, size_t size);
+
+/* Gives the memory back to the system; all octets are zero again. */
+void	pages_clear(void *, size_t count, size_t size);
+
+#endif
