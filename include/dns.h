@@ -16,7 +16,18 @@ enum {
 	DNS_NAME_MAX = 255,
 	DNS_QUESTION_MAX = DNS_NAME_MAX + 4,
 	DNS_ERROR_MAX = 512, /* what dns_write_error() writes at most (RFC 1035 4.2.1) */
-	DNS_NAME_TEXT_MAX = 4 * DNS_NAME_MAX + 1
+	DNS_NAME_TEXT_MAX = 4 * DNS_NAME_MAX + 1,
+	DNS_UDP_SIZE = 1232, /* what we say we can take in a datagram */
+	DNS_OPT_LEN = 11     /* an OPT record without options (RFC 6891 6.1.2) */
+};
+
+/* Types of records and of questions, as far as they matter here. */
+enum {
+	DNS_TYPE_SIG = 24,   /* RFC 2931 */
+	DNS_TYPE_OPT = 41,   /* RFC 6891 */
+	DNS_TYPE_TSIG = 250, /* RFC 8945 */
+	DNS_TYPE_IXFR = 251, /* RFC 1995 */
+	DNS_TYPE_AXFR = 252  /* RFC 5936 */
 };
 
 /* Response codes (RFC 1035 4.1.1, RFC 6891 9). */
@@ -35,8 +46,16 @@ enum dns_ede {
 	DNS_EDE_NONE = -1,
 	DNS_EDE_OTHER = 0,
 	DNS_EDE_PROHIBITED = 18,
+	DNS_EDE_NOT_SUPPORTED = 21,
 	DNS_EDE_NO_REACHABLE_AUTHORITY = 22,
 	DNS_EDE_NETWORK_ERROR = 23
+};
+
+/* Where the OPT record of a message is. */
+struct dns_opt {
+	size_t at;     /* where there is none: the end of the message */
+	size_t len;    /* 0: there is none */
+	size_t behind; /* the records behind it */
 };
 
 /* What dns_read_query() found in a query. */
@@ -46,9 +65,11 @@ struct dns_query {
 	size_t question_len; /* octets behind the header; 0: not one readable question */
 	uint16_t qtype;
 	uint16_t qclass;
-	bool has_edns;     /* an OPT record was seen, be it in a broken message */
-	bool dnssec_ok;    /* the DO bit of the first */
-	uint16_t udp_size; /* the requestor's payload size, as sent */
+	bool has_edns;      /* an OPT record was seen, be it in a broken message */
+	bool dnssec_ok;     /* the DO bit of the first */
+	uint16_t udp_size;  /* the requestor's payload size, as sent */
+	struct dns_opt opt; /* only in a query that is to be relayed, as is the next */
+	bool is_signed;     /* TSIG or SIG(0) ends it: a changed octet would break it */
 };
 
 /* What is to be done with a message from a client. */
@@ -85,6 +106,12 @@ enum dns_match {
  */
 enum dns_match dns_match_response(const uint8_t *msg, size_t len, const uint8_t *query,
     size_t question_len);
+
+/*
+ * Finds the OPT record of a response. False when the response cannot be read to its end,
+ * or its OPT is broken, is not the only one, or is in another section.
+ */
+bool dns_read_response(const uint8_t *msg, size_t len, struct dns_opt *opt);
 
 uint16_t dns_id(const uint8_t *msg);
 void dns_set_id(uint8_t *msg, uint16_t id);

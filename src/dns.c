@@ -13,11 +13,8 @@ enum {
 	FLAG_CD = 0x0010,
 	FLAGS_RCODE = 0x000f,
 
-	/* EDNS (RFC 6891 6.1.2, 6.1.3; RFC 8914 2). */
-	TYPE_OPT = 41,
+	/* EDNS (RFC 6891 6.1.3; RFC 8914 2). */
 	EDNS_DO = 0x8000,
-	EDNS_UDP_SIZE = 1232,
-	OPT_LEN = 11, /* without options */
 	OPTION_EDE = 15,
 	OPTION_LEN = 4, /* code and length */
 	EDE_LEN = 2     /* without a text */
@@ -33,6 +30,7 @@ struct header {
 };
 
 struct record {
+	size_t at;
 	bool at_root; /* the owner is the root, uncompressed */
 	uint16_t type;
 	uint16_t class;
@@ -41,11 +39,13 @@ struct record {
 	size_t rdlen;
 };
 
-/* The OPT records of a message. */
+/* What a walk over the records of a message has found. */
 struct edns {
-	size_t count;
-	bool misplaced;    /* one is in another section or not at the root */
-	struct record opt; /* the first; all zero when there is none */
+	size_t count;         /* of OPT records */
+	bool misplaced;       /* one is in another section or not at the root */
+	struct record opt;    /* the first; all zero when there is none */
+	struct dns_opt place; /* its */
+	bool is_signed;
 };
 
 static void
@@ -85,16 +85,27 @@ skip_questions(struct reader *r, size_t count)
 static bool
 read_record(struct reader *r, struct record *rr)
 {
-	size_t start = r->pos;
-
+	rr->at = r->pos;
 	reader_skip_name(r);
-	rr->at_root = r->pos - start == 1;
+	rr->at_root = r->pos - rr->at == 1;
 	rr->type = reader_u16(r);
 	rr->class = reader_u16(r);
 	rr->ttl = reader_u32(r);
 	rr->rdlen = reader_u16(r);
 	rr->rdata = reader_bytes(r, rr->rdlen);
 	return !r->failed;
+}
+
+/* Whether a record signs the message that it ends: TSIG, or SIG(0), which covers no type. */
+static bool
+is_signature(const struct record *rr)
+{
+	struct reader rdata;
+
+	if (rr->type != DNS_TYPE_SIG)
+		return rr->type == DNS_TYPE_TSIG;
+	reader_init(&rdata, rr->rdata, rr->rdlen);
+	return reader_u16(&rdata) == 0 && !rdata.failed;
 }
 
 /* Walks over the records of all sections, as far as they can be read. */
@@ -104,18 +115,23 @@ read_records(struct reader *r, const struct header *h, struct edns *e)
 	size_t additional = (size_t)h->ancount + h->nscount;
 	size_t end = additional + h->arcount;
 	size_t i;
-	struct record rr;
+	struct record rr = { 0 };
 
 	*e = (struct edns){ 0 };
 	for (i = 0; i < end && read_record(r, &rr); i++) {
-		if (rr.type != TYPE_OPT)
+		if (rr.type != DNS_TYPE_OPT)
 			continue;
 		if (i < additional || !rr.at_root)
 			e->misplaced = true;
-		if (e->count == 0)
+		if (e->count == 0) {
 			e->opt = rr;
+			e->place = (struct dns_opt){ rr.at, r->pos - rr.at, end - i - 1 };
+		}
 		e->count++;
 	}
+	if (e->count == 0)
+		e->place.at = r->pos;
+	e->is_signed = !r->failed && h->arcount > 0 && is_signature(&rr);
 }
 
 /* Reads the next option of an OPT record; false at the end, and when it is broken. */
@@ -175,6 +191,8 @@ dns_read_query(const uint8_t *msg, size_t len, struct dns_query *q, enum dns_rco
 	q->has_edns = e.count > 0;
 	q->dnssec_ok = (e.opt.ttl & EDNS_DO) != 0;
 	q->udp_size = e.opt.class;
+	q->opt = e.place;
+	q->is_signed = e.is_signed;
 
 	/* Nothing but the header need look like ours in other opcodes. */
 	if ((h.flags & FLAGS_OPCODE) != 0)
@@ -250,6 +268,21 @@ dns_match_response(const uint8_t *msg, size_t len, const uint8_t *query, size_t 
 	if (h.qdcount != 1 || theirs == NULL || !same_question(ours, theirs, question_len))
 		return DNS_MISMATCH;
 	return DNS_MATCH;
+}
+
+bool
+dns_read_response(const uint8_t *msg, size_t len, struct dns_opt *opt)
+{
+	struct reader r;
+	struct header h;
+	struct edns e;
+
+	reader_init(&r, msg, len);
+	read_header(&r, &h);
+	skip_questions(&r, h.qdcount);
+	read_records(&r, &h, &e);
+	*opt = e.place;
+	return reader_done(&r) && e.count <= 1 && !e.misplaced && !opt_is_broken(&e.opt);
 }
 
 uint16_t
@@ -350,7 +383,7 @@ put_ede(uint8_t *p, enum dns_ede ede, const char *text, size_t text_len)
 	return p + text_len;
 }
 
-/* Writes our OPT record into the ROOM octets, of which there are OPT_LEN at least. */
+/* Writes our OPT record into the ROOM octets, of which there are DNS_OPT_LEN at least. */
 static uint8_t *
 put_opt(uint8_t *p, size_t room, const struct dns_query *q, enum dns_rcode rcode, enum dns_ede ede,
     const char *text)
@@ -358,14 +391,14 @@ put_opt(uint8_t *p, size_t room, const struct dns_query *q, enum dns_rcode rcode
 	uint8_t *rdlen;
 
 	*p++ = 0; /* the root */
-	p = put_u16(p, TYPE_OPT);
-	p = put_u16(p, EDNS_UDP_SIZE);
+	p = put_u16(p, DNS_TYPE_OPT);
+	p = put_u16(p, DNS_UDP_SIZE);
 	*p++ = (uint8_t)(rcode >> 4);
 	*p++ = 0;                                   /* the version */
 	p = put_u16(p, q->dnssec_ok ? EDNS_DO : 0); /* RFC 3225 3 */
 	rdlen = p;
 	p = put_u16(p, 0);
-	room -= OPT_LEN;
+	room -= DNS_OPT_LEN;
 	if (ede != DNS_EDE_NONE && room >= OPTION_LEN + EDE_LEN) {
 		room -= OPTION_LEN + EDE_LEN;
 		p = put_ede(p, ede, text, text_that_fits(text, room));
@@ -382,7 +415,7 @@ dns_write_error(uint8_t *out, size_t cap, const uint8_t *query, const struct dns
 	uint16_t kept = q->flags & (FLAGS_OPCODE | FLAG_RD | FLAG_CD);
 	uint8_t *p = out;
 
-	if (room < DNS_HEADER_LEN + q->question_len + (q->has_edns ? OPT_LEN : 0))
+	if (room < DNS_HEADER_LEN + q->question_len + (q->has_edns ? DNS_OPT_LEN : 0))
 		return 0;
 	p = put_u16(p, q->id);
 	p = put_u16(p, (uint16_t)(FLAG_QR | kept | FLAG_RA | (rcode & FLAGS_RCODE)));

@@ -1,0 +1,158 @@
+/*
+ * An octet of settings, a query with two octets of length in front, and a response behind it:
+ * what is written for either side is well formed, has no option of the other hop, and is what
+ * came but for the OPT record.
+ */
+#include "edns.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "reader.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { SUBNET = 8, COOKIE = 10, KEEPALIVE = 11, PADDING = 12, BLOCK = 128 };
+
+static void
+must(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+static uint8_t *
+tight_copy(const uint8_t *data, size_t len)
+{
+	uint8_t *copy = malloc(len > 0 ? len : 1);
+
+	must(copy != NULL);
+	if (len > 0)
+		memcpy(copy, data, len);
+	return copy;
+}
+
+/* How often the OPT record that ends a message has an option. */
+static size_t
+count_option(const uint8_t *msg, size_t len, const struct dns_opt *opt, uint16_t code)
+{
+	struct reader r;
+	size_t n = 0;
+
+	if (opt->len == 0)
+		return 0;
+	must(opt->at + opt->len == len && opt->behind == 0);
+	reader_init(&r, msg, len);
+	reader_skip(&r, opt->at + DNS_OPT_LEN);
+	while (!reader_done(&r)) {
+		n += reader_u16(&r) == code;
+		reader_skip(&r, reader_u16(&r));
+		must(!r.failed);
+	}
+	return n;
+}
+
+/* All in front of the OPT is as it was, but for the count; what is behind it moved up, or went. */
+static void
+check_rest(const uint8_t *out, size_t rest_len, const uint8_t *msg, size_t len,
+    const struct dns_opt *opt)
+{
+	size_t tail = len - opt->at - opt->len;
+
+	must(memcmp(out, msg, 3) == 0 && memcmp(out + 4, msg + 4, 6) == 0);
+	must(memcmp(out + DNS_HEADER_LEN, msg + DNS_HEADER_LEN, opt->at - DNS_HEADER_LEN) == 0);
+	must(rest_len == opt->at || rest_len == opt->at + tail);
+	if (rest_len > opt->at)
+		must(memcmp(out + opt->at, msg + opt->at + opt->len, tail) == 0);
+}
+
+static void
+check_query(const uint8_t *query, size_t len, const struct dns_query *q,
+    const struct edns_settings *settings, bool bare)
+{
+	static uint8_t room[DNS_MESSAGE_MAX];
+	size_t n = edns_write_query(room, sizeof room, query, len, q, settings, bare);
+	struct dns_query sent;
+	enum dns_rcode rcode;
+	uint8_t *out = tight_copy(room, n);
+
+	must(n >= DNS_HEADER_LEN);
+	must(edns_write_query(room, n - 1, query, len, q, settings, bare) == 0);
+	must(edns_write_query(out, n, query, len, q, settings, bare) == n);
+	must(dns_read_query(out, n, &sent, &rcode) == DNS_RELAY);
+	if (q->is_signed || (bare && !q->has_edns)) {
+		must(n == len && memcmp(out, query, len) == 0);
+	} else if (sent.has_edns) {
+		check_rest(out, sent.opt.at, query, len, &q->opt);
+		must(sent.dnssec_ok == q->dnssec_ok && sent.udp_size == DNS_UDP_SIZE);
+		must(count_option(out, n, &sent.opt, COOKIE) == 0);
+		must(count_option(out, n, &sent.opt, KEEPALIVE) <= 1);
+		must(count_option(out, n, &sent.opt, PADDING) <= 1);
+		must(settings->client_subnet || count_option(out, n, &sent.opt, SUBNET) <= 1);
+		if (settings->padding && !bare && n < DNS_MESSAGE_MAX - 2 * BLOCK)
+			must(n % BLOCK == 0);
+	}
+	free(out);
+}
+
+static void
+check_response(const uint8_t *msg, size_t len, const struct dns_query *q,
+    const struct edns_settings *settings)
+{
+	static uint8_t room[DNS_MESSAGE_MAX];
+	struct edns_response r, back;
+	uint8_t *out;
+	size_t n;
+
+	edns_read_response(msg, len, &r);
+	must(r.keepalive_ms >= -1 && r.keepalive_ms <= 6553500);
+	n = edns_write_response(room, msg, len, &r, q, settings);
+	if (q->is_signed) {
+		must(n == len && memcmp(room, msg, len) == 0);
+		return;
+	}
+	must((n > 0) == r.is_readable);
+	if (n == 0)
+		return;
+	out = tight_copy(room, n);
+	edns_read_response(out, n, &back);
+	must(back.is_readable && back.keepalive_ms == -1);
+	must(q->has_edns || back.opt.len == 0);
+	check_rest(out, back.opt.len > 0 ? back.opt.at : n, msg, len, &r.opt);
+	must(count_option(out, n, &back.opt, COOKIE) == 0);
+	must(count_option(out, n, &back.opt, PADDING) == 0);
+	must(settings->client_subnet || count_option(out, n, &back.opt, SUBNET) == 0);
+	if (q->has_edns && back.opt.len > 0)
+		must(dns_response_rcode(out, n) == dns_response_rcode(msg, len));
+	free(out);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct edns_settings settings;
+	struct dns_query q;
+	enum dns_rcode rcode;
+	size_t query_len, len;
+	uint8_t *query, *msg;
+
+	if (size < 3)
+		return 0;
+	settings.padding = (data[0] & 1) != 0;
+	settings.client_subnet = (data[0] & 2) != 0;
+	query_len = (size_t)data[1] << 8 | data[2];
+	if (query_len > size - 3)
+		query_len = size - 3;
+	len = size - 3 - query_len;
+	if (len > DNS_MESSAGE_MAX)
+		len = DNS_MESSAGE_MAX;
+	query = tight_copy(data + 3, query_len);
+	msg = tight_copy(data + 3 + query_len, len);
+	if (dns_read_query(query, query_len, &q, &rcode) == DNS_RELAY) {
+		check_query(query, query_len, &q, &settings, (data[0] & 4) != 0);
+		check_response(msg, len, &q, &settings);
+	}
+	free(msg);
+	free(query);
+	return 0;
+}

@@ -1,0 +1,361 @@
+#include "edns.h"
+
+#include "message.h"
+#include "unit.h"
+
+#define ONE COUNTS("\1", "\0", "\0", "\0")
+#define ONE_AND(ar) COUNTS("\1", "\0", "\0", ar)
+#define OPT(len, options) OPT_AT("\0", "\x04\xd0", "\0", "\0", "\0\0", len) options
+#define OPT_FLAGS(flags, len, options) OPT_AT("\0", "\x04\xd0", "\0", "\0", flags, len) options
+
+#define NSID "\0\3\0\2ns"
+#define SUBNET "\0\10\0\7\0\1\30\0\300\0\2"
+#define COOKIE "\0\12\0\10cookie.."
+#define KEEPALIVE "\0\13\0\0"
+#define TIMEOUT(units) "\0\13\0\2" units
+#define PADDING "\0\14\0\3\0\0\0"
+#define EDE "\0\17\0\5\0\6bad"
+#define UNKNOWN "\375\351\0\1?"
+#define OPT_OUT "\0\10\0\4\0\1\0\0"
+
+/* Behind a header, a question and an empty OPT, so at 40: owner and data are free. */
+#define RECORD(owner, len, data) owner TYPE_A IN "\0\0\0\74\0" len data
+#define TSIG "\3key\0" "\0\372\0\377\0\0\0\0\0\4tsig"
+#define SIG(covered) "\0\0\30\0\377\0\0\0\0\0\4" covered "so"
+
+static const struct edns_settings as_it_comes = { .padding = false, .client_subnet = true };
+static const struct edns_settings opted_out = { .padding = false, .client_subnet = false };
+static const struct edns_settings padded = { .padding = true, .client_subnet = false };
+
+enum { BLOCK = 128 };
+
+static const struct query_row {
+	const char *name;
+	const struct edns_settings *settings;
+	bool bare;
+	const uint8_t *data;
+	size_t len;
+	const uint8_t *wanted;
+	size_t wanted_len;
+} query_rows[] = {
+	{ "C-29 no OPT", &as_it_comes, false, BYTES(ID QUERY ONE QUESTION),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
+	{ "no OPT, opt-out", &opted_out, false, BYTES(ID QUERY ONE QUESTION),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\14", OPT_OUT KEEPALIVE)) },
+	{ "empty OPT", &as_it_comes, false, BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_EMPTY),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
+	{ "C-29 flags, another size", &as_it_comes, false,
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_AT("\0", "\1\0", "\0", "\0", "\xc0\1", "\0")),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_FLAGS("\xc0\1", "\4", KEEPALIVE)) },
+	{ "what would be an extended RCODE", &as_it_comes, false,
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_AT("\0", "\4\xd0", "\7", "\0", "\0\0", "\0")),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
+	{ "options that cross, in their order", &as_it_comes, false,
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\24", UNKNOWN NSID UNKNOWN "\0\1\0\0")),
+	    BYTES(ID QUERY ONE_AND("\1")
+		    QUESTION OPT("\30", UNKNOWN NSID UNKNOWN "\0\1\0\0" KEEPALIVE)) },
+	{ "options of one hop", &opted_out, false,
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\56",
+		SUBNET COOKIE KEEPALIVE NSID PADDING TIMEOUT("\0\1") "")),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\22", NSID OPT_OUT KEEPALIVE)) },
+	{ "client subnet", &as_it_comes, false,
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\33", COOKIE SUBNET "\0\14\0\0")),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\17", SUBNET KEEPALIVE)) },
+
+	{ "bare, no OPT", &padded, true, BYTES(ID QUERY ONE QUESTION),
+	    BYTES(ID QUERY ONE QUESTION) },
+	{ "bare, with OPT", &padded, true,
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\44", SUBNET COOKIE PADDING NSID)),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\6", NSID)) },
+
+	{ "TSIG", &padded, false, BYTES(ID QUERY ONE_AND("\1") QUESTION TSIG),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION TSIG) },
+	{ "OPT and TSIG", &padded, false,
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT("\14", COOKIE) TSIG),
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT("\14", COOKIE) TSIG) },
+	{ "SIG(0)", &padded, false, BYTES(ID QUERY ONE_AND("\1") QUESTION SIG("\0\0")),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION SIG("\0\0")) },
+	{ "SIG that covers a type", &as_it_comes, false,
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION SIG("\0\1")),
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION SIG("\0\1") OPT("\4", KEEPALIVE)) },
+	{ "TSIG that is not the last record", &as_it_comes, false,
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION TSIG OPT_EMPTY),
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION TSIG OPT("\4", KEEPALIVE)) },
+
+	{ "record in front of the OPT", &as_it_comes, false,
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION RR_A OPT_EMPTY),
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION RR_A OPT("\4", KEEPALIVE)) },
+	{ "record behind the OPT", &as_it_comes, false,
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT("\6", NSID) RR_A),
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION RR_A OPT("\12", NSID KEEPALIVE)) },
+	{ "records behind the OPT that point at it", &as_it_comes, false,
+	    BYTES(ID QUERY ONE_AND("\3") QUESTION OPT_EMPTY RR_A RECORD("\300\35", "\1", "x")),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
+	{ "record behind the OPT that points right before it", &as_it_comes, false,
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT_EMPTY RECORD("\300\34", "\1", "x")),
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION RECORD("\300\34", "\1", "x") OPT("\4", KEEPALIVE)) },
+	{ "record that points behind the OPT from its data", &as_it_comes, false,
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT_EMPTY RECORD("\1a\0", "\2", "\300\50")),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
+	{ "data that would point forward", &as_it_comes, false,
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT_EMPTY RECORD("\1a\0", "\3", "\300\65\377")),
+	    BYTES(ID QUERY ONE_AND("\2")
+		    QUESTION RECORD("\1a\0", "\3", "\300\65\377") OPT("\4", KEEPALIVE)) },
+};
+
+static void
+writes_a_query(void **state)
+{
+	const struct query_row *row = *state;
+	uint8_t *msg = tight_copy(row->data, row->len);
+	struct dns_query q;
+	enum dns_rcode rcode;
+	uint8_t *out;
+	size_t cap;
+
+	assert_int_equal(dns_read_query(msg, row->len, &q, &rcode), DNS_RELAY);
+	for (cap = 0; cap < row->wanted_len; cap++) {
+		out = malloc(cap > 0 ? cap : 1);
+		assert_non_null(out);
+		assert_int_equal(edns_write_query(out, cap, msg, row->len, &q, row->settings,
+				     row->bare), 0);
+		free(out);
+	}
+	out = malloc(cap);
+	assert_non_null(out);
+	assert_int_equal(edns_write_query(out, cap, msg, row->len, &q, row->settings, row->bare), cap);
+	assert_memory_equal(out, row->wanted, cap);
+	free(out);
+	free(msg);
+}
+
+/* A query whose OPT has one option that crosses, and so makes it LEN octets long. */
+static uint8_t *
+long_query(size_t len, struct dns_query *q)
+{
+	static const uint8_t start[] = ID QUERY ONE_AND("\1") QUESTION OPT_EMPTY;
+	size_t base = sizeof start - 1;
+	uint8_t *msg = calloc(1, len);
+	enum dns_rcode rcode;
+
+	assert_non_null(msg);
+	memcpy(msg, start, base);
+	msg[base - 2] = (uint8_t)((len - base) >> 8);
+	msg[base - 1] = (uint8_t)(len - base);
+	msg[base] = 0xfd;
+	msg[base + 2] = (uint8_t)((len - base - 4) >> 8);
+	msg[base + 3] = (uint8_t)(len - base - 4);
+	assert_int_equal(dns_read_query(msg, len, q, &rcode), DNS_RELAY);
+	return msg;
+}
+
+/* RFC 8467 4.1: whole blocks, by zeros in an option that is the last one. */
+static void
+pads_to_whole_blocks(void **state)
+{
+	static uint8_t out[DNS_MESSAGE_MAX];
+	struct dns_query q;
+	size_t len, unpadded, written, option, i;
+
+	(void)state;
+	for (len = 60; len < 60 + 2 * BLOCK; len++) {
+		uint8_t *msg = long_query(len, &q);
+
+		unpadded = edns_write_query(out, sizeof out, msg, len, &q, &opted_out, false);
+		assert_int_equal(unpadded, len + 12);
+		written = edns_write_query(out, sizeof out, msg, len, &q, &padded, false);
+		assert_int_equal(written % BLOCK, 0);
+		assert_in_range(written - unpadded, 4, BLOCK + 3);
+		option = written - unpadded - 4;
+		assert_memory_equal(out + unpadded, "\0\14", 2);
+		assert_int_equal(out[unpadded + 2] << 8 | out[unpadded + 3], option);
+		for (i = unpadded + 4; i < written; i++)
+			assert_int_equal(out[i], 0);
+		free(msg);
+	}
+}
+
+/* What does not fit into a message is left out: first Padding, then all that we add. */
+static void
+never_grows_over_a_message(void **state)
+{
+	enum { BLOCKS_MAX = DNS_MESSAGE_MAX / BLOCK * BLOCK };
+	static uint8_t out[DNS_MESSAGE_MAX];
+	struct dns_query q;
+	size_t len, wanted;
+
+	(void)state;
+	for (len = DNS_MESSAGE_MAX - 2 * BLOCK; len <= DNS_MESSAGE_MAX; len++) {
+		uint8_t *msg = long_query(len, &q);
+
+		wanted = len + 12 <= DNS_MESSAGE_MAX ? len + 12 : len;
+		if (len + 12 + 4 <= BLOCKS_MAX)
+			wanted = (len + 12 + 4 + BLOCK - 1) / BLOCK * BLOCK;
+		assert_int_equal(edns_write_query(out, sizeof out, msg, len, &q, &padded, false),
+		    wanted);
+		assert_memory_equal(out + 40, msg + 40, len - 40);
+		free(msg);
+	}
+}
+
+#define R "\x81\x80" /* as RESPONSE, with an RCODE of 0 */
+#define ANSWERED(ar) COUNTS("\1", "\1", "\0", ar)
+#define ANSWER QUESTION RR_A
+
+static const struct response_row {
+	const char *name;
+	const struct edns_settings *settings;
+	bool with_opt; /* the query */
+	const uint8_t *data;
+	size_t len;
+	const uint8_t *wanted;
+	size_t wanted_len;
+	int keepalive_ms;
+} response_rows[] = {
+	{ "no OPT on either side", &padded, false, BYTES(ID R ANSWERED("\0") ANSWER),
+	    BYTES(ID R ANSWERED("\0") ANSWER), -1 },
+	{ "OPT that nobody asked for", &padded, false,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\11", EDE)), BYTES(ID R ANSWERED("\0") ANSWER), -1 },
+	{ "OPT that is missing", &padded, true, BYTES(ID R ANSWERED("\0") ANSWER),
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), -1 },
+	{ "D-27 flags and RCODE", &padded, true,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\2\0", "\1", "\0", "\x80\1", "\0")),
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\4\xd0", "\1", "\0", "\x80\1", "\0")), -1 },
+	{ "another version", &padded, true,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\4\xd0", "\1", "\1", "\0\0", "\3") "\0\3\0"),
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\4\xd0", "\1", "\0", "\0\0", "\0")), -1 },
+	{ "RCODE that needs an OPT", &padded, false,
+	    BYTES(ID "\x81\x87" ANSWERED("\1") ANSWER OPT_AT("\0", "\4\xd0", "\1", "\0", "\0\0", "\0")),
+	    BYTES(ID "\x81\x82" ANSWERED("\0") ANSWER), -1 },
+	{ "D-27 options of one hop", &padded, true,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\70",
+		EDE SUBNET COOKIE NSID TIMEOUT("\1\0") UNKNOWN PADDING)),
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\24", EDE NSID UNKNOWN)), 25600 },
+	{ "client subnet", &as_it_comes, true, BYTES(ID R ANSWERED("\1") ANSWER OPT("\13", SUBNET)),
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\13", SUBNET)), -1 },
+	{ "D-24 no more", &padded, true, BYTES(ID R ANSWERED("\1") ANSWER OPT("\6", TIMEOUT("\0\0"))),
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), 0 },
+	{ "D-24 as long as can be", &padded, false,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\6", TIMEOUT("\377\377"))),
+	    BYTES(ID R ANSWERED("\0") ANSWER), 6553500 },
+	{ "D-24 without a timeout", &padded, true,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\4", KEEPALIVE)),
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), -1 },
+	{ "D-24 of three octets", &padded, true,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\7", "\0\13\0\3\0\0\0")),
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), -1 },
+	{ "D-24 of one octet", &padded, true,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\5", "\0\13\0\1\0")),
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), -1 },
+
+	{ "record behind the OPT", &padded, false,
+	    BYTES(ID R ANSWERED("\2") ANSWER OPT("\7", PADDING) RR_A),
+	    BYTES(ID R ANSWERED("\1") ANSWER RR_A), -1 },
+	{ "record behind the OPT, which stays", &padded, true,
+	    BYTES(ID R ANSWERED("\2") ANSWER OPT("\20", PADDING EDE) RR_A),
+	    BYTES(ID R ANSWERED("\2") ANSWER RR_A OPT("\11", EDE)), -1 },
+	{ "records behind the OPT that point there", &padded, false,
+	    BYTES(ID R ANSWERED("\3") ANSWER OPT_EMPTY RECORD("\1a\0", "\1", "x")
+		    RECORD("\300\70", "\1", "x")),
+	    BYTES(ID R ANSWERED("\0") ANSWER), -1 },
+
+	{ "D-12 record that is cut", &padded, true, BYTES(ID R ANSWERED("\0") QUESTION "\0\0\1"),
+	    BYTES(""), -1 },
+	{ "D-12 octets behind the end", &padded, true, BYTES(ID R ANSWERED("\0") ANSWER "x"),
+	    BYTES(""), -1 },
+	{ "D-12 two OPT", &padded, true, BYTES(ID R ANSWERED("\2") ANSWER OPT_EMPTY OPT_EMPTY),
+	    BYTES(""), -1 },
+	{ "D-12 OPT among the answers", &padded, true,
+	    BYTES(ID R ANSWERED("\0") QUESTION OPT("\6", TIMEOUT("\0\0"))), BYTES(""), -1 },
+	{ "D-12 option that is cut", &padded, true,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\12", TIMEOUT("\0\0") "\0\3\0\1")), BYTES(""), -1 },
+};
+
+static void
+writes_a_response(void **state)
+{
+	const struct response_row *row = *state;
+	static uint8_t out[DNS_MESSAGE_MAX];
+	uint8_t *msg = tight_copy(row->data, row->len);
+	struct dns_query q = { .has_edns = row->with_opt };
+	struct edns_response r;
+
+	edns_read_response(msg, row->len, &r);
+	assert_int_equal(r.is_readable, row->wanted_len > 0);
+	assert_int_equal(r.keepalive_ms, row->keepalive_ms);
+	assert_int_equal(edns_write_response(out, msg, row->len, &r, &q, row->settings),
+	    row->wanted_len);
+	assert_memory_equal(out, row->wanted, row->wanted_len);
+	free(msg);
+}
+
+/* Nothing but the ID of a signed message may change, be it readable or not. */
+static void
+leaves_a_signed_response_alone(void **state)
+{
+	static const uint8_t messages[][80] = {
+		ID R COUNTS("\1", "\0", "\0", "\2") QUESTION OPT("\6", TIMEOUT("\0\1")) TSIG,
+		ID R COUNTS("\1", "\0", "\0", "\2") QUESTION "\377",
+	};
+	static uint8_t out[DNS_MESSAGE_MAX];
+	struct dns_query q = { .is_signed = true };
+	struct edns_response r;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < LENGTH(messages); i++) {
+		edns_read_response(messages[i], sizeof messages[i], &r);
+		assert_int_equal(edns_write_response(out, messages[i], sizeof messages[i], &r, &q,
+				     &padded), sizeof messages[i]);
+		assert_memory_equal(out, messages[i], sizeof messages[i]);
+	}
+}
+
+/* A response that fills a message has no room for an OPT; one octet less than it takes neither. */
+static void
+adds_no_opt_to_a_full_response(void **state)
+{
+	static const uint8_t start[] = ID R ANSWERED("\0") QUESTION "\0\377\0\0\1\0\0\0\0\0\0";
+	static uint8_t msg[DNS_MESSAGE_MAX];
+	static uint8_t out[DNS_MESSAGE_MAX];
+	struct dns_query q = { .has_edns = true };
+	struct edns_response r;
+	size_t base = sizeof start - 1;
+	size_t len;
+
+	(void)state;
+	for (len = DNS_MESSAGE_MAX - 2 * DNS_OPT_LEN; len <= DNS_MESSAGE_MAX; len++) {
+		memcpy(msg, start, base);
+		msg[base - 2] = (uint8_t)((len - base) >> 8);
+		msg[base - 1] = (uint8_t)(len - base);
+		edns_read_response(msg, len, &r);
+		assert_true(r.is_readable);
+		assert_int_equal(edns_write_response(out, msg, len, &r, &q, &padded),
+		    len + DNS_OPT_LEN <= DNS_MESSAGE_MAX ? len + DNS_OPT_LEN : len);
+	}
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(pads_to_whole_blocks),
+		cmocka_unit_test(never_grows_over_a_message),
+		cmocka_unit_test(leaves_a_signed_response_alone),
+		cmocka_unit_test(adds_no_opt_to_a_full_response),
+	};
+	struct CMUnitTest tests[LENGTH(query_rows) + LENGTH(response_rows) + LENGTH(singles)];
+	size_t n = 0, i;
+
+	for (i = 0; i < LENGTH(query_rows); i++)
+		tests[n++] = (struct CMUnitTest){ .name = query_rows[i].name,
+			.test_func = writes_a_query,
+			.initial_state = (void *)&query_rows[i] };
+	for (i = 0; i < LENGTH(response_rows); i++)
+		tests[n++] = (struct CMUnitTest){ .name = response_rows[i].name,
+			.test_func = writes_a_response,
+			.initial_state = (void *)&response_rows[i] };
+	for (i = 0; i < LENGTH(singles); i++)
+		tests[n++] = singles[i];
+	return cmocka_run_group_tests_name("edns", tests, NULL, NULL);
+}
