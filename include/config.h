@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "address.h"
+#include "edns.h"
 #include "log.h"
 
 enum {
@@ -60,6 +61,7 @@ struct config {
 	bool reload_auto; /* also when the file has changed, not only on SIGHUP */
 	char *user;       /* whom workers run as when started as root; NULL: nobody */
 	enum config_sandbox sandbox;
+	struct edns_settings privacy;
 	struct {
 		enum log_level level;
 		bool queries; /* a line for each query, with its name */

@@ -65,6 +65,12 @@ print_timeout(FILE *out, const char *key, int ms)
 }
 
 static void
+print_bool(FILE *out, const char *key, bool value)
+{
+	fprintf(out, "  %s: %s\n", key, value ? "true" : "false");
+}
+
+static void
 print_prefix(FILE *out, const struct prefix *p)
 {
 	char text[INET6_ADDRSTRLEN] = "";
@@ -104,9 +110,12 @@ config_print(const struct config *config, FILE *out)
 	if (config->user != NULL)
 		print_quoted(out, "", "user", config->user);
 	fprintf(out, "sandbox: %s\n", config_sandbox_name(config->sandbox));
+	fputs("privacy:\n", out);
+	print_bool(out, "padding", config->privacy.padding);
+	print_bool(out, "client_subnet", config->privacy.client_subnet);
 	fputs("log:\n", out);
 	fprintf(out, "  level: %s\n", config_level_name(config->log.level));
-	fprintf(out, "  queries: %s\n", config->log.queries ? "true" : "false");
+	print_bool(out, "queries", config->log.queries);
 }
 
 char *

@@ -357,6 +357,21 @@ load_inflight(struct tree *t, int node, const struct field *f, void *out)
 }
 
 static void
+load_privacy(struct tree *t, int node, const struct field *f, void *out)
+{
+	static const struct field fields[] = {
+		{ "padding", NULL, field_bool, offsetof(struct edns_settings, padding), 0, 0,
+		    false },
+		{ "client_subnet", NULL, field_bool, offsetof(struct edns_settings, client_subnet),
+		    0, 0, false },
+	};
+	int found[LENGTH(fields)];
+
+	(void)f;
+	tree_map(t, node, fields, LENGTH(fields), &((struct loader *)out)->config->privacy, found);
+}
+
+static void
 load_workers(struct tree *t, int node, const struct field *f, void *out)
 {
 	field_number(t, node, f, &((struct loader *)out)->config->workers);
@@ -502,6 +517,7 @@ set_defaults(struct config *c)
 	c->clients.per_address = 500;
 	c->reload_auto = true;
 	c->sandbox = CONFIG_SANDBOX_BEST_EFFORT;
+	c->privacy.padding = true;
 	c->log.level = LOG_LEVEL_INFO;
 }
 
@@ -537,6 +553,7 @@ config_fill(struct tree *t, int root, struct config *config)
 		{ "reload", NULL, load_reload, 0, 0, 0, false },
 		{ "user", NULL, load_user, 0, 0, 0, false },
 		{ "sandbox", NULL, load_sandbox, 0, 0, 0, false },
+		{ "privacy", NULL, load_privacy, 0, 0, 0, false },
 		{ "log", NULL, load_log, 0, 0, 0, false },
 	};
 	enum { UPSTREAMS };

@@ -370,9 +370,10 @@ static const struct same_row {
 	    UP
 	    "listen: 0.0.0.0:53\ntls: {}\ntimeouts: {query: 4500ms, connect: 1s, "
 	    "handshake: 1500ms, answer: 2s, client_idle: 10s, client_read: 2s, upstream_idle: 8s}\n"
-	    "inflight: 1024\nallow: [private]\nlog: {level: info, queries: false}\n",
+	    "inflight: 1024\nallow: [private]\nprivacy: {padding: true, client_subnet: false}\n"
+	    "log: {level: info, queries: false}\n",
 	    NULL },
-	{ "maps left empty", BYTES(UP "tls:\ntimeouts:\nlog:\n"), UP, NULL },
+	{ "maps left empty", BYTES(UP "tls:\ntimeouts:\nprivacy:\nlog:\n"), UP, NULL },
 	{ "the CA file of all",
 	    BYTES("upstreams: [9.9.9.9, {address: 1.1.1.1, ca_file: /b}]\n"
 		  "tls: {ca_file: /a}\n"),
@@ -464,6 +465,7 @@ fills_in_every_field(void **state)
 	    "client_read: 15ms, upstream_idle: 16ms}\n"
 	    "inflight: 17\n"
 	    "allow: [192.0.2.0/24]\n"
+	    "privacy: {padding: false, client_subnet: true}\n"
 	    "log: {level: warn, queries: true}\n";
 	struct config_report report;
 	struct config *config = config_read(text, strlen(text), "c", &report);
@@ -493,6 +495,8 @@ fills_in_every_field(void **state)
 	assert_int_equal(config->allow_count, 1);
 	assert_int_equal(address_parse("192.0.2.9", 53, &a), 0);
 	assert_true(prefix_contains(&config->allow[0], &a));
+	assert_false(config->privacy.padding);
+	assert_true(config->privacy.client_subnet);
 	assert_int_equal(config->log.level, LOG_LEVEL_WARN);
 	assert_true(config->log.queries);
 	config_free(config);
