@@ -7,6 +7,7 @@
 
 #include "deadline.h"
 #include "dot.h"
+#include "edns.h"
 #include "fail.h"
 #include "outstanding.h"
 #include "query.h"
@@ -20,6 +21,8 @@ struct connection {
 	struct dot		*dot;		/* NULL: this place is free */
 	size_t			 index;		/* of this place */
 	size_t			 upstream;	/* whose it is */
+	const struct edns_settings *edns;
+	int			 idle_ms;	/* unused for so long, it is closed */
 	uint32_t		 watched;	/* the events it is in the wait set with */
 	bool			 draining;	/* takes no new query, and closes when no one waits for it */
 	bool			 suspect;	/* nothing came for too long */
@@ -42,8 +45,12 @@ struct connection {
 struct connection	*connection_table_new(size_t count);
 void	connection_table_free(struct connection *, size_t count);
 
-/* Puts a connection that was opened to an upstream into a free place. */
-void	connection_init(struct connection *, struct dot *, size_t upstream);
+/*
+ * Puts a connection that was opened to an upstream into a free place. What is sent on it is
+ * what SETTINGS, which must outlive it, make of the queries.
+ */
+void	connection_init(struct connection *, struct dot *, size_t upstream,
+	    const struct edns_settings *settings, int idle_ms);
 
 /* Closes it and frees the place; its asks have been released before. */
 void	connection_close(struct connection *, struct outstanding *);

@@ -22,6 +22,7 @@ struct ask {
 	struct deadline		 since;		/* when it was handed to the connection */
 	uint16_t		 id;		/* on that connection; valid once sent */
 	bool			 sent;
+	bool			 bare;		/* without what we add to its EDNS */
 };
 TAILQ_HEAD(ask_list, ask);
 

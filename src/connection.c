@@ -44,10 +44,13 @@ connection_table_free(struct connection *table, size_t count)
 }
 
 void
-connection_init(struct connection *c, struct dot *dot, size_t upstream)
+connection_init(struct connection *c, struct dot *dot, size_t upstream,
+    const struct edns_settings *settings, int idle_ms)
 {
 	c->dot = dot;
 	c->upstream = upstream;
+	c->edns = settings;
+	c->idle_ms = idle_ms;
 	c->watched = 0;
 	c->draining = false;
 	c->suspect = false;
@@ -83,18 +86,21 @@ add_frame(struct connection *c, struct outstanding *ids, struct ask *a)
 {
 	const struct query *q = a->query;
 	uint8_t *frame = c->out + c->out_len;
+	size_t room = BUFFER_LEN - c->out_len;
+	size_t len;
 	int id;
 
-	if (LENGTH_PREFIX + q->len > BUFFER_LEN - c->out_len)
+	if (room < LENGTH_PREFIX)
 		return false;
-	if ((id = outstanding_add(ids, c->index, a)) == -1)
+	len = edns_write_query(frame + LENGTH_PREFIX, room - LENGTH_PREFIX, q->message, q->len, &q->dns,
+	    c->edns, a->bare);
+	if (len == 0 || (id = outstanding_add(ids, c->index, a)) == -1)
 		return false;
 	a->id = (uint16_t)id;
-	frame[0] = (uint8_t)(q->len >> 8);
-	frame[1] = (uint8_t)q->len;
-	memcpy(frame + LENGTH_PREFIX, q->message, q->len);
+	frame[0] = (uint8_t)(len >> 8);
+	frame[1] = (uint8_t)len;
 	dns_set_id(frame + LENGTH_PREFIX, a->id);
-	c->out_len += LENGTH_PREFIX + q->len;
+	c->out_len += LENGTH_PREFIX + len;
 	return true;
 }
 
@@ -114,9 +120,9 @@ write_batch(struct connection *c, struct failure *why)
 	return 0;
 }
 
-int
-connection_send(struct connection *c, struct outstanding *ids, size_t limit, struct deadline now,
-    struct failure *why)
+/* Puts as much of what waits into a batch as there is room for. */
+static void
+fill_batch(struct connection *c, struct outstanding *ids, size_t limit, struct deadline now)
 {
 	struct ask *a;
 
@@ -130,7 +136,21 @@ connection_send(struct connection *c, struct outstanding *ids, size_t limit, str
 		a->since = now;
 		c->owed_since = deadline_sooner(c->owed_since, now);
 	}
-	return c->out_len == 0 ? 0 : write_batch(c, why);
+}
+
+int
+connection_send(struct connection *c, struct outstanding *ids, size_t limit, struct deadline now,
+    struct failure *why)
+{
+	/* Batch after batch, until nothing waits or the connection takes no more. */
+	do {
+		fill_batch(c, ids, limit, now);
+		if (c->out_len == 0)
+			return 0;
+		if (write_batch(c, why) == -1)
+			return -1;
+	} while (c->out_len == 0);
+	return 0;
 }
 
 static void

@@ -5,6 +5,7 @@
 
 #include "connection.h"
 #include "dns.h"
+#include "edns.h"
 #include "health.h"
 #include "outstanding.h"
 #include "waitset.h"
@@ -26,6 +27,9 @@ enum {
 	/* A server that ends connections before it has answered all is asked one by one for so long. */
 	ONE_BY_ONE_MS = 60000,
 
+	/* A server that does not like what we add to a query is asked without for so long. */
+	BARE_MS = 3600000,
+
 	/* A changed reason of an upstream that is down is news so often at most. */
 	NEWS_INTERVAL_MS = 10000
 };
@@ -41,6 +45,7 @@ struct upstream {
 	struct failure			 cause;		/* of the last failure that was seen here */
 	unsigned			 cut_short;	/* connections in a row that ended with queries on them */
 	struct deadline			 one_by_one;	/* until then, one query at a time */
+	struct deadline			 bare_until;	/* until then, nothing is added to a query */
 	bool				 was_connected;	/* ever */
 	bool				 news_connected;
 	bool				 news_down;
@@ -295,7 +300,7 @@ open_connection(struct upstream_list *l, struct connection *place, size_t index,
 
 	if ((dot = dot_open(u->server, why)) == NULL)
 		return NULL;
-	connection_init(place, dot, index);
+	connection_init(place, dot, index, &l->config->privacy, l->config->timeouts.upstream_idle_ms);
 	place->heard = now;
 	place->step_by = deadline_after(now, l->config->timeouts.connect_ms);
 	place->watched = dot_events(dot);
@@ -398,9 +403,25 @@ is_asked(const struct query *q)
 /* How an upstream took it that it should be asked. */
 enum taken { TAKEN, FAILED, NO_ROOM };
 
-/* Asks that upstream; what can be told of a failure has been noted. */
+static void
+hand_over(struct connection *c, struct ask *a, struct query *q, bool bare)
+{
+	q->tried[c->upstream / 64] |= UINT64_C(1) << c->upstream % 64;
+	a->query = q;
+	a->at = c;
+	a->sent = false;
+	a->bare = bare;
+	TAILQ_INSERT_TAIL(&c->waiting, a, link);
+	/* Until it is sent, the steps of the connection are what is waited for. */
+	q->next_at = DEADLINE_NEVER;
+}
+
+/*
+ * Asks that upstream, with what we add to its EDNS or BARE; what can be told of a failure
+ * has been noted.
+ */
 static enum taken
-ask(struct upstream_list *l, struct query *q, size_t index, struct deadline now)
+ask_as(struct upstream_list *l, struct query *q, size_t index, bool bare, struct deadline now)
 {
 	struct connection *c = usable_connection(l, index);
 	struct ask *a = vacant_ask(q);
@@ -419,14 +440,14 @@ ask(struct upstream_list *l, struct query *q, size_t index, struct deadline now)
 			return FAILED;
 		}
 	}
-	q->tried[index / 64] |= UINT64_C(1) << index % 64;
-	a->query = q;
-	a->at = c;
-	a->sent = false;
-	TAILQ_INSERT_TAIL(&c->waiting, a, link);
-	/* Until it is sent, the steps of the connection are what is waited for. */
-	q->next_at = DEADLINE_NEVER;
+	hand_over(c, a, q, bare);
 	return TAKEN;
+}
+
+static enum taken
+ask(struct upstream_list *l, struct query *q, size_t index, struct deadline now)
+{
+	return ask_as(l, q, index, !deadline_passed(l->upstreams[index].bare_until, now), now);
 }
 
 /* The first one in the order that was not tried yet and is, or is not, left alone for now. */
@@ -566,7 +587,7 @@ ask_again(struct upstream_list *l, struct ask *a, size_t index, bool kept, struc
 	q->replays += again && a->sent;
 	a->at = NULL;
 	a->sent = false;
-	if (again && ask(l, q, index, now) == TAKEN)
+	if (again && ask_as(l, q, index, a->bare, now) == TAKEN)
 		return;
 	if (!again)
 		blame(q, index);
@@ -599,8 +620,10 @@ lose(struct upstream_list *l, struct connection *c, const struct failure *why, s
 
 /* Whether another upstream could not do better. */
 static bool
-is_final(const struct arrival *arrival)
+is_final(const struct arrival *arrival, const struct edns_response *r)
 {
+	if (!r->is_readable && !arrival->ask->query->dns.is_signed)
+		return false;
 	switch (dns_response_rcode(arrival->message, DNS_HEADER_LEN)) {
 	case DNS_SERVFAIL:
 		return dns_response_is_bogus(arrival->message, arrival->len);
@@ -614,17 +637,74 @@ is_final(const struct arrival *arrival)
 }
 
 static void
-keep_response(struct query *q, const struct arrival *arrival)
+keep_response(const struct upstream_list *l, const struct upstream *u, const struct arrival *arrival,
+    const struct edns_response *r)
 {
+	struct query *q = arrival->ask->query;
+	struct failure why;
+
 	if (arrival->match == DNS_MATCH_BARE) {
 		q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns,
 		    dns_response_rcode(arrival->message, arrival->len), DNS_EDE_NONE, NULL);
 		return;
 	}
-	memcpy(q->response, arrival->message, arrival->len);
-	q->response_len = arrival->len;
+	q->response_len = edns_write_response(q->response, arrival->message, arrival->len, r, &q->dns,
+	    &l->config->privacy);
+	if (q->response_len == 0) {
+		(void)fail_with(&why, "%s: query: the answer cannot be read", u->name);
+		q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns,
+		    DNS_SERVFAIL, DNS_EDE_NETWORK_ERROR, why.text);
+		return;
+	}
 	dns_set_id(q->response, q->dns.id);
-	dns_copy_question(q->response, q->message, q->dns.question_len);
+	if (!q->dns.is_signed)
+		dns_copy_question(q->response, q->message, q->dns.question_len);
+}
+
+/*
+ * The server keeps an idle connection for that long (RFC 7828 3.2.2), so it is closed before.
+ * 0: it wants no more queries on it; those that were not sent yet go to another.
+ */
+static void
+heed_keepalive(struct upstream_list *l, struct connection *c, int ms, struct deadline now)
+{
+	int own_ms = l->config->timeouts.upstream_idle_ms;
+	struct ask *a;
+
+	if (ms == -1)
+		return;
+	c->idle_ms = ms - ms / 4 < own_ms ? ms - ms / 4 : own_ms;
+	if (ms > 0)
+		return;
+	drain(l, c);
+	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
+		TAILQ_REMOVE(&c->waiting, a, link);
+		ask_again(l, a, c->upstream, true, now);
+	}
+}
+
+/*
+ * FORMERR may mean that the server does not like what we have added (RFC 6891 7). It is asked
+ * once more without, and if that helps, it is remembered. Whether it is asked.
+ */
+static bool
+asks_bare(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
+    struct deadline now)
+{
+	struct upstream *u = &l->upstreams[c->upstream];
+	struct ask *a = arrival->ask;
+	struct query *q = a->query;
+	bool formerr = dns_response_rcode(arrival->message, DNS_HEADER_LEN) == DNS_FORMERR;
+
+	if (a->bare && !formerr && deadline_passed(u->bare_until, now))
+		u->bare_until = deadline_after(now, BARE_MS);
+	if (a->bare || !formerr || q->dns.is_signed || q->replays == REPLAYS_MAX)
+		return false;
+	q->replays++;
+	if (c->draining)
+		return ask_as(l, q, c->upstream, true, now) == TAKEN;
+	hand_over(c, a, q, true);
+	return true;
 }
 
 static void
@@ -632,19 +712,24 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
     struct deadline now)
 {
 	struct upstream *u = &l->upstreams[c->upstream];
+	struct edns_response response;
 	struct query *q;
 	bool final;
 
 	c->has_answered = true;
 	mark_good(u);
-	due(l, deadline_after(now, l->config->timeouts.upstream_idle_ms));
+	edns_read_response(arrival->message, arrival->len, &response);
+	heed_keepalive(l, c, response.keepalive_ms, now);
+	due(l, deadline_after(now, c->idle_ms));
 	if (arrival->ask == NULL)
 		return;
 	health_took(u->health, deadline_us_between(arrival->ask->since, now));
+	if (asks_bare(l, c, arrival, now))
+		return;
 	q = arrival->ask->query;
-	final = is_final(arrival);
+	final = is_final(arrival, &response);
 	if (final || q->response_len == 0)
-		keep_response(q, arrival);
+		keep_response(l, u, arrival, &response);
 	if (final)
 		finish(l, q, QUERY_ANSWERED);
 	else if (!is_asked(q) && (q->has_second_opinion || ask_next(l, q, now) != TAKEN))
@@ -817,7 +902,7 @@ expire_connection(struct upstream_list *l, struct connection *c, struct deadline
 	}
 	silent_at = c->suspect ? DEADLINE_NEVER : deadline_after(c->owed_since, patience_ms(l, c));
 	if (connection_is_idle(c))
-		idle_at = deadline_after(c->heard, l->config->timeouts.upstream_idle_ms);
+		idle_at = deadline_after(c->heard, c->idle_ms);
 	if (deadline_passed(silent_at, now))
 		suspect(l, c, now);
 	else if (deadline_passed(idle_at, now))

@@ -172,6 +172,11 @@ answer(struct worker *w, struct query *q, struct deadline now)
 		    now);
 		return true;
 	}
+	if (q->dns.qtype == DNS_TYPE_AXFR || q->dns.qtype == DNS_TYPE_IXFR) {
+		answer_error(w, q, DNS_REFUSED, DNS_EDE_NOT_SUPPORTED, "zone transfers are not relayed",
+		    now);
+		return true;
+	}
 	return false;
 }
 

@@ -337,13 +337,15 @@ def test_message_of_65535_octets_of_garbage(house, head):
 
 @table("qtype", ("C-21-AXFR", dnsmsg.AXFR), ("C-21-IXFR", dnsmsg.IXFR))
 def test_zone_transfer(house, qtype):
-    house.proxy(house.upstream(faults.multi_message))
+    server = house.upstream(faults.multi_message)
+    house.proxy(server)
     house.right(house.ask("warm.test"))
     client = house.client()
     exchange = client.ask("zone.test", qtype=qtype)
-    assert exchange.rcode in (dnsmsg.NOERROR, dnsmsg.REFUSED, dnsmsg.NOTIMP)
+    assert exchange.rcode == dnsmsg.REFUSED
     house.answered_within(0.05, exchange)
     house.right(client.ask("next.test"))
+    assert not server.asked("zone.test")
 
 
 def _query(flags=dnsmsg.RD, counts=(1, 0, 0, 0), body=Query().question):
@@ -506,7 +508,8 @@ def test_any_type_and_class_is_relayed(house, qtype, qclass):
     house.proxy(server)
     exchange = house.right(house.ask("any.test", qtype=qtype, qclass=qclass))
     assert (server.queries[0].seen.qtype, server.queries[0].seen.qclass) == (qtype, qclass)
-    assert exchange.answer.wire[2:] == server.queries[0].answer()[2:]
+    # The OPT of the answer was meant for us: who sends none gets none (RFC 6891 7).
+    assert exchange.answer.wire[2:] == dnsmsg.outside_opt(server.queries[0].answer())[2:]
 
 
 # Who may ask, and how many at once.

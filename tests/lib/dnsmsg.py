@@ -181,6 +181,31 @@ def _read_name(wire, at):
     return tuple(parts), at + 1
 
 
+def outside_opt(wire, with_tail=True):
+    """The message without its OPT, and perhaps without the records behind it."""
+    if opt_at(wire) is None:
+        return wire
+    start, end, behind = opt_at(wire)
+    count = int.from_bytes(wire[10:12], "big") - 1 - (0 if with_tail else behind)
+    return wire[:10] + struct.pack("!H", count) + wire[12:start] + wire[end:] * with_tail
+
+
+def opt_at(wire):
+    """Where the OPT of a message begins and ends, and how many records are behind it, or None."""
+    counts = struct.unpack("!4H", wire[4:12])
+    at = 12
+    for _ in range(counts[0]):
+        at = _read_name(wire, at)[1] + 4
+    for behind in reversed(range(sum(counts[1:]))):
+        start = at
+        at = _read_name(wire, at)[1] + 10
+        rtype, _, _, size = struct.unpack("!HHIH", wire[at - 10:at])
+        at += size
+        if rtype == OPT:
+            return start, at, behind
+    return None
+
+
 def answer(query, *, ident=None, flags=None, parts=None, qtype=None, qclass=None, rcode=NOERROR,
            questions=1, options=b"", size=0):
     """The right answer to a query (as read), but for what the arguments make wrong."""

@@ -1,0 +1,386 @@
+"""EDNS ends at the proxy: what reaches the upstream, what the client gets (house rule 7)."""
+
+import dns.message
+import dns.name
+import dns.rdatatype
+import dns.renderer
+import dns.rrset
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+import dnsmsg
+import faults
+from clock import wait_until
+from dnsmsg import Query, option
+from house import EDNS
+from rows import row, table
+
+SUBNET, COOKIE, KEEPALIVE, PADDING, NSID = 8, 10, 11, 12, 3
+CLIENT_SUBNET = option(SUBNET, b"\0\1\x18\0\xc0\0\2")
+OPT_OUT = (SUBNET, b"\0\1\0\0")         # IPv4, SOURCE and SCOPE PREFIX-LENGTH 0
+OF_ONE_HOP = (CLIENT_SUBNET + option(COOKIE, b"12345678") + option(KEEPALIVE)
+              + option(PADDING, bytes(7)))
+THAT_CROSS = option(NSID, b"ns") + option(65001, b"?")
+
+
+def _options(wire):
+    return [code for code, _ in dnsmsg.read(wire).options]
+
+
+# Towards the upstream.
+
+
+@table("edns", ("D-20-no-OPT", None), ("D-20-OPT", EDNS),
+       ("D-20-options", dnsmsg.opt(OF_ONE_HOP + THAT_CROSS, flags=dnsmsg.DO)))
+def test_what_the_upstream_reads(house, edns):
+    """No cleartext, whole blocks, nothing that tells one client from another."""
+    server = house.upstream()
+    house.proxy(server)
+    client = house.client()
+    for size in range(1, 62):
+        house.right(client.ask(Query("a" * size + ".test", edns=edns)))
+    asked = [query.seen for query in server.queries]
+    for seen in asked:
+        assert len(seen.wire) % 128 == 0
+        codes = [code for code, _ in seen.options]
+        assert COOKIE not in codes and codes[-2:] == [KEEPALIVE, PADDING]
+        assert codes.count(SUBNET) == 1 and OPT_OUT in seen.options
+        assert (KEEPALIVE, b"") in seen.options
+        assert not any(seen.options[-1][1])
+        assert codes[:-3] == ([NSID, 65001] if edns and len(edns) > 11 else [])
+        assert seen.opt[2] == 1232
+        assert seen.opt[3] == (dnsmsg.DO if edns and len(edns) > 11 else 0)
+    assert {len(seen.wire) for seen in asked} <= {128, 256}
+    for connection in server.connections:
+        assert connection.first_octet == 0x16 and connection.cleartext is None
+        assert connection.facts["sni"] == server.hostname
+
+
+@row("D-20")
+def test_batch_is_padded_query_by_query(house):
+    server = house.upstream()
+    house.proxy(server)
+    client = house.client()
+    house.right(client.ask("warm.test"))
+    for exchange in client.send(*[Query(f"n{n}.test") for n in range(50)]):
+        house.right(client.receive_until(exchange))
+    assert {len(query.seen.wire) for query in server.queries} == {128}
+
+
+@row("D-20")
+def test_padding_can_be_left_out(house):
+    server = house.upstream()
+    house.proxy(server, privacy={"padding": False})
+    query = Query("example.test", edns=EDNS)
+    house.right(house.ask(query))
+    seen = server.queries[0].seen
+    assert [code for code, _ in seen.options] == [SUBNET, KEEPALIVE]
+    assert len(seen.wire) == len(query.wire) + 12
+
+
+@table("options, wanted", ("client-subnet-of-the-client", CLIENT_SUBNET,
+                           [(SUBNET, b"\0\1\x18\0\xc0\0\2")]),
+       ("client-subnet-none", b"", []))
+def test_client_subnet_crosses_where_it_is_asked_for(house, options, wanted):
+    server = house.upstream(faults.wrong(options=options))
+    house.proxy(server, privacy={"client_subnet": True})
+    exchange = house.right(house.ask(Query(edns=dnsmsg.opt(options))))
+    assert [o for o in server.queries[0].seen.options if o[0] == SUBNET] == wanted
+    assert exchange.answer.options == wanted
+
+
+@table("signature", ("C-29-TSIG", dnsmsg.record(b"\3key\0", 250, 255, 0, b"tsig")),
+       ("C-29-SIG-0", dnsmsg.record(b"\0", 24, 255, 0, b"\0\0sig0")))
+def test_signed_messages_cross_whole(house, signature):
+    """Both ways, but for the ID."""
+    house.wrong_answers_are_relayed = True
+    edns = dnsmsg.opt(OF_ONE_HOP + THAT_CROSS, size=4096)
+    body = Query("sIgNeD.test").question + edns + signature
+
+    def make(asked):
+        return dnsmsg.header(asked.seen.ident, dnsmsg.QR | dnsmsg.RA | dnsmsg.RD, 1, 0, 0, 2) \
+            + body.replace(b"sIgNeD", b"signed")
+    server = house.upstream(faults.message(make))
+    house.proxy(server)
+    client = house.client()
+    query = dnsmsg.header(4711, dnsmsg.RD, 1, 0, 0, 2) + body
+    exchange, = client.send(query)
+    client.receive_until(exchange)
+    assert server.queries[0].seen.wire[2:] == query[2:]
+    assert exchange.answer.wire[2:] == make(server.queries[0])[2:]
+
+
+# Towards the client.
+
+
+@table("edns", ("D-27-no-OPT", None), ("D-27-OPT", EDNS))
+def test_options_of_the_answer(house, edns):
+    ede = option(dnsmsg.EDE, b"\0\3stale")
+    hop = OF_ONE_HOP.replace(option(KEEPALIVE), option(KEEPALIVE, b"\0\xff"))
+    house.proxy(house.upstream(faults.wrong(options=hop + THAT_CROSS + ede)))
+    exchange = house.right(house.ask(Query(edns=edns)))
+    assert (exchange.answer.opt is None) == (edns is None)
+    assert exchange.answer.options == ([] if edns is None else
+                                       dnsmsg.read(Query(edns=dnsmsg.opt(THAT_CROSS + ede)).wire)
+                                       .options)
+
+
+@row("D-27")
+def test_opt_is_there_though_the_upstream_has_none(house):
+    """RFC 6891 6.1.1: who sends one gets one."""
+    house.proxy(house.upstream(faults.message(lambda asked: dnsmsg.outside_opt(asked.answer()))))
+    assert house.right(house.ask(Query(edns=EDNS))).answer.opt is not None
+    assert house.right(house.ask(Query())).answer.opt is None
+
+
+@table("edns, rcode", ("D-27-extended-RCODE", EDNS, 22),
+       ("D-27-extended-RCODE-without-OPT", None, dnsmsg.SERVFAIL))
+def test_extended_rcode(house, edns, rcode):
+    house.proxy(house.upstream(faults.wrong(rcode=22)))
+    assert house.ask(Query(edns=edns)).rcode == rcode
+
+
+@row("D-12")
+def test_answer_that_cannot_be_read_is_asked_for_elsewhere(house):
+    a, b = house.pair(faults.message(lambda asked: asked.answer() + b"more"))
+    running = house.proxy(a, b)
+    house.right(house.ask(), 0.5)
+    assert a.queries and b.queries
+    assert not running.lines("upstream down")
+
+
+@row("D-12")
+def test_answer_that_cannot_be_read_is_servfail(house):
+    server = house.upstream(faults.message(lambda asked: asked.answer() + b"more"))
+    house.proxy(server)
+    exchange = house.servfail(house.ask(Query(edns=EDNS)), 0.5)
+    assert exchange.answer.ede == [(23, f"{server.name}: query: the answer cannot be read")]
+
+
+# A server that does not like our OPT.
+
+
+def _formerr(dislikes, **wrong):
+    """FORMERR to each query that it does not like."""
+    async def asked(connection, query):
+        answer = query.answer(**wrong) if dislikes(query.seen) else query.answer()
+        await connection.reply(answer)
+    return faults.Script(asked=asked)
+
+
+def _has_opt(seen):
+    return seen.opt is not None
+
+
+def _has_keepalive(seen):
+    return KEEPALIVE in [code for code, _ in seen.options]
+
+
+@table("edns, dislikes", ("D-23-OPT", None, _has_opt), ("D-23-options", EDNS, _has_keepalive))
+@pytest.mark.parametrize("questions", [0, 1])
+def test_formerr_to_our_additions(house, edns, dislikes, questions):
+    """Asked once more without, on the same connection, and remembered."""
+    a, b = house.pair(_formerr(dislikes, rcode=dnsmsg.FORMERR, questions=questions))
+    house.proxy(a, b)
+    for n in range(5):
+        house.right(house.ask(Query(f"n{n}.test", edns=edns)), 0.3)
+    assert [dislikes(query.seen) for query in a.queries] == [True] + 5 * [False]
+    assert len(a.connections) == 1 and not b.queries
+    plain = a.queries[1].seen
+    assert plain.wire[2:] == Query("n0.test", edns=edns).wire[2:]
+
+
+@row("D-23")
+def test_formerr_that_is_not_about_our_additions(house):
+    """The server is asked once more, and nothing is remembered."""
+    server = house.upstream(faults.rcode(dnsmsg.FORMERR))
+    house.proxy(server)
+    assert house.ask("first.test").rcode == dnsmsg.FORMERR
+    assert [_has_opt(query.seen) for query in server.queries] == [True, False]
+    server.do()
+    house.right(house.ask("second.test"))
+    assert _has_opt(server.queries[-1].seen)
+
+
+@row("D-23")
+def test_formerr_and_the_connection_is_no_more(house):
+    """It is asked without our additions on a fresh one."""
+    async def asked(connection, query):
+        await connection.reply(query.answer(rcode=dnsmsg.FORMERR if query.seen.opt else 0))
+        await connection.close()
+    server = house.upstream(faults.Script(asked=asked))
+    house.proxy(server)
+    house.right(house.ask("first.test"))
+    assert [_has_opt(query.seen) for query in server.queries] == [True, False]
+
+
+# How long the server keeps a connection.
+
+
+def _keepalive(data):
+    return faults.wrong(options=option(KEEPALIVE, data))
+
+
+@row("D-24")
+def test_keepalive_of_0(house):
+    """Each connection is closed once it is drained, and the next query comes on another."""
+    server = house.upstream(_keepalive(b"\0\0"))
+    running = house.proxy(server)
+    for n in range(5):
+        house.right(house.ask(f"n{n}.test"))
+        wait_until(lambda: not server.open_connections, 2, "the connection is closed")
+    assert [len(connection.queries) for connection in server.connections] == [1] * 5
+    assert {connection.ended for connection in server.connections} == {"close_notify"}
+    assert not running.lines("upstream down")
+
+
+@row("D-24")
+def test_keepalive_of_0_with_queries_in_flight(house):
+    """What was sent is still answered; what comes now goes elsewhere."""
+    async def asked(connection, query):
+        data = b"\0\0" if query.name == "last.test" else b"\3\xe8"
+        if query.delay:
+            await faults.answer(connection, query)
+        else:
+            await connection.reply(query.answer(options=option(KEEPALIVE, data)))
+    server = house.upstream(faults.Script(asked=asked))
+    house.proxy(server)
+    client = house.client()
+    house.right(client.ask("warm.test"))
+    slow = client.send(*[Query(f"delay-150.n{n}.test") for n in range(10)])
+    house.right(client.ask("last.test"), 0.2)
+    house.right(client.ask("next.test"), 0.2)
+    client.receive_all()
+    for exchange in slow:
+        house.right(exchange)
+    first, second = server.connections[:2]
+    assert len(first.queries) == 12 and second.queries[0].name == "next.test"
+    wait_until(lambda: first.closed, 2, "the connection is closed")
+
+
+@row("D-24")
+def test_keepalive_that_is_shorter_than_our_own_limit(house):
+    server = house.upstream(_keepalive(b"\0\5"))        # half a second
+    house.proxy(server)
+    exchange = house.right(house.ask())
+    wait_until(lambda: not server.open_connections, 2, "the connection is closed")
+    closed = server.connections[0].closed
+    assert closed - exchange.at >= 0.3
+    house.within(0.5, exchange.answered, closed)
+
+
+@table("data", ("D-24-100-s", b"\3\xe8"), ("D-24-empty", b""), ("D-24-one-octet", b"\0"),
+       ("D-24-three-octets", b"\0\0\0"))
+def test_keepalive_that_changes_nothing(house, data):
+    server = house.upstream(_keepalive(data))
+    house.proxy(server, timeouts={"upstream_idle": "400ms"})
+    exchange = house.right(house.ask("first.test"))
+    house.right(house.ask("second.test"))
+    assert len(server.connections) == 1
+    wait_until(lambda: not server.open_connections, 2, "the connection is closed")
+    assert server.connections[0].closed - exchange.answered >= 0.35
+    house.within(0.7, exchange.answered, server.connections[0].closed)
+
+
+# Any well-formed message.
+
+
+_NAMES = st.sampled_from([dns.name.from_text(text) for text in (
+    "example.test.", "a.example.test.", "b.a.example.test.", "ns.other.test.", "test.", ".")])
+_RECORDS = st.one_of(
+    st.tuples(st.just("A"), st.ip_addresses(v=4).map(str)),
+    st.tuples(st.just("AAAA"), st.ip_addresses(v=6).map(str)),
+    st.tuples(st.sampled_from(["NS", "CNAME", "PTR"]), _NAMES.map(str)),
+    st.tuples(st.just("MX"), _NAMES.map(lambda name: f"1 {name}")),
+    st.tuples(st.just("SOA"), st.tuples(_NAMES, _NAMES).map("{0[0]} {0[1]} 1 2 3 4 5".format)),
+    st.tuples(st.just("SRV"), _NAMES.map(lambda name: f"1 2 3 {name}")),
+    st.tuples(st.sampled_from(["TYPE65280", "TYPE999"]),
+              st.binary(max_size=40).map(lambda data: f"\\# {len(data)} {data.hex()}")))
+_SECTION = st.lists(st.tuples(_NAMES, st.integers(0, 2**32 - 1), _RECORDS), max_size=4)
+_OPTIONS = st.lists(st.one_of(
+    st.builds(option, st.sampled_from([NSID, COOKIE, PADDING, 65001]), st.binary(max_size=20)),
+    st.builds(option, st.just(KEEPALIVE), st.binary(min_size=2, max_size=2).filter(any)),
+    st.just(CLIENT_SUBNET), st.just(option(dnsmsg.EDE, b"\0\3stale"))), max_size=5)
+_OPT = st.none() | st.builds(lambda options, *rest: dnsmsg.opt(b"".join(options), *rest),
+                             _OPTIONS, st.integers(0, 65535), st.integers(0, 65535))
+
+
+@st.composite
+def _pairs(draw):
+    """A query and its response, each a whole message whose OPT may be in front of others."""
+    qname, qtype = draw(_NAMES), draw(st.sampled_from(["A", "NS", "MX", "TYPE65280", "ANY"]))
+    query_flags = draw(st.integers(0, 0xffff)) & (dnsmsg.RD | dnsmsg.AD | dnsmsg.CD | dnsmsg.Z)
+    flags = draw(st.integers(0, 0xffff)) & 0x07f0 | dnsmsg.QR | draw(st.sampled_from([0, 3]))
+
+    def message(flags):
+        made = dns.renderer.Renderer(id=4711, flags=flags)
+        made.add_question(qname, dns.rdatatype.from_text(qtype))
+        for section in (dns.renderer.ANSWER, dns.renderer.AUTHORITY):
+            add(made, section)
+        add(made, dns.renderer.ADDITIONAL)
+        opt = draw(_OPT)
+        if opt:
+            made.output.write(opt)
+            made.counts[dns.renderer.ADDITIONAL] += 1
+            add(made, dns.renderer.ADDITIONAL)
+        made.write_header()
+        return made.get_wire()
+
+    def add(made, section):
+        for owner, ttl, (rtype, text) in draw(_SECTION):
+            made.add_rrset(section, dns.rrset.from_text(owner, ttl, "IN", rtype, text))
+    return message(query_flags), message(flags)
+
+
+def _crossing(wire):
+    """What of a message crosses: all but its OPT, and behind that nothing that may not move."""
+    if dnsmsg.opt_at(wire) is None:
+        return wire
+    start, end, _ = dnsmsg.opt_at(wire)
+    pointers = [(at, (wire[at] & 63) << 8 | wire[at + 1]) for at in range(end, len(wire) - 1)
+                if wire[at] >= 0xc0]
+    return dnsmsg.outside_opt(wire, not any(start <= to < at for at, to in pointers))
+
+
+def _same(crossed, wire):
+    """Whoever reads what crossed reads what was sent."""
+    crossed, wire = dns.message.from_wire(crossed), dns.message.from_wire(wire)
+    assert crossed.sections[:3] == wire.sections[:3] and crossed.flags == wire.flags
+    assert all(rrset in wire.additional for rrset in crossed.additional)
+
+
+def test_any_well_formed_message_crosses(house):
+    """Everything outside the OPT, octet by octet, both ways."""
+    house.wrong_answers_are_relayed = True
+    answers = []
+    server = house.upstream(faults.message(
+        lambda asked: asked.seen.wire[:2] + answers[-1][2:]))
+    house.proxy(server)
+    client = house.client()
+
+    @settings(max_examples=200, deadline=None, database=None, derandomize=True,
+              suppress_health_check=list(HealthCheck))
+    @given(_pairs())
+    def crosses(pair):
+        query, response = pair
+        answers.append(response)
+        exchange, = client.send(query)
+        client.receive_until(exchange)
+        sent, got = server.queries[-1].seen.wire, exchange.answer.wire
+        assert dnsmsg.outside_opt(sent)[2:] == _crossing(query)[2:]
+        assert dnsmsg.outside_opt(got)[2:] == _crossing(response)[2:]
+        _same(sent, query)
+        _same(got, response)
+        asked, seen = dnsmsg.read(query), dnsmsg.read(sent)
+        assert seen.opt[3] == (asked.opt[3] & 0xffff if asked.opt else 0)
+        answer = dnsmsg.read(response)
+        assert (exchange.answer.opt is None) == (asked.opt is None)
+        if asked.opt:
+            assert exchange.answer.opt[3] == (answer.opt[3] if answer.opt else 0)
+            of_one_hop = (SUBNET, COOKIE, KEEPALIVE, PADDING)
+            assert exchange.answer.options == [o for o in answer.options
+                                               if o[0] not in of_one_hop]
+            assert seen.options[:-3] == [o for o in asked.options if o[0] not in of_one_hop]
+
+    crosses()
+    assert len({_crossing(wire) == dnsmsg.outside_opt(wire) for wire in answers}) == 2
