@@ -50,6 +50,7 @@ struct config {
 		int client_read_ms;
 		int upstream_idle_ms; /* 0: a fresh connection for each query */
 	} timeouts;
+	int fallback_after_ms; /* then the next upstream is asked beside; 0: all at once; -1: never */
 	int inflight; /* queries in hand at most; 1 to CONFIG_INFLIGHT_MAX */
 	struct prefix allow[CONFIG_ALLOW_MAX];
 	size_t allow_count; /* "private" and "any" are spelled out as prefixes */

@@ -83,6 +83,7 @@ void
 config_print(const struct config *config, FILE *out)
 {
 	char text[ADDRESS_TEXT_MAX];
+	char duration[DURATION_TEXT_MAX];
 	size_t i;
 
 	fputs("listen:\n", out);
@@ -99,6 +100,10 @@ config_print(const struct config *config, FILE *out)
 	print_timeout(out, "client_idle", config->timeouts.client_idle_ms);
 	print_timeout(out, "client_read", config->timeouts.client_read_ms);
 	print_timeout(out, "upstream_idle", config->timeouts.upstream_idle_ms);
+	if (config->fallback_after_ms == -1)
+		fputs("fallback:\n  after: never\n", out);
+	else
+		fprintf(out, "fallback:\n  after: %s\n", duration_format(config->fallback_after_ms, duration));
 	fprintf(out, "inflight: %d\n", config->inflight);
 	fprintf(out, "workers: %d\n", config->workers);
 	fprintf(out, "clients:\n  max: %d\n  per_address: %d\n", config->clients.max,

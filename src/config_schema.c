@@ -351,6 +351,30 @@ load_timeouts(struct tree *t, int node, const struct field *f, void *out)
 }
 
 static void
+load_after(struct tree *t, int node, const struct field *f, void *out)
+{
+	const char *text = tree_text(t, node, "a time, or never");
+
+	if (text != NULL && strcmp(text, "never") == 0)
+		*(int *)out = -1;
+	else if (text != NULL)
+		field_duration(t, node, f, out);
+}
+
+static void
+load_fallback(struct tree *t, int node, const struct field *f, void *out)
+{
+	static const struct field fields[] = {
+		{ "after", NULL, load_after, offsetof(struct config, fallback_after_ms), 10, 9 * SECOND,
+		    true },
+	};
+	int found[LENGTH(fields)];
+
+	(void)f;
+	tree_map(t, node, fields, LENGTH(fields), ((struct loader *)out)->config, found);
+}
+
+static void
 load_inflight(struct tree *t, int node, const struct field *f, void *out)
 {
 	field_number(t, node, f, &((struct loader *)out)->config->inflight);
@@ -511,6 +535,7 @@ set_defaults(struct config *c)
 	c->timeouts.client_idle_ms = 10 * SECOND;
 	c->timeouts.client_read_ms = 2 * SECOND;
 	c->timeouts.upstream_idle_ms = 8 * SECOND;
+	c->fallback_after_ms = 400;
 	c->inflight = 1024;
 	c->workers = 2;
 	c->clients.max = 5000;
@@ -546,6 +571,7 @@ config_fill(struct tree *t, int root, struct config *config)
 		{ "listen", "SOCKET_ADDRESS", load_listen, 0, 0, 0, false },
 		{ "tls", NULL, load_tls, 0, 0, 0, false },
 		{ "timeouts", NULL, load_timeouts, 0, 0, 0, false },
+		{ "fallback", NULL, load_fallback, 0, 0, 0, false },
 		{ "inflight", NULL, load_inflight, 0, 1, CONFIG_INFLIGHT_MAX, false },
 		{ "workers", NULL, load_workers, 0, 1, CONFIG_WORKERS_MAX, false },
 		{ "clients", NULL, load_clients, 0, 0, 0, false },

@@ -45,6 +45,7 @@ struct upstream {
 	struct failure			 cause;		/* of the last failure that was seen here */
 	unsigned			 cut_short;	/* connections in a row that ended with queries on them */
 	struct deadline			 one_by_one;	/* until then, one query at a time */
+	bool				 doubtful;	/* it was slow to show that it is there, and has not answered since */
 	struct deadline			 bare_until;	/* until then, nothing is added to a query */
 	bool				 was_connected;	/* ever */
 	bool				 news_connected;
@@ -220,7 +221,7 @@ static void
 mark_failed(struct upstream_list *l, size_t index, const struct failure *why, struct deadline now)
 {
 	struct upstream *u = &l->upstreams[index];
-	bool changed = strcmp(u->cause.text, why->text) != 0;
+	bool changed = u->cause.text[0] != '\0' && strcmp(u->cause.text, why->text) != 0;
 	bool was_up = health_failed(u->health, now);
 
 	u->cause = *why;
@@ -412,8 +413,6 @@ hand_over(struct connection *c, struct ask *a, struct query *q, bool bare)
 	a->sent = false;
 	a->bare = bare;
 	TAILQ_INSERT_TAIL(&c->waiting, a, link);
-	/* Until it is sent, the steps of the connection are what is waited for. */
-	q->next_at = DEADLINE_NEVER;
 }
 
 /*
@@ -463,8 +462,8 @@ pick(const struct upstream_list *l, const struct query *q, bool usable, struct d
 }
 
 /*
- * Asks the next upstream that is up. One whose time of being left alone has just ended
- * may still be down: it is tried by this query only, and the next one beside it.
+ * Asks the next upstream that is up. One whose time of being left alone has just ended may
+ * still be down, as one may that is in doubt: then the next one is asked beside it.
  */
 static enum taken
 ask_next(struct upstream_list *l, struct query *q, struct deadline now)
@@ -474,9 +473,9 @@ ask_next(struct upstream_list *l, struct query *q, struct deadline now)
 
 	while ((i = pick(l, q, true, now)) != -1) {
 		struct upstream *u = &l->upstreams[i];
-		bool on_trial = health_is_down(u->health);
+		bool on_trial = u->doubtful || health_is_down(u->health);
 
-		if (on_trial)
+		if (health_is_down(u->health))
 			(void)health_claim_trial(u->health, now);
 		switch (ask(l, q, (size_t)i, now)) {
 		case NO_ROOM:
@@ -544,9 +543,18 @@ move_on(struct upstream_list *l, struct query *q, struct deadline now)
 void
 upstream_ask(struct upstream_list *l, struct query *q, struct deadline now)
 {
+	int after_ms = l->config->fallback_after_ms;
+
 	TAILQ_INSERT_TAIL(&l->in_hand, q, upstream_link);
 	due(l, q->by);
 	move_on(l, q, now);
+	/* At once means all of them. */
+	while (after_ms == 0 && q->outcome == QUERY_OPEN && ask_next(l, q, now) == TAKEN)
+		continue;
+	if (after_ms > 0 && l->count > 1) {
+		q->next_at = deadline_after(now, after_ms);
+		due(l, q->next_at);
+	}
 }
 
 void
@@ -717,6 +725,7 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 	bool final;
 
 	c->has_answered = true;
+	u->doubtful = false;
 	mark_good(u);
 	edns_read_response(arrival->message, arrival->len, &response);
 	heed_keepalive(l, c, response.keepalive_ms, now);
@@ -793,7 +802,7 @@ upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
 		watch(l, c);
 }
 
-/* How long an answer may take on a connection before the next upstream is asked too. */
+/* How long a connection that owes an answer may be silent. */
 static int
 patience_ms(const struct upstream_list *l, const struct connection *c)
 {
@@ -809,21 +818,18 @@ patience_ms(const struct upstream_list *l, const struct connection *c)
 	return ms < l->config->timeouts.answer_ms ? (int)ms : l->config->timeouts.answer_ms;
 }
 
-/* Sends what waits on a connection, and starts the clock of each query that goes out. */
+/* Sends what waits on a connection. */
 static void
 send_waiting(struct upstream_list *l, struct connection *c, struct deadline now)
 {
 	struct ask *a = TAILQ_LAST(&c->sent, ask_list);
-	int patience = patience_ms(l, c);
-	struct failure why;
 	bool one = !deadline_passed(l->upstreams[c->upstream].one_by_one, now);
+	struct failure why;
 	int rc = connection_send(c, l->ids, one ? 1 : SIZE_MAX, now, &why);
 
-	for (a = a == NULL ? TAILQ_FIRST(&c->sent) : TAILQ_NEXT(a, link); a != NULL; a = TAILQ_NEXT(a, link)) {
+	for (a = a == NULL ? TAILQ_FIRST(&c->sent) : TAILQ_NEXT(a, link); a != NULL; a = TAILQ_NEXT(a, link))
 		a->query->was_sent = true;
-		a->query->next_at = deadline_after(now, patience);
-		due(l, a->query->next_at);
-	}
+	due(l, deadline_after(c->owed_since, patience_ms(l, c)));
 	if (rc == -1)
 		lose(l, c, &why, now);
 	else
@@ -856,6 +862,19 @@ upstream_send(struct upstream_list *l, struct deadline now)
 
 /* ---- time ---- */
 
+/* A query whose answer is owed by a connection that has fallen silent; it may still come. */
+static void
+ask_elsewhere(struct upstream_list *l, struct query *q, const struct connection *c, struct deadline now)
+{
+	if (!c->has_answered) {
+		blame(q, c->upstream);
+		(void)ask_next(l, q, now);
+	} else if (q->replays < REPLAYS_MAX) {
+		q->replays++;
+		(void)ask(l, q, c->upstream, now);
+	}
+}
+
 /*
  * An answer is owed and nothing at all has come for too long: the connection takes no more
  * queries. Whether that tells against the upstream depends on whether it ever answered on
@@ -865,6 +884,7 @@ static void
 suspect(struct upstream_list *l, struct connection *c, struct deadline now)
 {
 	struct failure why;
+	struct ask *a;
 
 	c->suspect = true;
 	drain(l, c);
@@ -872,6 +892,8 @@ suspect(struct upstream_list *l, struct connection *c, struct deadline now)
 		(void)dot_fail_timeout(c->dot, patience_ms(l, c), &why);
 		mark_failed(l, c->upstream, &why, now);
 	}
+	TAILQ_FOREACH(a, &c->sent, link)
+		ask_elsewhere(l, a->query, c, now);
 	if (connection_is_idle(c))
 		discard(l, c);
 }
@@ -911,26 +933,24 @@ expire_connection(struct upstream_list *l, struct connection *c, struct deadline
 		due(l, deadline_sooner(silent_at, idle_at));
 }
 
+/* Whether nothing has come on the connection of an ask since it was asked. */
+static bool
+is_in_doubt(const struct ask *a)
+{
+	return dot_stage(a->at->dot) != DOT_READY || (a->sent && deadline_us_between(a->since, a->at->heard) <= 0);
+}
+
 /* An answer is late: the next upstream is asked beside, and whichever answers counts. */
 static void
 run_late(struct upstream_list *l, struct query *q, struct deadline now)
 {
 	size_t i;
 
-	q->next_at = DEADLINE_NEVER;
-	for (i = 0; i < QUERY_ASKS_MAX; i++) {
-		const struct connection *c = q->asks[i].at;
-
-		if (c == NULL || !c->suspect)
-			continue;
-		if (!c->has_answered) {
-			blame(q, c->upstream);
-		} else if (q->replays < REPLAYS_MAX) {
-			q->replays++;
-			(void)ask(l, q, c->upstream, now);
-		}
-	}
-	(void)ask_next(l, q, now);
+	for (i = 0; i < QUERY_ASKS_MAX; i++)
+		if (q->asks[i].at != NULL && is_in_doubt(&q->asks[i]))
+			l->upstreams[q->asks[i].at->upstream].doubtful = true;
+	q->next_at = ask_next(l, q, now) == TAKEN ? deadline_after(now, l->config->fallback_after_ms) :
+	    DEADLINE_NEVER;
 }
 
 void
