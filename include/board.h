@@ -42,6 +42,9 @@ struct board_upstream {
 	_Atomic int64_t		usual_us;	/* smoothed time of an answer; 0: not known */
 };
 
+/* TLS sessions of an upstream, as octets: so many, of that size at most. */
+enum { BOARD_SESSIONS = 4, BOARD_SESSION_MAX = 8192 };
+
 struct board;
 
 /* A board for so many workers and upstreams. NULL with errno. Freed by board_free(). */
@@ -54,8 +57,22 @@ struct board_upstream	*board_upstream(struct board *, size_t index);
 /* Adds to a counter of a row that only the caller writes. */
 void	board_count(_Atomic uint64_t *counter, uint64_t n);
 
+/*
+ * Keeps a session of an upstream, LEN octets, until UNTIL, instead of the oldest. One that
+ * is too large is not kept.
+ */
+void	board_put_session(struct board *, size_t upstream, const uint8_t *session, size_t len,
+	    struct deadline until);
+
+/*
+ * Takes the newest session of an upstream off the board, so that nobody uses it again
+ * (RFC 8446 C.4). Returns its length, or 0 when there is none.
+ */
+size_t	board_take_session(struct board *, size_t upstream, uint8_t session[static BOARD_SESSION_MAX],
+	    struct deadline now);
+
 /* A worker enters its row, or the supervisor clears that of one that has gone. */
 void	board_enter(struct board_worker *, pid_t pid, struct deadline now);
-void	board_leave(struct board_worker *);
+void	board_leave(struct board *, size_t index);
 
 #endif

@@ -13,6 +13,7 @@ enum {
 	CONFIG_LISTEN_MAX = 16,
 	CONFIG_UPSTREAMS_MAX = 256,
 	CONFIG_ALLOW_MAX = 64,
+	CONFIG_PINS_MAX = 8,
 	CONFIG_WORKERS_MAX = 64,
 	CONFIG_CLIENTS_MAX = 65536,
 	CONFIG_INFLIGHT_MAX = 16384
@@ -30,6 +31,10 @@ struct config_upstream {
 	struct address address;
 	char *hostname; /* verified and sent as SNI; NULL: the certificate must name the address */
 	char *ca_file;  /* NULL: the system's bundle */
+	char *crl_file; /* NULL: none */
+	char *pins[CONFIG_PINS_MAX];
+	size_t pin_count;
+	bool pins_only; /* the key is all that counts; there is at least one pin */
 };
 
 /*
@@ -50,6 +55,9 @@ struct config {
 		int client_read_ms;
 		int upstream_idle_ms; /* 0: a fresh connection for each query */
 	} timeouts;
+	struct {
+		bool fast_open;
+	} tls;
 	int fallback_after_ms; /* then the next upstream is asked beside; 0: all at once; -1: never */
 	int inflight; /* queries in hand at most; 1 to CONFIG_INFLIGHT_MAX */
 	struct prefix allow[CONFIG_ALLOW_MAX];

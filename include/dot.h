@@ -21,32 +21,54 @@ struct dot_trust;
 
 /*
  * Loads a file of PEM certificates; NULL means the system's, which is looked for at
- * $SSL_CERT_FILE and the places where distributions keep it. NULL with the reason
- * when there is none, or no certificate in it. Freed with dot_trust_free(), after
- * all servers that use it.
+ * $SSL_CERT_FILE and the places where distributions keep it. With a CRL_FILE (NULL: none)
+ * of PEM revocation lists, a server's certificate must be on none of them, and there must
+ * be one of its issuer. NULL with the reason when a file is missing or of no use. Freed
+ * with dot_trust_free(), after all servers that use it.
  */
-struct dot_trust	*dot_trust_new(const char *ca_file, struct failure *why);
+struct dot_trust	*dot_trust_new(const char *ca_file, const char *crl_file, struct failure *why);
 void	dot_trust_free(struct dot_trust *);
 
 /* The file that was loaded; the trust's. */
 const char	*dot_trust_file(const struct dot_trust *);
 
+/* Room for a pin as text: base64 of a SHA-256 of a SubjectPublicKeyInfo (RFC 7858 4.2). */
+enum { DOT_PIN_MAX = 48 };
+
+/* What a server is verified by. */
+struct dot_identity {
+	struct address		 address;
+	const char		*hostname;	/* its certificate must have it; NULL: it must name the address */
+	const char *const	*pins;		/* its key must be one of those, if there are any */
+	size_t			 pin_count;
+	bool			 pins_only;	/* its key is all that counts; there is at least one pin */
+};
+
 /*
- * One server as it is verified: where it is, the name its certificate must have (NULL:
- * it must name the address), and whom to believe. Sessions are kept here, and so are
- * never used for another identity. NULL with the reason when there is no memory. Freed
- * with dot_server_free(), after all its connections. HOSTNAME is copied, TRUST is not.
+ * One server, with what has been learned of it. Texts of IDENTITY and TRUST must outlive
+ * it. FAST_OPEN: see net_connect(). NULL with the reason when there is no memory. Freed
+ * with dot_server_free(), after all its connections.
  */
 struct dot_server;
-struct dot_server	*dot_server_new(const struct dot_trust *, const struct address *,
-			    const char *hostname, struct failure *why);
+struct dot_server	*dot_server_new(const struct dot_trust *, const struct dot_identity *,
+			    bool fast_open, struct failure *why);
 void	dot_server_free(struct dot_server *);
+
+/*
+ * The next session that the server has given, the newest first, as octets, with the time for
+ * which it may be used. Returns its length, 0 when there is none. Sessions are as good as the
+ * identity and the trust that they were made with, and must never be used for another.
+ */
+size_t	dot_next_session(struct dot_server *, uint8_t *session, size_t cap, int *lifetime_ms);
 
 /* One TLS connection to one server. */
 struct dot;
 
-/* Starts to connect. NULL with the reason when it failed at once. */
-struct dot	*dot_open(struct dot_server *, struct failure *why);
+/*
+ * Starts to connect, with a session to resume (LEN 0: none), which is used up by that. NULL
+ * with the reason when it failed at once.
+ */
+struct dot	*dot_open(struct dot_server *, const uint8_t *session, size_t len, struct failure *why);
 
 /* Says close_notify if it can be said at once, closes and frees; NULL is fine. */
 void	dot_close(struct dot *);
@@ -64,6 +86,12 @@ int	dot_step(struct dot *, struct failure *why);
 
 /* The words for a connection that is not ready, or brings no answer, after MS milliseconds. Returns -1. */
 int	dot_fail_timeout(const struct dot *, int ms, struct failure *why);
+
+/*
+ * Whether a connection that has failed did so because of something that the next one will
+ * leave out (ALPN): then it tells nothing against the server.
+ */
+bool	dot_may_try_again(const struct dot *);
 
 /*
  * Octets that have come, up to CAP: their number, 0 when there are none now, -1 with
@@ -90,7 +118,7 @@ struct dot_facts {
 	bool		 resumed;
 	char		 names[256];		/* whom the certificate is for: "dns.google, 8.8.8.8, ..." */
 	char		 not_after[16];		/* "2027-01-31" */
-	char		 pin[48];		/* base64 of the SHA-256 of the SPKI (RFC 7858 4.2) */
+	char		 pin[DOT_PIN_MAX];		/* base64 of the SHA-256 of the SPKI (RFC 7858 4.2) */
 };
 void	dot_describe(const struct dot *, struct dot_facts *);
 

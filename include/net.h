@@ -1,6 +1,7 @@
 #ifndef DOTPROXY_NET_H
 #define DOTPROXY_NET_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "address.h"
@@ -22,10 +23,12 @@ enum { NET_BACKLOG = 4096 };
 int	net_listen(const struct address *, struct failure *why);
 
 /*
- * Starts a TCP connection, with TCP_NODELAY; it is up, or has failed, when the socket
+ * Starts a TCP connection, with TCP_NODELAY, that fails when what is sent on it is not
+ * acknowledged for too long; with FAST_OPEN (RFC 7413) it seems to be up at once, and the
+ * first octets written go with the SYN. It is up, or has failed, when the socket
  * becomes writable, see net_connected(). Returns the socket, or -1 with the reason.
  */
-int	net_connect(const struct address *, struct failure *why);
+int	net_connect(const struct address *, bool fast_open, struct failure *why);
 
 /* Whether the connection is up: 1, 0 not yet, or -1 with the reason. */
 int	net_connected(int fd, struct failure *why);

@@ -24,6 +24,9 @@ struct upstream_list;
  */
 struct upstream_list	*upstream_list_new(const struct config *config, struct failure *why);
 
+/* What an upstream is verified by; texts are the configuration's. */
+struct dot_identity	upstream_identity(const struct config_upstream *);
+
 /* Closes all connections; queries in hand are forgotten. NULL is fine. */
 void	upstream_list_free(struct upstream_list *);
 

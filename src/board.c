@@ -3,6 +3,8 @@
 #include <sys/mman.h>
 
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 /* Each row has cache lines of its own, since another process writes the next one. */
 union worker_row {
@@ -15,10 +17,25 @@ union upstream_row {
 	uint8_t			room[64];
 };
 
+/*
+ * A place for a session. Who wants to write or read it writes its pid into `owner' first,
+ * and 0 when done. The place of one that died meanwhile is emptied when it is reaped.
+ */
+struct session {
+	_Atomic int32_t		owner;
+	uint32_t		len;		/* 0: there is none */
+	uint64_t		number;		/* the larger, the newer */
+	int64_t			until_us;
+	uint8_t			octets[BOARD_SESSION_MAX];
+};
+
 struct board {
 	size_t			 len;		/* of the shared memory */
+	size_t			 upstream_count;
 	union worker_row	*workers;
 	union upstream_row	*upstreams;
+	struct session		(*sessions)[BOARD_SESSIONS];
+	_Atomic uint64_t	*last_number;
 };
 
 struct board *
@@ -29,14 +46,18 @@ board_new(size_t workers, size_t upstreams)
 
 	if (b == NULL)
 		return NULL;
-	b->len = workers * sizeof(union worker_row) + upstreams * sizeof(union upstream_row);
+	b->upstream_count = upstreams;
+	b->len = sizeof(union worker_row) * (workers + 1) + sizeof(union upstream_row) * upstreams +
+	    sizeof *b->sessions * upstreams;
 	page = mmap(NULL, b->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (page == MAP_FAILED) {
 		free(b);
 		return NULL;
 	}
 	b->workers = page;
-	b->upstreams = (union upstream_row *)(b->workers + workers);
+	b->last_number = (_Atomic uint64_t *)(b->workers + workers);
+	b->upstreams = (union upstream_row *)(b->workers + workers + 1);
+	b->sessions = (struct session (*)[BOARD_SESSIONS])(b->upstreams + upstreams);
 	return b;
 }
 
@@ -69,6 +90,103 @@ board_count(_Atomic uint64_t *counter, uint64_t n)
 	    memory_order_relaxed);
 }
 
+static bool
+claim(struct session *s)
+{
+	int32_t nobody = 0;
+
+	return atomic_compare_exchange_strong(&s->owner, &nobody, (int32_t)getpid());
+}
+
+static void
+release(struct session *s)
+{
+	atomic_store(&s->owner, 0);
+}
+
+void
+board_put_session(struct board *b, size_t upstream, const uint8_t *octets, size_t len,
+    struct deadline until)
+{
+	struct session *oldest = NULL;
+	size_t i;
+
+	if (len > BOARD_SESSION_MAX)
+		return;
+	for (i = 0; i < BOARD_SESSIONS; i++) {
+		struct session *s = &b->sessions[upstream][i];
+
+		/* Another one is at it: so it is in use. */
+		if (!claim(s))
+			continue;
+		if (oldest != NULL && (oldest->len == 0 || (s->len > 0 && s->number > oldest->number))) {
+			release(s);
+			continue;
+		}
+		if (oldest != NULL)
+			release(oldest);
+		oldest = s;
+	}
+	if (oldest == NULL)
+		return;
+	memcpy(oldest->octets, octets, len);
+	oldest->until_us = until.at_us;
+	oldest->number = atomic_fetch_add(b->last_number, 1) + 1;
+	oldest->len = (uint32_t)len;
+	release(oldest);
+}
+
+size_t
+board_take_session(struct board *b, size_t upstream, uint8_t octets[static BOARD_SESSION_MAX],
+    struct deadline now)
+{
+	struct session *newest = NULL;
+	size_t len;
+	size_t i;
+
+	for (i = 0; i < BOARD_SESSIONS; i++) {
+		struct session *s = &b->sessions[upstream][i];
+
+		if (!claim(s))
+			continue;
+		if (s->until_us <= now.at_us)
+			s->len = 0;
+		if (s->len == 0 || (newest != NULL && newest->number > s->number)) {
+			release(s);
+			continue;
+		}
+		if (newest != NULL)
+			release(newest);
+		newest = s;
+	}
+	if (newest == NULL)
+		return 0;
+	len = newest->len;
+	memcpy(octets, newest->octets, len);
+	newest->len = 0;
+	release(newest);
+	return len;
+}
+
+/* What a worker had in its hands when it died may be half-written. */
+static void
+empty_sessions_of(struct board *b, int32_t pid)
+{
+	size_t i;
+	size_t k;
+
+	for (i = 0; i < b->upstream_count; i++) {
+		for (k = 0; k < BOARD_SESSIONS; k++) {
+			struct session *s = &b->sessions[i][k];
+
+			if (atomic_load(&s->owner) != pid)
+				continue;
+			s->len = 0;
+			release(s);
+		}
+	}
+}
+
 void
 board_enter(struct board_worker *row, pid_t pid, struct deadline now)
 {
@@ -77,8 +195,11 @@ board_enter(struct board_worker *row, pid_t pid, struct deadline now)
 }
 
 void
-board_leave(struct board_worker *row)
+board_leave(struct board *b, size_t index)
 {
+	struct board_worker *row = board_worker(b, index);
+
+	empty_sessions_of(b, atomic_load(&row->pid));
 	atomic_store(&row->state, BOARD_EMPTY);
 	atomic_store(&row->pid, 0);
 	atomic_store(&row->in_hand, 0);

@@ -128,12 +128,16 @@ void
 config_free(struct config *config)
 {
 	size_t i;
+	size_t k;
 
 	if (config == NULL)
 		return;
 	for (i = 0; i < config->upstream_count; i++) {
 		free(config->upstreams[i].hostname);
 		free(config->upstreams[i].ca_file);
+		free(config->upstreams[i].crl_file);
+		for (k = 0; k < config->upstreams[i].pin_count; k++)
+			free(config->upstreams[i].pins[k]);
 	}
 	free(config->upstreams);
 	free(config->user);

@@ -47,6 +47,7 @@ static void
 print_upstream(FILE *out, const struct config_upstream *u)
 {
 	char text[ADDRESS_TEXT_MAX];
+	size_t i;
 
 	fprintf(out, "  - address: \"%s\"\n", address_format_host(&u->address, text));
 	fprintf(out, "    port: %u\n", (unsigned)address_port(&u->address));
@@ -54,6 +55,12 @@ print_upstream(FILE *out, const struct config_upstream *u)
 		print_quoted(out, "    ", "hostname", u->hostname);
 	if (u->ca_file != NULL)
 		print_quoted(out, "    ", "ca_file", u->ca_file);
+	if (u->crl_file != NULL)
+		print_quoted(out, "    ", "crl_file", u->crl_file);
+	if (u->pin_count > 0)
+		fprintf(out, "    verify: %s\n    pins:\n", u->pins_only ? "pins" : "chain");
+	for (i = 0; i < u->pin_count; i++)
+		fprintf(out, "      - \"%s\"\n", u->pins[i]);
 }
 
 static void
@@ -92,6 +99,7 @@ config_print(const struct config *config, FILE *out)
 	fputs("upstreams:\n", out);
 	for (i = 0; i < config->upstream_count; i++)
 		print_upstream(out, &config->upstreams[i]);
+	fprintf(out, "tls:\n  fast_open: %s\n", config->tls.fast_open ? "true" : "false");
 	fputs("timeouts:\n", out);
 	print_timeout(out, "query", config->timeouts.query_ms);
 	print_timeout(out, "connect", config->timeouts.connect_ms);

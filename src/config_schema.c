@@ -18,7 +18,8 @@ enum {
 
 struct loader {
 	struct config *config;
-	const char *ca_file; /* tls.ca_file; the tree's */
+	const char *ca_file;  /* tls.ca_file; the tree's */
+	const char *crl_file; /* tls.crl_file */
 	/* Where each one stands, for what can only be checked at the end. */
 	int listen_nodes[CONFIG_LISTEN_MAX];
 	int upstream_nodes[CONFIG_UPSTREAMS_MAX];
@@ -71,6 +72,10 @@ struct draft {
 	int port;               /* 0: not given by its own key */
 	const char *hostname;
 	const char *ca_file;
+	const char *crl_file;
+	const char *pins[CONFIG_PINS_MAX];
+	size_t pin_count;
+	bool pins_only;
 };
 
 static void
@@ -86,6 +91,65 @@ load_address(struct tree *t, int node, const struct field *f, void *out)
 		*(struct address *)out = address;
 }
 
+/* Which of the NAMES, of which the last is NULL, stands there; -1 when none does, and has complained. */
+static int
+read_choice(struct tree *t, int node, const char *const *names, const char *expected)
+{
+	const char *text = tree_text(t, node, expected);
+	int i;
+
+	if (text == NULL)
+		return -1;
+	for (i = 0; names[i] != NULL; i++)
+		if (strcmp(text, names[i]) == 0)
+			return i;
+	tree_complain(t, node, "expected %s, found `%.*s'", expected, tree_shown(text), text);
+	return -1;
+}
+
+/* Base64 of 32 octets, as there is one way only to write it. */
+static bool
+is_pin(const char *text)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+	return strlen(text) == 44 && strspn(text, digits) == 43 && text[43] == '=' &&
+	    strchr("AEIMQUYcgkosw048", text[42]) != NULL;
+}
+
+static void
+load_pin(struct tree *t, int node, void *arg)
+{
+	struct draft *d = arg;
+	const char *text = tree_text(t, node, "a pin");
+
+	if (text == NULL)
+		return;
+	if (is_pin(text))
+		d->pins[d->pin_count++] = text;
+	else
+		tree_complain(t, node, "not a pin: `%.*s' (base64 of a SHA-256, 44 characters; "
+		    "`dot-proxy probe' prints it)", tree_shown(text), text);
+}
+
+static void
+load_pins(struct tree *t, int node, const struct field *f, void *out)
+{
+	(void)f;
+	tree_list(t, node, CONFIG_PINS_MAX, load_pin, out);
+}
+
+static void
+load_verify(struct tree *t, int node, const struct field *f, void *out)
+{
+	static const char *const names[] = { "chain", "pins", NULL };
+	int choice = read_choice(t, node, names, "chain or pins");
+
+	(void)f;
+	if (choice != -1)
+		*(bool *)out = choice == 1;
+}
+
 static void
 read_long_form(struct tree *t, int node, struct draft *d)
 {
@@ -94,13 +158,18 @@ read_long_form(struct tree *t, int node, struct draft *d)
 		{ "port", NULL, field_number, offsetof(struct draft, port), 1, 65535, false },
 		{ "hostname", NULL, field_hostname, offsetof(struct draft, hostname), 0, 0, false },
 		{ "ca_file", NULL, field_path, offsetof(struct draft, ca_file), 0, 0, false },
+		{ "crl_file", NULL, field_path, offsetof(struct draft, crl_file), 0, 0, false },
+		{ "pins", NULL, load_pins, 0, 0, 0, false },
+		{ "verify", NULL, load_verify, offsetof(struct draft, pins_only), 0, 0, false },
 	};
-	enum { ADDRESS, PORT };
+	enum { ADDRESS, PORT, VERIFY = 6 };
 	int found[LENGTH(fields)];
 
 	tree_map(t, node, fields, LENGTH(fields), d, found);
 	if (found[ADDRESS] == 0)
 		tree_complain(t, node, "missing key `address'");
+	else if (d->pins_only && d->pin_count == 0)
+		tree_complain(t, found[VERIFY], "`verify: pins' without `pins' would verify nothing");
 	else if (d->port != 0 && address_port(&d->address) != 0)
 		tree_complain(t, found[PORT], "repeated port (the address has one already)");
 	else if (d->port != 0)
@@ -148,16 +217,30 @@ copy(struct tree *t, const char *text)
 	return copied;
 }
 
+static bool
+same_pins(const struct config_upstream *u, const struct draft *d)
+{
+	size_t i;
+
+	if (u->pin_count != d->pin_count || u->pins_only != d->pins_only)
+		return false;
+	for (i = 0; i < u->pin_count; i++)
+		if (strcmp(u->pins[i], d->pins[i]) != 0)
+			return false;
+	return true;
+}
+
 static void
 add_upstream(struct tree *t, int node, const struct draft *d, struct loader *l)
 {
 	struct config *c = l->config;
 	struct config_upstream *u;
+	size_t i;
 
 	for (u = c->upstreams; u < c->upstreams + c->upstream_count; u++) {
 		if (address_equal(&u->address, &d->address) &&
 		    same_text(u->hostname, d->hostname, strcasecmp) &&
-		    same_text(u->ca_file, d->ca_file, strcmp)) {
+		    same_text(u->ca_file, d->ca_file, strcmp) && same_pins(u, d)) {
 			tree_warn(t, node, "the same upstream as on line %zu; left out",
 			    tree_line(t, l->upstream_nodes[u - c->upstreams]));
 			return;
@@ -166,6 +249,11 @@ add_upstream(struct tree *t, int node, const struct draft *d, struct loader *l)
 	u->address = d->address;
 	u->hostname = copy(t, d->hostname);
 	u->ca_file = copy(t, d->ca_file);
+	u->crl_file = copy(t, d->crl_file);
+	for (i = 0; i < d->pin_count; i++)
+		u->pins[i] = copy(t, d->pins[i]);
+	u->pin_count = d->pin_count;
+	u->pins_only = d->pins_only;
 	l->upstream_nodes[c->upstream_count++] = node;
 }
 
@@ -305,10 +393,18 @@ load_allow(struct tree *t, int node, const struct field *f, void *out)
 }
 
 static void
+load_fast_open(struct tree *t, int node, const struct field *f, void *out)
+{
+	field_bool(t, node, f, &((struct loader *)out)->config->tls.fast_open);
+}
+
+static void
 load_tls(struct tree *t, int node, const struct field *f, void *out)
 {
 	static const struct field fields[] = {
 		{ "ca_file", NULL, field_path, offsetof(struct loader, ca_file), 0, 0, false },
+		{ "crl_file", NULL, field_path, offsetof(struct loader, crl_file), 0, 0, false },
+		{ "fast_open", NULL, load_fast_open, 0, 0, 0, false },
 	};
 	int found[LENGTH(fields)];
 
@@ -414,22 +510,6 @@ load_clients(struct tree *t, int node, const struct field *f, void *out)
 
 	(void)f;
 	tree_map(t, node, fields, LENGTH(fields), ((struct loader *)out)->config, found);
-}
-
-/* Which of the NAMES, of which the last is NULL, stands there; -1 when none does, and has complained. */
-static int
-read_choice(struct tree *t, int node, const char *const *names, const char *expected)
-{
-	const char *text = tree_text(t, node, expected);
-	int i;
-
-	if (text == NULL)
-		return -1;
-	for (i = 0; names[i] != NULL; i++)
-		if (strcmp(text, names[i]) == 0)
-			return i;
-	tree_complain(t, node, "expected %s, found `%.*s'", expected, tree_shown(text), text);
-	return -1;
 }
 
 static void
@@ -557,9 +637,14 @@ fill_in(struct tree *t, const struct loader *l)
 		c->listen_count = 1;
 	if (c->allow_count == 0)
 		(void)allow_all_of(c, private_prefixes);
-	for (i = 0; i < c->upstream_count; i++)
-		if (c->upstreams[i].ca_file == NULL)
-			c->upstreams[i].ca_file = copy(t, l->ca_file);
+	for (i = 0; i < c->upstream_count; i++) {
+		struct config_upstream *u = &c->upstreams[i];
+
+		if (u->crl_file == NULL && u->ca_file == NULL)
+			u->crl_file = copy(t, l->crl_file);
+		if (u->ca_file == NULL)
+			u->ca_file = copy(t, l->ca_file);
+	}
 }
 
 void

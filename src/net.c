@@ -10,6 +10,9 @@
 #include <poll.h>
 #include <unistd.h>
 
+/* What is not acknowledged for so long is on a path that has died. */
+enum { USER_TIMEOUT_MS = 5000 };
+
 static int
 set_flag(int fd, int level, int option)
 {
@@ -78,8 +81,9 @@ net_listen(const struct address *a, struct failure *why)
 }
 
 int
-net_connect(const struct address *a, struct failure *why)
+net_connect(const struct address *a, bool fast_open, struct failure *why)
 {
+	unsigned user_timeout_ms = USER_TIMEOUT_MS;
 	int fd;
 
 	fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -87,6 +91,9 @@ net_connect(const struct address *a, struct failure *why)
 		return fail_errno(why, "socket");
 	/* Without it a delayed ACK of the server adds 40 ms to every second query. */
 	(void)set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
+	if (fast_open)
+		(void)set_flag(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT);
 	if (connect(fd, &a->sa, address_len(a)) == -1 && errno != EINPROGRESS) {
 		(void)fail_errno(why, "connect");
 		(void)close(fd);

@@ -10,6 +10,7 @@
 #include "dot.h"
 #include "fail.h"
 #include "net.h"
+#include "upstream.h"
 
 /* ". NS", with its length in front; any resolver has the answer. */
 static const uint8_t root_query[] = { 0, 17, 0x5d, 0x07, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1 };
@@ -109,14 +110,21 @@ probe_connection(struct dot *d, const struct config *config, FILE *out, struct f
 static int
 probe_upstream(const struct config *config, const struct config_upstream *u, FILE *out, struct failure *why)
 {
-	struct dot_trust *trust = dot_trust_new(u->ca_file, why);
+	struct dot_trust *trust = dot_trust_new(u->ca_file, u->crl_file, why);
+	struct dot_identity identity = upstream_identity(u);
 	struct dot_server *server = NULL;
 	struct dot *d = NULL;
 	int rc = -1;
 
-	if (trust != NULL && (server = dot_server_new(trust, &u->address, u->hostname, why)) != NULL &&
-	    (d = dot_open(server, why)) != NULL)
+	if (trust != NULL &&
+	    (server = dot_server_new(trust, &identity, config->tls.fast_open, why)) != NULL &&
+	    (d = dot_open(server, NULL, 0, why)) != NULL)
 		rc = probe_connection(d, config, out, why);
+	if (rc == -1 && d != NULL && dot_may_try_again(d)) {
+		dot_close(d);
+		if ((d = dot_open(server, NULL, 0, why)) != NULL)
+			rc = probe_connection(d, config, out, why);
+	}
 	dot_close(d);
 	dot_server_free(server);
 	dot_trust_free(trust);

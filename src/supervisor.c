@@ -206,6 +206,20 @@ new_generation(struct config *config, const struct generation *from, enum superv
 
 /* ---- workers ---- */
 
+/* An address that only others listen on must be free when they have gone, whatever this worker does. */
+static void
+leave_others(const struct supervisor *s, const struct generation *own)
+{
+	struct generation *g;
+
+	for (g = s->newest; g != NULL; g = g->older) {
+		if (g == own)
+			continue;
+		leave_listeners(g, own);
+		close_listeners(g);
+	}
+}
+
 /* What a worker does from its birth to its end. */
 static int
 be_worker(const struct supervisor *s, struct generation *g, size_t index, pid_t supervisor)
@@ -215,6 +229,7 @@ be_worker(const struct supervisor *s, struct generation *g, size_t index, pid_t 
 		.index = index, .descriptors = s->descriptors };
 	struct failure why;
 
+	leave_others(s, g);
 	if (privilege_limit_worker(&g->privilege, &why) == 0) {
 		/* The supervisor's death is a SIGTERM; it may have come before this was arranged. */
 		(void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
@@ -370,7 +385,7 @@ reap(struct supervisor *s, struct deadline now)
 		if (!g->served)
 			g->served = atomic_load(&board_worker(g->board, (size_t)(slot - g->slots))->state) !=
 			    BOARD_EMPTY;
-		board_leave(board_worker(g->board, (size_t)(slot - g->slots)));
+		board_leave(g->board, (size_t)(slot - g->slots));
 		if (g->retiring && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 			continue;
 		log_death(pid, status);

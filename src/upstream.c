@@ -59,6 +59,7 @@ struct upstream_list {
 	const struct config	*config;
 	int			 set;
 	struct query_table	*table;
+	struct board		*board;
 	struct upstream		*upstreams;
 	size_t			 count;
 	struct connection	*connections;
@@ -72,24 +73,38 @@ struct upstream_list {
 
 /* ---- life ---- */
 
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
 static struct dot_trust *
-trust_for(const struct upstream_list *l, const char *ca_file, struct failure *why)
+trust_for(const struct upstream_list *l, const struct config_upstream *c, struct failure *why)
 {
 	size_t i;
 
 	for (i = 0; i < l->count; i++) {
-		const char *other = l->upstreams[i].config->ca_file;
+		const struct config_upstream *other = l->upstreams[i].config;
 
-		if (ca_file == NULL ? other == NULL : other != NULL && strcmp(ca_file, other) == 0)
+		if (same_text(c->ca_file, other->ca_file) && same_text(c->crl_file, other->crl_file))
 			return l->upstreams[i].trust;
 	}
-	return dot_trust_new(ca_file, why);
+	return dot_trust_new(c->ca_file, c->crl_file, why);
+}
+
+struct dot_identity
+upstream_identity(const struct config_upstream *c)
+{
+	return (struct dot_identity){ .address = c->address, .hostname = c->hostname,
+		.pins = (const char *const *)c->pins, .pin_count = c->pin_count, .pins_only = c->pins_only };
 }
 
 struct upstream_list *
 upstream_list_new(const struct config *config, struct failure *why)
 {
 	struct upstream_list *l = calloc(1, sizeof *l);
+	struct dot_identity identity;
 
 	if (l == NULL || (l->upstreams = calloc(config->upstream_count, sizeof *l->upstreams)) == NULL) {
 		(void)fail_errno(why, "upstreams");
@@ -105,12 +120,13 @@ upstream_list_new(const struct config *config, struct failure *why)
 
 		u->config = &config->upstreams[l->count];
 		(void)config_upstream_name(u->config, u->name);
-		if ((u->trust = trust_for(l, u->config->ca_file, why)) == NULL) {
+		if ((u->trust = trust_for(l, u->config, why)) == NULL) {
 			upstream_list_free(l);
 			return NULL;
 		}
 		l->count++;
-		u->server = dot_server_new(u->trust, &u->config->address, u->config->hostname, why);
+		identity = upstream_identity(u->config);
+		u->server = dot_server_new(u->trust, &identity, config->tls.fast_open, why);
 		if (u->server == NULL) {
 			upstream_list_free(l);
 			return NULL;
@@ -165,6 +181,7 @@ upstream_attach(struct upstream_list *l, int set, struct query_table *table, str
 		connections += inflight < SINGLE_CONNECTIONS_MAX ? inflight : SINGLE_CONNECTIONS_MAX;
 	l->set = set;
 	l->table = table;
+	l->board = board;
 	for (i = 0; i < l->count; i++)
 		l->upstreams[i].health = board_upstream(board, i);
 	l->ids = outstanding_new(2 * inflight + connections * GIVEN_UP_MAX);
@@ -180,10 +197,7 @@ upstream_attach(struct upstream_list *l, int set, struct query_table *table, str
 static bool
 same_upstream(const struct config_upstream *a, const struct config_upstream *b)
 {
-	if (!address_equal(&a->address, &b->address))
-		return false;
-	return a->hostname == NULL || b->hostname == NULL ? a->hostname == b->hostname :
-	    strcmp(a->hostname, b->hostname) == 0;
+	return address_equal(&a->address, &b->address) && same_text(a->hostname, b->hostname);
 }
 
 void
@@ -297,9 +311,11 @@ open_connection(struct upstream_list *l, struct connection *place, size_t index,
     struct failure *why)
 {
 	struct upstream *u = &l->upstreams[index];
+	uint8_t session[BOARD_SESSION_MAX];
+	size_t len = board_take_session(l->board, index, session, now);
 	struct dot *dot;
 
-	if ((dot = dot_open(u->server, why)) == NULL)
+	if ((dot = dot_open(u->server, session, len, why)) == NULL)
 		return NULL;
 	connection_init(place, dot, index, &l->config->privacy, l->config->timeouts.upstream_idle_ms);
 	place->heard = now;
@@ -316,6 +332,18 @@ open_connection(struct upstream_list *l, struct connection *place, size_t index,
 	else
 		u->current = place;
 	return place;
+}
+
+/* Puts the sessions that the server has given where all workers find them. */
+static void
+share_sessions(struct upstream_list *l, size_t index, struct deadline now)
+{
+	uint8_t session[BOARD_SESSION_MAX];
+	size_t len;
+	int ms;
+
+	while ((len = dot_next_session(l->upstreams[index].server, session, sizeof session, &ms)) > 0)
+		board_put_session(l->board, index, session, len, deadline_after(now, ms));
 }
 
 /* The connection that takes queries, if it still can. */
@@ -611,6 +639,9 @@ lose(struct upstream_list *l, struct connection *c, const struct failure *why, s
 	bool kept = c->has_answered;
 	struct ask *a;
 
+	share_sessions(l, index, now);
+	/* What the next one will leave out is no more reason to give the server up than to count it. */
+	kept = kept || dot_may_try_again(c->dot);
 	if (!kept && !c->suspect && (dot_stage(c->dot) != DOT_READY || !connection_is_idle(c)))
 		mark_failed(l, index, why, now);
 	if (c->outstanding > 0)
@@ -796,6 +827,7 @@ upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
 			return;
 		}
 	}
+	share_sessions(l, c->upstream, now);
 	if (rc == -1)
 		lose(l, c, &why, now);
 	else

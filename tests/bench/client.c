@@ -27,6 +27,7 @@ enum {
 	EVENTS_AT_ONCE = 256,
 	IDS = 65536,
 	IN_LEN = 16384,
+	RECORD_LEN = 16, /* of type A, its name a pointer */
 	TIMES_MAX = 4000000,
 	SECOND_US = 1000000,
 	PATIENCE_US = 5 * SECOND_US, /* as dig */
@@ -35,12 +36,13 @@ enum {
 };
 
 static const char usage[] =
-    "usage: client [-c CLIENTS] [-l MS] [-r RATE] [-d MS] [-s N] each | idle | tcp | udp ADDRESS PORT\n"
+    "usage: client [-c CLIENTS] [-l MS] [-r RATE] [-d MS] [-s N] MODE ADDRESS PORT\n"
     "       client -h\n"
     "\n"
     "Asks the DNS server at an IPv4 address, and says how it went.\n"
     "\n"
-    "  each        each client in turn connects, asks once and closes, as fast as it is answered\n"
+    "  each        each client connects, asks once, closes, and begins again when it is answered\n"
+    "  each-udp    each client asks, and asks again when it is answered\n"
     "  idle        the clients connect, and do nothing until standard input ends\n"
     "  tcp, udp    queries leave at a fixed rate, each client in turn; times count from when a\n"
     "              query should have left\n"
@@ -53,12 +55,13 @@ static const char usage[] =
     "  -s N        every N-th name is one that it answers after 1000 ms; they are counted apart\n"
     "  -h          print this\n";
 
-enum mode { EACH, IDLE, TCP, UDP };
+enum mode { EACH, EACH_UDP, IDLE, TCP, UDP };
 
 /* One query that is on its way; free when it began at 0. */
 struct pending {
 	int64_t began_us;
 	uint32_t hash;
+	uint16_t question_len;
 	bool slow;
 };
 
@@ -66,9 +69,9 @@ struct client {
 	int fd; /* -1: none */
 	size_t index;
 	unsigned next_id;
-	bool sent;              /* EACH: the query is */
-	struct pending one;     /* EACH */
-	struct pending *by_id;  /* TCP, UDP */
+	bool sent;             /* EACH, EACH_UDP: the query is */
+	struct pending one;    /* EACH, EACH_UDP */
+	struct pending *by_id; /* TCP, UDP */
 	uint8_t *in;
 	size_t in_len;
 	uint8_t query[LENGTH_PREFIX + MESSAGE_MAX];
@@ -140,17 +143,25 @@ make_query(struct client *c, unsigned id, struct pending *p)
 	put16(message + end, TYPE_A);
 	put16(message + end + 2, CLASS_IN);
 	end += 4;
+	p->question_len = (uint16_t)(end - HEADER_LEN);
 	put16(c->query, (unsigned)end);
 	c->query_len = LENGTH_PREFIX + end;
 }
 
-/* Whether it is an answer without error that holds the right address, as its last record. */
+/* Whether it is an answer without error that holds the right address in its first record. */
 static bool
-is_right(const uint8_t *message, size_t len, uint32_t hash)
+is_right(const uint8_t *message, size_t len, const struct pending *p)
 {
-	return len >= HEADER_LEN + 4 && (message[2] & 0x80) != 0 && (message[3] & 0x0f) == 0 &&
-	    get16(message + 6) == 1 && get16(message + len - 4) == hash >> 16 &&
-	    get16(message + len - 2) == (hash & 0xffff);
+	size_t at = (size_t)HEADER_LEN + p->question_len;
+
+	if (len < at + RECORD_LEN || (message[2] & 0x80) == 0 || (message[3] & 0x0f) != 0 ||
+	    get16(message + 6) != 1)
+		return false;
+	/* Some write the name out, most point to it. */
+	at += (message[at] & 0xc0) == 0xc0 ? 2 : p->question_len - 4U;
+	at += RECORD_LEN - 2 - 4;
+	return len >= at + 4 && get16(message + at) == p->hash >> 16 &&
+	    get16(message + at + 2) == (p->hash & 0xffff);
 }
 
 static void
@@ -167,7 +178,7 @@ count(struct pending *p, const uint8_t *message, size_t len)
 	struct times *t = p->slow ? &s.slow : &s.fast;
 	int64_t now = now_us();
 
-	if (!is_right(message, len, p->hash)) {
+	if (!is_right(message, len, p)) {
 		s.wrong++;
 		fail(p);
 		return;
@@ -181,6 +192,12 @@ count(struct pending *p, const uint8_t *message, size_t len)
 }
 
 /* ---- sockets ---- */
+
+static bool
+is_udp(void)
+{
+	return s.mode == UDP || s.mode == EACH_UDP;
+}
 
 /* 127.7.0.1 to 127.7.3.250, so that local ports do not run out. */
 static struct sockaddr_in
@@ -207,7 +224,7 @@ static bool
 open_socket(struct client *c)
 {
 	struct sockaddr_in from = source_of(c);
-	int type = s.mode == UDP ? SOCK_DGRAM : SOCK_STREAM;
+	int type = is_udp() ? SOCK_DGRAM : SOCK_STREAM;
 	int on = 1;
 
 	if ((c->fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) == -1)
@@ -236,21 +253,25 @@ close_socket(struct client *c)
 	c->fd = -1;
 }
 
-/* ---- each: connect, ask, close ---- */
+/* ---- each: one query at a time ---- */
+
+static void
+give_up(struct client *c)
+{
+	if (s.mode == EACH)
+		close_socket(c);
+	fail(&c->one);
+}
 
 static void
 send_one(struct client *c)
 {
-	ssize_t n = send(c->fd, c->query, c->query_len, MSG_NOSIGNAL);
+	size_t skip = is_udp() ? LENGTH_PREFIX : 0;
+	ssize_t n = send(c->fd, c->query + skip, c->query_len - skip, MSG_NOSIGNAL);
 
-	if (n == -1 && errno == EAGAIN)
-		return;
-	if (n != (ssize_t)c->query_len) {
-		close_socket(c);
-		fail(&c->one);
-		return;
-	}
-	c->sent = true;
+	c->sent = n == (ssize_t)(c->query_len - skip);
+	if (!c->sent && (n != -1 || errno != EAGAIN))
+		give_up(c);
 }
 
 static void
@@ -259,14 +280,29 @@ begin(struct client *c)
 	c->one.began_us = now_us();
 	make_query(c, c->next_id++ & 0xffff, &c->one);
 	c->sent = false;
-	if (!open_socket(c)) {
+	if (s.mode == EACH && !open_socket(c)) {
 		fail(&c->one);
 		return;
 	}
 	/* On loopback the connection is mostly up by now. */
 	send_one(c);
-	if (c->fd != -1)
+	if (s.mode == EACH && c->fd != -1)
 		watch(c, EPOLL_CTL_ADD, c->sent ? EPOLLIN : EPOLLIN | EPOLLOUT);
+}
+
+/* Takes the message that has come, if it answers what was asked last. */
+static void
+finish(struct client *c, const uint8_t *message, size_t len)
+{
+	if (len < HEADER_LEN || get16(message) != get16(c->query + LENGTH_PREFIX)) {
+		s.wrong++;
+		if (s.mode == EACH)
+			give_up(c);
+		return;
+	}
+	if (s.mode == EACH)
+		close_socket(c);
+	count(&c->one, message, len);
 }
 
 static void
@@ -274,7 +310,7 @@ go_on(struct client *c)
 {
 	ssize_t n;
 
-	if (!c->sent) {
+	if (!c->sent && c->one.began_us != 0) {
 		send_one(c);
 		if (c->sent)
 			watch(c, EPOLL_CTL_MOD, EPOLLIN);
@@ -283,17 +319,18 @@ go_on(struct client *c)
 	n = recv(c->fd, c->in + c->in_len, IN_LEN - c->in_len, 0);
 	if (n == -1 && errno == EAGAIN)
 		return;
-	if (n > 0)
-		c->in_len += (size_t)n;
-	if (n > 0 && (c->in_len < LENGTH_PREFIX || c->in_len - LENGTH_PREFIX < get16(c->in)))
+	if (is_udp()) {
+		if (n > 0 && c->one.began_us != 0)
+			finish(c, c->in, (size_t)n);
 		return;
-	close_socket(c);
-	if (n <= 0)
-		fail(&c->one);
-	else if (get16(c->in + LENGTH_PREFIX) != get16(c->query + LENGTH_PREFIX))
-		fail(&c->one);
-	else
-		count(&c->one, c->in + LENGTH_PREFIX, get16(c->in));
+	}
+	if (n <= 0) {
+		give_up(c);
+		return;
+	}
+	c->in_len += (size_t)n;
+	if (c->in_len >= LENGTH_PREFIX && c->in_len - LENGTH_PREFIX >= get16(c->in))
+		finish(c, c->in + LENGTH_PREFIX, get16(c->in));
 }
 
 /* ---- tcp, udp: at a fixed rate ---- */
@@ -317,7 +354,7 @@ send_at(struct client *c, int64_t due_us)
 {
 	unsigned id = c->next_id++ % IDS;
 	struct pending *p = &c->by_id[id];
-	size_t skip = s.mode == UDP ? LENGTH_PREFIX : 0;
+	size_t skip = is_udp() ? LENGTH_PREFIX : 0;
 
 	if (p->began_us != 0)
 		fail(p);
@@ -399,7 +436,7 @@ begin_free(int64_t now)
 	size_t i;
 
 	for (i = 0; i < s.clients && now < s.end_us; i++)
-		if (s.table[i].fd == -1)
+		if (s.table[i].one.began_us == 0)
 			begin(&s.table[i]);
 }
 
@@ -411,10 +448,8 @@ give_up_late(int64_t now)
 	for (i = 0; i < s.clients; i++) {
 		struct client *c = &s.table[i];
 
-		if (c->fd != -1 && now - c->one.began_us > PATIENCE_US) {
-			close_socket(c);
-			fail(&c->one);
-		}
+		if (c->one.began_us != 0 && now - c->one.began_us > PATIENCE_US)
+			give_up(c);
 	}
 }
 
@@ -429,7 +464,7 @@ ready(struct client *c)
 		receive_datagrams(c);
 	} else {
 		go_on(c);
-		if (c->fd == -1 && now_us() < s.end_us)
+		if (c->one.began_us == 0 && now_us() < s.end_us)
 			begin(c);
 	}
 }
@@ -556,7 +591,7 @@ set_up(void)
 			die("memory");
 		if (s.mode == EACH)
 			continue;
-		if ((c->by_id = calloc(IDS, sizeof *c->by_id)) == NULL)
+		if (s.mode != EACH_UDP && (c->by_id = calloc(IDS, sizeof *c->by_id)) == NULL)
 			die("memory");
 		if (!open_socket(c))
 			die("connect");
@@ -580,7 +615,7 @@ number(const char *text, long min, long max)
 static bool
 read_options(int argc, char **argv)
 {
-	static const char *const modes[] = { "each", "idle", "tcp", "udp" };
+	static const char *const modes[] = { "each", "each-udp", "idle", "tcp", "udp" };
 	int option;
 
 	s.clients = 1;
@@ -632,7 +667,7 @@ main(int argc, char **argv)
 	}
 	s.start_us = now_us();
 	s.end_us = s.start_us + s.length_us;
-	if (s.mode == EACH)
+	if (s.mode == EACH || s.mode == EACH_UDP)
 		load_each();
 	else
 		load_at_rate();

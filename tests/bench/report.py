@@ -13,9 +13,11 @@ def median(samples, key):
     return statistics.median(values) if values else None
 
 
-def spread(samples, key):
+def spread(samples, key, digits):
     values = [sample[key] for sample in samples if sample.get(key) is not None]
-    return f"{min(values):,.4g} to {max(values):,.4g}" if len(values) > 1 else ""
+    if len(values) < 2:
+        return ""
+    return f"{write(min(values), digits)} to {write(max(values), digits)}"
 
 
 def best(results, targets, case, key, more_is_better):
@@ -56,7 +58,7 @@ def table(results, targets, case, title, columns, left_out):
                 peer = best(results, targets, case, key, better)
                 row.append(write(value / peer if value is not None and peer else None, 2))
             if n == 0:
-                row.append(spread(samples[case], key))
+                row.append(spread(samples[case], key, digits))
         rows.append(row)
     print(f"\n{title}")
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]

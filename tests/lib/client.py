@@ -220,3 +220,10 @@ class Client:
     def wait_closed_unread(self, seconds):
         wait_until(self.closed_by_peer, seconds, "closed by the proxy")
         return now()
+
+
+def proc_name(address):
+    """An address and its port as /proc/net/tcp writes them."""
+    octets = socket.inet_pton(upstream.family(address[0]), address[0])
+    words = struct.unpack(f"={len(octets) // 4}I", octets)
+    return "".join(f"{word:08X}" for word in words) + f":{address[1]:04X}"

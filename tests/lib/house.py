@@ -203,8 +203,8 @@ class House:
         except AssertionError:
             raise AssertionError(f"O6: {descriptors()} descriptors, {made.descriptors_at_start} "
                                  f"at the start: {_descriptors(made.pid)}") from None
-        assert made.threads() == made.threads_at_start, "O6: threads"
-        assert made.children() == made.children_at_start, "O6: children"
+        wait_until(lambda: made.threads() == made.threads_at_start, 4, "O6: threads")
+        wait_until(lambda: made.children() == made.children_at_start, 4, "O6: children")
         assert not made.zombies(), "O9: zombies"
         if not proxy.sanitized():
             grown = made.memory() - made.memory_at_start

@@ -6,18 +6,17 @@ what tests say about the clients before it.
 import os
 import signal
 import socket
+import ssl
 import subprocess
 
 import dns.dnssec
 import dns.name
 import dns.rrset
 import dnsmsg
+import sockdiag
 import upstream
-from client import proc_name
 from clock import wait_until
 from cryptography.hazmat.primitives.asymmetric import ec
-
-ESTABLISHED, LISTEN = "01", "0A"       # as /proc/net/tcp writes them
 
 # What every peer knows, and nothing else: names, types, and how many records beside the right one.
 NAMES = ["canary.test", "example.test", *(f"n{n}.test" for n in range(300))]
@@ -44,28 +43,34 @@ class Peer:
         with socket.socket() as sock:
             sock.bind((self.address, 0))
             self.port = sock.getsockname()[1]
+        self._context = ssl.create_default_context(cafile=authority.path)
         self.identity = authority.identity(dns=[hostname])
         self.connections = []           # how they look from inside is not for us to see
         self.errors = []
         self.log_path = os.path.join(directory, "log")
         self._directory = directory
         self.command = self._configure(directory)
-        self.start()
+        self.process = None
 
     def _configure(self, directory):
         raise NotImplementedError
 
     def start(self):
+        """Returns when it serves."""
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command, cwd=self._directory, stdout=log,
                                             stderr=log, stdin=subprocess.DEVNULL)
-        wait_until(self._listens, 15, f"{self.command[0]} listens")
+        wait_until(self._serves, 15, f"{self.command[0]} serves")
 
-    def _listens(self):
+    def _serves(self):
         if self.process.poll() is not None:
             raise AssertionError(f"{self.command[0]} ended:\n{self.log()}")
-        here = proc_name((self.address, self.port))
-        return any(row[1] == here and row[3] == LISTEN for row in sockets())
+        try:
+            with socket.create_connection((self.address, self.port), 5) as sock, \
+                    self._context.wrap_socket(sock, server_hostname=self.hostname):
+                return True
+        except ConnectionRefusedError:
+            return False
 
     def log(self):
         with open(self.log_path) as file:
@@ -77,8 +82,8 @@ class Peer:
 
     @property
     def open_connections(self):
-        """Those that are open at our end."""
-        return [row for row in sockets((self.address, self.port)) if row[3] == ESTABLISHED]
+        """As the kernel sees them at the server's end."""
+        return sockdiag.connections((self.address, self.port))
 
     def config(self, **changes):
         return {"address": self.address, "port": self.port, "hostname": self.hostname, **changes}
@@ -93,10 +98,10 @@ class Peer:
         self.start()
 
     def close(self):
-        if self.process.poll() is None:
+        if self.process:
             self.process.kill()
             self.process.wait()
-        print(f"The log of {self.command[0]}:\n{self.log()}")
+            print(f"The log of {self.command[0]}:\n{self.log()}")
 
     def write(self, name, text):
         path = os.path.join(self._directory, name)
@@ -220,10 +225,3 @@ class SignedZone:
         rrset = dns.rrset.from_text(owner, dnsmsg.TTL, "IN", rtype, rdata)
         signature = dns.dnssec.sign(rrset, self._private, self._apex, self._key, lifetime=86400)
         return f"{rrset.to_text()}\n{owner} {dnsmsg.TTL} IN RRSIG {signature.to_text()}"
-
-
-def sockets(remote=None):
-    """The rows of the kernel's table of IPv4 connections (of this thread's network)."""
-    with open("/proc/thread-self/net/tcp") as table:
-        rows = [line.split() for line in table][1:]
-    return [row for row in rows if remote is None or row[2] == proc_name(remote)]

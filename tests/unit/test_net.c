@@ -70,7 +70,7 @@ connects_and_accepts(void **state)
 	assert_int_equal(net_accept(listener, &from), -1);
 	assert_int_equal(errno, EAGAIN);
 
-	client = net_connect(&at, &why);
+	client = net_connect(&at, false, &why);
 	assert_is_ours(client);
 	assert_true(has_option(client, IPPROTO_TCP, TCP_NODELAY));
 	assert_int_equal(net_wait(client, POLLOUT, deadline_in(5000)), 0);
@@ -127,7 +127,7 @@ says_that_a_connection_was_refused(void **state)
 
 	(void)state;
 	(void)close(listen_anywhere("127.0.0.1", &at));
-	fd = net_connect(&at, &why);
+	fd = net_connect(&at, false, &why);
 	if (fd != -1) {
 		assert_int_equal(net_wait(fd, POLLOUT, deadline_in(5000)), 0);
 		assert_int_equal(net_connected(fd, &why), -1);
@@ -201,7 +201,7 @@ is_not_connected_yet(void **state)
 	assert_int_equal(getsockname(listener, &at.sa, &len), 0);
 	do {
 		assert_true(n < LENGTH(fds));
-		fds[n] = net_connect(&at, &why);
+		fds[n] = net_connect(&at, false, &why);
 		assert_int_not_equal(fds[n], -1);
 	} while (net_wait(fds[n++], POLLOUT, deadline_in(50)) == 0);
 	assert_int_equal(errno, ETIMEDOUT);

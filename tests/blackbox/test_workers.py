@@ -1,0 +1,572 @@
+"""Group P as far as it takes several processes: workers that die, hang, or never start."""
+
+import contextlib
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+import faults
+import proxy
+import team
+from clock import now, wait_until
+from dnsmsg import Query
+from marks import times_down, went_down
+from rows import row, table
+
+# A worker that has lived for so long did not die quickly.
+GROWN_UP = 1.1
+SANITIZERS_LET_SIGNALS_PASS = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")
+                               + ":handle_segv=0:handle_abort=0"}
+
+
+def _died(running, worker, cause, seconds=2):
+    """The one line that says so."""
+    return running.wait_line("worker died", seconds, pid=str(worker), cause=cause)
+
+
+# All of it dies, and nothing is lost. First, since it takes longest.
+
+
+def _census(running):
+    """What the supervisor itself holds; its memory in KiB, shared pages in proportion."""
+    with open(f"/proc/{running.pid}/smaps_rollup") as file:
+        memory = next(int(line.split()[1]) for line in file if line.startswith("Pss_Anon:"))
+    with open(f"/proc/{running.pid}/maps") as file:
+        mappings = len(file.readlines())
+    return sorted(os.listdir(f"/proc/{running.pid}/fd")), mappings, memory
+
+
+def _same(before, after):
+    assert before[0] == after[0], "descriptors"
+    assert abs(after[1] - before[1]) <= 2, "mappings"
+    if not proxy.sanitized():
+        assert after[2] <= before[2] * 1.05 + 64, f"memory: {before[2]} KiB, then {after[2]} KiB"
+
+
+@row("P-12-deaths")
+@pytest.mark.timeout(120)
+def test_nothing_is_left_of_workers_that_died(house):
+    workers, rounds = (20, 5) if house.sanitized else (50, 20)
+    server = house.upstream()
+    running = team.serve(house, server, workers=workers)
+    _kill_all(running, workers)
+    before = _census(running)
+    for n in range(rounds):
+        _kill_all(running, workers)
+        house.right(house.ask(f"n{n}.test"))
+    _same(before, _census(running))
+    assert len(running.lines("worker died")) == (rounds + 1) * workers
+    assert not running.zombies()
+
+
+def _kill_all(running, workers):
+    """Once all of them are old enough not to have died quickly."""
+    old = team.wait_whole(running, workers)
+    youngest = max(_born(pid) for pid in old)
+    wait_until(lambda: time.clock_gettime(time.CLOCK_BOOTTIME) > youngest + GROWN_UP)
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    team.wait_whole(running, workers, without=old)
+
+
+def _born(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+
+
+# Who takes what.
+
+
+@row("first-stays-hot")
+def test_the_first_worker_takes_all_of_a_light_load(house):
+    server = house.upstream()
+    team.serve(house, server, workers=4)
+    begin = now()
+    for n in range(200):
+        house.right(house.ask(f"n{n}.test"))
+    most = max(len(connection.queries) for connection in server.connections)
+    # Now and then it is not back in its wait in time, on a machine that has other work.
+    assert most >= 160, [len(connection.queries) for connection in server.connections]
+    if house.loop.late(begin, now()) < 0.005:
+        assert most >= 198
+
+
+@row("next-takes-over")
+def test_the_next_worker_takes_over_when_the_first_is_busy(house):
+    server = house.upstream()
+    running = team.serve(house, server, workers=3)
+    first, second, third = running.workers()
+    house.right(house.ask("first.test"))
+    with team.alone(running, third):
+        house.right(house.ask("third.test"), 0.5)
+    house.right(house.ask("first-again.test"))
+    assert len(server.connections) == 2
+
+
+# What they know together.
+
+
+@row("P3")
+def test_a_silent_upstream_costs_its_time_once_for_all_workers(house):
+    a, b = house.pair(faults.accept_and_silence)
+    running = team.serve(house, a, b, workers=4)
+    clients = list(team.one_each(house).values())
+    begin = now()
+    house.right(clients[0].ask("first.test"))
+    line = went_down(running, a)
+    tried = len(a.connections)
+    assert tried == 1
+    for n, client in enumerate(clients):
+        for exchange in client.send(*[Query(f"n{n}-{m}.test") for m in range(5)]):
+            house.right(client.receive_until(exchange), 0.2)
+    if now() - line.at < 0.8:       # after that, one of them may try it again
+        assert len(a.connections) == 1
+    assert times_down(running, a) == 1
+    house.within(2, begin)
+
+
+@row("P3")
+def test_all_workers_at_once_find_out_that_an_upstream_is_a_black_hole(house, namespace):
+    a, b = house.pair()
+    namespace.drop("ip", "daddr", a.address, "tcp", "flags", "syn", "counter")
+    running = team.serve(house, a, b, workers=4)
+    clients = list(team.one_each(house).values())
+    for round in range(3):
+        for n, client in enumerate(clients):
+            client.send(*[Query(f"r{round}-n{n}-{m}.test") for m in range(10)])
+        for client in clients:
+            client.receive_all()
+        went_down(running, a, "connect")
+    for exchange in (e for client in clients for e in client.exchanges):
+        house.right(exchange, 1)
+    assert times_down(running, a) == 1
+    # One of each, and then one of them all when it may be back.
+    assert _dropped(namespace) <= len(clients) + 1
+    namespace.drop_no_more()
+
+
+def _dropped(namespace):
+    """How many packets the rule with a counter has met: each attempt to connect sends one."""
+    table = namespace.call(subprocess.run, ["nft", "list", "table", "inet", "faults"],
+                           capture_output=True, text=True)
+    return int(re.search(r"counter packets (\d+)", table.stdout)[1])
+
+
+@row("P5")
+def test_an_upstream_that_comes_back_is_seen_by_all_workers(house):
+    a, b = house.pair(faults.refuse)
+    running = team.serve(house, a, b, workers=3)
+    clients = list(team.one_each(house).values())
+    house.right(clients[0].ask("down.test"))
+    went_down(running, a)
+    a.do()
+    wait_until(lambda: house.right(clients[0].ask("probe.test")) and a.queries, 5)
+    assert len(running.lines("upstream back", upstream=a.name)) == 1
+    for n, client in enumerate(clients):
+        house.right(client.ask(f"back-{n}.test"))
+        assert a.asked(f"back-{n}.test")
+
+
+@row("SIGUSR1")
+def test_state_is_logged_when_asked_for(house):
+    a, b = house.pair(faults.refuse)
+    running = team.serve(house, a, b, workers=3)
+    for n, client in enumerate(team.one_each(house).values()):
+        house.right(client.ask(f"n{n}.test"))
+    # A worker notes what it has in hand when it goes to wait.
+    running.signal(signal.SIGUSR1)
+    wait_until(lambda: len(running.lines("upstream")) == 2)
+    workers = running.lines("worker")
+    assert sorted(int(line["pid"]) for line in workers) == sorted(running.workers())
+    assert {line["state"] for line in workers} == {"serving"}
+    assert sorted(int(line["answered"]) for line in workers) == [1, 1, 1]
+    assert sum(int(line["clients"]) for line in workers) == 3
+    down, up = running.lines("upstream")
+    assert (down["upstream"], down["state"]) == (a.name, "down") and int(down["failures"]) >= 1
+    assert (up["upstream"], up["state"]) == (b.name, "up") and float(up["answer_ms"]) > 0
+
+
+# A worker dies.
+
+
+@table("number", ("P-07-KILL", signal.SIGKILL), ("P-07-SEGV", signal.SIGSEGV),
+       ("P-07-ABRT", signal.SIGABRT))
+def test_worker_that_dies_is_replaced(house, number):
+    server = house.upstream()
+    running = team.serve(house, server, workers=3,
+                         popen_args={"env": SANITIZERS_LET_SIGNALS_PASS})
+    clients = team.one_each(house)
+    victim = running.workers()[1]
+    for n, client in enumerate(clients.values()):
+        house.right(client.ask(f"before-{n}.test"))
+    waiting = {worker: client.send(Query(f"delay-200.{worker}.test"))[0]
+               for worker, client in clients.items()}
+    wait_until(lambda: len(server.queries) == 6)
+    begin = now()
+    os.kill(victim, number)
+    wait_until(lambda: team.is_whole(running, 3, [victim]))
+    house.within(0.1, begin)
+    line = _died(running, victim, f"signal {int(number)}")
+    assert line["level"] == "warn"
+    assert clients[victim].wait_closed() and waiting[victim].answer is None
+    for worker, client in clients.items():
+        if worker != victim:
+            house.right(client.receive_until(waiting[worker]))
+            house.right(client.ask(f"after-{worker}.test"), 0.5)
+    replacement, = set(running.workers()) - set(clients)
+    house.right(team.client_of(house, replacement).ask("replacement.test"), 0.5)
+    assert len(running.lines("worker died")) == 1
+
+
+@row("P-08")
+def test_worker_that_is_stuck_is_replaced(house):
+    running = team.serve(house, house.upstream(), workers=2)
+    stuck, other = running.workers()
+    lost, client = team.client_of(house, stuck), team.client_of(house, other)
+    begin = now()
+    team.halt(stuck)
+    lost.send(Query("lost.test"))
+    while stuck in running.workers():
+        house.right(client.ask("kept.test"), 0.5)
+        house.right(house.ask("new.test"), 0.5)
+        assert now() < begin + 10
+        time.sleep(0.02)
+    assert now() - begin > 3
+    house.within(6.5, begin)
+    assert running.lines("worker stuck", pid=str(stuck))
+    _died(running, stuck, "signal 9")
+    lost.wait_closed()
+    team.wait_whole(running, 2, [stuck])
+
+
+@row("P-08")
+def test_a_pause_of_all_processes_is_nobodys_fault(house):
+    """A container that is paused, a machine that sleeps."""
+    running = team.serve(house, house.upstream(), workers=2)
+    workers = running.workers()
+    for pid in (running.pid, *workers):
+        team.halt(pid)
+    time.sleep(5.6)
+    for pid in (running.pid, *workers):
+        os.kill(pid, signal.SIGCONT)
+    _wait_ticks(running, 3)
+    assert running.workers() == workers
+    assert not running.lines("worker stuck") and not running.lines("worker died")
+
+
+def _wait_ticks(running, count):
+    """Waits until the supervisor has looked around so often, at every half second."""
+    def switches():
+        with open(f"/proc/{running.pid}/status") as file:
+            return next(int(line.split()[1]) for line in file
+                        if line.startswith("voluntary_ctxt_switches"))
+    begin = switches()
+    wait_until(lambda: switches() >= begin + count, 10, f"{count} ticks")
+
+
+@row("P-09")
+def test_workers_that_never_start(house):
+    """There is a descriptor for everything but the first that a worker needs."""
+    running = house.proxy(house.upstream(), workers=2, start=False,
+                          popen_args={"prefix": ("prlimit", "--nofile=4:4")})
+    assert running.wait(10) == 1
+    running.check_reports()
+    begin = running.lines("listening")[0].at
+    deaths = running.lines("worker died", cause="exit status 1")
+    assert 2 <= len(deaths) <= 10
+    house.within(5, begin, deaths[-1].at)
+    assert running.lines("worker cannot start", cause="Too many open files")
+    assert "no worker could start" in running.lines("cannot start")[-1]["cause"]
+    assert not running.lines("serving")
+
+
+@row("P-09")
+def test_workers_that_die_at_birth_do_not_make_a_storm(house):
+    """The supervisor stays, tries ever less often, and recovers when it can."""
+    server = house.upstream()
+    running = team.serve(house, server, workers=2)
+    house.right(house.ask())
+    was = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (4, was[1]))
+    begin = now()
+    for pid in running.workers():
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(running.lines("worker died")) >= 8, 10)
+    took = now() - begin
+    # The two that were killed, and no more than ten starts a second.
+    assert len(running.lines("worker died")) <= 2 + 10 * (took + 1)
+    assert took > 0.3
+    resource.prlimit(running.pid, resource.RLIMIT_NOFILE, was)
+    team.wait_whole(running, 2, seconds=11)
+    house.right(house.ask("recovered.test"))
+
+
+def _children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
+
+
+needs_namespace = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None,
+                                     reason="needs root and unshare for a namespace")
+
+
+def _start_as_pid_1(house):
+    server = house.upstream()
+    running = house.proxy(server, workers=2, start=False, popen_args={
+        "prefix": ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")})
+    running.start(probe=False)
+    init, = running.workers()
+    with open(f"/proc/{init}/status") as file:
+        assert any(line.split() == ["NSpid:", str(init), "1"] for line in file)
+    wait_until(lambda: len(_children(init)) == 2 and all(map(team.listens, _children(init))))
+    return running, init
+
+
+@row("P-10")
+@needs_namespace
+def test_first_process_of_a_container_reaps_orphans(house):
+    running, init = _start_as_pid_1(house)
+    workers = _children(init)
+    subprocess.run(["nsenter", "-t", str(init), "-p", "sh", "-c",
+                    "for n in 1 2 3; do sleep 0.3 & done"], check=True)
+    wait_until(lambda: len(_children(init)) == 5, 2, "the orphans are its children")
+    wait_until(lambda: _children(init) == workers, 3, "the orphans are reaped")
+    assert not running.lines("worker died")
+    house.right(house.ask())
+    os.kill(workers[0], signal.SIGKILL)
+    wait_until(lambda: len(_children(init)) == 2 and workers[0] not in _children(init), 2)
+    os.kill(init, signal.SIGTERM)
+    assert running.wait() == 0
+
+
+@table("number", ("P-10-SIGTERM", signal.SIGTERM), ("P-10-SIGINT", signal.SIGINT))
+@needs_namespace
+def test_first_process_of_a_container_stops_when_told(house, number):
+    running, init = _start_as_pid_1(house)
+    house.right(house.ask())
+    begin = now()
+    os.kill(init, number)
+    assert running.wait() == 0
+    house.within(1, begin)
+    assert running.lines("stopped")
+
+
+@row("P-11")
+def test_twenty_workers_killed_in_one_instant(house):
+    running = team.serve(house, house.upstream(), workers=20)
+    old = running.workers()
+    # The supervisor sees them all at once, by one SIGCHLD.
+    team.halt(running.pid)
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    begin = now()
+    os.kill(running.pid, signal.SIGCONT)
+    team.wait_whole(running, 20, without=old)
+    house.within(1, begin)
+    assert sorted(int(line["pid"]) for line in running.lines("worker died")) == sorted(old)
+    house.right(house.ask())
+
+
+# The supervisor dies.
+
+
+@row("P-15")
+def test_workers_end_with_the_supervisor(house):
+    """What they have in hand is answered; then the port is free."""
+    server = house.upstream()
+    running = team.serve(house, server, workers=3)
+    clients = team.one_each(house)
+    asked = [client.send(Query(f"delay-300.{worker}.test"))[0]
+             for worker, client in clients.items()]
+    wait_until(lambda: len(server.queries) == 3)
+    begin = now()
+    running.process.kill()
+    running.process.wait()
+    for client, exchange in zip(clients.values(), asked):
+        house.right(client.receive_until(exchange))
+        client.wait_closed()
+    wait_until(lambda: not any(map(_runs, clients)), 5, "all workers end")
+    house.within(1, begin)
+    again = proxy.Proxy(house.config_path, running.address, house.loop)
+    house.proxies.append(again)
+    again.start()
+    house.right(house.ask("again.test"))
+    team.wait_whole(again, 3)
+    again._take_stock()
+
+
+def _runs(pid):
+    """Whether it has not ended; its body may lie around until somebody takes care of it."""
+    try:
+        return team.state(pid) != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@row("P-15")
+def test_port_is_free_while_workers_of_a_dead_supervisor_hold_idle_clients(house):
+    running = team.serve(house, house.upstream(), timeouts={"client_idle": "20s"})
+    for client in team.one_each(house).values():
+        house.right(client.ask())
+    begin = now()
+    running.process.kill()
+    running.process.wait()
+    wait_until(lambda: _can_bind(running.address), 3, "the port is free")
+    house.within(1, begin)
+    for client in house.clients:
+        client.wait_closed()
+
+
+def _can_bind(address):
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(address)
+            sock.listen()
+        except OSError:
+            return False
+    return True
+
+
+# Signals, descriptors and the log, with several workers.
+
+
+@table("number", ("P-19-SIGTERM", signal.SIGTERM), ("P-19-SIGINT", signal.SIGINT))
+def test_stop_with_queries_in_flight_at_each_worker(house, number):
+    server = house.upstream()
+    running = team.serve(house, server, workers=3)
+    clients = list(team.one_each(house).values())
+    for n, client in enumerate(clients):
+        client.send(*[Query(f"delay-300.n{n}-{m}.test") for m in range(34)])
+    wait_until(lambda: len(server.queries) == 102)
+    begin = now()
+    running.signal(number)
+    for client in clients:
+        client.receive_all()
+        client.wait_closed()
+    assert running.wait() == 0
+    house.within(2, begin)
+    running.check_reports()
+    assert all(e.answer.is_right for client in clients for e in client.exchanges)
+    assert not running.lines("worker died")
+    assert len(running.lines("stopped")) == 1
+
+
+@row("P-19")
+def test_second_sigterm_ends_all_workers_at_once(house):
+    server = house.upstream(faults.never_answer)
+    running = team.serve(house, server, workers=3, timeouts={"query": "8s", "answer": "8s"})
+    workers = running.workers()
+    for client in team.one_each(house).values():
+        client.send(Query())
+    wait_until(lambda: len(server.queries) == 3)
+    running.signal(signal.SIGTERM)
+    begin = now()
+    running.signal(signal.SIGTERM)
+    running.wait()
+    house.within(0.5, begin)
+    assert not any(map(_runs, workers))
+    for client in house.clients:
+        client.close()
+
+
+@row("P-19")
+def test_stop_does_not_wait_for_a_worker_that_is_stuck(house):
+    running = team.serve(house, house.upstream(), workers=2, timeouts={"query": "1s"})
+    team.halt(running.workers()[0])
+    begin = now()
+    running.signal(signal.SIGTERM)
+    running.wait(5)
+    house.within(2, begin)
+
+
+@table("number", *((f"P-20-{name}", getattr(signal, name)) for name in
+                   ("SIGHUP", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGCONT",
+                    "SIGWINCH", "SIGCHLD", "SIGIO", "SIGRTMIN")))
+def test_signals_that_mean_nothing_to_a_worker(house, number):
+    running = team.serve(house, house.upstream(), workers=2)
+    clients = team.one_each(house)
+    for _ in range(3):
+        for worker, client in clients.items():
+            os.kill(worker, number)
+            house.right(client.ask(f"{worker}.test"), 0.5)
+    assert running.workers() == list(clients)
+    assert not running.lines("worker died")
+
+
+@table("number", ("P-20-SIGTERM", signal.SIGTERM), ("P-20-SIGQUIT", signal.SIGQUIT))
+def test_worker_that_is_told_to_go_is_replaced(house, number):
+    """What it has in hand is answered first."""
+    server = house.upstream()
+    running = team.serve(house, server, workers=2)
+    told = running.workers()[0]
+    client = team.client_of(house, told)
+    asked, = client.send(Query("delay-200.test"))
+    wait_until(lambda: server.queries)
+    os.kill(told, number)
+    house.right(client.receive_until(asked))
+    client.wait_closed()
+    team.wait_whole(running, 2, [told])
+    _died(running, told, "exit status 0")
+
+
+@table("number", *((f"P-20-{name}", getattr(signal, name)) for name in
+                   ("SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGCONT", "SIGQUIT", "SIGIO")))
+def test_signals_that_mean_nothing_to_the_service(house, number):
+    running = team.serve(house, house.upstream(), workers=2)
+    workers = running.workers()
+    client = house.client()
+    for n in range(10):
+        running.signal(number)
+        house.right(client.ask(f"n{n}.test"), 0.5)
+    assert running.alive and running.workers() == workers
+
+
+@table("closed", ("P-18-stdin-stdout", "<&- >&-"), ("P-18-all", "<&- >&- 2>&-"))
+def test_standard_descriptors_are_no_sockets_in_a_worker(house, closed):
+    running = team.serve(house, house.upstream(), workers=3, popen_args={
+        "prefix": ("sh", "-c", f'exec "$@" {closed}', "sh")})
+    for client in team.one_each(house).values():
+        house.right(client.ask())
+    killed = running.workers()[0]
+    os.kill(killed, signal.SIGKILL)
+    for pid in team.wait_whole(running, 3, [killed]):
+        for number in range(3):
+            target = os.readlink(f"/proc/{pid}/fd/{number}")
+            assert not target.startswith(("socket:", "anon_inode:")), f"{number} is {target}"
+
+
+@row("P-17")
+def test_log_that_nobody_reads_stops_no_worker(house):
+    """A full pipe: workers die and are replaced, the configuration is reloaded, all the same."""
+    a, b = house.pair(faults.refuse)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    running = team.serve(house, a, b, workers=2, log={"level": "debug", "queries": True},
+                         popen_args={"prefix": ("sh", "-c", f'exec "$@" 2>/dev/fd/{writing}',
+                                                "sh"), "pass_fds": [writing]})
+    os.close(writing)
+    for round in range(2):
+        old = running.workers()
+        for client in team.one_each(house).values():
+            for n in range(10):
+                house.right(client.ask(f"n{n}.test"), 1)
+        if round == 0:
+            os.kill(old[0], signal.SIGKILL)
+            team.wait_whole(running, 2, old[:1])
+        else:
+            running.signal(signal.SIGHUP)
+            team.wait_whole(running, 2, old)
+    house.right(house.ask("again.test"))
+    os.close(reading)

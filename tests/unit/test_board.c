@@ -1,0 +1,141 @@
+#include "board.h"
+
+#include <sys/wait.h>
+
+#include <signal.h>
+#include <unistd.h>
+
+#include "unit.h"
+
+enum { WORKERS = 5, UPSTREAMS = 7 };
+
+static void
+begins_with_nothing_known(void **state)
+{
+	struct board *b = board_new(WORKERS, UPSTREAMS);
+	size_t i;
+
+	(void)state;
+	assert_non_null(b);
+	for (i = 0; i < WORKERS; i++) {
+		assert_int_equal(atomic_load(&board_worker(b, i)->pid), 0);
+		assert_int_equal(atomic_load(&board_worker(b, i)->state), BOARD_EMPTY);
+		assert_int_equal(atomic_load(&board_worker(b, i)->queries), 0);
+	}
+	for (i = 0; i < UPSTREAMS; i++)
+		assert_int_equal(atomic_load(&board_upstream(b, i)->failures), 0);
+	board_free(b);
+	board_free(NULL);
+}
+
+/* A row that is written must not take the next one's cache line away from another processor. */
+static void
+gives_each_row_its_own_cache_lines(void **state)
+{
+	struct board *b = board_new(WORKERS, UPSTREAMS);
+	uintptr_t end;
+	size_t i;
+
+	(void)state;
+	assert_non_null(b);
+	for (i = 0; i < WORKERS; i++) {
+		end = i + 1 < WORKERS ? (uintptr_t)board_worker(b, i + 1) :
+		    (uintptr_t)board_upstream(b, 0);
+		assert_int_equal((uintptr_t)board_worker(b, i) % 64, 0);
+		assert_true((uintptr_t)board_worker(b, i) + sizeof(struct board_worker) <= end);
+	}
+	for (i = 0; i < UPSTREAMS; i++) {
+		assert_int_equal((uintptr_t)board_upstream(b, i) % 64, 0);
+		memset(board_upstream(b, i), 0xff, sizeof(struct board_upstream));
+		assert_int_equal(atomic_load(&board_worker(b, WORKERS - 1)->clients), 0);
+		if (i + 1 < UPSTREAMS)
+			assert_int_equal(atomic_load(&board_upstream(b, i + 1)->failures), 0);
+	}
+	board_free(b);
+}
+
+static void
+enters_and_leaves(void **state)
+{
+	struct board *b = board_new(WORKERS, UPSTREAMS);
+	struct board_worker *row;
+
+	(void)state;
+	assert_non_null(b);
+	row = board_worker(b, 2);
+	board_enter(row, 4711, (struct deadline){ 99 });
+	assert_int_equal(atomic_load(&row->pid), 4711);
+	assert_int_equal(atomic_load(&row->heartbeat_us), 99);
+	board_count(&row->queries, 3);
+	board_count(&row->queries, 4);
+	assert_int_equal(atomic_load(&row->queries), 7);
+	atomic_store(&row->state, BOARD_SERVING);
+	atomic_store(&row->in_hand, 5);
+	atomic_store(&row->clients, 6);
+	board_leave(row);
+	assert_int_equal(atomic_load(&row->pid), 0);
+	assert_int_equal(atomic_load(&row->state), BOARD_EMPTY);
+	assert_int_equal(atomic_load(&row->in_hand), 0);
+	assert_int_equal(atomic_load(&row->clients), 0);
+	/* What was counted was counted. */
+	assert_int_equal(atomic_load(&row->queries), 7);
+	assert_int_equal(atomic_load(&board_worker(b, 1)->queries), 0);
+	board_free(b);
+}
+
+/* Counts on the board until it is killed. */
+static pid_t
+start_counting(struct board *b, size_t index)
+{
+	struct board_worker *row = board_worker(b, index);
+	pid_t pid = fork();
+
+	assert_int_not_equal(pid, -1);
+	if (pid != 0)
+		return pid;
+	board_enter(row, getpid(), deadline_now());
+	for (;;) {
+		board_count(&row->queries, 1);
+		atomic_fetch_add(&board_upstream(b, 0)->failures, 1);
+	}
+}
+
+static void
+outlives_the_death_of_any_worker(void **state)
+{
+	struct board *b = board_new(2, 1);
+	pid_t pids[2];
+	uint64_t counted;
+	size_t i;
+	int status;
+
+	(void)state;
+	assert_non_null(b);
+	for (i = 0; i < 2; i++)
+		pids[i] = start_counting(b, i);
+	for (i = 0; i < 2; i++) {
+		while (atomic_load(&board_worker(b, i)->queries) < 100)
+			;
+		assert_int_equal(kill(pids[i], SIGKILL), 0);
+		assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+		assert_int_equal(atomic_load(&board_worker(b, i)->pid), pids[i]);
+	}
+	/* Each may have been killed between the one and the other. */
+	counted = atomic_load(&board_worker(b, 0)->queries) +
+	    atomic_load(&board_worker(b, 1)->queries);
+	assert_in_range(atomic_load(&board_upstream(b, 0)->failures), counted - 2, counted);
+	board_free(b);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(begins_with_nothing_known),
+		cmocka_unit_test(gives_each_row_its_own_cache_lines),
+		cmocka_unit_test(enters_and_leaves),
+		cmocka_unit_test(outlives_the_death_of_any_worker),
+	};
+
+	return cmocka_run_group_tests_name("board", tests, NULL, NULL);
+}

@@ -1,0 +1,161 @@
+#include "query.h"
+
+#include "unit.h"
+
+enum { PLACES = 32 };
+
+static uint8_t octets[DNS_MESSAGE_MAX];
+
+static void
+gives_each_place_once(void **state)
+{
+	struct query_table *t = query_table_new(PLACES);
+	struct query *taken[PLACES];
+	size_t i;
+	size_t k;
+
+	(void)state;
+	assert_non_null(t);
+	for (i = 0; i < PLACES; i++) {
+		assert_int_equal(query_table_room(t), PLACES - i);
+		taken[i] = query_new(t, octets, 12);
+		assert_non_null(taken[i]);
+		assert_ptr_equal(query_at(t, query_index(t, taken[i])), taken[i]);
+		for (k = 0; k < i; k++)
+			assert_ptr_not_equal(taken[i], taken[k]);
+	}
+	assert_int_equal(query_table_room(t), 0);
+	assert_null(query_new(t, octets, 12));
+	query_free(t, taken[7]);
+	assert_int_equal(query_table_room(t), 1);
+	assert_ptr_equal(query_new(t, octets, 12), taken[7]);
+	query_table_free(t);
+	query_table_free(NULL);
+}
+
+static void
+begins_anew_in_a_used_place(void **state)
+{
+	struct query_table *t = query_table_new(1);
+	struct query *q;
+
+	(void)state;
+	assert_non_null(t);
+	q = query_new(t, octets, 12);
+	memset(q->tried, 0xff, sizeof q->tried);
+	q->response_len = 99;
+	q->replays = 2;
+	q->blame = 3;
+	q->outcome = QUERY_ANSWERED;
+	q->next_at = (struct deadline){ 5 };
+	query_free(t, q);
+	q = query_new(t, octets, 12);
+	assert_int_equal(q->tried[0] | q->tried[1] | q->tried[2] | q->tried[3], 0);
+	assert_int_equal(q->response_len, 0);
+	assert_int_equal(q->replays, 0);
+	assert_int_equal(q->blame, -1);
+	assert_int_equal(q->outcome, QUERY_OPEN);
+	assert_int_equal(deadline_left_ms(q->next_at, deadline_now()), -1);
+	query_table_free(t);
+}
+
+static const struct length_row {
+	const char *name;
+	size_t len;
+} length_rows[] = {
+	{ "no octet", 0 },
+	{ "one octet", 1 },
+	{ "a header", 12 },
+	{ "one short of a cache line", 63 },
+	{ "a page", 4096 },
+	{ "all but one", DNS_MESSAGE_MAX - 1 },
+	{ "the longest", DNS_MESSAGE_MAX },
+};
+
+/* Three places side by side, each filled to the last octet that is its own. */
+static void
+has_room_for_message_and_response(void **state)
+{
+	const struct length_row *row = *state;
+	struct query_table *t = query_table_new(3);
+	struct query *q[3];
+	uint8_t *message = tight_copy(octets, row->len);
+	int i;
+
+	assert_non_null(t);
+	for (i = 0; i < 3; i++) {
+		memset(message, 'a' + i, row->len);
+		q[i] = query_new(t, message, row->len);
+		assert_int_equal(q[i]->len, row->len);
+		/* Its length stands in front of the response. */
+		memset(q[i]->response - 2, 'A' + i, DNS_MESSAGE_MAX + 2);
+	}
+	for (i = 0; i < 3; i++) {
+		memset(message, 'a' + i, row->len);
+		memset(octets, 'A' + i, sizeof octets);
+		assert_memory_equal(q[i]->message, message, row->len);
+		assert_memory_equal(q[i]->response, octets, DNS_MESSAGE_MAX);
+		assert_int_equal(q[i]->response[-2], 'A' + i);
+		assert_int_equal(q[i]->response[-1], 'A' + i);
+	}
+	free(message);
+	query_table_free(t);
+}
+
+static const struct relax_row {
+	const char *name;
+	size_t most;	/* in hand at once */
+	size_t left;	/* when it is told to relax */
+	bool gives_back;
+} relax_rows[] = {
+	{ "after a rush", PLACES, 0, true },
+	{ "after a quiet time", 1, 0, false },
+	{ "while one is still in hand", PLACES, 1, false },
+};
+
+static void
+gives_memory_back(void **state)
+{
+	const struct relax_row *row = *state;
+	struct query_table *t = query_table_new(PLACES);
+	struct query *taken[PLACES] = { NULL };
+	const uint8_t *message;
+	size_t i;
+
+	assert_non_null(t);
+	for (i = 0; i < row->most; i++)
+		taken[i] = query_new(t, (const uint8_t *)"content", 7);
+	message = taken[0]->message;
+	for (i = row->left; i < row->most; i++)
+		query_free(t, taken[i]);
+	query_table_relax(t);
+	/* Memory that was given back reads as zero. */
+	assert_int_equal(message[0], row->gives_back ? 0 : 'c');
+	for (i = row->left; i < row->most; i++)
+		assert_memory_equal(query_new(t, (const uint8_t *)"again", 5)->message, "again", 5);
+	assert_int_equal(query_table_room(t), PLACES - row->most);
+	query_table_free(t);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest others[] = {
+		cmocka_unit_test(gives_each_place_once),
+		cmocka_unit_test(begins_anew_in_a_used_place),
+	};
+	struct CMUnitTest lengths[LENGTH(length_rows)];
+	struct CMUnitTest relaxes[LENGTH(relax_rows)];
+	size_t i;
+
+	for (i = 0; i < LENGTH(length_rows); i++)
+		lengths[i] = (struct CMUnitTest){ .name = length_rows[i].name,
+			.test_func = has_room_for_message_and_response,
+			.initial_state = (void *)&length_rows[i] };
+	for (i = 0; i < LENGTH(relax_rows); i++)
+		relaxes[i] = (struct CMUnitTest){ .name = relax_rows[i].name,
+			.test_func = gives_memory_back, .initial_state = (void *)&relax_rows[i] };
+	return cmocka_run_group_tests_name("query, room for octets", lengths, NULL, NULL) +
+	    cmocka_run_group_tests_name("query_table_relax", relaxes, NULL, NULL) +
+	    cmocka_run_group_tests_name("query", others, NULL, NULL);
+}
