@@ -182,8 +182,9 @@ def test_formerr_to_our_additions(house, edns, dislikes, questions):
     """Asked once more without, on the same connection, and remembered."""
     a, b = house.pair(_formerr(dislikes, rcode=dnsmsg.FORMERR, questions=questions))
     house.proxy(a, b)
+    client = house.client()     # of one worker
     for n in range(5):
-        house.right(house.ask(Query(f"n{n}.test", edns=edns)), 0.3)
+        house.right(client.ask(Query(f"n{n}.test", edns=edns)), 0.3)
     assert [dislikes(query.seen) for query in a.queries] == [True] + 5 * [False]
     assert len(a.connections) == 1 and not b.queries
     plain = a.queries[1].seen
@@ -256,6 +257,25 @@ def test_keepalive_of_0_with_queries_in_flight(house):
     first, second = server.connections[:2]
     assert len(first.queries) == 12 and second.queries[0].name == "next.test"
     wait_until(lambda: first.closed, 2, "the connection is closed")
+
+
+@row("D-24")
+def test_keepalive_of_0_with_queries_that_wait(house):
+    """A server that has cut connections short is asked one by one; the others go elsewhere."""
+    server = house.upstream()
+    house.proxy(server)
+    client = house.client()
+    for n in range(2):
+        house.right(client.ask(f"warm-{n}.test"))
+        exchange, = client.send(Query(f"delay-100.cut-{n}.test"))
+        wait_until(lambda: server.asked(exchange.query.name), 2)
+        server.reset()
+        house.right(client.receive_until(exchange))
+    server.do(_keepalive(b"\0\0"))
+    for exchange in client.send(*[Query(f"wait-{n}.test") for n in range(5)]):
+        house.right(client.receive_until(exchange))
+    waited = [query for query in server.queries if query.name.startswith("wait")]
+    assert len(waited) == len({query.connection for query in waited}) == 5
 
 
 @row("D-24")
