@@ -105,6 +105,9 @@ static const struct query_row {
 	{ "rdata past the end",
 	    BYTES(ID QUERY ONE_AND_OPT QUESTION "\0" TYPE_A IN "\0\0\0\0\377\377abcd"), DNS_ANSWER,
 	    DNS_FORMERR, { ASKED } },
+	{ "SIG without its data",
+	    BYTES(ID QUERY ONE_AND_OPT QUESTION "\0" "\0\30" "\0\377" "\0\0\0\0" "\0\4"), DNS_ANSWER,
+	    DNS_FORMERR, { ASKED } },
 	{ "broken owner after the OPT",
 	    BYTES(ID QUERY COUNTS("\1", "\0", "\0", "\2") QUESTION OPT_DO "\200"), DNS_ANSWER,
 	    DNS_FORMERR, { ASKED, WITH_DO } },
@@ -169,6 +172,7 @@ reads_a_query(void **state)
 	assert_int_equal(q.has_edns, row->q.has_edns);
 	assert_int_equal(q.dnssec_ok, row->q.dnssec_ok);
 	assert_int_equal(q.udp_size, row->q.udp_size);
+	assert_int_equal(q.is_signed, row->q.is_signed);
 	if (row->q.question_len > 0) {
 		assert_int_equal(q.qtype, row->q.qtype);
 		assert_int_equal(q.qclass, row->q.qclass);
