@@ -15,7 +15,8 @@ enum {
 	DNS_MESSAGE_MAX = 65535, /* RFC 1035 4.2.2 */
 	DNS_NAME_MAX = 255,
 	DNS_QUESTION_MAX = DNS_NAME_MAX + 4,
-	DNS_ERROR_MAX = 512, /* what dns_write_error() writes at most (RFC 1035 4.2.1) */
+	DNS_UDP_MIN = 512,           /* what fits any client by UDP (RFC 1035 4.2.1) */
+	DNS_ERROR_MAX = DNS_UDP_MIN, /* what dns_write_error() writes at most */
 	DNS_NAME_TEXT_MAX = 4 * DNS_NAME_MAX + 1,
 	DNS_UDP_SIZE = 1232, /* what we say we can take in a datagram */
 	DNS_OPT_LEN = 11     /* an OPT record without options (RFC 6891 6.1.2) */
@@ -113,6 +114,12 @@ enum dns_match dns_match_response(const uint8_t *msg, size_t len, const uint8_t 
  */
 bool dns_read_response(const uint8_t *msg, size_t len, struct dns_opt *opt);
 
+/*
+ * The octets of the one question behind the header: name, type and class. 0 when there
+ * are fewer or more questions, or it cannot be read.
+ */
+size_t dns_question_len(const uint8_t *msg, size_t len);
+
 uint16_t dns_id(const uint8_t *msg);
 void dns_set_id(uint8_t *msg, uint16_t id);
 
@@ -143,6 +150,13 @@ void dns_copy_question(uint8_t *response, const uint8_t *query, size_t question_
  */
 size_t dns_write_error(uint8_t *out, size_t cap, const uint8_t *query, const struct dns_query *q,
     enum dns_rcode rcode, enum dns_ede ede, const char *text);
+
+/*
+ * Makes a response fit LIMIT octets, DNS_UDP_MIN at least: one that is longer keeps its
+ * header, with TC set (RFC 2181 9), its question and its OPT record, without the options
+ * where they do not fit; nothing else. Returns the length.
+ */
+size_t dns_truncate(uint8_t *response, size_t len, size_t limit);
 
 /*
  * Writes the QNAME of a question (QUESTION_LEN octets, name, type and class) as text

@@ -8,6 +8,7 @@ enum {
 	/* Bits of the header's flags (RFC 1035 4.1.1, RFC 4035 3.2.2). */
 	FLAG_QR = 0x8000,
 	FLAGS_OPCODE = 0x7800,
+	FLAG_TC = 0x0200,
 	FLAG_RD = 0x0100,
 	FLAG_RA = 0x0080,
 	FLAG_CD = 0x0010,
@@ -285,6 +286,20 @@ dns_read_response(const uint8_t *msg, size_t len, struct dns_opt *opt)
 	return reader_done(&r) && e.count <= 1 && !e.misplaced && !opt_is_broken(&e.opt);
 }
 
+size_t
+dns_question_len(const uint8_t *msg, size_t len)
+{
+	struct dns_query q = { 0 };
+	struct reader r;
+	struct header h;
+
+	reader_init(&r, msg, len);
+	read_header(&r, &h);
+	if (h.qdcount == 1)
+		read_question(&r, &q);
+	return q.question_len;
+}
+
 uint16_t
 dns_id(const uint8_t *msg)
 {
@@ -428,4 +443,40 @@ dns_write_error(uint8_t *out, size_t cap, const uint8_t *query, const struct dns
 	if (q->has_edns)
 		p = put_opt(p, room - (size_t)(p - out), q, rcode, ede, text);
 	return (size_t)(p - out);
+}
+
+/* Puts the OPT record behind the octets up to P, as much of it as fits into ROOM. */
+static uint8_t *
+keep_opt(uint8_t *p, size_t room, const struct record *opt)
+{
+	size_t len = DNS_OPT_LEN + opt->rdlen;
+
+	if (len > room)
+		len = DNS_OPT_LEN;
+	memmove(p, opt->rdata - DNS_OPT_LEN, len);
+	(void)put_u16(p + DNS_OPT_LEN - 2, (uint16_t)(len - DNS_OPT_LEN));
+	return p + len;
+}
+
+size_t
+dns_truncate(uint8_t *response, size_t len, size_t limit)
+{
+	struct header h;
+	struct record opt;
+	size_t question_len;
+	uint8_t *p;
+
+	if (len <= limit)
+		return len;
+	read_response(response, len, &h, &opt);
+	question_len = dns_question_len(response, len);
+	p = response + DNS_HEADER_LEN + question_len;
+	if (opt.type == DNS_TYPE_OPT)
+		p = keep_opt(p, limit - (size_t)(p - response), &opt);
+	(void)put_u16(response + 2, h.flags | FLAG_TC);
+	(void)put_u16(response + 4, question_len > 0);
+	(void)put_u16(response + 6, 0);
+	(void)put_u16(response + 8, 0);
+	(void)put_u16(response + 10, opt.type == DNS_TYPE_OPT);
+	return (size_t)(p - response);
 }
