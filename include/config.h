@@ -16,7 +16,16 @@ enum {
 	CONFIG_PINS_MAX = 8,
 	CONFIG_WORKERS_MAX = 64,
 	CONFIG_CLIENTS_MAX = 65536,
-	CONFIG_INFLIGHT_MAX = 16384
+	CONFIG_INFLIGHT_MAX = 16384,
+	CONFIG_UDP_SIZE_MIN = 512, /* RFC 1035 4.2.1 */
+	CONFIG_UDP_SIZE_MAX = 4096
+};
+
+/* What queries come to: one of the two or both are true. */
+struct config_listener {
+	struct address address;
+	bool udp;
+	bool tcp;
 };
 
 /* What becomes of a worker that the kernel cannot shut in as it should. */
@@ -42,7 +51,7 @@ struct config_upstream {
  * changed after it was loaded.
  */
 struct config {
-	struct address listen[CONFIG_LISTEN_MAX];
+	struct config_listener listen[CONFIG_LISTEN_MAX];
 	size_t listen_count;               /* at least 1 */
 	struct config_upstream *upstreams; /* in the order in which they are asked */
 	size_t upstream_count;             /* at least 1 */
@@ -60,6 +69,7 @@ struct config {
 	} tls;
 	int fallback_after_ms; /* then the next upstream is asked beside; 0: all at once; -1: never */
 	int inflight; /* queries in hand at most; 1 to CONFIG_INFLIGHT_MAX */
+	int udp_size; /* octets of an answer by UDP at most; CONFIG_UDP_SIZE_MIN to _MAX */
 	struct prefix allow[CONFIG_ALLOW_MAX];
 	size_t allow_count; /* "private" and "any" are spelled out as prefixes */
 	int workers;  /* 1 to CONFIG_WORKERS_MAX */
@@ -99,9 +109,12 @@ struct config *config_load(const char *path, struct config_report *report);
 struct config *config_read(const char *text, size_t len, const char *name,
     struct config_report *report);
 
+/* Whether the address is one of those that may ask. */
+bool config_allows(const struct config *, const struct address *);
+
 /*
  * Replaces what is listened on by the one address (see address_parse(); port 53 where none
- * is written). Returns 0, or -1 when it is no address, or would make a loop with an upstream.
+ * is written), by UDP and TCP. Returns 0, or -1 when it is no address, or would make a loop with an upstream.
  */
 int config_set_listen(struct config *, const char *text);
 

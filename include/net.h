@@ -23,6 +23,23 @@ enum { NET_BACKLOG = 4096 };
 int	net_listen(const struct address *, struct failure *why);
 
 /*
+ * Octets of queries that wait in the receive buffer of a UDP socket: what comes in a burst
+ * while the loop does something else.
+ */
+enum { NET_DATAGRAM_BUFFER = 4 << 20 };
+
+/*
+ * A UDP socket bound to the address, which never sends a fragment (EMSGSIZE instead). What
+ * it receives comes with the number of datagrams that were lost before it (SO_RXQ_OVFL),
+ * and, where the address is a wildcard, with the address and the interface that it came to
+ * (IP_PKTINFO, IPV6_PKTINFO). Returns as net_listen() does.
+ */
+int	net_listen_udp(const struct address *, struct failure *why);
+
+/* The octets that the receive buffer has, of the NET_DATAGRAM_BUFFER that were asked for. */
+int	net_receive_buffer(int fd);
+
+/*
  * Starts a TCP connection, with TCP_NODELAY, that fails when what is sent on it is not
  * acknowledged for too long; with FAST_OPEN (RFC 7413) it seems to be up at once, and the
  * first octets written go with the SYN. It is up, or has failed, when the socket

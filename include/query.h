@@ -7,11 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "address.h"
 #include "deadline.h"
 #include "dns.h"
 
 struct client;
 struct connection;
+struct pending_host;
 struct query;
 
 /* One asking of one query: on that connection, under that ID. */
@@ -29,6 +31,20 @@ TAILQ_HEAD(ask_list, ask);
 /* A query is asked of so many upstreams side by side at most. */
 enum { QUERY_ASKS_MAX = 8 };
 
+/* Where a query came from, and so which module its answer goes to. */
+enum query_transport {
+	QUERY_TCP,	/* `front': `client' is its client */
+	QUERY_UDP	/* `udp': `peer' is its peer */
+};
+
+/* The two ends of a datagram. */
+struct query_peer {
+	size_t		 socket;	/* the number of the one it came by */
+	struct address	 from;
+	struct address	 to;		/* what it was sent to; AF_UNSPEC: what the socket is bound to */
+	unsigned	 interface;	/* that it came in by, where TO is known */
+};
+
 /* How a query ended. */
 enum query_outcome {
 	QUERY_OPEN,		/* it has not */
@@ -39,12 +55,17 @@ enum query_outcome {
 
 /*
  * One query in hand, the one thing that flows through the program. Its place and its
- * octets belong to the table of queries; the front fills in the first part, the
+ * octets belong to the table of queries; where it came in fills in the first part, the
  * upstreams the last one.
  */
 struct query {
+	enum query_transport	 transport;
 	struct client		*client;	/* NULL: the client has gone */
-	TAILQ_ENTRY(query)	 client_link;	/* in one of the lists of the client */
+	struct query_peer	 peer;
+	TAILQ_ENTRY(query)	 client_link;	/* in one of the lists of the client, or of a socket */
+	LIST_ENTRY(query)	 pending_link;	/* this and the next two: see pending.h */
+	struct pending_host	*pending_host;
+	uint64_t		 pending_hash;
 	struct dns_query	 dns;
 	bool			 allowed;	/* the client may ask here */
 	struct deadline		 arrived;	/* when its last octet was read */

@@ -14,7 +14,7 @@
  * are. EVENTS are those of epoll_ctl(2).
  */
 
-enum waitset_owner { WAITSET_LISTENER, WAITSET_CLIENT, WAITSET_CONNECTION };
+enum waitset_owner { WAITSET_LISTENER, WAITSET_CLIENT, WAITSET_CONNECTION, WAITSET_DATAGRAMS };
 
 /* The set itself, a descriptor that the caller closes; -1 with errno. */
 int	waitset_new(void);

@@ -12,7 +12,8 @@
 struct worker_setup {
 	const struct config	*config;
 	int			*listeners;	/* sockets that listen; closed, and set to -1, when it stops */
-	size_t			 listener_count;
+	const int		*datagrams;	/* UDP sockets; in both -1 is none */
+	size_t			 listener_count;	/* of each */
 	struct upstream_list	*upstreams;
 	struct board		*board;
 	size_t			 index;		/* of its row there */

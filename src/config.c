@@ -108,6 +108,17 @@ config_load(const char *path, struct config_report *report)
 	return config;
 }
 
+bool
+config_allows(const struct config *config, const struct address *from)
+{
+	size_t i;
+
+	for (i = 0; i < config->allow_count; i++)
+		if (prefix_contains(&config->allow[i], from))
+			return true;
+	return false;
+}
+
 int
 config_set_listen(struct config *config, const char *text)
 {
@@ -119,7 +130,7 @@ config_set_listen(struct config *config, const char *text)
 	for (i = 0; i < config->upstream_count; i++)
 		if (config_is_loop(&address, &config->upstreams[i].address))
 			return -1;
-	config->listen[0] = address;
+	config->listen[0] = (struct config_listener){ address, true, true };
 	config->listen_count = 1;
 	return 0;
 }

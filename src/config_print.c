@@ -44,6 +44,19 @@ print_quoted(FILE *out, const char *indent, const char *key, const char *text)
 }
 
 static void
+print_listener(FILE *out, const struct config_listener *l)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	if (l->udp && l->tcp) {
+		fprintf(out, "  - \"%s\"\n", address_format(&l->address, text));
+		return;
+	}
+	fprintf(out, "  - address: \"%s\"\n", address_format(&l->address, text));
+	fprintf(out, "    %s: false\n", l->udp ? "tcp" : "udp");
+}
+
+static void
 print_upstream(FILE *out, const struct config_upstream *u)
 {
 	char text[ADDRESS_TEXT_MAX];
@@ -89,13 +102,12 @@ print_prefix(FILE *out, const struct prefix *p)
 void
 config_print(const struct config *config, FILE *out)
 {
-	char text[ADDRESS_TEXT_MAX];
 	char duration[DURATION_TEXT_MAX];
 	size_t i;
 
 	fputs("listen:\n", out);
 	for (i = 0; i < config->listen_count; i++)
-		fprintf(out, "  - \"%s\"\n", address_format(&config->listen[i], text));
+		print_listener(out, &config->listen[i]);
 	fputs("upstreams:\n", out);
 	for (i = 0; i < config->upstream_count; i++)
 		print_upstream(out, &config->upstreams[i]);
@@ -113,6 +125,7 @@ config_print(const struct config *config, FILE *out)
 	else
 		fprintf(out, "fallback:\n  after: %s\n", duration_format(config->fallback_after_ms, duration));
 	fprintf(out, "inflight: %d\n", config->inflight);
+	fprintf(out, "udp_size: %d\n", config->udp_size);
 	fprintf(out, "workers: %d\n", config->workers);
 	fprintf(out, "clients:\n  max: %d\n  per_address: %d\n", config->clients.max,
 	    config->clients.per_address);

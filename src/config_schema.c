@@ -293,26 +293,65 @@ load_upstreams(struct tree *t, int node, const struct field *f, void *out)
 }
 
 static void
-load_listener(struct tree *t, int node, void *arg)
+load_listen_address(struct tree *t, int node, const struct field *f, void *out)
 {
-	struct loader *l = arg;
-	struct config *c = l->config;
 	const char *text = tree_text(t, node, "an IP address");
 	struct address address;
+
+	(void)f;
+	if (text != NULL && read_address(t, node, text, CONFIG_DNS_PORT, "", &address) == 0)
+		*(struct address *)out = address;
+}
+
+static void
+add_listener(struct tree *t, int node, const struct config_listener *new, struct loader *l)
+{
+	struct config *c = l->config;
 	size_t i;
 
-	if (text == NULL || read_address(t, node, text, CONFIG_DNS_PORT, "", &address) == -1)
-		return;
-	for (i = 0; i < c->listen_count; i++) {
-		if (address_equal(&c->listen[i], &address)) {
-			tree_warn(t, node, "the same address as on line %zu; left out",
-			    tree_line(t, l->listen_nodes[i]));
-			return;
-		}
+	for (i = 0; i < c->listen_count; i++)
+		if (address_equal(&c->listen[i].address, &new->address))
+			break;
+	if (i == c->listen_count) {
+		c->listen[i] = *new;
+		l->listen_nodes[i] = node;
+		c->listen_count++;
+	} else if (new->udp <= c->listen[i].udp && new->tcp <= c->listen[i].tcp) {
+		tree_warn(t, node, "the same address as on line %zu; left out",
+		    tree_line(t, l->listen_nodes[i]));
+	} else {
+		/* One for UDP and one for TCP are both. */
+		c->listen[i].udp = true;
+		c->listen[i].tcp = true;
 	}
-	c->listen[i] = address;
-	l->listen_nodes[i] = node;
-	c->listen_count++;
+}
+
+static void
+load_listener(struct tree *t, int node, void *arg)
+{
+#define OFFSET(name) offsetof(struct config_listener, name)
+	static const struct field fields[] = {
+		{ "address", NULL, load_listen_address, OFFSET(address), 0, 0, false },
+		{ "udp", NULL, field_bool, OFFSET(udp), 0, 0, false },
+		{ "tcp", NULL, field_bool, OFFSET(tcp), 0, 0, false },
+	};
+#undef OFFSET
+	enum { ADDRESS };
+	struct config_listener new = { .udp = true, .tcp = true };
+	int found[LENGTH(fields)];
+	size_t before = t->errors.count;
+
+	if (!tree_is_map(t, node)) {
+		load_listen_address(t, node, NULL, &new.address);
+	} else {
+		tree_map(t, node, fields, LENGTH(fields), &new, found);
+		if (found[ADDRESS] == 0)
+			tree_complain(t, node, "missing key `address'");
+		else if (!new.udp && !new.tcp)
+			tree_complain(t, node, "neither UDP nor TCP is left to listen with");
+	}
+	if (t->errors.count == before)
+		add_listener(t, node, &new, arg);
 }
 
 static void
@@ -492,6 +531,12 @@ load_privacy(struct tree *t, int node, const struct field *f, void *out)
 }
 
 static void
+load_udp_size(struct tree *t, int node, const struct field *f, void *out)
+{
+	field_number(t, node, f, &((struct loader *)out)->config->udp_size);
+}
+
+static void
 load_workers(struct tree *t, int node, const struct field *f, void *out)
 {
 	field_number(t, node, f, &((struct loader *)out)->config->workers);
@@ -598,10 +643,11 @@ complain_loops(struct tree *t, const struct loader *l)
 
 	for (i = 0; i < c->upstream_count; i++)
 		for (k = 0; k < c->listen_count; k++)
-			if (config_is_loop(&c->listen[k], &c->upstreams[i].address))
+			if (c->listen[k].tcp &&
+			    config_is_loop(&c->listen[k].address, &c->upstreams[i].address))
 				tree_complain(t, l->upstream_nodes[i],
 				    "a loop: dot-proxy itself listens on %s",
-				    address_format(&c->listen[k], text));
+				    address_format(&c->listen[k].address, text));
 }
 
 /* What holds where the file says nothing. */
@@ -617,6 +663,7 @@ set_defaults(struct config *c)
 	c->timeouts.upstream_idle_ms = 8 * SECOND;
 	c->fallback_after_ms = 400;
 	c->inflight = 1024;
+	c->udp_size = 1232; /* what fits any path: 1280, less the headers of IPv6 and UDP */
 	c->workers = 2;
 	c->clients.max = 5000;
 	c->clients.per_address = 500;
@@ -633,8 +680,8 @@ fill_in(struct tree *t, const struct loader *l)
 	struct config *c = l->config;
 	size_t i;
 
-	if (c->listen_count == 0 && address_parse("0.0.0.0", CONFIG_DNS_PORT, &c->listen[0]) == 0)
-		c->listen_count = 1;
+	if (c->listen_count == 0)
+		(void)config_set_listen(c, "0.0.0.0");
 	if (c->allow_count == 0)
 		(void)allow_all_of(c, private_prefixes);
 	for (i = 0; i < c->upstream_count; i++) {
@@ -658,6 +705,8 @@ config_fill(struct tree *t, int root, struct config *config)
 		{ "timeouts", NULL, load_timeouts, 0, 0, 0, false },
 		{ "fallback", NULL, load_fallback, 0, 0, 0, false },
 		{ "inflight", NULL, load_inflight, 0, 1, CONFIG_INFLIGHT_MAX, false },
+		{ "udp_size", NULL, load_udp_size, 0, CONFIG_UDP_SIZE_MIN, CONFIG_UDP_SIZE_MAX,
+		    false },
 		{ "workers", NULL, load_workers, 0, 1, CONFIG_WORKERS_MAX, false },
 		{ "clients", NULL, load_clients, 0, 0, 0, false },
 		{ "allow", NULL, load_allow, 0, 0, 0, false },

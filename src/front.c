@@ -171,18 +171,6 @@ close_client(struct front *f, struct client *c, struct deadline now)
 	enter(f, c, CLIENT_FREE, now);
 }
 
-/* Whether the addresses that may ask include this one. */
-static bool
-is_allowed(const struct config *config, const struct address *from)
-{
-	size_t i;
-
-	for (i = 0; i < config->allow_count; i++)
-		if (prefix_contains(&config->allow[i], from))
-			return true;
-	return false;
-}
-
 static void
 note_failed_accept(struct front *f, const char *what)
 {
@@ -369,7 +357,7 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	c->hung_up = false;
 	c->blocked = false;
 	c->ended = false;
-	c->allowed = is_allowed(f->config, from);
+	c->allowed = config_allows(f->config, from);
 	c->has_asked = false;
 	c->in_len = 0;
 	c->sent = 0;

@@ -39,18 +39,18 @@ resolved_stub_is_up(void)
 }
 
 static int
-fail_bind(struct failure *why, const struct address *a)
+fail_bind(struct failure *why, const struct address *a, const char *how)
 {
 	int saved = errno;
 	char text[ADDRESS_TEXT_MAX];
 
-	(void)fail_errno(why, "listen on %s", address_format(a, text));
+	(void)fail_errno(why, "listen on %s%s", address_format(a, text), how);
 	if (saved == EADDRINUSE && address_port(a) == 53 && resolved_stub_is_up())
 		fail_remedy(why,
 		    "systemd-resolved's stub is on 127.0.0.53:53: set DNSStubListener=no in "
 		    "/etc/systemd/resolved.conf and restart it, or listen on 127.0.0.1:53");
 	else if (saved == EADDRINUSE)
-		fail_remedy(why, "another program has the port: `ss -lntp' shows which; stop it, "
+		fail_remedy(why, "another program has the port: `ss -lntup' shows which; stop it, "
 		    "or listen on another address or port");
 	else if (saved == EACCES)
 		fail_remedy(why, "ports below 1024 take a right: start as root, or give the program "
@@ -68,16 +68,87 @@ net_listen(const struct address *a, struct failure *why)
 
 	fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
-		return fail_bind(why, a);
+		return fail_bind(why, a, "");
 	/* [::] takes IPv6 only, so that it can stand beside 0.0.0.0. */
 	if (set_flag(fd, SOL_SOCKET, SO_REUSEADDR) == -1 ||
 	    (a->sa.sa_family == AF_INET6 && set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY) == -1) ||
 	    bind(fd, &a->sa, address_len(a)) == -1 || listen(fd, NET_BACKLOG) == -1) {
-		(void)fail_bind(why, a);
+		(void)fail_bind(why, a, "");
 		(void)close(fd);
 		return -1;
 	}
 	return fd;
+}
+
+/* Without the right to go beyond the limit of the system (net.core.rmem_max) it is what it is. */
+static void
+enlarge_buffers(int fd)
+{
+	int size = NET_DATAGRAM_BUFFER;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) == -1)
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) == -1)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+}
+
+/*
+ * No fragments, neither ours nor those that a router would make: DF is set, and what is known
+ * to be too large for the path is refused. A forged ICMP message could make that less than the
+ * path takes; then larger answers go by TCP, and nothing worse.
+ */
+static int
+forbid_fragments(int fd, int family)
+{
+	int v4 = IP_PMTUDISC_DO;
+	int v6 = IPV6_PMTUDISC_DO;
+
+	if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &v6, sizeof v6) == -1)
+		return -1;
+	return setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &v4, sizeof v4);
+}
+
+static int
+bind_udp(int fd, const struct address *a)
+{
+	bool v6 = a->sa.sa_family == AF_INET6;
+
+	if (set_flag(fd, SOL_SOCKET, SO_RXQ_OVFL) == -1 || forbid_fragments(fd, a->sa.sa_family) == -1)
+		return -1;
+	if (v6 && set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY) == -1)
+		return -1;
+	if (address_is_wildcard(a) && (v6 ? set_flag(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO) :
+	    set_flag(fd, IPPROTO_IP, IP_PKTINFO)) == -1)
+		return -1;
+	enlarge_buffers(fd);
+	return bind(fd, &a->sa, address_len(a));
+}
+
+int
+net_listen_udp(const struct address *a, struct failure *why)
+{
+	int fd;
+
+	fd = socket(a->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return fail_bind(why, a, " (UDP)");
+	if (bind_udp(fd, a) == -1) {
+		(void)fail_bind(why, a, " (UDP)");
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+int
+net_receive_buffer(int fd)
+{
+	socklen_t len = sizeof(int);
+	int size = 0;
+
+	/* The kernel counts its own needs as well, and so shows twice what was asked for. */
+	(void)getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, &len);
+	return size / 2;
 }
 
 int

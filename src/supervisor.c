@@ -61,7 +61,8 @@ struct generation {
 	struct config		*config;
 	struct upstream_list	*upstreams;
 	struct board		*board;
-	int			 listeners[CONFIG_LISTEN_MAX];
+	int			 listeners[CONFIG_LISTEN_MAX];	/* TCP and UDP, by the address; -1 is none */
+	int			 datagrams[CONFIG_LISTEN_MAX];
 	struct privilege	 privilege;
 	uint16_t		 ports[CONFIG_UPSTREAMS_MAX];
 	struct slot		 slots[CONFIG_WORKERS_MAX];
@@ -95,7 +96,10 @@ close_listeners(struct generation *g)
 	for (i = 0; i < CONFIG_LISTEN_MAX; i++) {
 		if (g->listeners[i] != -1)
 			(void)close(g->listeners[i]);
+		if (g->datagrams[i] != -1)
+			(void)close(g->datagrams[i]);
 		g->listeners[i] = -1;
+		g->datagrams[i] = -1;
 	}
 }
 
@@ -119,37 +123,77 @@ leave_listeners(struct generation *g, const struct generation *to)
 	size_t k;
 
 	for (i = 0; i < CONFIG_LISTEN_MAX; i++)
-		for (k = 0; to != NULL && k < CONFIG_LISTEN_MAX; k++)
+		for (k = 0; to != NULL && k < CONFIG_LISTEN_MAX; k++) {
 			if (g->listeners[i] == to->listeners[k])
 				g->listeners[i] = -1;
+			if (g->datagrams[i] == to->datagrams[k])
+				g->datagrams[i] = -1;
+		}
 }
 
-/* The socket that is already open for that address, or -1. */
-static int
-inherited_listener(const struct generation *from, const struct address *a)
+/* Takes over the sockets that are already open for that address, as far as they are wanted. */
+static void
+inherit_listeners(struct generation *g, size_t index, const struct generation *from)
 {
+	const struct config_listener *l = &g->config->listen[index];
 	size_t i;
 
-	for (i = 0; from != NULL && i < from->config->listen_count; i++)
-		if (address_equal(&from->config->listen[i], a))
-			return from->listeners[i];
-	return -1;
+	for (i = 0; from != NULL && i < from->config->listen_count; i++) {
+		if (!address_equal(&from->config->listen[i].address, &l->address))
+			continue;
+		if (l->tcp)
+			g->listeners[index] = from->listeners[i];
+		if (l->udp)
+			g->datagrams[index] = from->datagrams[i];
+	}
+}
+
+static void
+log_listening(const struct address *a, const char *over)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	log_event(LOG_LEVEL_INFO, "listening", "address", address_format(a, text), "over", over, NULL);
+}
+
+/* What the kernel refused is worth a line, since what is lost for it leaves few traces. */
+static void
+log_receive_buffer(int fd)
+{
+	char wanted[16];
+	char granted[16];
+
+	if (net_receive_buffer(fd) >= NET_DATAGRAM_BUFFER)
+		return;
+	(void)snprintf(wanted, sizeof wanted, "%d", NET_DATAGRAM_BUFFER);
+	(void)snprintf(granted, sizeof granted, "%d", net_receive_buffer(fd));
+	log_event(LOG_LEVEL_INFO, "small receive buffer", "octets", granted, "wanted", wanted, "remedy",
+	    "so that bursts over UDP are not lost, set the sysctl net.core.rmem_max to what is wanted", NULL);
 }
 
 static int
 open_listeners(struct generation *g, const struct generation *from, struct failure *why)
 {
-	const struct address *a;
-	char text[ADDRESS_TEXT_MAX];
+	const struct config_listener *l;
+	bool told = from != NULL;
 	size_t i;
 
 	for (i = 0; i < g->config->listen_count; i++) {
-		a = &g->config->listen[i];
-		if ((g->listeners[i] = inherited_listener(from, a)) != -1)
-			continue;
-		if ((g->listeners[i] = net_listen(a, why)) == -1)
-			return -1;
-		log_event(LOG_LEVEL_INFO, "listening", "address", address_format(a, text), NULL);
+		l = &g->config->listen[i];
+		inherit_listeners(g, i, from);
+		if (l->tcp && g->listeners[i] == -1) {
+			if ((g->listeners[i] = net_listen(&l->address, why)) == -1)
+				return -1;
+			log_listening(&l->address, "TCP");
+		}
+		if (l->udp && g->datagrams[i] == -1) {
+			if ((g->datagrams[i] = net_listen_udp(&l->address, why)) == -1)
+				return -1;
+			log_listening(&l->address, "UDP");
+			if (!told)
+				log_receive_buffer(g->datagrams[i]);
+			told = true;
+		}
 	}
 	return 0;
 }
@@ -184,8 +228,10 @@ new_generation(struct config *config, const struct generation *from, enum superv
 		return NULL;
 	}
 	g->config = config;
-	for (i = 0; i < CONFIG_LISTEN_MAX; i++)
+	for (i = 0; i < CONFIG_LISTEN_MAX; i++) {
 		g->listeners[i] = -1;
+		g->datagrams[i] = -1;
+	}
 	for (i = 0; i < config->upstream_count; i++)
 		g->ports[i] = address_port(&config->upstreams[i].address);
 	*end = SUPERVISOR_MISCONFIGURED;
@@ -225,7 +271,7 @@ static int
 be_worker(const struct supervisor *s, struct generation *g, size_t index, pid_t supervisor)
 {
 	struct worker_setup setup = { .config = g->config, .listeners = g->listeners,
-		.listener_count = g->config->listen_count, .upstreams = g->upstreams, .board = g->board,
+		.datagrams = g->datagrams, .listener_count = g->config->listen_count, .upstreams = g->upstreams, .board = g->board,
 		.index = index, .descriptors = s->descriptors };
 	struct failure why;
 

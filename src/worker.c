@@ -15,6 +15,7 @@
 #include "front.h"
 #include "log.h"
 #include "query.h"
+#include "udp.h"
 #include "waitset.h"
 
 enum {
@@ -39,13 +40,17 @@ struct worker {
 	const struct config	*config;
 	struct board_worker	*row;
 	struct query_table	*table;
+	int			 listeners[CONFIG_LISTEN_MAX];
 	struct front		*front;
+	struct udp		*udp;
+	bool			 udp_is_next;	/* to be looked at first */
 	struct upstream_list	*upstreams;
 	int			 set;
 	sigset_t		 while_waiting;	/* the signals that are blocked even then */
 	struct deadline		 stop_by;	/* NEVER until it was told to stop */
 	struct deadline		 quiet_at;	/* when there is no query until then, it is a quiet moment */
 	struct deadline		 trouble_at[FRONT_TROUBLES]; /* then trouble of that kind may be told again */
+	struct deadline		 losses_at;	/* then datagrams that were lost may be told again */
 	struct query		*batch[QUERIES_AT_ONCE];
 };
 
@@ -133,14 +138,69 @@ log_troubles(struct worker *w, struct deadline now)
 	}
 }
 
+/* Those who are not heard, or not answered, may never know why: what is lost on the way is told. */
+static void
+log_losses(struct worker *w, struct deadline now)
+{
+	unsigned counts[UDP_LOSSES];
+	char texts[UDP_LOSSES][12];
+	char client[ADDRESS_TEXT_MAX] = "";
+	struct address excessive;
+	enum log_level level = LOG_LEVEL_DEBUG;
+	size_t i;
+
+	if (!deadline_passed(w->losses_at, now) || !udp_losses(w->udp, counts, &excessive))
+		return;
+	for (i = 0; i < UDP_LOSSES; i++)
+		(void)snprintf(texts[i], sizeof texts[i], counts[i] > 0 ? "%u" : "", counts[i]);
+	if (counts[UDP_LOSS_EXCESS] + counts[UDP_LOSS_OVERFLOW] + counts[UDP_LOSS_UNSENT] > 0)
+		level = LOG_LEVEL_WARN;
+	if (excessive.sa.sa_family != AF_UNSPEC)
+		(void)address_format_host(&excessive, client);
+	log_event(level, "datagrams dropped", "too_many_in_hand", texts[UDP_LOSS_EXCESS], "client",
+	    client, "receive_buffer_full", texts[UDP_LOSS_OVERFLOW], "not_sent",
+	    texts[UDP_LOSS_UNSENT], "repeated", texts[UDP_LOSS_REPEATED], "not_allowed",
+	    texts[UDP_LOSS_REFUSED], "impossible_source", texts[UDP_LOSS_SOURCE], "no_query",
+	    texts[UDP_LOSS_MALFORMED], NULL);
+	w->losses_at = deadline_after(now, TROUBLE_INTERVAL_MS);
+}
+
 /* ---- the four steps ---- */
+
+/* Half of a batch for those whose turn it is to be first, and the rest for the others. */
+static size_t
+gather(struct worker *w, struct deadline now)
+{
+	size_t count;
+
+	if (w->udp_is_next) {
+		count = udp_gather(w->udp, w->batch, QUERIES_AT_ONCE / 2, now);
+		w->udp_is_next = count == 0;
+		return count + front_gather(w->front, w->batch + count, QUERIES_AT_ONCE - count, now);
+	}
+	count = front_gather(w->front, w->batch, QUERIES_AT_ONCE / 2, now);
+	w->udp_is_next = count > 0;
+	return count + udp_gather(w->udp, w->batch + count, QUERIES_AT_ONCE - count, now);
+}
 
 static void
 finish(struct worker *w, struct query *q, struct deadline now)
 {
 	if (w->config->log.queries)
 		log_query(q, now);
-	front_answer(w->front, q);
+	if (q->transport == QUERY_UDP)
+		udp_answer(w->udp, q);
+	else
+		front_answer(w->front, q);
+}
+
+static void
+reject(struct worker *w, struct query *q)
+{
+	if (q->transport == QUERY_UDP)
+		udp_reject(w->udp, q);
+	else
+		front_reject(w->front, q);
 }
 
 static void
@@ -159,7 +219,7 @@ answer(struct worker *w, struct query *q, struct deadline now)
 
 	switch (dns_read_query(q->message, q->len, &q->dns, &rcode)) {
 	case DNS_DROP:
-		front_reject(w->front, q);
+		reject(w, q);
 		return true;
 	case DNS_ANSWER:
 		answer_error(w, q, rcode, DNS_EDE_NONE, NULL, now);
@@ -183,7 +243,7 @@ answer(struct worker *w, struct query *q, struct deadline now)
 static void
 gather_and_ask(struct worker *w, struct deadline now)
 {
-	size_t count = front_gather(w->front, w->batch, QUERIES_AT_ONCE, now);
+	size_t count = gather(w, now);
 	struct query *q;
 	size_t i;
 
@@ -217,6 +277,7 @@ reply(struct worker *w, struct deadline now)
 		    DNS_EDE_NO_REACHABLE_AUTHORITY : DNS_EDE_NETWORK_ERROR, why.text, now);
 	}
 	front_send(w->front, now);
+	udp_send(w->udp, now);
 }
 
 /* ---- the loop ---- */
@@ -226,6 +287,7 @@ next_deadline(const struct worker *w)
 {
 	struct deadline d = deadline_sooner(front_deadline(w->front), upstream_deadline(w->upstreams));
 
+	d = deadline_sooner(d, udp_deadline(w->udp));
 	d = deadline_sooner(d, deadline_sooner(w->quiet_at, w->stop_by));
 	return deadline_sooner(d, deadline_in(WORKER_HEARTBEAT_MS));
 }
@@ -245,7 +307,8 @@ static void
 wait_for_events(struct worker *w)
 {
 	struct epoll_event events[EVENTS_AT_ONCE];
-	struct deadline by = front_has_work(w->front) ? deadline_now() : next_deadline(w);
+	bool has_work = front_has_work(w->front) || udp_has_work(w->udp);
+	struct deadline by = has_work ? deadline_now() : next_deadline(w);
 	struct deadline now;
 	size_t count;
 	size_t i;
@@ -262,6 +325,9 @@ wait_for_events(struct worker *w)
 			break;
 		case WAITSET_CLIENT:
 			front_client_ready(w->front, index, events[i].events);
+			break;
+		case WAITSET_DATAGRAMS:
+			udp_ready(w->udp, index);
 			break;
 		case WAITSET_CONNECTION:
 			upstream_ready(w->upstreams, index, now);
@@ -295,6 +361,7 @@ turn(struct worker *w)
 	while (upstream_next_event(w->upstreams, &event))
 		log_upstream_event(&event);
 	log_troubles(w, now);
+	log_losses(w, now);
 	relax(w, now);
 	show(w);
 }
@@ -320,6 +387,7 @@ loop(struct worker *w)
 		turn(w);
 	atomic_store(&w->row->state, BOARD_STOPPING);
 	front_retire(w->front, deadline_now());
+	udp_drain(w->udp);
 	leave_listeners(w);
 	/* Who retires lets its clients finish what they are about; others take the new ones. */
 	w->stop_by = deadline_in(WORKER_RETIRE_MS);
@@ -327,7 +395,8 @@ loop(struct worker *w)
 		turn(w);
 	w->stop_by = deadline_in(w->config->timeouts.query_ms + STOP_GRACE_MS);
 	front_drain(w->front);
-	while (front_client_count(w->front) > 0 && !deadline_passed(w->stop_by, deadline_now()))
+	while ((front_client_count(w->front) > 0 || udp_is_busy(w->udp)) &&
+	    !deadline_passed(w->stop_by, deadline_now()))
 		turn(w);
 }
 
@@ -360,19 +429,38 @@ clients_max(const struct worker_setup *setup)
 	return max < room ? max : room;
 }
 
+/* Those of the sockets that there are; returns their number. */
+static size_t
+only_open(const int *sockets, size_t count, int *open)
+{
+	size_t found = 0;
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (sockets[i] != -1)
+			open[found++] = sockets[i];
+	return found;
+}
+
 static int
 start(struct worker *w, struct failure *why)
 {
 	const struct config *config = w->config;
+	int datagrams[CONFIG_LISTEN_MAX];
+	size_t count;
 
 	if ((w->set = waitset_new()) == -1 ||
 	    (w->table = query_table_new((size_t)config->inflight)) == NULL)
 		return fail_errno(why, "start");
 	if (upstream_attach(w->upstreams, w->set, w->table, w->setup->board, why) == -1)
 		return -1;
-	w->front = front_new(config, w->setup->listeners, w->setup->listener_count, w->set, w->table,
-	    clients_max(w->setup), why);
-	return w->front == NULL ? -1 : 0;
+	count = only_open(w->setup->listeners, w->setup->listener_count, w->listeners);
+	w->front = front_new(config, w->listeners, count, w->set, w->table, clients_max(w->setup), why);
+	if (w->front == NULL)
+		return -1;
+	count = only_open(w->setup->datagrams, w->setup->listener_count, datagrams);
+	w->udp = udp_new(config, datagrams, count, w->set, w->table, why);
+	return w->udp == NULL ? -1 : 0;
 }
 
 int
@@ -392,6 +480,7 @@ worker_run(const struct worker_setup *setup, struct failure *why)
 	arrange_signals(w);
 	if ((rc = start(w, why)) == 0)
 		loop(w);
+	udp_free(w->udp);
 	front_free(w->front);
 	query_table_free(w->table);
 	if (w->set != -1)

@@ -475,8 +475,8 @@ fills_in_every_field(void **state)
 	(void)state;
 	assert_null(report.errors);
 	assert_int_equal(config->listen_count, 2);
-	assert_string_equal(address_format(&config->listen[0], name), "[::1]:5353");
-	assert_string_equal(address_format(&config->listen[1], name), "127.0.0.2:53");
+	assert_string_equal(address_format(&config->listen[0].address, name), "[::1]:5353");
+	assert_string_equal(address_format(&config->listen[1].address, name), "127.0.0.2:53");
 	assert_int_equal(config->upstream_count, 2);
 	assert_string_equal(address_format(&config->upstreams[0].address, name), "192.0.2.1:8853");
 	assert_string_equal(config->upstreams[0].hostname, "dns.test");
@@ -580,11 +580,11 @@ sets_what_is_listened_on(void **state)
 	if (row->listen != NULL) {
 		assert_int_equal(config_set_listen(config, row->text), 0);
 		assert_int_equal(config->listen_count, 1);
-		assert_string_equal(address_format(&config->listen[0], text), row->listen);
+		assert_string_equal(address_format(&config->listen[0].address, text), row->listen);
 	} else {
 		assert_int_equal(config_set_listen(config, row->text), -1);
 		assert_int_equal(config->listen_count, 2);
-		assert_string_equal(address_format(&config->listen[0], text), "10.0.0.1:53");
+		assert_string_equal(address_format(&config->listen[0].address, text), "10.0.0.1:53");
 	}
 	config_free(config);
 	config_report_free(&report);
