@@ -272,6 +272,16 @@ static const struct refused_row {
 	    "c:1:13: not an IP address: `" LABEL_60 "abcdefghijklmnopqrst'" FORMS "\n" },
 	{ "empty paths", BYTES("upstreams: {address: 9.9.9.9, ca_file: ''}\ntls: {ca_file: ''}\n"),
 	    "c:1:40: the path is empty\nc:2:16: the path is empty\n" },
+	{ "a listener without an address", BYTES(UP "listen: {udp: false}\n"),
+	    "c:2:9: missing key `address'\n" },
+	{ "a listener without anything", BYTES(UP "listen: [{address: '::1', udp: false, tcp: false}]\n"),
+	    "c:2:10: neither UDP nor TCP is left to listen with\n" },
+	{ "a listener's unknown key", BYTES(UP "listen: {address: '::1', upd: false}\n"),
+	    "c:2:26: unknown key `upd' (did you mean `udp'?)\n" },
+	{ "udp_size too small", BYTES(UP "udp_size: 511\n"),
+	    "c:2:11: expected a number from 512 to 4096, found `511'\n" },
+	{ "udp_size too large", BYTES(UP "udp_size: 4097\n"),
+	    "c:2:11: expected a number from 512 to 4096, found `4097'\n" },
 	{ "too many listeners", BYTES(UP "listen: [" TEN("0.0.0.0,") TEN("0.0.0.0,") "]\n"),
 	    "c:2:9: 20 entries in a list that takes 16\n" },
 
@@ -412,6 +422,17 @@ static const struct same_row {
 	{ "one address under two names",
 	    BYTES("upstreams: [9.9.9.9#a.test, 9.9.9.9#b.test, 9.9.9.9]\n"),
 	    "upstreams: [9.9.9.9#a.test, 9.9.9.9#b.test, 9.9.9.9]\n", NULL },
+	{ "a listener in the long form", BYTES(UP "listen: {address: 127.0.0.1}\nudp_size: 1232\n"),
+	    UP "listen: [{address: 127.0.0.1:53, udp: true, tcp: true}]\n", NULL },
+	{ "one listener for UDP, one for TCP",
+	    BYTES(UP "listen: [{address: '::1', udp: false}, {address: '::1', tcp: false}]\n"),
+	    UP "listen: '[::1]:53'\n", NULL },
+	{ "a listener again for UDP alone",
+	    BYTES(UP "listen: ['::1', {address: '::1', tcp: false}]\n"), UP "listen: '::1'\n",
+	    "c:2:17: the same address as on line 2; left out\n" },
+	{ "no loop where TCP is not listened with",
+	    BYTES("upstreams: 127.0.0.1\nlisten: {address: 127.0.0.1:853, tcp: false}\n"),
+	    "upstreams: 127.0.0.1:853\nlisten: {address: 127.0.0.1:853, tcp: false, udp: true}\n", NULL },
 	{ "F-06 the same listener twice", BYTES(UP "listen: ['::1', 127.0.0.1, '[::1]:53']\n"),
 	    UP "listen: ['::1', 127.0.0.1]\n",
 	    "c:2:28: the same address as on line 2; left out\n" },
@@ -459,7 +480,8 @@ static void
 fills_in_every_field(void **state)
 {
 	static const char text[] =
-	    "listen: ['[::1]:5353', 127.0.0.2]\n"
+	    "listen: [{address: '[::1]:5353', tcp: false}, {address: 127.0.0.2, udp: false}]\n"
+	    "udp_size: 600\n"
 	    "upstreams: [{address: 192.0.2.1, port: 8853, hostname: dns.test, ca_file: '/\"\\'}, '::1']\n"
 	    "timeouts: {query: 4s, connect: 11ms, handshake: 12ms, answer: 13ms, client_idle: 14ms, "
 	    "client_read: 15ms, upstream_idle: 16ms}\n"
@@ -492,6 +514,9 @@ fills_in_every_field(void **state)
 	assert_int_equal(config->timeouts.client_read_ms, 15);
 	assert_int_equal(config->timeouts.upstream_idle_ms, 16);
 	assert_int_equal(config->inflight, 17);
+	assert_int_equal(config->udp_size, 600);
+	assert_true(config->listen[0].udp && !config->listen[0].tcp);
+	assert_true(!config->listen[1].udp && config->listen[1].tcp);
 	assert_int_equal(config->allow_count, 1);
 	assert_int_equal(address_parse("192.0.2.9", 53, &a), 0);
 	assert_true(prefix_contains(&config->allow[0], &a));

@@ -107,6 +107,57 @@ says_that_a_port_is_taken(void **state)
 }
 
 static void
+says_that_a_udp_port_is_taken(void **state)
+{
+	struct address at = address_of("127.0.0.1");
+	socklen_t len = sizeof at;
+	struct failure why;
+	char text[ADDRESS_TEXT_MAX];
+	char expected[128];
+	int first = net_listen_udp(&at, &why);
+	int listener;
+
+	(void)state;
+	assert_is_ours(first);
+	assert_int_equal(getsockname(first, &at.sa, &len), 0);
+	(void)snprintf(expected, sizeof expected, "listen on %s (UDP): Address already in use",
+	    address_format(&at, text));
+	assert_int_equal(net_listen_udp(&at, &why), -1);
+	assert_string_equal(why.text, expected);
+	assert_non_null(strstr(why.remedy, "another program has the port"));
+	/* The same port of TCP is another one. */
+	listener = net_listen(&at, &why);
+	assert_is_ours(listener);
+	(void)close(listener);
+	(void)close(first);
+}
+
+/* Both families of one port can be listened on at a time, and what is asked for is set. */
+static void
+listens_by_udp(void **state)
+{
+	struct address at = address_of("::");
+	socklen_t len = sizeof at;
+	struct failure why;
+	int v6 = net_listen_udp(&at, &why);
+	int v4;
+
+	(void)state;
+	assert_is_ours(v6);
+	assert_true(has_option(v6, IPPROTO_IPV6, IPV6_V6ONLY));
+	assert_true(has_option(v6, IPPROTO_IPV6, IPV6_RECVPKTINFO));
+	assert_true(has_option(v6, SOL_SOCKET, SO_RXQ_OVFL));
+	assert_in_range(net_receive_buffer(v6), 100000, NET_DATAGRAM_BUFFER);
+	assert_int_equal(getsockname(v6, &at.sa, &len), 0);
+	at = (struct address){ .in = { .sin_family = AF_INET, .sin_port = at.in6.sin6_port } };
+	v4 = net_listen_udp(&at, &why);
+	assert_is_ours(v4);
+	assert_true(has_option(v4, IPPROTO_IP, IP_PKTINFO));
+	(void)close(v4);
+	(void)close(v6);
+}
+
+static void
 says_that_an_address_is_not_here(void **state)
 {
 	struct address at = address_of("192.0.2.1:5353");
@@ -327,6 +378,8 @@ main(void)
 		cmocka_unit_test_prestate(connects_and_accepts, (void *)"127.0.0.1"),
 		cmocka_unit_test_prestate(connects_and_accepts, (void *)"::1"),
 		cmocka_unit_test(says_that_a_port_is_taken),
+		cmocka_unit_test(says_that_a_udp_port_is_taken),
+		cmocka_unit_test(listens_by_udp),
 		cmocka_unit_test(says_that_an_address_is_not_here),
 		cmocka_unit_test(says_that_a_port_is_not_permitted),
 		cmocka_unit_test(says_that_a_connection_was_refused),

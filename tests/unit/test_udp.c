@@ -1,0 +1,308 @@
+#include "udp.h"
+
+#include <sys/socket.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "message.h"
+#include "net.h"
+#include "unit.h"
+#include "waitset.h"
+
+#define ONE COUNTS("\1", "\0", "\0", "\0")
+#define A_QUERY ID QUERY ONE QUESTION
+
+enum { MOST = 64 };
+
+struct bench {
+	struct config *config;
+	struct query_table *table;
+	struct udp *udp;
+	int set;
+	int server;
+	uint16_t port;
+	struct query *queries[MOST];
+};
+
+static int
+set_option(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof value);
+}
+
+static struct deadline
+soon(void)
+{
+	return deadline_in(5000);
+}
+
+/* The module with one socket, which is the bench's from now on, and INFLIGHT places. */
+static struct bench
+begin(int server, const char *settings)
+{
+	struct bench b = { .server = server, .set = waitset_new() };
+	struct config_report report;
+	struct address at;
+	socklen_t len = sizeof at;
+	struct failure why;
+	char text[256];
+
+	assert_int_not_equal(server, -1);
+	assert_int_equal(getsockname(server, &at.sa, &len), 0);
+	b.port = address_port(&at);
+	(void)snprintf(text, sizeof text, "upstreams: 192.0.2.1\n%s", settings);
+	b.config = config_read(text, strlen(text), "c", &report);
+	assert_null(report.errors);
+	b.table = query_table_new((size_t)b.config->inflight);
+	b.udp = udp_new(b.config, &server, 1, b.set, b.table, &why);
+	assert_non_null(b.udp);
+	return b;
+}
+
+static void
+end(struct bench *b)
+{
+	udp_free(b->udp);
+	query_table_free(b->table);
+	config_free(b->config);
+	(void)close(b->server);
+	(void)close(b->set);
+}
+
+static int
+listen_on(const char *text)
+{
+	struct address a;
+	struct failure why;
+
+	assert_int_equal(address_parse(text, 0, &a), 0);
+	address_set_port(&a, 0);
+	return net_listen_udp(&a, &why);
+}
+
+/* What systemd makes of `ListenDatagram=53': it takes IPv4 as well. */
+static int
+listen_on_both(void)
+{
+	struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+
+	assert_int_equal(set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0), 0);
+	assert_int_equal(set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&any, sizeof any), 0);
+	return fd;
+}
+
+static int
+connect_to(const struct bench *b, const char *host)
+{
+	struct address a;
+	int fd;
+
+	assert_int_equal(address_parse(host, b->port, &a), 0);
+	fd = socket(a.sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(connect(fd, &a.sa, address_len(&a)), 0);
+	return fd;
+}
+
+static void
+ask(int client, uint16_t id)
+{
+	uint8_t message[] = A_QUERY;
+
+	dns_set_id(message, id);
+	assert_int_equal(send(client, message, sizeof message - 1, 0), sizeof message - 1);
+}
+
+/* Whether the wait tells of datagrams; then the module knows. */
+static bool
+is_told(struct bench *b, struct deadline by)
+{
+	struct epoll_event event;
+	sigset_t none;
+
+	(void)sigemptyset(&none);
+	if (waitset_wait(b->set, &event, 1, by, &none) == 0)
+		return false;
+	assert_int_equal(waitset_owner(&event), WAITSET_DATAGRAMS);
+	udp_ready(b->udp, waitset_index(&event));
+	return true;
+}
+
+static size_t
+gather(struct bench *b)
+{
+	size_t count = udp_gather(b->udp, b->queries, MOST, deadline_now());
+	enum dns_rcode rcode;
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		(void)dns_read_query(b->queries[i]->message, b->queries[i]->len, &b->queries[i]->dns,
+		    &rcode);
+	return count;
+}
+
+static void
+answer(struct bench *b, size_t count)
+{
+	struct query *q;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		q = b->queries[i];
+		q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns,
+		    DNS_REFUSED, DNS_EDE_NONE, NULL);
+		udp_answer(b->udp, q);
+	}
+	udp_send(b->udp, deadline_now());
+}
+
+/* A connected socket takes only what comes from the address that it is connected to. */
+static void
+assert_answered(int client, uint16_t id)
+{
+	uint8_t response[DNS_ERROR_MAX];
+
+	assert_int_equal(net_wait(client, POLLIN, soon()), 0);
+	assert_int_equal(recv(client, response, sizeof response, 0), DNS_HEADER_LEN + QUESTION_LEN);
+	assert_int_equal(dns_id(response), id);
+}
+
+static const struct reply_row {
+	const char *name;
+	const char *listen; /* NULL: IPv6 and mapped IPv4 */
+	const char *host;
+} reply_rows[] = {
+	{ "one address", "127.0.0.1", "127.0.0.1" },
+	{ "a wildcard", "0.0.0.0", "127.0.0.1" },
+	{ "a wildcard, another address", "0.0.0.0", "127.0.5.6" },
+	{ "IPv6", "::1", "::1" },
+	{ "a wildcard of IPv6", "::", "::1" },
+	{ "a wildcard of both, IPv6", NULL, "::1" },
+	{ "a wildcard of both, IPv4", NULL, "127.0.5.6" },
+};
+
+static void
+replies_from_where_it_was_asked(void **state)
+{
+	const struct reply_row *row = *state;
+	struct bench b = begin(row->listen != NULL ? listen_on(row->listen) : listen_on_both(), "");
+	int client = connect_to(&b, row->host);
+
+	ask(client, 7);
+	assert_true(is_told(&b, soon()));
+	assert_int_equal(gather(&b), 1);
+	assert_int_equal(b.queries[0]->transport, QUERY_UDP);
+	assert_true(udp_is_busy(b.udp));
+	answer(&b, 1);
+	assert_answered(client, 7);
+	assert_false(udp_is_busy(b.udp));
+	(void)close(client);
+	end(&b);
+}
+
+/* While there is no place, what comes waits in the socket, and does not wake the loop. */
+static void
+waits_for_a_place(void **state)
+{
+	struct bench b = begin(listen_on("127.0.0.1"), "inflight: 2\n");
+	int client = connect_to(&b, "127.0.0.1");
+	uint16_t id;
+
+	(void)state;
+	for (id = 0; id < 4; id++)
+		ask(client, id);
+	assert_true(is_told(&b, soon()));
+	assert_int_equal(gather(&b), 2);
+	assert_int_equal(gather(&b), 0);
+	assert_false(udp_has_work(b.udp));
+	udp_send(b.udp, deadline_now());
+	assert_false(is_told(&b, deadline_now()));
+	answer(&b, 2);
+	assert_answered(client, 0);
+	assert_answered(client, 1);
+	assert_true(is_told(&b, soon()));
+	assert_int_equal(gather(&b), 2);
+	answer(&b, 2);
+	assert_answered(client, 2);
+	assert_answered(client, 3);
+	(void)close(client);
+	end(&b);
+}
+
+static void
+counts_what_the_kernel_lost(void **state)
+{
+	struct bench b;
+	int server = listen_on("127.0.0.1");
+	int client;
+	unsigned counts[UDP_LOSSES];
+	struct address excessive;
+	size_t got = 0;
+	uint16_t id = 0;
+
+	(void)state;
+	assert_int_equal(set_option(server, SOL_SOCKET, SO_RCVBUF, 4096), 0);
+	b = begin(server, "");
+	client = connect_to(&b, "127.0.0.1");
+	for (; id < 100; id++)
+		ask(client, id);
+	while (is_told(&b, deadline_now()))
+		got += gather(&b);
+	assert_in_range(got, 1, 99);
+	/* The next datagram tells how many were lost before it. */
+	ask(client, id++);
+	assert_true(is_told(&b, soon()));
+	got += gather(&b);
+	assert_true(udp_losses(b.udp, counts, &excessive));
+	assert_int_equal(counts[UDP_LOSS_OVERFLOW], id - got);
+	assert_int_equal(excessive.sa.sa_family, AF_UNSPEC);
+	assert_false(udp_losses(b.udp, counts, &excessive));
+	(void)close(client);
+	end(&b);
+}
+
+/* Draining takes what has come, and nothing that comes then. */
+static void
+drains(void **state)
+{
+	struct bench b = begin(listen_on("127.0.0.1"), "");
+	int client = connect_to(&b, "127.0.0.1");
+
+	(void)state;
+	ask(client, 1);
+	udp_drain(b.udp);
+	assert_true(udp_is_busy(b.udp));
+	assert_int_equal(gather(&b), 1);
+	ask(client, 2);
+	assert_false(is_told(&b, deadline_now()));
+	assert_int_equal(gather(&b), 0);
+	answer(&b, 1);
+	assert_answered(client, 1);
+	assert_false(udp_is_busy(b.udp));
+	(void)close(client);
+	end(&b);
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(waits_for_a_place),
+		cmocka_unit_test(counts_what_the_kernel_lost),
+		cmocka_unit_test(drains),
+	};
+	struct CMUnitTest tests[LENGTH(reply_rows) + LENGTH(singles)];
+	size_t n = 0, i;
+
+	for (i = 0; i < LENGTH(reply_rows); i++)
+		tests[n++] = (struct CMUnitTest){ .name = reply_rows[i].name,
+			.test_func = replies_from_where_it_was_asked,
+			.initial_state = (void *)&reply_rows[i] };
+	for (i = 0; i < LENGTH(singles); i++)
+		tests[n++] = singles[i];
+	return cmocka_run_group_tests_name("udp", tests, NULL, NULL);
+}
