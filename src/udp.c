@@ -265,22 +265,40 @@ read_control(struct udp *u, struct udp_socket *s, struct msghdr *message, struct
 	return unicast;
 }
 
+/* The address as one of IPv4, if it is one or stands for one. */
+static bool
+is_v4(const struct address *a, uint32_t *v4)
+{
+	if (a->sa.sa_family != AF_INET6)
+		*v4 = a->in.sin_addr.s_addr;
+	else if (IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
+		memcpy(v4, &a->in6.sin6_addr.s6_addr[12], sizeof *v4);
+	else
+		return false;
+	*v4 = ntohl(*v4);
+	return true;
+}
+
 /* Whether a client can have this address: not nothing, "this network", multicast or broadcast. */
 static bool
 is_host(const struct address *a)
 {
 	uint32_t v4;
 
-	if (a->sa.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
-		return !IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr) &&
-		    !IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
-	memcpy(&v4, a->sa.sa_family == AF_INET6 ? &a->in6.sin6_addr.s6_addr[12] :
-	    (const uint8_t *)&a->in.sin_addr, sizeof v4);
-	v4 = ntohl(v4);
-	return !IN_MULTICAST(v4) && v4 >> 24 != 0 && v4 != INADDR_BROADCAST;
+	if (is_v4(a, &v4))
+		return !IN_MULTICAST(v4) && v4 >> 24 != 0 && v4 != INADDR_BROADCAST;
+	return !IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr) && !IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
 }
 
-/* Whether it claims to come from this very socket: an answer to it would ask us again. */
+static bool
+is_loopback(const struct address *a)
+{
+	uint32_t v4;
+
+	return is_v4(a, &v4) ? v4 >> 24 == IN_LOOPBACKNET : IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
+}
+
+/* Whether it claims to come from this very socket, where the answer to it would go. */
 static bool
 is_ourselves(const struct udp_socket *s, const struct query_peer *peer)
 {
@@ -289,7 +307,8 @@ is_ourselves(const struct udp_socket *s, const struct query_peer *peer)
 	if (peer->to.sa.sa_family == AF_UNSPEC)
 		return address_same_host(&peer->from, &s->bound);
 	/* Nobody else on this machine can have the port of a wildcard. */
-	return peer->interface == LOOPBACK_INTERFACE || address_same_host(&peer->from, &peer->to);
+	return peer->interface == LOOPBACK_INTERFACE || is_loopback(&peer->from) ||
+	    address_same_host(&peer->from, &peer->to);
 }
 
 /* Why the datagram is no query to be asked; UDP_LOSSES when it may be. */

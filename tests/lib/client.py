@@ -44,6 +44,8 @@ class Client:
     asked and not yet answered; the books are checked when the test ends (see house.py).
     """
 
+    truncates = False       # whether answers may come cut short, with TC
+
     def __init__(self, address, loop, make_socket=socket.socket, receive_buffer=None, source=None):
         self.loop = loop
         self._make_socket = make_socket

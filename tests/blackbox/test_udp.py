@@ -1,0 +1,443 @@
+"""Group X, as far as it is about UDP: sizes, addresses, what is dropped, and how much is in hand."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import threading
+
+import pytest
+
+import datagram
+import dnsmsg
+import faults
+from clock import now, wait_until
+from dnsmsg import AAAA, FORMERR, NOTIMP, QR, RD, REFUSED, TC, A, Query
+from house import EDNS, MIB
+from rows import row, table
+from upstream import own_address
+
+
+def edns(size):
+    return dnsmsg.opt(size=size)
+
+
+def test_query_by_udp(house):
+    server = house.upstream()
+    house.proxy(server)
+    client = house.datagrams()
+    for n in range(20):
+        house.right(client.ask(f"n{n}.test"), 0.5)
+    assert len(server.queries) == 20
+    assert len(server.handshakes) == 1
+
+
+def test_udp_and_tcp_at_a_time(house):
+    house.proxy(house.upstream())
+    clients = [house.datagrams() if n % 2 else house.client() for n in range(20)]
+    for n, client in enumerate(clients):
+        client.send(*[Query(f"delay-{20 * m}.n{n}-{m}.test") for m in range(5)])
+    for client in clients:
+        client.receive_all(5)
+        for exchange in client.exchanges:
+            house.right(exchange)
+
+
+def test_answers_of_our_own(house):
+    """An opcode that is not served, a message that is broken, an upstream that is not there."""
+    house.proxy(house.upstream(faults.refuse))
+    client = house.datagrams()
+    opcode = client.expect(dnsmsg.header(1, 2 << 11, 0, 0, 0, 0))
+    broken = client.expect(dnsmsg.header(2, RD, 1, 0, 0, 0) + b"\3abc")
+    for exchange, rcode in ((opcode, NOTIMP), (broken, FORMERR)):
+        client.repeat(exchange)
+        assert client.receive_until(exchange).rcode == rcode
+    house.servfail(client.ask(Query(edns=EDNS)), 0.5)
+
+
+# ---- sizes ----
+
+
+# What the client takes; the most that it may get.
+@table("says, most", ("X-01-none", None, 512), ("X-01-100", 100, 512), ("X-01-512", 512, 512),
+       ("X-01-700", 700, 700), ("X-01-1232", 1232, 1232), ("X-01-4096", 4096, 1232),
+       ("X-01-65535", 65535, 1232))
+def test_answer_that_is_too_large(house, says, most):
+    house.proxy(house.upstream())
+    client = house.datagrams()
+    opt = edns(says) if says is not None else None
+    fits = house.right(client.ask(Query(f"size-{most}.test", edns=opt)))
+    assert len(fits.answer.wire) == most and not fits.answer.flags & TC
+    for size in (most + 1, 4096, 60000):
+        query = Query(f"size-{size}.test", edns=opt)
+        seen = client.ask(query).answer
+        assert seen.flags & TC and seen.question == query.question and not seen.error
+        assert len(seen.wire) <= most
+        assert seen.counts == (1, 0, 0, 1 if opt else 0)
+        assert bool(seen.opt) == bool(opt)
+        # So it is asked again by TCP.
+        whole = house.right(house.ask(Query(f"size-{size}.test", edns=opt)))
+        assert len(whole.answer.wire) == size and not whole.answer.flags & TC
+
+
+@table("udp_size, says, most", ("X-01-512", 512, 4096, 512), ("X-01-4096", 4096, 4096, 4096),
+       ("X-01-4096-says-1400", 4096, 1400, 1400), ("X-01-4096-says-nothing", 4096, None, 512))
+def test_udp_size(house, udp_size, says, most):
+    house.proxy(house.upstream(), udp_size=udp_size)
+    client = house.datagrams()
+    opt = edns(says) if says is not None else None
+    house.right(client.ask(Query(f"size-{most}.test", edns=opt)))
+    assert client.ask(Query(f"size-{most + 1}.test", edns=opt)).answer.flags & TC
+
+
+class Tunnel:
+    """A link to the proxy's host, at whose other end stand we: 10.77.0.1 is theirs."""
+
+    def __init__(self, namespace):
+        self.fd = namespace.tun("far", "10.77.0.1/32", "10.77.0.2")
+        namespace.run("ip", "-6", "addr", "add", "fd77::1/64", "dev", "far", "nodad")
+
+    def send(self, octets):
+        os.write(self.fd, octets)
+
+    def read(self):
+        select.select([self.fd], [], [], 0.05)
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self.fd, 65536)
+        return None
+
+    def ask(self, source, to, query):
+        self.send(datagram.packet(source, to, query.wire))
+        return datagram.wait_packet(self.read)
+
+    def close(self):
+        os.close(self.fd)
+
+
+@pytest.fixture
+def tunnel(house, namespace):
+    made = Tunnel(namespace)
+    house.others.append(made)
+    return made
+
+
+@table("host, peer, mtu", ("X-02-IPv4", "10.77.0.1", "10.77.0.2", 600),
+       ("X-02-IPv6", "fd77::1", "fd77::2", 1280))
+def test_no_fragments(house, namespace, tunnel, host, peer, mtu):
+    """The interface takes less than the answer, whatever the client says that it takes."""
+    namespace.run("ip", "link", "set", "far", "mtu", str(mtu))
+    running = house.proxy(house.upstream(), host=host, udp_size=4096)
+    to, source = running.address, (peer, 4000)
+    seen = tunnel.ask(source, to, Query("size-500.test", edns=edns(4096)))
+    assert seen.message.is_right and not seen.is_fragment and not seen.may_be_cut
+    query = Query("size-3000.test", edns=edns(4096))
+    seen = tunnel.ask(source, to, query)
+    assert not seen.is_fragment and seen.source == host and len(seen.octets) <= mtu
+    assert seen.message.ident == query.ident and seen.message.flags & TC and seen.message.opt
+
+
+@row("X-02")
+def test_path_that_takes_less_than_its_first_link(house, tunnel):
+    """A router says so, once; what is larger than that is asked for by TCP from then on."""
+    running = house.proxy(house.upstream(), host="10.77.0.1")
+    source = "10.77.0.2", 4000
+    first = tunnel.ask(source, running.address, Query("size-1200.test", edns=EDNS))
+    assert first.message.is_right and not first.may_be_cut and not first.is_fragment
+    tunnel.send(datagram.too_big(first.octets, 700))
+    second = tunnel.ask(source, running.address, Query("size-1200.test", edns=EDNS))
+    assert second.message.flags & TC and not second.is_fragment and len(second.octets) <= 700
+    third = tunnel.ask(source, running.address, Query("size-600.test", edns=EDNS))
+    assert third.message.is_right
+
+
+# ---- addresses ----
+
+
+@table("wildcard, hosts", ("X-03-IPv4", "0.0.0.0", ["127.0.0.1", "127.9.8.7", "10.88.0.1", "10.88.1.1"]),
+       ("X-03-IPv6", "::", ["::1", "::1", "fd88::1", "fd88::2"]))
+def test_answer_comes_from_where_the_query_went(house, namespace, wildcard, hosts):
+    for host in hosts[2:]:
+        namespace.run("ip", "addr", "add", f"{host}/{128 if ':' in host else 32}", "dev", "lo")
+    running = house.proxy(house.upstream(), host=wildcard)
+    for host in hosts:
+        # The client sees to it that it is the same address.
+        client = house.datagrams((host, running.address[1]))
+        house.right(client.ask(f"h{host.replace(':', '-')}.test"))
+        house.right(client.ask(f"h{host.replace(':', '-')}.two.test"))
+
+
+@row("X-03")
+def test_both_families_of_one_port(house, namespace):
+    _, port = house.free_address("0.0.0.0")
+    house.proxy(house.upstream(), host="0.0.0.0", port=port,
+                listen=[f"0.0.0.0:{port}", f"[::]:{port}"])
+    for host in ("127.0.0.1", "::1"):
+        house.right(house.datagrams((host, port)).ask("both.test"))
+
+
+def test_listeners_of_one_kind(house):
+    host, port = house.free_address(own_address())
+    house.proxy(house.upstream(), host=host, port=port,
+                listen=[{"address": f"{host}:{port}", "udp": False},
+                        {"address": f"127.0.0.1:{port}", "tcp": False}])
+    house.right(house.datagrams(("127.0.0.1", port)).ask("udp.test"))
+    house.right(house.ask("tcp.test"))
+    with pytest.raises(ConnectionRefusedError):
+        house._make_socket(socket.AF_INET, socket.SOCK_STREAM).connect(("127.0.0.1", port))
+    silent = house.datagrams()
+    silent.send(Query())
+    silent.hears_nothing()
+    silent.given_up = True
+
+
+# ---- what is dropped ----
+
+
+def raw_socket(house):
+    return house._make_socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+
+
+@table("wildcard", ("X-04-one-address", False), ("X-04-wildcard", True))
+def test_queries_from_nobody(house, namespace, tunnel, wildcard):
+    """Port 0, our own port, broadcast and multicast, responses: nothing is asked, nothing is said."""
+    server = house.upstream()
+    host = "10.77.0.1"
+    running = house.proxy(server, host="0.0.0.0" if wildcard else host, log={"level": "debug"})
+    port = running.address[1]
+    for number, (source, to) in enumerate([
+            (("10.77.0.2", 0), host), (("255.255.255.255", 4000), host), (("224.0.0.1", 4000), host),
+            (("0.0.0.0", 4000), host), ((host, port), host), (("10.77.0.2", 4000), "255.255.255.255"),
+            (("10.77.0.2", 4000), "224.0.0.1")]):
+        tunnel.send(datagram.packet(source, (to, port), Query(f"from-nobody-{number}.test").wire))
+    ours = [host] + (["127.0.0.1", "127.0.0.2"] if wildcard else [])
+    with raw_socket(house) as raw:
+        for source in ours:
+            for to in ours:
+                octets = datagram.packet((source, port), (to, port), Query("from-ourselves.test").wire)
+                raw.sendto(octets, (to, 0))
+        raw.sendto(datagram.packet(("127.0.0.1", 0), (host, port), Query("port-0.test").wire), (host, 0))
+    client = house.datagrams((host, port))
+    client.sock.sendto(Query("a-response.test", flags=QR | RD).wire, client.address)
+    house.right(client.ask("canary.test"))
+    assert [query.name for query in server.queries] == ["canary.test"]
+    assert running.wait_line("datagrams dropped")["impossible_source"]
+    while (octets := tunnel.read()) is not None:
+        assert not datagram.Packet(octets).is_udp, octets.hex()
+
+
+@row("X-04")
+def test_two_that_answer_each_other(house, namespace):
+    """One proxy's answers sent to another one: both say nothing."""
+    server = house.upstream()
+    first = house.proxy(server, host="127.0.1.1")
+    second = house.proxy(server, host="127.0.1.2")
+    with raw_socket(house) as raw:
+        query = Query("loop.test").wire
+        raw.sendto(datagram.packet(second.address, first.address, query), (first.address[0], 0))
+    house.right(house.datagrams(second.address).ask("canary.test"))
+    house.right(house.datagrams(first.address).ask("canary.test"))
+    assert len(server.asked("loop.test")) == 1
+    assert len(server.queries) == 3
+
+
+@row("X-05")
+def test_clients_that_have_gone(house):
+    """Their hosts say that the port cannot be reached, hundreds of times."""
+    server = house.upstream()
+    house.proxy(server)
+    for n in range(300):
+        client = house.datagrams()
+        client.send(Query(f"delay-50.n{n}.test"))
+        client.close()
+    client = house.datagrams()
+    for n in range(20):
+        house.right(client.ask(f"meanwhile-{n}.test"), 0.5)
+    wait_until(lambda: len(server.queries) == 320)
+    house.right(client.ask("after.test"), 0.5)
+
+
+def test_who_may_ask_by_udp(house):
+    """To who may not, TCP says so; UDP would say it to anybody whose address is forged."""
+    server = house.upstream()
+    house.proxy(server, allow=["127.0.0.1/32"])
+    stranger = house.datagrams(source="127.0.0.2")
+    stranger.send(Query("stranger.test"), b"", b"x" * 12)
+    house.right(house.datagrams().ask("friend.test"))
+    stranger.hears_nothing()
+    stranger.given_up = True
+    assert house.client(source="127.0.0.2").ask("stranger.test").rcode == REFUSED
+    assert not server.asked("stranger.test")
+
+
+@table("message", ("X-08-zero-length", b""), ("X-08-one-octet", b"x"), ("X-08-11-octets", bytes(11)),
+       ("X-08-65507-octets", bytes(65507)),
+       ("X-08-65507-octets-with-a-query-in-front", Query().wire + bytes(65507 - len(Query().wire))),
+       ("X-08-cut-behind-a-query",
+        dnsmsg.header(1, RD, 1, 0, 0, 1) + Query().question
+        + dnsmsg.opt(dnsmsg.option(65001, bytes(4096 - 12 - len(Query().question) - 15))) + b"x"))
+def test_datagrams_of_strange_sizes(house, message):
+    """Nothing is asked; there may be an answer, if it is FORMERR."""
+    server = house.upstream()
+    house.proxy(server)
+    client = house.datagrams()
+    sent, = client.send(message)
+    house.right(house.datagrams().ask("canary.test"))
+    if client.receive(0.2) is not None:
+        assert sent.rcode == FORMERR
+    client.given_up = True
+    assert [query.name for query in server.queries] == ["canary.test"]
+
+
+# ---- what is in hand ----
+
+
+@table("inflight, most", ("X-06-default", 1024, 1001), ("X-06-inflight-200", 200, 197))
+def test_ten_thousand_queries_of_one_address(house, inflight, most):
+    """Its upstream is slow, and its answers come in one pulse, which is bounded; others are served."""
+    house.may_grow = 64 * MIB
+    server = house.upstream()
+    running = house.proxy(server, workers=1, inflight=inflight, timeouts={"query": "4s", "answer": "4s"})
+    flood = house.datagrams(source="127.0.0.66")
+    flood.given_up = True
+    names = [f"delay-1500.n{n}.test" for n in range(10000)]
+    for start in range(0, len(names), 100):
+        flood.send(*map(Query, names[start:start + 100]))
+    begin = now()
+    for n in range(5):
+        house.right(house.datagrams().ask(f"meanwhile-{n}.test"), 1)
+        house.right(house.ask(f"meanwhile-tcp-{n}.test"), 1)
+    house.within(1.2, begin)
+    with contextlib.suppress(AssertionError):
+        flood.receive_all(3)
+    answered = sum(exchange.answer is not None for exchange in flood.exchanges)
+    assert most - 8 <= answered <= most, answered
+    assert sum(query.name.startswith("delay") for query in server.queries) <= most
+    if inflight == 1024:
+        line = running.wait_line("datagrams dropped", level="warn")
+        assert line["client"] == "127.0.0.66" and int(line["too_many_in_hand"]) > 0, line.text
+    # All places are free again.
+    house.right(flood.ask("after.test"), 1)
+
+
+def test_a_thousand_outstanding_of_one_address(house):
+    """As many as a busy resolver has: none is lost."""
+    house.may_grow = 64 * MIB
+    house.proxy(house.upstream(), timeouts={"query": "4s", "answer": "4s"}, workers=1)
+    client = house.datagrams()
+    for start in range(0, 1000, 100):
+        client.send(*[Query(f"delay-300.n{n}.test") for n in range(start, start + 100)])
+    client.receive_all(8)
+    assert all(exchange.answer.is_right for exchange in client.exchanges)
+
+
+@table("edns", ("X-07-plain", None), ("X-07-EDNS", EDNS))
+def test_query_that_is_sent_again(house, edns):
+    server = house.upstream()
+    house.proxy(server, workers=1)
+    client = house.datagrams()
+    exchange, = client.send(Query("delay-300.again.test", edns=edns))
+    wait_until(lambda: server.queries)
+    for _ in range(5):
+        client.repeat(exchange)
+    # Another port, another ID, another name: others.
+    others = [house.datagrams(), client, client]
+    queries = [exchange.query, Query(exchange.query.name), Query("delay-300.other.test",
+                                                                ident=exchange.query.ident)]
+    made = [other.send(query)[0] for other, query in zip(others, queries)]
+    house.right(client.receive_until(exchange))
+    for other, asked in zip(others, made):
+        house.right(other.receive_until(asked))
+    assert len(server.queries) == 4
+    # Once it is answered it is a query as any other.
+    house.right(client.ask(exchange.query))
+    assert len(server.queries) == 5
+
+
+def test_one_at_a_time_by_udp_too(house):
+    server = house.upstream()
+    house.proxy(server, workers=1, inflight=1, timeouts={"query": "3s", "upstream_idle": "0s"})
+    clients = [house.datagrams() if n % 2 else house.client() for n in range(10)]
+    for n, client in enumerate(clients):
+        client.send(Query(f"delay-60.n{n}.test"))
+    for client in clients:
+        client.receive_all()
+        house.right(client.exchanges[0])
+    arrived = sorted(query.at for query in server.queries)
+    assert len(arrived) == 10
+    assert all(later - sooner >= 0.05 for sooner, later in zip(arrived, arrived[1:]))
+
+
+# ---- start and stop ----
+
+
+@table("number", ("SIGTERM", signal.SIGTERM), ("SIGINT", signal.SIGINT))
+def test_stop_with_queries_in_flight(house, number):
+    server = house.upstream()
+    running = house.proxy(server)
+    clients = [house.datagrams() for _ in range(10)]
+    for n, client in enumerate(clients):
+        client.send(*[Query(f"delay-300.n{n}-{m}.test") for m in range(5)])
+    wait_until(lambda: len(server.queries) == 50)
+    running.signal(number)
+    for client in clients:
+        client.receive_all()
+    assert running.wait(5) == 0
+    assert all(e.answer.is_right for client in clients for e in client.exchanges)
+
+
+def test_stop_under_a_flood(house):
+    """What comes without end does not keep it from hearing that it is to stop."""
+    running = house.proxy(house.upstream())
+    over = threading.Event()
+    message = dnsmsg.header(1, 2 << 11, 0, 0, 0, 0)
+
+    def flood():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            while not over.is_set():
+                for _ in range(100):
+                    with contextlib.suppress(OSError):
+                        sock.sendto(message, running.address)
+
+    threads = [threading.Thread(target=flood) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: running.cpu() > 0, 2)
+        begin = now()
+        running.process.send_signal(signal.SIGTERM)
+        assert running.wait(8) == 0
+        house.within(2, begin)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_reload_loses_no_datagram(house):
+    running = house.proxy(house.upstream())
+    client = house.datagrams()
+    exchanges = []
+    for n in range(100):
+        if n % 20 == 10:
+            running.process.send_signal(signal.SIGHUP)
+        exchanges += client.send(Query(f"delay-{n % 5 * 20}.n{n}.test"))
+        client.receive(0.02)
+    client.receive_all()
+    assert all(exchange.answer.is_right for exchange in exchanges)
+
+
+# ---- two questions from one socket, as musl and others ask ----
+
+
+def test_both_types_from_one_socket(house):
+    server = house.upstream()
+    house.proxy(server)
+    for n in range(20):
+        client = house.datagrams()
+        asked = client.send(Query(f"n{n}.test", qtype=A), Query(f"n{n}.test", qtype=AAAA))
+        client.receive_all(2)
+        for exchange in asked:
+            house.right(exchange, 0.5)
+    assert len(server.queries) == 40

@@ -1,0 +1,138 @@
+"""A DNS client over UDP, and datagrams of which nobody but we would say where they come from."""
+
+import contextlib
+import socket
+import struct
+
+import dnsmsg
+import upstream
+from client import Client
+from clock import now
+
+UDP = socket.IPPROTO_UDP
+
+
+class Datagrams(Client):
+    """
+    One UDP socket. What it gets must come from the address that it asked, and belong to what
+    was asked from there; the books are those of Client.
+    """
+
+    truncates = True
+
+    def __init__(self, address, loop, make_socket=socket.socket, source=None, port=0):
+        self.loop = loop
+        self.exchanges = []
+        self.unanswered = []
+        self.given_up = False
+        self.ended = None
+        self.how = "nothing more comes"
+        self.address = address
+        self.sizes = []             # of the datagrams that came
+        self.sock = make_socket(upstream.family(address[0]), socket.SOCK_DGRAM)
+        if source:
+            self.sock.bind((source, port))
+        # A thousand answers may come at once.
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, 33, 4 << 20)    # SO_RCVBUFFORCE
+
+    def send(self, *messages):
+        """A datagram for each query (or message as octets); returns an exchange for each."""
+        made = [self._note(message) for message in messages]
+        for exchange in made:
+            self.sock.sendto(exchange.sent, self.address)
+        return made
+
+    def repeat(self, exchange):
+        """Sends it again, as a resolver does that heard nothing."""
+        self.sock.sendto(exchange.sent, self.address)
+
+    def _receive_message(self, seconds):
+        self.sock.settimeout(max(0.001, seconds))
+        try:
+            message, source = self.sock.recvfrom(65536)
+        except socket.timeout:
+            return None
+        assert source[:2] == tuple(self.address), f"asked {self.address}, told by {source}"
+        self.sizes.append(len(message))
+        return message
+
+    def hears_nothing(self, seconds=0.2):
+        message = self._receive_message(seconds)
+        assert message is None, message.hex()
+
+    def finish(self):
+        """No answer too many: what was sent on loopback has come by now."""
+        self.hears_nothing(0.001)
+        self.close()
+
+    def closed_by_peer(self):
+        return True         # the proxy holds nothing for it
+
+
+def checksum(octets):
+    octets += b"\0" * (len(octets) % 2)
+    total = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+
+def packet(source, to, payload):
+    """An IP packet with a datagram in it, from (host, port) to (host, port)."""
+    v6 = ":" in to[0]
+    source_host, to_host = (socket.inet_pton(upstream.family(to[0]), end[0]) for end in (source, to))
+    head = struct.pack("!HHHH", source[1], to[1], 8 + len(payload), 0)
+    length = struct.pack("!II", 8 + len(payload), UDP) if v6 else \
+        struct.pack("!BBH", 0, UDP, 8 + len(payload))
+    pseudo = source_host + to_host + length
+    head = head[:6] + struct.pack("!H", checksum(pseudo + head + payload) or 0xffff)
+    if v6:
+        return struct.pack("!IHBB", 6 << 28, 8 + len(payload), UDP, 64) + source_host + to_host \
+            + head + payload
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + len(payload), 1, 0x4000, 64, UDP, 0, source_host,
+                     to_host)
+    return ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:] + head + payload
+
+
+class Packet:
+    """An IP packet with a datagram, or a part of one, as it came."""
+
+    def __init__(self, octets):
+        self.octets = octets
+        self.v6 = octets[0] >> 4 == 6
+        if self.v6:
+            self.protocol, start = octets[6], 40
+            self.source, self.to = (socket.inet_ntop(socket.AF_INET6, octets[n:n + 16])
+                                    for n in (8, 24))
+            self.is_fragment = self.protocol == 44
+            self.may_be_cut = False
+        else:
+            self.protocol, start = octets[9], (octets[0] & 15) * 4
+            self.source, self.to = (socket.inet_ntoa(octets[n:n + 4]) for n in (12, 16))
+            flags, = struct.unpack("!H", octets[6:8])
+            self.is_fragment = bool(flags & 0x3fff)
+            self.may_be_cut = not flags & 0x4000
+        self.is_udp = self.protocol == UDP
+        self.ports = struct.unpack("!HH", octets[start:start + 4]) if self.is_udp else None
+        self.message = dnsmsg.read(octets[start + 8:]) if self.is_udp else None
+
+
+def too_big(octets, mtu):
+    """What a router says about a packet that is larger than the next link takes."""
+    inner = octets[:28]
+    icmp = struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + inner
+    icmp = icmp[:2] + struct.pack("!H", checksum(icmp)) + icmp[4:]
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(icmp), 1, 0, 64, 1, 0, octets[16:20],
+                     octets[12:16])
+    return ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:] + icmp
+
+
+def wait_packet(read, seconds=5):
+    """The next packet with a datagram in it that READ gives (None: nothing now)."""
+    limit = now() + seconds
+    while now() < limit:
+        octets = read()
+        if octets and Packet(octets).is_udp:
+            return Packet(octets)
+    raise AssertionError(f"no datagram within {seconds} s")
