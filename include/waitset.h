@@ -29,8 +29,8 @@ size_t	waitset_index(const struct epoll_event *);
 
 /*
  * The one wait of the loop: until something is ready, the moment BY has come, or a
- * signal that SIGNALS lets in arrives, as it can nowhere else. Returns the number of
- * events.
+ * signal that SIGNALS lets in arrives, as it can nowhere else; also when it need not
+ * wait. Returns the number of events.
  */
 size_t	waitset_wait(int set, struct epoll_event *events, size_t count, struct deadline by,
 	    const sigset_t *signals);

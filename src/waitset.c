@@ -1,5 +1,7 @@
 #include "waitset.h"
 
+#include <poll.h>
+
 static int
 control(int set, int operation, int fd, uint32_t events, enum waitset_owner owner, size_t index)
 {
@@ -49,7 +51,11 @@ size_t
 waitset_wait(int set, struct epoll_event *events, size_t count, struct deadline by,
     const sigset_t *signals)
 {
+	const struct timespec at_once = { 0 };
 	int n = epoll_pwait(set, events, (int)count, deadline_left_ms(by, deadline_now()), signals);
 
+	/* Where it need not wait the kernel looks for no signals: under load none would ever arrive. */
+	if (n != -1)
+		(void)ppoll(NULL, 0, &at_once, signals);
 	return n > 0 ? (size_t)n : 0;
 }

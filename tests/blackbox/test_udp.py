@@ -5,7 +5,6 @@ import os
 import select
 import signal
 import socket
-import threading
 
 import pytest
 
@@ -384,35 +383,6 @@ def test_stop_with_queries_in_flight(house, number):
         client.receive_all()
     assert running.wait(5) == 0
     assert all(e.answer.is_right for client in clients for e in client.exchanges)
-
-
-def test_stop_under_a_flood(house):
-    """What comes without end does not keep it from hearing that it is to stop."""
-    running = house.proxy(house.upstream())
-    over = threading.Event()
-    message = dnsmsg.header(1, 2 << 11, 0, 0, 0, 0)
-
-    def flood():
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            while not over.is_set():
-                for _ in range(100):
-                    with contextlib.suppress(OSError):
-                        sock.sendto(message, running.address)
-
-    threads = [threading.Thread(target=flood) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        wait_until(lambda: running.cpu() > 0, 2)
-        begin = now()
-        running.process.send_signal(signal.SIGTERM)
-        assert running.wait(8) == 0
-        house.within(2, begin)
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
 
 
 def test_reload_loses_no_datagram(house):
