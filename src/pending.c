@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "dns.h"
+#include "pages.h"
 
 enum {
 	/*
@@ -37,6 +38,7 @@ struct pending {
 	struct host_chain	*hosts;
 	struct host_chain	 vacant;
 	struct pending_host	*places;
+	size_t			 used;		/* of the places, ever: those behind are vacant too */
 };
 
 struct pending *
@@ -44,7 +46,6 @@ pending_new(size_t count)
 {
 	struct pending *p = calloc(1, sizeof *p);
 	size_t chains = 1;
-	size_t i;
 
 	if (p == NULL)
 		return NULL;
@@ -52,16 +53,14 @@ pending_new(size_t count)
 		chains *= 2;
 	p->most = count;
 	p->mask = chains - 1;
-	p->queries = calloc(chains, sizeof *p->queries);
-	p->hosts = calloc(chains, sizeof *p->hosts);
-	p->places = calloc(count, sizeof *p->places);
+	p->queries = pages_new(chains, sizeof *p->queries);
+	p->hosts = pages_new(chains, sizeof *p->hosts);
+	p->places = pages_new(count, sizeof *p->places);
 	if (p->queries == NULL || p->hosts == NULL || p->places == NULL ||
 	    getrandom(&p->seed, sizeof p->seed, 0) != sizeof p->seed) {
 		pending_free(p);
 		return NULL;
 	}
-	for (i = count; i > 0; i--)
-		LIST_INSERT_HEAD(&p->vacant, &p->places[i - 1], link);
 	return p;
 }
 
@@ -70,9 +69,9 @@ pending_free(struct pending *p)
 {
 	if (p == NULL)
 		return;
-	free(p->queries);
-	free(p->hosts);
-	free(p->places);
+	pages_free(p->queries, p->mask + 1, sizeof *p->queries);
+	pages_free(p->hosts, p->mask + 1, sizeof *p->hosts);
+	pages_free(p->places, p->most, sizeof *p->places);
 	free(p);
 }
 
@@ -161,7 +160,10 @@ add_host(struct pending *p, const struct address *a, uint64_t hash)
 {
 	struct pending_host *host = LIST_FIRST(&p->vacant);
 
-	LIST_REMOVE(host, link);
+	if (host != NULL)
+		LIST_REMOVE(host, link);
+	else
+		host = &p->places[p->used++];
 	host->address = *a;
 	host->count = 0;
 	LIST_INSERT_HEAD(&p->hosts[hash & p->mask], host, link);

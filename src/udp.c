@@ -5,10 +5,10 @@
 
 #include <errno.h>
 #include <linux/sock_diag.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "dns.h"
+#include "pages.h"
 #include "pending.h"
 #include "waitset.h"
 
@@ -124,13 +124,13 @@ struct udp *
 udp_new(const struct config *config, const int *sockets, size_t count, int set,
     struct query_table *table, struct failure *why)
 {
-	struct udp *u = calloc(1, sizeof *u);
+	struct udp *u = pages_new(1, sizeof *u);
 	size_t places = query_table_room(table);
 	size_t i;
 
 	if (u == NULL || (u->pending = pending_new(places - places / SHARE_OF_TCP)) == NULL) {
 		(void)fail_errno(why, "UDP");
-		free(u);
+		pages_free(u, 1, sizeof *u);
 		return NULL;
 	}
 	u->config = config;
@@ -181,7 +181,7 @@ udp_free(struct udp *u)
 			release_answered(u, &u->sockets[i], q);
 	stop_listening(u);
 	pending_free(u->pending);
-	free(u);
+	pages_free(u, 1, sizeof *u);
 }
 
 /* ---- what comes ---- */

@@ -152,7 +152,7 @@ log_losses(struct worker *w, struct deadline now)
 	if (!deadline_passed(w->losses_at, now) || !udp_losses(w->udp, counts, &excessive))
 		return;
 	for (i = 0; i < UDP_LOSSES; i++)
-		(void)snprintf(texts[i], sizeof texts[i], counts[i] > 0 ? "%u" : "", counts[i]);
+		(void)snprintf(texts[i], sizeof texts[i], "%.0u", counts[i]);	/* nothing for 0 */
 	if (counts[UDP_LOSS_EXCESS] + counts[UDP_LOSS_OVERFLOW] + counts[UDP_LOSS_UNSENT] > 0)
 		level = LOG_LEVEL_WARN;
 	if (excessive.sa.sa_family != AF_UNSPEC)
