@@ -67,6 +67,7 @@ struct config {
 	struct {
 		bool fast_open;
 	} tls;
+	bool order_fastest;    /* those that answer fastest first, not those that stand first */
 	int fallback_after_ms; /* then the next upstream is asked beside; 0: all at once; -1: never */
 	int inflight; /* queries in hand at most; 1 to CONFIG_INFLIGHT_MAX */
 	int udp_size; /* octets of an answer by UDP at most; CONFIG_UDP_SIZE_MIN to _MAX */

@@ -120,6 +120,7 @@ config_print(const struct config *config, FILE *out)
 	print_timeout(out, "client_idle", config->timeouts.client_idle_ms);
 	print_timeout(out, "client_read", config->timeouts.client_read_ms);
 	print_timeout(out, "upstream_idle", config->timeouts.upstream_idle_ms);
+	fprintf(out, "order: %s\n", config->order_fastest ? "fastest" : "list");
 	if (config->fallback_after_ms == -1)
 		fputs("fallback:\n  after: never\n", out);
 	else

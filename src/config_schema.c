@@ -569,6 +569,17 @@ load_reload(struct tree *t, int node, const struct field *f, void *out)
 }
 
 static void
+load_order(struct tree *t, int node, const struct field *f, void *out)
+{
+	static const char *const names[] = { "list", "fastest", NULL };
+	int choice = read_choice(t, node, names, "list or fastest");
+
+	(void)f;
+	if (choice != -1)
+		((struct loader *)out)->config->order_fastest = choice == 1;
+}
+
+static void
 load_sandbox(struct tree *t, int node, const struct field *f, void *out)
 {
 	const char *const names[] = { config_sandbox_name(CONFIG_SANDBOX_STRICT),
@@ -703,6 +714,7 @@ config_fill(struct tree *t, int root, struct config *config)
 		{ "listen", "SOCKET_ADDRESS", load_listen, 0, 0, 0, false },
 		{ "tls", NULL, load_tls, 0, 0, 0, false },
 		{ "timeouts", NULL, load_timeouts, 0, 0, 0, false },
+		{ "order", NULL, load_order, 0, 0, 0, false },
 		{ "fallback", NULL, load_fallback, 0, 0, 0, false },
 		{ "inflight", NULL, load_inflight, 0, 1, CONFIG_INFLIGHT_MAX, false },
 		{ "udp_size", NULL, load_udp_size, 0, CONFIG_UDP_SIZE_MIN, CONFIG_UDP_SIZE_MAX,

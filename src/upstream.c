@@ -30,6 +30,9 @@ enum {
 	/* A server that does not like what we add to a query is asked without for so long. */
 	BARE_MS = 3600000,
 
+	/* With `order: fastest', so often another one than the fastest is looked at. */
+	LOOK_AROUND_MS = 10000,
+
 	/* A changed reason of an upstream that is down is news so often at most. */
 	NEWS_INTERVAL_MS = 10000
 };
@@ -46,6 +49,8 @@ struct upstream {
 	unsigned			 cut_short;	/* connections in a row that ended with queries on them */
 	struct deadline			 one_by_one;	/* until then, one query at a time */
 	bool				 doubtful;	/* it was slow to show that it is there, and has not answered since */
+	struct deadline			 looked_at;	/* a query was asked of it to see how fast it is */
+	bool				 looking;	/* and was not answered yet */
 	struct deadline			 bare_until;	/* until then, nothing is added to a query */
 	bool				 was_connected;	/* ever */
 	bool				 news_connected;
@@ -68,6 +73,7 @@ struct upstream_list {
 	struct query_list	 in_hand;	/* the oldest, which is due first, in front */
 	struct query_list	 done;
 	bool			 stranded;	/* some in hand found no place for a connection */
+	struct deadline		 look_at;	/* then another one is asked beside, to see how fast it is */
 	struct deadline		 check_at;	/* nothing is due before */
 };
 
@@ -477,16 +483,58 @@ ask(struct upstream_list *l, struct query *q, size_t index, struct deadline now)
 	return ask_as(l, q, index, !deadline_passed(l->upstreams[index].bare_until, now), now);
 }
 
+/* Whether the second one is clearly faster: one that was never asked is not. */
+static bool
+is_faster(const struct upstream *than, const struct upstream *u)
+{
+	int64_t usual_us = health_usual_us(u->health);
+	int64_t than_us = health_usual_us(than->health);
+
+	return usual_us > 0 && (than_us == 0 || usual_us < than_us - than_us / 5);
+}
+
 /* The first one in the order that was not tried yet and is, or is not, left alone for now. */
 static int
 pick(const struct upstream_list *l, const struct query *q, bool usable, struct deadline now)
 {
+	int best = -1;
 	size_t i;
 
-	for (i = 0; i < l->count; i++)
-		if (!was_tried(q, i) && is_usable(&l->upstreams[i], now) == usable)
+	for (i = 0; i < l->count; i++) {
+		if (was_tried(q, i) || is_usable(&l->upstreams[i], now) != usable)
+			continue;
+		if (!l->config->order_fastest)
 			return (int)i;
-	return -1;
+		if (best == -1 || is_faster(&l->upstreams[best], &l->upstreams[i]))
+			best = (int)i;
+	}
+	return best;
+}
+
+/*
+ * Who is fastest changes: now and then a query is asked of another one beside, of that whose
+ * time was looked at longest ago.
+ */
+static void
+look_around(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	struct upstream *oldest = NULL;
+	size_t i;
+
+	if (!l->config->order_fastest || !deadline_passed(l->look_at, now))
+		return;
+	l->look_at = deadline_after(now, LOOK_AROUND_MS);
+	for (i = 0; i < l->count; i++) {
+		struct upstream *u = &l->upstreams[i];
+
+		if (!was_tried(q, i) && is_usable(u, now) &&
+		    (oldest == NULL || u->looked_at.at_us < oldest->looked_at.at_us))
+			oldest = u;
+	}
+	if (oldest == NULL)
+		return;
+	oldest->looked_at = now;
+	oldest->looking = ask(l, q, (size_t)(oldest - l->upstreams), now) == TAKEN;
 }
 
 /*
@@ -579,6 +627,8 @@ upstream_ask(struct upstream_list *l, struct query *q, struct deadline now)
 	/* At once means all of them. */
 	while (after_ms == 0 && q->outcome == QUERY_OPEN && ask_next(l, q, now) == TAKEN)
 		continue;
+	if (q->outcome == QUERY_OPEN)
+		look_around(l, q, now);
 	if (after_ms > 0 && l->count > 1) {
 		q->next_at = deadline_after(now, after_ms);
 		due(l, q->next_at);
@@ -761,6 +811,10 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 	edns_read_response(arrival->message, arrival->len, &response);
 	heed_keepalive(l, c, response.keepalive_ms, now);
 	due(l, deadline_after(now, c->idle_ms));
+	/* Nobody waits for it any more, but how long it took is worth knowing. */
+	if (arrival->ask == NULL && u->looking)
+		health_took(u->health, deadline_us_between(u->looked_at, now));
+	u->looking = false;
 	if (arrival->ask == NULL)
 		return;
 	health_took(u->health, deadline_us_between(arrival->ask->since, now));
