@@ -1,0 +1,316 @@
+#include "upstream.h"
+
+#include <string.h>
+
+#include "dns.h"
+#include "edns.h"
+#include "upstream_internal.h"
+
+enum {
+	/* The wait for an answer on a kept connection: three times what is usual, within these. */
+	KEPT_ANSWER_MIN_MS = 200,
+	KEPT_ANSWER_MAX_MS = 1000,
+
+	/* A server that ends connections before it has answered all is asked one by one for so long. */
+	ONE_BY_ONE_MS = 60000,
+
+	/* A server that does not like what we add to a query is asked without for so long. */
+	BARE_MS = 3600000
+};
+
+/*
+ * A server may end a connection with queries on it when it must. One that does so again
+ * and again does not take several at a time.
+ */
+static void
+note_end(struct upstream *u, bool cut_short, struct deadline now)
+{
+	u->cut_short = cut_short ? u->cut_short + 1 : 0;
+	if (u->cut_short > 1)
+		u->one_by_one = deadline_after(now, ONE_BY_ONE_MS);
+}
+
+/*
+ * Asks again what a lost connection still owed. One that had answered before is no failed
+ * upstream, since servers close connections when they like (RFC 7766 6.2.4): what was sent
+ * on it is asked again on a fresh one, within bounds; what was not, as often as need be.
+ */
+static void
+ask_again(struct upstream_list *l, struct ask *a, size_t index, bool kept, struct deadline now)
+{
+	struct query *q = a->query;
+	bool again = kept && (!a->sent || q->replays < UPSTREAM_REPLAYS_MAX);
+
+	q->replays += again && a->sent;
+	a->at = NULL;
+	a->sent = false;
+	if (again && upstream_ask_as(l, q, index, a->bare, now) == TAKEN)
+		return;
+	if (!again)
+		upstream_blame(q, index);
+	upstream_move_on(l, q, now);
+}
+
+void
+upstream_lose(struct upstream_list *l, struct connection *c, const struct failure *why, struct deadline now)
+{
+	struct ask_list lost = TAILQ_HEAD_INITIALIZER(lost);
+	size_t index = c->upstream;
+	bool kept = c->has_answered;
+	struct ask *a;
+
+	upstream_share_sessions(l, index, now);
+	/* What the next one will leave out is no more reason to give the server up than to count it. */
+	kept = kept || dot_may_try_again(c->dot);
+	if (!kept && !c->suspect && (dot_stage(c->dot) != DOT_READY || !connection_is_idle(c)))
+		upstream_mark_failed(l, index, why, now);
+	if (c->outstanding > 0)
+		outstanding_clear(l->ids, c->index);
+	if (kept)
+		note_end(&l->upstreams[index], c->outstanding > 0, now);
+	TAILQ_CONCAT(&lost, &c->sent, link);
+	TAILQ_CONCAT(&lost, &c->waiting, link);
+	upstream_discard(l, c);
+	while ((a = TAILQ_FIRST(&lost)) != NULL) {
+		TAILQ_REMOVE(&lost, a, link);
+		ask_again(l, a, index, kept, now);
+	}
+}
+
+/* Whether another upstream could not do better. */
+static bool
+is_final(const struct arrival *arrival, const struct edns_response *r)
+{
+	if (!r->is_readable && !arrival->ask->query->dns.is_signed)
+		return false;
+	switch (dns_response_rcode(arrival->message, DNS_HEADER_LEN)) {
+	case DNS_SERVFAIL:
+		return dns_response_is_bogus(arrival->message, arrival->len);
+	case DNS_FORMERR:
+	case DNS_NOTIMP:
+	case DNS_REFUSED:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static void
+keep_response(const struct upstream_list *l, const struct upstream *u, const struct arrival *arrival,
+    const struct edns_response *r)
+{
+	struct query *q = arrival->ask->query;
+	struct failure why;
+
+	if (arrival->match == DNS_MATCH_BARE) {
+		q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns,
+		    dns_response_rcode(arrival->message, arrival->len), DNS_EDE_NONE, NULL);
+		return;
+	}
+	q->response_len = edns_write_response(q->response, arrival->message, arrival->len, r, &q->dns,
+	    &l->config->privacy);
+	if (q->response_len == 0) {
+		(void)fail_with(&why, "%s: query: the answer cannot be read", u->name);
+		q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns,
+		    DNS_SERVFAIL, DNS_EDE_NETWORK_ERROR, why.text);
+		return;
+	}
+	dns_set_id(q->response, q->dns.id);
+	if (!q->dns.is_signed)
+		dns_copy_question(q->response, q->message, q->dns.question_len);
+}
+
+/*
+ * The server keeps an idle connection for that long (RFC 7828 3.2.2), so it is closed before.
+ * 0: it wants no more queries on it; those that were not sent yet go to another.
+ */
+static void
+heed_keepalive(struct upstream_list *l, struct connection *c, int ms, struct deadline now)
+{
+	int own_ms = l->config->timeouts.upstream_idle_ms;
+	struct ask *a;
+
+	if (ms == -1)
+		return;
+	c->idle_ms = ms - ms / 4 < own_ms ? ms - ms / 4 : own_ms;
+	if (ms > 0)
+		return;
+	upstream_drain(l, c);
+	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
+		TAILQ_REMOVE(&c->waiting, a, link);
+		ask_again(l, a, c->upstream, true, now);
+	}
+}
+
+/*
+ * FORMERR may mean that the server does not like what we have added (RFC 6891 7). It is asked
+ * once more without, and if that helps, it is remembered. Whether it is asked.
+ */
+static bool
+asks_bare(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
+    struct deadline now)
+{
+	struct upstream *u = &l->upstreams[c->upstream];
+	struct ask *a = arrival->ask;
+	struct query *q = a->query;
+	bool formerr = dns_response_rcode(arrival->message, DNS_HEADER_LEN) == DNS_FORMERR;
+
+	if (a->bare && !formerr && deadline_passed(u->bare_until, now))
+		u->bare_until = deadline_after(now, BARE_MS);
+	if (a->bare || !formerr || q->dns.is_signed || q->replays == UPSTREAM_REPLAYS_MAX)
+		return false;
+	q->replays++;
+	if (c->draining)
+		return upstream_ask_as(l, q, c->upstream, true, now) == TAKEN;
+	upstream_hand_over(c, a, q, true);
+	return true;
+}
+
+static void
+deliver(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
+    struct deadline now)
+{
+	struct upstream *u = &l->upstreams[c->upstream];
+	struct edns_response response;
+	struct query *q;
+	bool final;
+
+	c->has_answered = true;
+	u->doubtful = false;
+	upstream_mark_good(u);
+	edns_read_response(arrival->message, arrival->len, &response);
+	heed_keepalive(l, c, response.keepalive_ms, now);
+	upstream_due(l, deadline_after(now, c->idle_ms));
+	/* Nobody waits for it any more, but how long it took is worth knowing. */
+	if (arrival->ask == NULL && u->looking)
+		health_took(u->health, deadline_us_between(u->looked_at, now));
+	u->looking = false;
+	if (arrival->ask == NULL)
+		return;
+	health_took(u->health, deadline_us_between(arrival->ask->since, now));
+	if (asks_bare(l, c, arrival, now))
+		return;
+	q = arrival->ask->query;
+	final = is_final(arrival, &response);
+	if (final || q->response_len == 0)
+		keep_response(l, u, arrival, &response);
+	if (final)
+		upstream_finish(l, q, QUERY_ANSWERED);
+	else if (!upstream_is_asked(q) && (q->has_second_opinion || upstream_ask_next(l, q, now) != TAKEN))
+		upstream_finish(l, q, QUERY_ANSWERED);
+	else
+		q->has_second_opinion = true;
+}
+
+/* One line at the level of the program says it once for an upstream. */
+static void
+note_connected(struct upstream *u, const struct connection *c)
+{
+	dot_describe(c->dot, &u->facts);
+	u->news_connected = true;
+}
+
+/* Goes on opening a connection. False when it is not ready yet, or lost. */
+static bool
+opens(struct upstream_list *l, struct connection *c, struct deadline now)
+{
+	enum dot_stage before = dot_stage(c->dot);
+	struct failure why;
+
+	if (before == DOT_READY)
+		return true;
+	if (dot_step(c->dot, &why) == -1) {
+		upstream_lose(l, c, &why, now);
+		return false;
+	}
+	if (before == DOT_CONNECTING && dot_stage(c->dot) != DOT_CONNECTING) {
+		c->step_by = deadline_after(now, l->config->timeouts.handshake_ms);
+		upstream_due(l, c->step_by);
+	}
+	if (dot_stage(c->dot) == DOT_READY)
+		note_connected(&l->upstreams[c->upstream], c);
+	upstream_watch(l, c);
+	return dot_stage(c->dot) == DOT_READY;
+}
+
+void
+upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
+{
+	struct connection *c = &l->connections[connection];
+	struct arrival arrival;
+	struct failure why;
+	int rc;
+
+	/* It may have been closed earlier in this turn. */
+	if (c->dot == NULL || !opens(l, c, now))
+		return;
+	while ((rc = connection_receive(c, l->ids, &arrival, now, &why)) == 1) {
+		deliver(l, c, &arrival, now);
+		if (c->draining && connection_is_idle(c)) {
+			upstream_discard(l, c);
+			return;
+		}
+	}
+	upstream_share_sessions(l, c->upstream, now);
+	if (rc == -1)
+		upstream_lose(l, c, &why, now);
+	else
+		upstream_watch(l, c);
+}
+
+int
+upstream_patience_ms(const struct upstream_list *l, const struct connection *c)
+{
+	int64_t usual_us = health_usual_us(l->upstreams[c->upstream].health);
+	int64_t ms = 3 * usual_us / 1000;
+
+	if (!c->has_answered || usual_us == 0)
+		return l->config->timeouts.answer_ms;
+	if (ms < KEPT_ANSWER_MIN_MS)
+		ms = KEPT_ANSWER_MIN_MS;
+	if (ms > KEPT_ANSWER_MAX_MS)
+		ms = KEPT_ANSWER_MAX_MS;
+	return ms < l->config->timeouts.answer_ms ? (int)ms : l->config->timeouts.answer_ms;
+}
+
+/* Sends what waits on a connection. */
+static void
+send_waiting(struct upstream_list *l, struct connection *c, struct deadline now)
+{
+	struct ask *a = TAILQ_LAST(&c->sent, ask_list);
+	bool one = !deadline_passed(l->upstreams[c->upstream].one_by_one, now);
+	struct failure why;
+	int rc = connection_send(c, l->ids, one ? 1 : SIZE_MAX, now, &why);
+
+	for (a = a == NULL ? TAILQ_FIRST(&c->sent) : TAILQ_NEXT(a, link); a != NULL; a = TAILQ_NEXT(a, link))
+		a->query->was_sent = true;
+	upstream_due(l, deadline_after(c->owed_since, upstream_patience_ms(l, c)));
+	if (rc == -1)
+		upstream_lose(l, c, &why, now);
+	else
+		upstream_watch(l, c);
+}
+
+void
+upstream_send(struct upstream_list *l, struct deadline now)
+{
+	struct query *q;
+	struct query *next;
+	size_t i;
+
+	if (l->stranded && upstream_free_place(l) != NULL) {
+		l->stranded = false;
+		for (q = TAILQ_FIRST(&l->in_hand); q != NULL; q = next) {
+			next = TAILQ_NEXT(q, upstream_link);
+			if (q->stranded)
+				upstream_move_on(l, q, now);
+		}
+	}
+	for (i = 0; i < l->connection_count; i++) {
+		struct connection *c = &l->connections[i];
+
+		if (c->dot != NULL && dot_stage(c->dot) == DOT_READY &&
+		    (!TAILQ_EMPTY(&c->waiting) || c->out_len > 0))
+			send_waiting(l, c, now);
+	}
+}

@@ -1,0 +1,267 @@
+#include "upstream.h"
+
+#include "upstream_internal.h"
+
+enum {
+	/* With `order: fastest', so often another one than the fastest is looked at. */
+	LOOK_AROUND_MS = 10000
+};
+
+/* Nobody is asked any more; IDs of what was sent stay taken. */
+static void
+release_asks(struct upstream_list *l, struct query *q)
+{
+	size_t i;
+
+	for (i = 0; i < QUERY_ASKS_MAX; i++) {
+		struct connection *c = q->asks[i].at;
+
+		if (c == NULL)
+			continue;
+		connection_release(&q->asks[i], l->ids);
+		if (c->draining && connection_is_idle(c))
+			upstream_discard(l, c);
+	}
+}
+
+void
+upstream_finish(struct upstream_list *l, struct query *q, enum query_outcome outcome)
+{
+	release_asks(l, q);
+	q->outcome = outcome;
+	TAILQ_REMOVE(&l->in_hand, q, upstream_link);
+	TAILQ_INSERT_TAIL(&l->done, q, upstream_link);
+}
+
+void
+upstream_blame(struct query *q, size_t index)
+{
+	if (q->blame == -1)
+		q->blame = (int)index;
+}
+
+bool
+upstream_was_tried(const struct query *q, size_t index)
+{
+	return (q->tried[index / 64] & UINT64_C(1) << index % 64) != 0;
+}
+
+static struct ask *
+vacant_ask(struct query *q)
+{
+	size_t i;
+
+	for (i = 0; i < QUERY_ASKS_MAX; i++)
+		if (q->asks[i].at == NULL)
+			return &q->asks[i];
+	return NULL;
+}
+
+bool
+upstream_is_asked(const struct query *q)
+{
+	size_t i;
+
+	for (i = 0; i < QUERY_ASKS_MAX; i++)
+		if (q->asks[i].at != NULL)
+			return true;
+	return false;
+}
+
+void
+upstream_hand_over(struct connection *c, struct ask *a, struct query *q, bool bare)
+{
+	q->tried[c->upstream / 64] |= UINT64_C(1) << c->upstream % 64;
+	a->query = q;
+	a->at = c;
+	a->sent = false;
+	a->bare = bare;
+	TAILQ_INSERT_TAIL(&c->waiting, a, link);
+}
+
+enum taken
+upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bare, struct deadline now)
+{
+	struct connection *c = upstream_usable_connection(l, index);
+	struct ask *a = vacant_ask(q);
+	struct connection *place;
+	struct failure why;
+
+	if (a == NULL)
+		return NO_ROOM;
+	if (c == NULL) {
+		if ((place = upstream_free_place(l)) == NULL)
+			return NO_ROOM;
+		if ((c = upstream_open(l, place, index, now, &why)) == NULL) {
+			q->tried[index / 64] |= UINT64_C(1) << index % 64;
+			upstream_blame(q, index);
+			upstream_mark_failed(l, index, &why, now);
+			return FAILED;
+		}
+	}
+	upstream_hand_over(c, a, q, bare);
+	return TAKEN;
+}
+
+enum taken
+upstream_ask_of(struct upstream_list *l, struct query *q, size_t index, struct deadline now)
+{
+	return upstream_ask_as(l, q, index, !deadline_passed(l->upstreams[index].bare_until, now), now);
+}
+
+/* Whether the second one is clearly faster: one that was never asked is not. */
+static bool
+is_faster(const struct upstream *than, const struct upstream *u)
+{
+	int64_t usual_us = health_usual_us(u->health);
+	int64_t than_us = health_usual_us(than->health);
+
+	return usual_us > 0 && (than_us == 0 || usual_us < than_us - than_us / 5);
+}
+
+/* The first one in the order that was not tried yet and is, or is not, left alone for now. */
+static int
+pick(const struct upstream_list *l, const struct query *q, bool usable, struct deadline now)
+{
+	int best = -1;
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		if (upstream_was_tried(q, i) || upstream_is_usable(&l->upstreams[i], now) != usable)
+			continue;
+		if (!l->config->order_fastest)
+			return (int)i;
+		if (best == -1 || is_faster(&l->upstreams[best], &l->upstreams[i]))
+			best = (int)i;
+	}
+	return best;
+}
+
+/*
+ * Who is fastest changes: now and then a query is asked of another one beside, of that whose
+ * time was looked at longest ago.
+ */
+static void
+look_around(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	struct upstream *oldest = NULL;
+	size_t i;
+
+	if (!l->config->order_fastest || !deadline_passed(l->look_at, now))
+		return;
+	l->look_at = deadline_after(now, LOOK_AROUND_MS);
+	for (i = 0; i < l->count; i++) {
+		struct upstream *u = &l->upstreams[i];
+
+		if (!upstream_was_tried(q, i) && upstream_is_usable(u, now) &&
+		    (oldest == NULL || u->looked_at.at_us < oldest->looked_at.at_us))
+			oldest = u;
+	}
+	if (oldest == NULL)
+		return;
+	oldest->looked_at = now;
+	oldest->looking = upstream_ask_of(l, q, (size_t)(oldest - l->upstreams), now) == TAKEN;
+}
+
+enum taken
+upstream_ask_next(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	enum taken taken = FAILED;
+	int i;
+
+	while ((i = pick(l, q, true, now)) != -1) {
+		struct upstream *u = &l->upstreams[i];
+		bool on_trial = u->doubtful || health_is_down(u->health);
+
+		if (health_is_down(u->health))
+			(void)health_claim_trial(u->health, now);
+		switch (upstream_ask_of(l, q, (size_t)i, now)) {
+		case NO_ROOM:
+			return taken == TAKEN ? TAKEN : NO_ROOM;
+		case TAKEN:
+			if (!on_trial)
+				return TAKEN;
+			taken = TAKEN;
+			break;
+		case FAILED:
+			break;
+		}
+	}
+	return taken;
+}
+
+/* Asks all those that are down, side by side: any of them may be back. */
+static enum taken
+ask_those_down(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	enum taken taken = FAILED;
+	int i;
+
+	while ((i = pick(l, q, false, now)) != -1) {
+		enum taken this = upstream_ask_of(l, q, (size_t)i, now);
+
+		if (this == NO_ROOM)
+			return taken == TAKEN ? TAKEN : NO_ROOM;
+		if (this == TAKEN)
+			taken = TAKEN;
+	}
+	return taken;
+}
+
+enum query_outcome
+upstream_failed_outcome(const struct query *q)
+{
+	if (q->response_len > 0)
+		return QUERY_ANSWERED;
+	return q->was_sent ? QUERY_UNANSWERED : QUERY_UNREACHABLE;
+}
+
+void
+upstream_move_on(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	enum taken taken;
+
+	if (upstream_is_asked(q))
+		return;
+	/* An error that is worth a second opinion stands when there is none. */
+	if (q->response_len > 0) {
+		upstream_finish(l, q, QUERY_ANSWERED);
+		return;
+	}
+	taken = upstream_ask_next(l, q, now);
+	if (taken == FAILED)
+		taken = ask_those_down(l, q, now);
+	if (taken == FAILED)
+		upstream_finish(l, q, upstream_failed_outcome(q));
+	q->stranded = taken == NO_ROOM;
+	l->stranded = l->stranded || q->stranded;
+}
+
+void
+upstream_ask(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	int after_ms = l->config->fallback_after_ms;
+
+	TAILQ_INSERT_TAIL(&l->in_hand, q, upstream_link);
+	upstream_due(l, q->by);
+	upstream_move_on(l, q, now);
+	/* At once means all of them. */
+	while (after_ms == 0 && q->outcome == QUERY_OPEN && upstream_ask_next(l, q, now) == TAKEN)
+		continue;
+	if (q->outcome == QUERY_OPEN)
+		look_around(l, q, now);
+	if (after_ms > 0 && l->count > 1) {
+		q->next_at = deadline_after(now, after_ms);
+		upstream_due(l, q->next_at);
+	}
+}
+
+void
+upstream_cancel(struct upstream_list *l, struct query *q)
+{
+	release_asks(l, q);
+	if (q->outcome == QUERY_OPEN)
+		TAILQ_REMOVE(&l->in_hand, q, upstream_link);
+	else
+		TAILQ_REMOVE(&l->done, q, upstream_link);
+}
