@@ -782,7 +782,8 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 		free_generation(s.newest);
 		return fail_start(&why, SUPERVISOR_FAILED);
 	}
-	log_event(LOG_LEVEL_DEBUG, "sandbox", "missing", privilege_missing(&s.newest->privilege), NULL);
+	if (privilege_missing(&s.newest->privilege)[0] != '\0')
+		log_event(LOG_LEVEL_DEBUG, "sandbox", "missing", privilege_missing(&s.newest->privilege), NULL);
 	watch(&s, &signals);
 	end = ended(&s);
 	while (s.newest != NULL) {
