@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.query
@@ -296,15 +297,15 @@ def test_dnspython_pipelined(house):
 
 @pytest.fixture
 def resolve(house, namespace, tmp_path):
-    """Runs a program that finds its names by asking the proxy, by TCP, on port 53."""
+    """Runs a program that finds its names by asking the proxy on port 53, by TCP or by UDP first."""
     allowed = house._popen(["unshare", "--mount", "mount", "--bind", "/etc", "/etc"],
                            stderr=subprocess.PIPE, text=True)
     _, error = allowed.communicate(timeout=20)
     if allowed.returncode != 0:
         pytest.skip(f"may not mount a resolv.conf of its own: {error}")
 
-    def resolves(*command, options=""):
-        files = {"/etc/resolv.conf": f"nameserver 127.0.0.1\noptions use-vc {options}\n",
+    def resolves(*command, options="", by="use-vc"):
+        files = {"/etc/resolv.conf": f"nameserver 127.0.0.1\noptions {by} {options}\n",
                  "/etc/nsswitch.conf": "hosts: dns\n"}
         script = []
         for number, (path, text) in enumerate(files.items()):
@@ -388,3 +389,136 @@ def test_glibc_gets_no_answer_from_upstream(house, resolve):
     begin = now()
     assert resolve("/usr/bin/python3", "-c", program) == "True\n"
     house.within(2, begin)
+
+
+# ---- by UDP: real clients, and forwarders of others before it ----
+
+
+@pytest.fixture
+def by_tcp(namespace):
+    """How many connections were made so far but those of the proxy to a server."""
+    return lambda server: connections(namespace) - len(server.connections)
+
+
+@pytest.mark.parametrize("command", [("dig", "+tries=1", "+time=5"), ("kdig", "+retry=0", "+time=5")],
+                         ids=["dig", "kdig"])
+@pytest.mark.parametrize("options", ["", "+noedns", "+dnssec +bufsize=4096", "+ignore"])
+def test_by_udp(house, by_tcp, command, options):
+    server = house.upstream()
+    house.proxy(server)
+    before = by_tcp(server)
+    out = run(house, *command, "+short", *options.split(), *at(house), *QUESTIONS)
+    assert out.split() == RIGHT
+    assert by_tcp(server) == before
+    assert len(server.queries) == len(SEVERAL)
+
+
+@pytest.mark.parametrize("command", [("dig", "+tries=1", "+time=5"), ("kdig", "+retry=0", "+time=5")],
+                         ids=["dig", "kdig"])
+def test_by_udp_and_then_by_tcp(house, by_tcp, command):
+    """What is too large for UDP is asked again."""
+    server = house.upstream()
+    house.proxy(server)
+    before = by_tcp(server)
+    # kdig warns of it, and of nothing else.
+    out = run(house, "sh", "-c", 'exec "$@" 2>&1', "sh", *command, *at(house), "size-9000.test", "A")
+    assert "NOERROR" in out and right_text("size-9000.test", A) in out, out
+    assert len(re.findall("warning|truncated", out, re.I)) <= 2, out
+    assert by_tcp(server) - before == 1
+
+
+def test_dnsperf_by_udp(house, tmp_path):
+    """2,000 queries of 20 clients: none is lost."""
+    server = house.upstream()
+    house.proxy(server)
+    questions = tmp_path / "questions"
+    questions.write_text("".join(f"n{n}.test {'AAAA' if n % 2 else 'A'}\n" for n in range(2000)))
+    host, port = house.proxies[-1].address
+    out = run(house, "dnsperf", "-m", "udp", "-s", host, "-p", str(port), "-d", str(questions),
+              "-c", "20", "-n", "1", "-l", "20")
+    said = dict(re.findall(r"^ +([A-Z][\w ]+): +(.+)$", out, re.M))
+    assert said["Queries sent"] == "2000" and said["Queries lost"].startswith("0 "), out
+    assert said["Response codes"] == "NOERROR 2000 (100.00%)", out
+    assert len({query.name for query in server.queries}) == 2000
+
+
+def test_dnspython_by_udp(house):
+    house.proxy(house.upstream())
+    host, port = house.proxies[-1].address
+    for name, too_large in (("example.test", False), ("size-9000.test", True)):
+        query = dns.message.make_query(name, "AAAA", use_edns=True)
+        answer, used_tcp = dns.query.udp_with_fallback(query, host, 5, port)
+        assert answer.answer[0][0].address == right_text(name, AAAA)
+        assert used_tcp == too_large
+
+
+@table("script, name, too_large", ("at-once", Script(), "example.test", False),
+       ("A-is-late", late(A), "late-a.test", False), ("AAAA-is-late", late(AAAA), "late-aaaa.test", False),
+       ("20-kB", Script(), "size-20000.test", True))
+def test_glibc_by_udp(house, resolve, by_tcp, script, name, too_large):
+    """Both questions from one socket; what is too large, by TCP."""
+    server = listen_on_port_53(house, script)
+    before = by_tcp(server)
+    assert found(resolve("getent", "ahosts", name, by="")) == both(name)
+    assert {query.seen.qtype for query in server.asked(name)} == {A, AAAA}
+    assert (by_tcp(server) > before) == too_large
+
+
+@pytest.mark.parametrize("options", ["edns0", "trust-ad edns0", "single-request",
+                                     "single-request-reopen", "no-aaaa"])
+def test_glibc_by_udp_with_other_options(house, resolve, options):
+    listen_on_port_53(house)
+    right = [right_text("example.test", A)] if options == "no-aaaa" else both("example.test")
+    assert found(resolve("getent", "ahosts", "example.test", options=options, by="")) == right
+
+
+class Forwarder:
+    """unbound, which asks the proxy for everything, and whom we ask by UDP."""
+
+    def __init__(self, house, directory):
+        self.host, self.port = house.free_address("127.0.0.1")
+        host, port = house.proxies[-1].address
+        path = directory / "forwarder.conf"
+        path.write_text(f"""
+server:
+  directory: "{directory}"
+  chroot: ""
+  username: ""
+  use-syslog: no
+  interface: {self.host}@{self.port}
+  module-config: "iterator"
+  do-not-query-localhost: no
+  local-zone: "test." nodefault
+remote-control:
+  control-enable: no
+forward-zone:
+  name: "."
+  forward-addr: {host}@{port}
+""")
+        self.process = house._popen(["unbound", "-d", "-p", "-c", path], stdin=subprocess.DEVNULL,
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: self.ask("n0.test", "A", 0.2), 10, "unbound forwards")
+
+    def ask(self, name, qtype, seconds=5):
+        query = dns.message.make_query(name, qtype, use_edns=True, payload=1232)
+        try:
+            return dns.query.udp_with_fallback(query, self.host, seconds, self.port)[0]
+        except (dns.exception.Timeout, OSError):
+            return None
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def test_unbound_forwards_to_it(house, tmp_path):
+    server = house.upstream()
+    house.proxy(server)
+    forwarder = Forwarder(house, tmp_path)
+    house.others.append(forwarder)
+    for name, qtype in SEVERAL:
+        answer = forwarder.ask(name, qtype)
+        assert answer.answer[0][0].address == right_text(name, qtype)
+    assert len(server.queries) <= 2 * len(SEVERAL) + 2
+    large = forwarder.ask("size-9000.test", A)
+    assert large.answer[0][0].address == right_text("size-9000.test", A)
