@@ -12,24 +12,24 @@
 struct pending;
 
 /* For COUNT queries at most. NULL with errno when there is no memory. */
-struct pending	*pending_new(size_t count);
-void	pending_free(struct pending *);
+struct pending *pending_new(size_t count);
+void pending_free(struct pending *);
 
 /* How many there are, and how many more there may be. */
-size_t	pending_count(const struct pending *);
-size_t	pending_room(const struct pending *);
+size_t pending_count(const struct pending *);
+size_t pending_room(const struct pending *);
 
 enum pending_verdict {
 	PENDING_TAKEN,
-	PENDING_REPEATED,	/* the same ID, flags and question is in hand from the same port */
-	PENDING_EXCESS		/* the address has too many in hand */
+	PENDING_REPEATED, /* the same ID, flags and question is in hand from the same port */
+	PENDING_EXCESS    /* the address has too many in hand */
 };
 
 /*
  * Takes a query into account, while there is room. Once it was taken, its place must not be
  * freed before pending_remove().
  */
-enum pending_verdict	pending_add(struct pending *, struct query *);
-void	pending_remove(struct pending *, struct query *);
+enum pending_verdict pending_add(struct pending *, struct query *);
+void pending_remove(struct pending *, struct query *);
 
 #endif

@@ -15,7 +15,7 @@ enum {
 	 */
 	SHARE = 128,
 
-	ID_AND_FLAGS = 4	/* in front of a message */
+	ID_AND_FLAGS = 4 /* in front of a message */
 };
 
 LIST_HEAD(query_chain, query);
@@ -23,22 +23,22 @@ LIST_HEAD(host_chain, pending_host);
 
 /* A client address that has queries in hand. */
 struct pending_host {
-	LIST_ENTRY(pending_host)	link;	/* in its chain, or in that of the vacant ones */
-	struct address			address;
-	size_t				count;	/* at least 1, but while vacant */
+	LIST_ENTRY(pending_host) link; /* in its chain, or in that of the vacant ones */
+	struct address address;
+	size_t count; /* at least 1, but while vacant */
 };
 
 /* Chains are as many as queries at least, a power of two: nearly all hold one or none. */
 struct pending {
-	size_t			 most;
-	size_t			 count;
-	size_t			 mask;		/* chains, less 1 */
-	uint64_t		 seed;		/* nobody can choose which share a chain */
-	struct query_chain	*queries;
-	struct host_chain	*hosts;
-	struct host_chain	 vacant;
-	struct pending_host	*places;
-	size_t			 used;		/* of the places, ever: those behind are vacant too */
+	size_t most;
+	size_t count;
+	size_t mask;   /* chains, less 1 */
+	uint64_t seed; /* nobody can choose which share a chain */
+	struct query_chain *queries;
+	struct host_chain *hosts;
+	struct host_chain vacant;
+	struct pending_host *places;
+	size_t used; /* of the places, ever: those behind are vacant too */
 };
 
 struct pending *
@@ -134,13 +134,11 @@ is_repeated(const struct pending *p, const struct query *q, size_t question_len)
 	const struct query *other;
 
 	LIST_FOREACH(other, &p->queries[q->pending_hash & p->mask], pending_link)
-		if (other->pending_hash == q->pending_hash &&
-		    other->len >= DNS_HEADER_LEN + question_len &&
-		    address_equal(&other->peer.from, &q->peer.from) &&
-		    memcmp(other->message, q->message, ID_AND_FLAGS) == 0 &&
-		    memcmp(other->message + DNS_HEADER_LEN, q->message + DNS_HEADER_LEN,
-		    question_len) == 0)
-			return true;
+	if (other->pending_hash == q->pending_hash && other->len >= DNS_HEADER_LEN + question_len &&
+	    address_equal(&other->peer.from, &q->peer.from) &&
+	    memcmp(other->message, q->message, ID_AND_FLAGS) == 0 &&
+	    memcmp(other->message + DNS_HEADER_LEN, q->message + DNS_HEADER_LEN, question_len) == 0)
+		return true;
 	return false;
 }
 
@@ -150,8 +148,8 @@ find_host(const struct pending *p, const struct address *a, uint64_t hash)
 	struct pending_host *host;
 
 	LIST_FOREACH(host, &p->hosts[hash & p->mask], link)
-		if (address_same_host(&host->address, a))
-			return host;
+	if (address_same_host(&host->address, a))
+		return host;
 	return NULL;
 }
 

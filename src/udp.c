@@ -38,30 +38,30 @@ struct control {
 };
 
 struct udp_socket {
-	int			 fd;
-	struct address		 bound;
-	bool			 ready;		/* there may be something to read */
-	uint32_t		 overflow;	/* what the kernel had lost when it was seen last */
-	struct query_list	 answered;	/* to be sent, in this order */
+	int fd;
+	struct address bound;
+	bool ready;                 /* there may be something to read */
+	uint32_t overflow;          /* what the kernel had lost when it was seen last */
+	struct query_list answered; /* to be sent, in this order */
 };
 
 struct udp {
-	const struct config	*config;
-	int			 set;
-	struct query_table	*table;
-	struct pending		*pending;
-	struct udp_socket	 sockets[CONFIG_LISTEN_MAX];
-	size_t			 count;
-	bool			 listening;	/* the sockets are in the wait set */
-	bool			 draining;
-	struct deadline		 retry_at;	/* then what a socket did not take is tried again */
-	unsigned		 losses[UDP_LOSSES];
-	struct address		 excessive;
-	struct mmsghdr		 headers[RECEIVE_AT_ONCE];
-	struct iovec		 pieces[RECEIVE_AT_ONCE];
-	struct address		 sources[RECEIVE_AT_ONCE];
-	struct control		 controls[RECEIVE_AT_ONCE];
-	uint8_t			 datagrams[RECEIVE_AT_ONCE][DATAGRAM_STRIDE];
+	const struct config *config;
+	int set;
+	struct query_table *table;
+	struct pending *pending;
+	struct udp_socket sockets[CONFIG_LISTEN_MAX];
+	size_t count;
+	bool listening; /* the sockets are in the wait set */
+	bool draining;
+	struct deadline retry_at; /* then what a socket did not take is tried again */
+	unsigned losses[UDP_LOSSES];
+	struct address excessive;
+	struct mmsghdr headers[RECEIVE_AT_ONCE];
+	struct iovec pieces[RECEIVE_AT_ONCE];
+	struct address sources[RECEIVE_AT_ONCE];
+	struct control controls[RECEIVE_AT_ONCE];
+	uint8_t datagrams[RECEIVE_AT_ONCE][DATAGRAM_STRIDE];
 };
 
 /* ---- life ---- */
@@ -111,8 +111,8 @@ start_listening(struct udp *u)
 		return 0;
 	u->listening = true;
 	for (i = 0; i < u->count; i++) {
-		if (waitset_add(u->set, u->sockets[i].fd, EPOLLIN | EPOLLEXCLUSIVE, WAITSET_DATAGRAMS,
-		    i) == -1) {
+		if (waitset_add(u->set, u->sockets[i].fd, EPOLLIN | EPOLLEXCLUSIVE,
+			WAITSET_DATAGRAMS, i) == -1) {
 			stop_listening(u);
 			return -1;
 		}
@@ -287,7 +287,8 @@ is_host(const struct address *a)
 
 	if (is_v4(a, &v4))
 		return !IN_MULTICAST(v4) && v4 >> 24 != 0 && v4 != INADDR_BROADCAST;
-	return !IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr) && !IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+	return !IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr) &&
+	    !IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
 }
 
 static bool
@@ -369,8 +370,11 @@ receive(struct udp *u, struct udp_socket *s, size_t most)
 
 	for (i = 0; i < most; i++)
 		u->headers[i].msg_hdr = (struct msghdr){ .msg_name = &u->sources[i],
-			.msg_namelen = sizeof u->sources[i], .msg_iov = &u->pieces[i], .msg_iovlen = 1,
-			.msg_control = &u->controls[i], .msg_controllen = sizeof u->controls[i] };
+			.msg_namelen = sizeof u->sources[i],
+			.msg_iov = &u->pieces[i],
+			.msg_iovlen = 1,
+			.msg_control = &u->controls[i],
+			.msg_controllen = sizeof u->controls[i] };
 	n = recvmmsg(s->fd, u->headers, (unsigned)most, MSG_DONTWAIT, NULL);
 	/* An error is of somebody else, as is what was taken before us: the wait tells of more. */
 	s->ready = n == (int)most && !u->draining;
@@ -481,7 +485,8 @@ send_batch(const struct udp_socket *s)
 			break;
 		pieces[n] = (struct iovec){ q->response, q->response_len };
 		headers[n].msg_hdr = (struct msghdr){ .msg_name = &q->peer.from,
-			.msg_namelen = address_len(&q->peer.from), .msg_iov = &pieces[n],
+			.msg_namelen = address_len(&q->peer.from),
+			.msg_iov = &pieces[n],
 			.msg_iovlen = 1 };
 		set_source(&headers[n].msg_hdr, &controls[n], &q->peer);
 		n++;

@@ -38,6 +38,33 @@ check_response(const uint8_t *msg, size_t len)
 		(void)dns_response_is_bogus(msg, len);
 }
 
+/* What is cut fits, says so, and holds nothing but the question and an OPT record. */
+static void
+check_truncate(const uint8_t *data, size_t data_len)
+{
+	/* As long as it must be to be cut. */
+	size_t len = data_len + DNS_UDP_MIN;
+	uint8_t *msg = malloc(len);
+	uint8_t *before;
+	size_t kept, cut;
+
+	must(msg != NULL);
+	memset(msg, 0, len);
+	memcpy(msg, data, data_len);
+	before = tight_copy(msg, len);
+	kept = DNS_HEADER_LEN + dns_question_len(msg, len);
+	cut = dns_truncate(msg, len, DNS_UDP_MIN);
+	must(cut <= DNS_UDP_MIN && cut >= kept);
+	must(msg[0] == before[0] && msg[1] == before[1]);
+	must(msg[2] == (before[2] | 2) && msg[3] == before[3]);
+	must(msg[4] == 0 && msg[5] == (kept > DNS_HEADER_LEN) && msg[6] == 0 && msg[7] == 0);
+	must(msg[8] == 0 && msg[9] == 0 && msg[10] == 0 && msg[11] == (cut > kept));
+	must(memcmp(msg + DNS_HEADER_LEN, before + DNS_HEADER_LEN, kept - DNS_HEADER_LEN) == 0);
+	must(dns_truncate(msg, cut, DNS_UDP_MIN) == cut);
+	free(before);
+	free(msg);
+}
+
 /* A response that is the query with QR set answers it, whatever the case. */
 static void
 check_echo(const uint8_t *query, size_t len, size_t question_len)
@@ -96,8 +123,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	len = size - 2 - query_len;
 	query = tight_copy(data + 2, query_len);
 	msg = tight_copy(data + 2 + query_len, len);
-	if (len >= DNS_HEADER_LEN)
+	if (len >= DNS_HEADER_LEN) {
 		check_response(msg, len);
+		check_truncate(msg, len);
+	}
 	if (dns_read_query(query, query_len, &q, &rcode) == DNS_RELAY) {
 		check_echo(query, query_len, q.question_len);
 		check_match(msg, len, query, q.question_len);
