@@ -18,28 +18,28 @@
  */
 
 enum board_state {
-	BOARD_EMPTY,	/* no worker has the row, or it has not come so far */
+	BOARD_EMPTY, /* no worker has the row, or it has not come so far */
 	BOARD_SERVING,
-	BOARD_STOPPING	/* finishes what it has in hand */
+	BOARD_STOPPING /* finishes what it has in hand */
 };
 
 struct board_worker {
-	_Atomic int32_t		pid;
-	_Atomic uint32_t	state;		/* enum board_state */
-	_Atomic int64_t		heartbeat_us;	/* its last turn; see struct deadline */
-	_Atomic uint64_t	queries;
-	_Atomic uint64_t	answered;	/* by an upstream */
-	_Atomic uint64_t	failed;		/* SERVFAIL of our own */
-	_Atomic uint64_t	dropped;	/* clients that made room for others */
-	_Atomic uint32_t	in_hand;
-	_Atomic uint32_t	clients;
+	_Atomic int32_t pid;
+	_Atomic uint32_t state;       /* enum board_state */
+	_Atomic int64_t heartbeat_us; /* its last turn; see struct deadline */
+	_Atomic uint64_t queries;
+	_Atomic uint64_t answered; /* by an upstream */
+	_Atomic uint64_t failed;   /* SERVFAIL of our own */
+	_Atomic uint64_t dropped;  /* clients that made room for others */
+	_Atomic uint32_t in_hand;
+	_Atomic uint32_t clients;
 };
 
 struct board_upstream {
-	_Atomic uint32_t	failures;	/* in a row; 0: it is up */
-	_Atomic int64_t		retry_at_us;	/* it is left alone until then */
-	_Atomic int64_t		down_since_us;
-	_Atomic int64_t		usual_us;	/* smoothed time of an answer; 0: not known */
+	_Atomic uint32_t failures;   /* in a row; 0: it is up */
+	_Atomic int64_t retry_at_us; /* it is left alone until then */
+	_Atomic int64_t down_since_us;
+	_Atomic int64_t usual_us; /* smoothed time of an answer; 0: not known */
 };
 
 /* TLS sessions of an upstream, as octets: so many, of that size at most. */
@@ -48,31 +48,31 @@ enum { BOARD_SESSIONS = 4, BOARD_SESSION_MAX = 8192 };
 struct board;
 
 /* A board for so many workers and upstreams. NULL with errno. Freed by board_free(). */
-struct board	*board_new(size_t workers, size_t upstreams);
-void	board_free(struct board *);
+struct board *board_new(size_t workers, size_t upstreams);
+void board_free(struct board *);
 
-struct board_worker	*board_worker(struct board *, size_t index);
-struct board_upstream	*board_upstream(struct board *, size_t index);
+struct board_worker *board_worker(struct board *, size_t index);
+struct board_upstream *board_upstream(struct board *, size_t index);
 
 /* Adds to a counter of a row that only the caller writes. */
-void	board_count(_Atomic uint64_t *counter, uint64_t n);
+void board_count(_Atomic uint64_t *counter, uint64_t n);
 
 /*
  * Keeps a session of an upstream, LEN octets, until UNTIL, instead of the oldest. One that
  * is too large is not kept.
  */
-void	board_put_session(struct board *, size_t upstream, const uint8_t *session, size_t len,
-	    struct deadline until);
+void board_put_session(struct board *, size_t upstream, const uint8_t *session, size_t len,
+    struct deadline until);
 
 /*
  * Takes the newest session of an upstream off the board, so that nobody uses it again
  * (RFC 8446 C.4). Returns its length, or 0 when there is none.
  */
-size_t	board_take_session(struct board *, size_t upstream, uint8_t session[static BOARD_SESSION_MAX],
-	    struct deadline now);
+size_t board_take_session(struct board *, size_t upstream,
+    uint8_t session[static BOARD_SESSION_MAX], struct deadline now);
 
 /* A worker enters its row, or the supervisor clears that of one that has gone. */
-void	board_enter(struct board_worker *, pid_t pid, struct deadline now);
-void	board_leave(struct board *, size_t index);
+void board_enter(struct board_worker *, pid_t pid, struct deadline now);
+void board_leave(struct board *, size_t index);
 
 #endif

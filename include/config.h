@@ -69,11 +69,11 @@ struct config {
 	} tls;
 	bool order_fastest;    /* those that answer fastest first, not those that stand first */
 	int fallback_after_ms; /* then the next upstream is asked beside; 0: all at once; -1: never */
-	int inflight; /* queries in hand at most; 1 to CONFIG_INFLIGHT_MAX */
-	int udp_size; /* octets of an answer by UDP at most; CONFIG_UDP_SIZE_MIN to _MAX */
+	int inflight;          /* queries in hand at most; 1 to CONFIG_INFLIGHT_MAX */
+	int udp_size;          /* octets of an answer by UDP at most; CONFIG_UDP_SIZE_MIN to _MAX */
 	struct prefix allow[CONFIG_ALLOW_MAX];
 	size_t allow_count; /* "private" and "any" are spelled out as prefixes */
-	int workers;  /* 1 to CONFIG_WORKERS_MAX */
+	int workers;        /* 1 to CONFIG_WORKERS_MAX */
 	struct {
 		int max;         /* TCP clients at most, of each worker */
 		int per_address; /* of them from one address */

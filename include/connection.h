@@ -18,60 +18,61 @@
  * messages and TLS (RFC 7766 6.2.1.1: pipelined, answers in any order).
  */
 struct connection {
-	struct dot		*dot;		/* NULL: this place is free */
-	size_t			 index;		/* of this place */
-	size_t			 upstream;	/* whose it is */
+	struct dot *dot; /* NULL: this place is free */
+	size_t index;    /* of this place */
+	size_t upstream; /* whose it is */
 	const struct edns_settings *edns;
-	int			 idle_ms;	/* unused for so long, it is closed */
-	uint32_t		 watched;	/* the events it is in the wait set with */
-	bool			 draining;	/* takes no new query, and closes when no one waits for it */
-	bool			 suspect;	/* nothing came for too long */
-	bool			 has_answered;	/* at least once: it is a kept connection */
-	struct deadline		 step_by;	/* connecting, then the handshake, must be done by then */
-	struct deadline		 heard;		/* the last message came then, or it was opened */
-	struct deadline		 owed_since;	/* an answer is owed, and nothing has come, since then; or NEVER */
-	struct ask_list		 waiting;	/* to be sent */
-	struct ask_list		 sent;		/* in that order; each has an ID */
-	size_t			 outstanding;	/* the length of `sent' */
-	unsigned		 given_up;	/* IDs that stay taken though nobody waits */
-	uint8_t			*in;		/* frames that have come; room for one of the largest size */
-	size_t			 in_pos;	/* in_pos <= in_len, always */
-	size_t			 in_len;
-	uint8_t			*out;		/* frames to send */
-	size_t			 out_len;
+	int idle_ms;             /* unused for so long, it is closed */
+	uint32_t watched;        /* the events it is in the wait set with */
+	bool draining;           /* takes no new query, and closes when no one waits for it */
+	bool suspect;            /* nothing came for too long */
+	bool has_answered;       /* at least once: it is a kept connection */
+	struct deadline step_by; /* connecting, then the handshake, must be done by then */
+	struct deadline heard;   /* the last message came then, or it was opened */
+	struct deadline
+	    owed_since;          /* an answer is owed, and nothing has come, since then; or NEVER */
+	struct ask_list waiting; /* to be sent */
+	struct ask_list sent;    /* in that order; each has an ID */
+	size_t outstanding;      /* the length of `sent' */
+	unsigned given_up;       /* IDs that stay taken though nobody waits */
+	uint8_t *in;             /* frames that have come; room for one of the largest size */
+	size_t in_pos;           /* in_pos <= in_len, always */
+	size_t in_len;
+	uint8_t *out; /* frames to send */
+	size_t out_len;
 };
 
 /* The places for connections of a worker, and their buffers. NULL with errno when there is no memory. */
-struct connection	*connection_table_new(size_t count);
-void	connection_table_free(struct connection *, size_t count);
+struct connection *connection_table_new(size_t count);
+void connection_table_free(struct connection *, size_t count);
 
 /*
  * Puts a connection that was opened to an upstream into a free place. What is sent on it is
  * what SETTINGS, which must outlive it, make of the queries.
  */
-void	connection_init(struct connection *, struct dot *, size_t upstream,
-	    const struct edns_settings *settings, int idle_ms);
+void connection_init(struct connection *, struct dot *, size_t upstream,
+    const struct edns_settings *settings, int idle_ms);
 
 /* Closes it and frees the place; its asks have been released before. */
-void	connection_close(struct connection *, struct outstanding *);
+void connection_close(struct connection *, struct outstanding *);
 
 /* Whether anybody waits for something on it. */
-bool	connection_is_idle(const struct connection *);
+bool connection_is_idle(const struct connection *);
 
 /*
  * Sends all that waits, in one write as far as it goes, as one batch; each ask gets
  * its ID, and NOW as the moment it was sent. No more than LIMIT are outstanding at once.
  * 0, or -1 with the reason when the connection is lost.
  */
-int	connection_send(struct connection *, struct outstanding *, size_t limit, struct deadline now,
-	    struct failure *why);
+int connection_send(struct connection *, struct outstanding *, size_t limit, struct deadline now,
+    struct failure *why);
 
 /* A message that came; the octets are the connection's, until the next call. */
 struct arrival {
-	struct ask	*ask;		/* NULL: nobody waits for it any more */
-	enum dns_match	 match;		/* never DNS_MISMATCH */
-	uint8_t		*message;
-	size_t		 len;
+	struct ask *ask;      /* NULL: nobody waits for it any more */
+	enum dns_match match; /* never DNS_MISMATCH */
+	uint8_t *message;
+	size_t len;
 };
 
 /*
@@ -79,10 +80,10 @@ struct arrival {
  * connection has ended, or has brought what cannot be an answer (RFC 7766 7): then
  * nothing else on it can be trusted.
  */
-int	connection_receive(struct connection *, struct outstanding *, struct arrival *,
-	    struct deadline now, struct failure *why);
+int connection_receive(struct connection *, struct outstanding *, struct arrival *,
+    struct deadline now, struct failure *why);
 
 /* Takes an ask off its connection, whether it was sent or not. */
-void	connection_release(struct ask *, struct outstanding *);
+void connection_release(struct ask *, struct outstanding *);
 
 #endif

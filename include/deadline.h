@@ -9,35 +9,35 @@
  * is the only reader of that clock. Passed and kept by value.
  */
 struct deadline {
-	int64_t	at_us;
+	int64_t at_us;
 };
 
 /* A moment that never comes. */
 #define DEADLINE_NEVER ((struct deadline){ INT64_MAX })
 
 /* This moment. */
-struct deadline	deadline_now(void);
+struct deadline deadline_now(void);
 
 /* MS milliseconds after FROM; NEVER stays NEVER. */
-struct deadline	deadline_after(struct deadline from, int ms);
+struct deadline deadline_after(struct deadline from, int ms);
 
 /* MS milliseconds from this moment. */
-struct deadline	deadline_in(int ms);
+struct deadline deadline_in(int ms);
 
 /* The one that comes first. */
-struct deadline	deadline_sooner(struct deadline a, struct deadline b);
+struct deadline deadline_sooner(struct deadline a, struct deadline b);
 
 /* Whether D has come at the moment NOW. */
-bool	deadline_passed(struct deadline d, struct deadline now);
+bool deadline_passed(struct deadline d, struct deadline now);
 
 /*
  * What is left of D at the moment NOW, in milliseconds as poll(2) and
  * epoll_wait(2) take them: rounded up, so that a wait never ends too soon and
  * spins; 0 when it has passed; -1 (wait for ever) when D is NEVER.
  */
-int	deadline_left_ms(struct deadline d, struct deadline now);
+int deadline_left_ms(struct deadline d, struct deadline now);
 
 /* The microseconds from A to B; negative when B came first. */
-int64_t	deadline_us_between(struct deadline a, struct deadline b);
+int64_t deadline_us_between(struct deadline a, struct deadline b);
 
 #endif

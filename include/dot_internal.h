@@ -11,55 +11,55 @@
 enum { DOT_SESSIONS_MAX = 4 };
 
 struct dot_trust {
-	SSL_CTX	*ctx;
-	char	*file;
+	SSL_CTX *ctx;
+	char *file;
 };
 
 struct dot_server {
-	const struct dot_trust	*trust;
-	struct dot_identity	 identity;
-	bool			 fast_open;
-	bool			 no_alpn;	/* it refused to speak of protocols */
-	SSL_SESSION		*sessions[DOT_SESSIONS_MAX];	/* given, and not fetched yet */
-	size_t			 session_count;
+	const struct dot_trust *trust;
+	struct dot_identity identity;
+	bool fast_open;
+	bool no_alpn;                            /* it refused to speak of protocols */
+	SSL_SESSION *sessions[DOT_SESSIONS_MAX]; /* given, and not fetched yet */
+	size_t session_count;
 };
 
 struct dot {
-	struct dot_server	*server;
-	SSL			*ssl;
-	int			 fd;
-	enum dot_stage		 stage;
-	bool			 blocked;	/* a write waits for room */
-	bool			 broken;	/* nothing may be sent any more, not even close_notify */
-	bool			 refused_alpn;	/* this connection failed for that, and another need not */
-	struct failure		 verdict;	/* why the certificate was refused; "" if it was not */
+	struct dot_server *server;
+	SSL *ssl;
+	int fd;
+	enum dot_stage stage;
+	bool blocked;           /* a write waits for room */
+	bool broken;            /* nothing may be sent any more, not even close_notify */
+	bool refused_alpn;      /* this connection failed for that, and another need not */
+	struct failure verdict; /* why the certificate was refused; "" if it was not */
 };
 
 /* For what can only fail for want of memory: -1 with the reason. */
-int	dot_fail_setup(struct failure *why, const char *what);
+int dot_fail_setup(struct failure *why, const char *what);
 
 /* Whom a certificate is for: the DNS names and addresses of its subjectAltName, as a list. */
-void	dot_certificate_names(X509 *, char *list, size_t cap);
+void dot_certificate_names(X509 *, char *list, size_t cap);
 
 /* A day, "2027-01-31". */
-void	dot_certificate_day(const ASN1_TIME *, char text[static 16]);
+void dot_certificate_day(const ASN1_TIME *, char text[static 16]);
 
 /* The pin of a certificate's key: base64(SHA-256(SubjectPublicKeyInfo)) (RFC 7858 4.2). */
-void	dot_certificate_pin(X509 *, char pin[static DOT_PIN_MAX]);
+void dot_certificate_pin(X509 *, char pin[static DOT_PIN_MAX]);
 
 /* Puts into words why a certificate is refused: ERROR is one of OpenSSL's X509_V_ERR_*. */
-void	dot_certificate_blame(struct failure *, const struct dot_server *, int error, X509 *);
+void dot_certificate_blame(struct failure *, const struct dot_server *, int error, X509 *);
 
 /* Whether the key of a certificate is pinned; if not, why. */
-bool	dot_certificate_is_pinned(X509 *, const struct dot_identity *, struct failure *);
+bool dot_certificate_is_pinned(X509 *, const struct dot_identity *, struct failure *);
 
 /* Has sessions that servers give kept in their `sessions'. */
-void	dot_session_arrange(SSL_CTX *);
+void dot_session_arrange(SSL_CTX *);
 
 /* Notes that the session of a connection may be used again (TLS 1.2 only). */
-void	dot_session_keep(struct dot *);
+void dot_session_keep(struct dot *);
 
 /* Offers a session, as dot_next_session() gave it, to the server. */
-void	dot_session_offer(SSL *, const uint8_t *session, size_t len);
+void dot_session_offer(SSL *, const uint8_t *session, size_t len);
 
 #endif

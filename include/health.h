@@ -14,33 +14,33 @@
  */
 
 /* It could not be reached, or did not answer: it is left alone for a while. True when it was up until now. */
-bool	health_failed(struct board_upstream *, struct deadline now);
+bool health_failed(struct board_upstream *, struct deadline now);
 
 /* It has answered: it is up. True when it was down until now. */
-bool	health_answered(struct board_upstream *);
+bool health_answered(struct board_upstream *);
 
 /* Whether it is down, whether or not it may be tried again. */
-bool	health_is_down(const struct board_upstream *);
+bool health_is_down(const struct board_upstream *);
 
 /* Whether it is down and still to be left alone at the moment NOW. */
-bool	health_is_left_alone(const struct board_upstream *, struct deadline now);
+bool health_is_left_alone(const struct board_upstream *, struct deadline now);
 
 /*
  * Claims the trial of an upstream whose time of being left alone has ended. One caller
  * gets it: true; for all others it is left alone for another while.
  */
-bool	health_claim_trial(struct board_upstream *, struct deadline now);
+bool health_claim_trial(struct board_upstream *, struct deadline now);
 
 /* Seconds that it has been down at the moment NOW, for people. */
-int	health_down_s(const struct board_upstream *, struct deadline now);
+int health_down_s(const struct board_upstream *, struct deadline now);
 
 /* Notes how long an answer took; smoothed over the last eight or so. */
-void	health_took(struct board_upstream *, int64_t took_us);
+void health_took(struct board_upstream *, int64_t took_us);
 
 /* Makes one row say what another one does. */
-void	health_copy(struct board_upstream *to, const struct board_upstream *from);
+void health_copy(struct board_upstream *to, const struct board_upstream *from);
 
 /* How long an answer usually takes, in microseconds; 0 when not known. */
-int64_t	health_usual_us(const struct board_upstream *);
+int64_t health_usual_us(const struct board_upstream *);
 
 #endif

@@ -10,10 +10,10 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 /* What is more talkative than LEVEL is not written. At first: info. */
-void	log_set_level(enum log_level level);
+void log_set_level(enum log_level level);
 
 /* Whether a line of that level would be written: spares the making of its values. */
-bool	log_enabled(enum log_level level);
+bool log_enabled(enum log_level level);
 
 /*
  * Writes one line. EVENT says in a few words what happened; then come pairs of
@@ -23,6 +23,6 @@ bool	log_enabled(enum log_level level);
  * not take at once is dropped and counted, and the next one that gets through is
  * followed by `event="log lines dropped" count=N'.
  */
-void	log_event(enum log_level level, const char *event, ...) __attribute__((sentinel));
+void log_event(enum log_level level, const char *event, ...) __attribute__((sentinel));
 
 #endif

@@ -20,7 +20,7 @@ enum { NET_BACKLOG = 4096 };
  * A TCP socket that listens on the address. Returns it, or -1 with the reason and,
  * for a port that is taken or not permitted, the remedy.
  */
-int	net_listen(const struct address *, struct failure *why);
+int net_listen(const struct address *, struct failure *why);
 
 /*
  * Octets of queries that wait in the receive buffer of a UDP socket: what comes in a burst
@@ -34,10 +34,10 @@ enum { NET_DATAGRAM_BUFFER = 4 << 20 };
  * and, where the address is a wildcard, with the address and the interface that it came to
  * (IP_PKTINFO, IPV6_PKTINFO). Returns as net_listen() does.
  */
-int	net_listen_udp(const struct address *, struct failure *why);
+int net_listen_udp(const struct address *, struct failure *why);
 
 /* The octets that the receive buffer has, of the NET_DATAGRAM_BUFFER that were asked for. */
-int	net_receive_buffer(int fd);
+int net_receive_buffer(int fd);
 
 /*
  * Starts a TCP connection, with TCP_NODELAY, that fails when what is sent on it is not
@@ -45,27 +45,27 @@ int	net_receive_buffer(int fd);
  * first octets written go with the SYN. It is up, or has failed, when the socket
  * becomes writable, see net_connected(). Returns the socket, or -1 with the reason.
  */
-int	net_connect(const struct address *, bool fast_open, struct failure *why);
+int net_connect(const struct address *, bool fast_open, struct failure *why);
 
 /* Whether the connection is up: 1, 0 not yet, or -1 with the reason. */
-int	net_connected(int fd, struct failure *why);
+int net_connected(int fd, struct failure *why);
 
 /*
  * The next client of a listener, with TCP_NODELAY, and its address. Returns the
  * socket, or -1 with errno: EAGAIN when there is none.
  */
-int	net_accept(int listener, struct address *from);
+int net_accept(int listener, struct address *from);
 
 /*
  * Waits until the socket is ready for EVENTS (POLLIN, POLLOUT). Returns 0, or -1
  * with errno (ETIMEDOUT). For programs that do one thing, never for the loop.
  */
-int	net_wait(int fd, short events, struct deadline by);
+int net_wait(int fd, short events, struct deadline by);
 
 /* Opens /dev/null on each of the descriptors 0 to 2 that is closed, so that no socket becomes one. -1 when that fails. */
-int	net_guard_standard_descriptors(struct failure *why);
+int net_guard_standard_descriptors(struct failure *why);
 
 /* Raises the soft limit of descriptors to the hard one, and returns it. */
-unsigned	net_raise_descriptor_limit(void);
+unsigned net_raise_descriptor_limit(void);
 
 #endif

@@ -15,22 +15,22 @@ struct ask;
 struct outstanding;
 
 /* Room for ASKS of them at most. NULL with errno when there is no memory. */
-struct outstanding	*outstanding_new(size_t asks);
-void	outstanding_free(struct outstanding *);
+struct outstanding *outstanding_new(size_t asks);
+void outstanding_free(struct outstanding *);
 
 /*
  * Gives an ask a fresh ID on a connection, unpredictable over the full range (RFC 5452
  * 9.2). Returns it, or -1 when there is no room or the system has no random numbers.
  */
-int	outstanding_add(struct outstanding *, size_t connection, struct ask *);
+int outstanding_add(struct outstanding *, size_t connection, struct ask *);
 
 /* Whose answer has come under this ID: true, with *ASK (NULL when it was given up), and the ID is free; false when it is not in use. */
-bool	outstanding_take(struct outstanding *, size_t connection, uint16_t id, struct ask **ask);
+bool outstanding_take(struct outstanding *, size_t connection, uint16_t id, struct ask **ask);
 
 /* Nobody waits for this one any more; the ID stays taken. */
-void	outstanding_give_up(struct outstanding *, size_t connection, uint16_t id);
+void outstanding_give_up(struct outstanding *, size_t connection, uint16_t id);
 
 /* Frees all IDs of a connection. */
-void	outstanding_clear(struct outstanding *, size_t connection);
+void outstanding_clear(struct outstanding *, size_t connection);
 
 #endif

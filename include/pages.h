@@ -9,12 +9,12 @@
  */
 
 /* COUNT times SIZE octets, all zero; NULL with errno. Freed by pages_free(). */
-void	*pages_new(size_t count, size_t size);
+void *pages_new(size_t count, size_t size);
 
 /* NULL is fine. COUNT and SIZE as they were. */
-void	pages_free(void *, size_t count, size_t size);
+void pages_free(void *, size_t count, size_t size);
 
 /* Gives the memory back to the system; all octets are zero again. */
-void	pages_clear(void *, size_t count, size_t size);
+void pages_clear(void *, size_t count, size_t size);
 
 #endif

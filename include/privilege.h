@@ -12,12 +12,12 @@
 
 /* What the processes will give up, found out before anything is. A plain value. */
 struct privilege {
-	bool			 change_user;
-	uid_t			 uid;
-	gid_t			 gid;
-	enum config_sandbox	 sandbox;
-	int			 landlock;	/* its version in this kernel; 0: there is none */
-	bool			 seccomp;	/* this kernel has filters */
+	bool change_user;
+	uid_t uid;
+	gid_t gid;
+	enum config_sandbox sandbox;
+	int landlock; /* its version in this kernel; 0: there is none */
+	bool seccomp; /* this kernel has filters */
 };
 
 /*
@@ -26,30 +26,30 @@ struct privilege {
  * such user, when there is no right to become that user although it was asked for, or
  * when SANDBOX is strict and the kernel lacks something.
  */
-int	privilege_plan(const char *user, enum config_sandbox sandbox, struct privilege *,
-	    struct failure *why);
+int privilege_plan(const char *user, enum config_sandbox sandbox, struct privilege *,
+    struct failure *why);
 
 /* What the kernel lacks, in words; "" when nothing. */
-const char	*privilege_missing(const struct privilege *);
+const char *privilege_missing(const struct privilege *);
 
 /*
  * The supervisor keeps what reload needs: to bind low ports, to read files, to start
  * workers as another user and to end them. -1 with the reason.
  */
-int	privilege_limit_supervisor(struct failure *why);
+int privilege_limit_supervisor(struct failure *why);
 
 /*
  * A worker keeps nothing: no groups, no user of rank, no capability, no way to get any, no
  * core dumps. -1 with the reason.
  */
-int	privilege_limit_worker(const struct privilege *, struct failure *why);
+int privilege_limit_worker(const struct privilege *, struct failure *why);
 
 /*
  * Then it is shut in: no files, TCP connections to PORTS (COUNT of them) only, where the
  * kernel can say so, and the system calls of its loop only; any other one is its death.
  * -1 with the reason.
  */
-int	privilege_shut_in(const struct privilege *, const uint16_t *ports, size_t count,
-	    struct failure *why);
+int privilege_shut_in(const struct privilege *, const uint16_t *ports, size_t count,
+    struct failure *why);
 
 #endif

@@ -11,6 +11,6 @@
  * who answered, or the step that failed, why, and what can be done. Returns 0 when all
  * can be used, -1 otherwise.
  */
-int	probe(const struct config *config, FILE *out);
+int probe(const struct config *config, FILE *out);
 
 #endif

@@ -18,13 +18,13 @@ struct query;
 
 /* One asking of one query: on that connection, under that ID. */
 struct ask {
-	struct query		*query;
-	struct connection	*at;		/* NULL: this entry is free */
-	TAILQ_ENTRY(ask)	 link;		/* in one of the lists of the connection */
-	struct deadline		 since;		/* when it was handed to the connection */
-	uint16_t		 id;		/* on that connection; valid once sent */
-	bool			 sent;
-	bool			 bare;		/* without what we add to its EDNS */
+	struct query *query;
+	struct connection *at; /* NULL: this entry is free */
+	TAILQ_ENTRY(ask) link; /* in one of the lists of the connection */
+	struct deadline since; /* when it was handed to the connection */
+	uint16_t id;           /* on that connection; valid once sent */
+	bool sent;
+	bool bare; /* without what we add to its EDNS */
 };
 TAILQ_HEAD(ask_list, ask);
 
@@ -33,24 +33,24 @@ enum { QUERY_ASKS_MAX = 8 };
 
 /* Where a query came from, and so which module its answer goes to. */
 enum query_transport {
-	QUERY_TCP,	/* `front': `client' is its client */
-	QUERY_UDP	/* `udp': `peer' is its peer */
+	QUERY_TCP, /* `front': `client' is its client */
+	QUERY_UDP  /* `udp': `peer' is its peer */
 };
 
 /* The two ends of a datagram. */
 struct query_peer {
-	size_t		 socket;	/* the number of the one it came by */
-	struct address	 from;
-	struct address	 to;		/* what it was sent to; AF_UNSPEC: what the socket is bound to */
-	unsigned	 interface;	/* that it came in by, where TO is known */
+	size_t socket; /* the number of the one it came by */
+	struct address from;
+	struct address to;  /* what it was sent to; AF_UNSPEC: what the socket is bound to */
+	unsigned interface; /* that it came in by, where TO is known */
 };
 
 /* How a query ended. */
 enum query_outcome {
-	QUERY_OPEN,		/* it has not */
-	QUERY_ANSWERED,		/* `response' is an upstream's */
-	QUERY_UNREACHABLE,	/* no upstream could be reached: `blame' says which was first */
-	QUERY_UNANSWERED	/* they were asked and did not answer */
+	QUERY_OPEN,        /* it has not */
+	QUERY_ANSWERED,    /* `response' is an upstream's */
+	QUERY_UNREACHABLE, /* no upstream could be reached: `blame' says which was first */
+	QUERY_UNANSWERED   /* they were asked and did not answer */
 };
 
 /*
@@ -59,61 +59,62 @@ enum query_outcome {
  * upstreams the last one.
  */
 struct query {
-	enum query_transport	 transport;
-	struct client		*client;	/* NULL: the client has gone */
-	struct query_peer	 peer;
-	TAILQ_ENTRY(query)	 client_link;	/* in one of the lists of the client, or of a socket */
-	LIST_ENTRY(query)	 pending_link;	/* this and the next two: see pending.h */
-	struct pending_host	*pending_host;
-	uint64_t		 pending_hash;
-	struct dns_query	 dns;
-	bool			 allowed;	/* the client may ask here */
-	struct deadline		 arrived;	/* when its last octet was read */
-	struct deadline		 by;		/* it is answered before that */
-	uint8_t			*message;	/* the query as it came */
-	size_t			 len;
-	uint8_t			*response;	/* room for DNS_MESSAGE_MAX, and for the length (RFC 1035 4.2.2) in front of it */
-	size_t			 response_len;	/* 0: there is none */
+	enum query_transport transport;
+	struct client *client; /* NULL: the client has gone */
+	struct query_peer peer;
+	TAILQ_ENTRY(query) client_link; /* in one of the lists of the client, or of a socket */
+	LIST_ENTRY(query) pending_link; /* this and the next two: see pending.h */
+	struct pending_host *pending_host;
+	uint64_t pending_hash;
+	struct dns_query dns;
+	bool allowed;            /* the client may ask here */
+	struct deadline arrived; /* when its last octet was read */
+	struct deadline by;      /* it is answered before that */
+	uint8_t *message;        /* the query as it came */
+	size_t len;
+	uint8_t *
+	    response; /* room for DNS_MESSAGE_MAX, and for the length (RFC 1035 4.2.2) in front of it */
+	size_t response_len; /* 0: there is none */
 
-	enum query_outcome	 outcome;
-	TAILQ_ENTRY(query)	 upstream_link;
-	struct ask		 asks[QUERY_ASKS_MAX];
-	bool			 was_sent;	/* to any upstream */
-	struct deadline		 next_at;	/* then the next upstream is asked beside */
-	uint64_t		 tried[4];	/* a bit for each upstream that was */
-	int			 blame;		/* the first upstream that failed it, or -1 */
-	unsigned		 replays;	/* how often it was asked again after a kept connection died */
-	bool			 has_second_opinion;	/* another upstream was asked after an error */
-	bool			 stranded;	/* there is no place for a connection that it needs */
+	enum query_outcome outcome;
+	TAILQ_ENTRY(query) upstream_link;
+	struct ask asks[QUERY_ASKS_MAX];
+	bool was_sent;           /* to any upstream */
+	struct deadline next_at; /* then the next upstream is asked beside */
+	uint64_t tried[4];       /* a bit for each upstream that was */
+	int blame;               /* the first upstream that failed it, or -1 */
+	unsigned replays;        /* how often it was asked again after a kept connection died */
+	bool has_second_opinion; /* another upstream was asked after an error */
+	bool stranded;           /* there is no place for a connection that it needs */
 };
 TAILQ_HEAD(query_list, query);
 
 struct query_table;
 
 /* A table of COUNT places. NULL with errno when there is no memory. */
-struct query_table	*query_table_new(size_t count);
-void	query_table_free(struct query_table *);
+struct query_table *query_table_new(size_t count);
+void query_table_free(struct query_table *);
 
 /* The places that are free. */
-size_t	query_table_room(const struct query_table *);
+size_t query_table_room(const struct query_table *);
 
 /* The place with that number, and the number of a place: stable for its life. */
-struct query	*query_at(const struct query_table *, size_t index);
-size_t	query_index(const struct query_table *, const struct query *);
+struct query *query_at(const struct query_table *, size_t index);
+size_t query_index(const struct query_table *, const struct query *);
 
 /*
  * Takes a place and copies the LEN octets of a message (up to DNS_MESSAGE_MAX) into
  * it; everything else in it is as in a new query. NULL when no place is free.
  */
-struct query	*query_new(struct query_table *, const uint8_t *message, size_t len);
+struct query *query_new(struct query_table *, const uint8_t *message, size_t len);
 
 /* Frees the place. */
-void	query_free(struct query_table *, struct query *);
+void query_free(struct query_table *, struct query *);
 
 /*
  * Gives the memory that a rush has touched back to the system, if there was one and
  * no query is in hand. For quiet moments: it makes the next rush slower.
  */
-void	query_table_relax(struct query_table *);
+void query_table_relax(struct query_table *);
 
 #endif

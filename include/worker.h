@@ -10,14 +10,14 @@
 
 /* What a worker is given; all of it must outlive the run, and stays the caller's. */
 struct worker_setup {
-	const struct config	*config;
-	int			*listeners;	/* sockets that listen; closed, and set to -1, when it stops */
-	const int		*datagrams;	/* UDP sockets; in both -1 is none */
-	size_t			 listener_count;	/* of each */
-	struct upstream_list	*upstreams;
-	struct board		*board;
-	size_t			 index;		/* of its row there */
-	size_t			 descriptors;	/* how many it may have */
+	const struct config *config;
+	int *listeners;        /* sockets that listen; closed, and set to -1, when it stops */
+	const int *datagrams;  /* UDP sockets; in both -1 is none */
+	size_t listener_count; /* of each */
+	struct upstream_list *upstreams;
+	struct board *board;
+	size_t index;       /* of its row there */
+	size_t descriptors; /* how many it may have */
 };
 
 enum {
@@ -34,6 +34,6 @@ enum {
  * and serves those it has until they pause. Must be called with both signals blocked. -1
  * with the reason when it could not start.
  */
-int	worker_run(const struct worker_setup *, struct failure *why);
+int worker_run(const struct worker_setup *, struct failure *why);
 
 #endif

@@ -8,13 +8,13 @@
 
 /* Each row has cache lines of its own, since another process writes the next one. */
 union worker_row {
-	struct board_worker	worker;
-	uint8_t			room[128];
+	struct board_worker worker;
+	uint8_t room[128];
 };
 
 union upstream_row {
-	struct board_upstream	upstream;
-	uint8_t			room[64];
+	struct board_upstream upstream;
+	uint8_t room[64];
 };
 
 /*
@@ -22,20 +22,20 @@ union upstream_row {
  * and 0 when done. The place of one that died meanwhile is emptied when it is reaped.
  */
 struct session {
-	_Atomic int32_t		owner;
-	uint32_t		len;		/* 0: there is none */
-	uint64_t		number;		/* the larger, the newer */
-	int64_t			until_us;
-	uint8_t			octets[BOARD_SESSION_MAX];
+	_Atomic int32_t owner;
+	uint32_t len;    /* 0: there is none */
+	uint64_t number; /* the larger, the newer */
+	int64_t until_us;
+	uint8_t octets[BOARD_SESSION_MAX];
 };
 
 struct board {
-	size_t			 len;		/* of the shared memory */
-	size_t			 upstream_count;
-	union worker_row	*workers;
-	union upstream_row	*upstreams;
-	struct session		(*sessions)[BOARD_SESSIONS];
-	_Atomic uint64_t	*last_number;
+	size_t len; /* of the shared memory */
+	size_t upstream_count;
+	union worker_row *workers;
+	union upstream_row *upstreams;
+	struct session (*sessions)[BOARD_SESSIONS];
+	_Atomic uint64_t *last_number;
 };
 
 struct board *
@@ -57,7 +57,7 @@ board_new(size_t workers, size_t upstreams)
 	b->workers = page;
 	b->last_number = (_Atomic uint64_t *)(b->workers + workers);
 	b->upstreams = (union upstream_row *)(b->workers + workers + 1);
-	b->sessions = (struct session (*)[BOARD_SESSIONS])(b->upstreams + upstreams);
+	b->sessions = (struct session(*)[BOARD_SESSIONS])(b->upstreams + upstreams);
 	return b;
 }
 
@@ -119,7 +119,8 @@ board_put_session(struct board *b, size_t upstream, const uint8_t *octets, size_
 		/* Another one is at it: so it is in use. */
 		if (!claim(s))
 			continue;
-		if (oldest != NULL && (oldest->len == 0 || (s->len > 0 && s->number > oldest->number))) {
+		if (oldest != NULL &&
+		    (oldest->len == 0 || (s->len > 0 && s->number > oldest->number))) {
 			release(s);
 			continue;
 		}

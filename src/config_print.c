@@ -124,7 +124,8 @@ config_print(const struct config *config, FILE *out)
 	if (config->fallback_after_ms == -1)
 		fputs("fallback:\n  after: never\n", out);
 	else
-		fprintf(out, "fallback:\n  after: %s\n", duration_format(config->fallback_after_ms, duration));
+		fprintf(out, "fallback:\n  after: %s\n",
+		    duration_format(config->fallback_after_ms, duration));
 	fprintf(out, "inflight: %d\n", config->inflight);
 	fprintf(out, "udp_size: %d\n", config->udp_size);
 	fprintf(out, "workers: %d\n", config->workers);

@@ -111,7 +111,8 @@ read_choice(struct tree *t, int node, const char *const *names, const char *expe
 static bool
 is_pin(const char *text)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char digits[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 	return strlen(text) == 44 && strspn(text, digits) == 43 && text[43] == '=' &&
 	    strchr("AEIMQUYcgkosw048", text[42]) != NULL;
@@ -128,8 +129,10 @@ load_pin(struct tree *t, int node, void *arg)
 	if (is_pin(text))
 		d->pins[d->pin_count++] = text;
 	else
-		tree_complain(t, node, "not a pin: `%.*s' (base64 of a SHA-256, 44 characters; "
-		    "`dot-proxy probe' prints it)", tree_shown(text), text);
+		tree_complain(t, node,
+		    "not a pin: `%.*s' (base64 of a SHA-256, 44 characters; "
+		    "`dot-proxy probe' prints it)",
+		    tree_shown(text), text);
 }
 
 static void
@@ -169,7 +172,8 @@ read_long_form(struct tree *t, int node, struct draft *d)
 	if (found[ADDRESS] == 0)
 		tree_complain(t, node, "missing key `address'");
 	else if (d->pins_only && d->pin_count == 0)
-		tree_complain(t, found[VERIFY], "`verify: pins' without `pins' would verify nothing");
+		tree_complain(t, found[VERIFY],
+		    "`verify: pins' without `pins' would verify nothing");
 	else if (d->port != 0 && address_port(&d->address) != 0)
 		tree_complain(t, found[PORT], "repeated port (the address has one already)");
 	else if (d->port != 0)
@@ -316,7 +320,7 @@ add_listener(struct tree *t, int node, const struct config_listener *new, struct
 		c->listen[i] = *new;
 		l->listen_nodes[i] = node;
 		c->listen_count++;
-	} else if (new->udp <= c->listen[i].udp && new->tcp <= c->listen[i].tcp) {
+	} else if (new->udp <= c->listen[i].udp &&new->tcp <= c->listen[i].tcp) {
 		tree_warn(t, node, "the same address as on line %zu; left out",
 		    tree_line(t, l->listen_nodes[i]));
 	} else {
@@ -500,8 +504,8 @@ static void
 load_fallback(struct tree *t, int node, const struct field *f, void *out)
 {
 	static const struct field fields[] = {
-		{ "after", NULL, load_after, offsetof(struct config, fallback_after_ms), 10, 9 * SECOND,
-		    true },
+		{ "after", NULL, load_after, offsetof(struct config, fallback_after_ms), 10,
+		    9 * SECOND, true },
 	};
 	int found[LENGTH(fields)];
 
@@ -546,10 +550,10 @@ static void
 load_clients(struct tree *t, int node, const struct field *f, void *out)
 {
 	static const struct field fields[] = {
-		{ "max", NULL, field_number, offsetof(struct config, clients.max), 1, CONFIG_CLIENTS_MAX,
-		    false },
-		{ "per_address", NULL, field_number, offsetof(struct config, clients.per_address), 1,
+		{ "max", NULL, field_number, offsetof(struct config, clients.max), 1,
 		    CONFIG_CLIENTS_MAX, false },
+		{ "per_address", NULL, field_number, offsetof(struct config, clients.per_address),
+		    1, CONFIG_CLIENTS_MAX, false },
 	};
 	int found[LENGTH(fields)];
 
@@ -583,8 +587,8 @@ static void
 load_sandbox(struct tree *t, int node, const struct field *f, void *out)
 {
 	const char *const names[] = { config_sandbox_name(CONFIG_SANDBOX_STRICT),
-		config_sandbox_name(CONFIG_SANDBOX_BEST_EFFORT), config_sandbox_name(CONFIG_SANDBOX_OFF),
-		NULL };
+		config_sandbox_name(CONFIG_SANDBOX_BEST_EFFORT),
+		config_sandbox_name(CONFIG_SANDBOX_OFF), NULL };
 	int choice = read_choice(t, node, names, "strict, best-effort or off");
 
 	(void)f;

@@ -46,7 +46,8 @@ fail_ssl(struct failure *why, struct dot *d, int rc, const char *step)
 		note_alpn(d, code);
 		(void)fail_with(why, "%s: %s", step, reason != NULL ? reason : "TLS error");
 		if (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER)
-			fail_remedy(why, "what answers at this port does not speak TLS: check the port");
+			fail_remedy(why,
+			    "what answers at this port does not speak TLS: check the port");
 		return -1;
 	}
 	/* How a connection ends tells nothing against its sessions, which OpenSSL would not use again. */
@@ -129,7 +130,9 @@ set_identity(SSL *ssl, const struct dot_server *s)
 		return X509_VERIFY_PARAM_set1_ip_asc(param, text) == 1 ? 0 : -1;
 	}
 	return X509_VERIFY_PARAM_set1_host(param, s->identity.hostname, 0) == 1 &&
-	    SSL_set_tlsext_host_name(ssl, s->identity.hostname) == 1 ? 0 : -1;
+		SSL_set_tlsext_host_name(ssl, s->identity.hostname) == 1 ?
+	    0 :
+	    -1;
 }
 
 /* RFC 7301; the name is registered with IANA. */
@@ -232,7 +235,8 @@ finish_handshake(struct dot *d, struct failure *why)
 	const unsigned char *protocol;
 	unsigned len;
 
-	if (!dot_certificate_is_pinned(SSL_get0_peer_certificate(d->ssl), &d->server->identity, why)) {
+	if (!dot_certificate_is_pinned(SSL_get0_peer_certificate(d->ssl), &d->server->identity,
+		why)) {
 		d->broken = true;
 		return fail_in(why, "handshake");
 	}

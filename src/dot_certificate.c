@@ -32,7 +32,8 @@ add_name(char *list, size_t cap, const char *text, size_t len)
 	if (used + len + sizeof ", , ..." > cap)
 		(void)snprintf(list + used, cap - used, "%s...", used > 0 ? ", " : "");
 	else
-		(void)snprintf(list + used, cap - used, "%s%.*s", used > 0 ? ", " : "", (int)len, text);
+		(void)snprintf(list + used, cap - used, "%s%.*s", used > 0 ? ", " : "", (int)len,
+		    text);
 }
 
 void
@@ -55,7 +56,7 @@ dot_certificate_names(X509 *cert, char *list, size_t cap)
 			if (family == AF_INET6 && ASN1_STRING_length(name->d.iPAddress) != 16)
 				continue;
 			if (inet_ntop(family, ASN1_STRING_get0_data(name->d.iPAddress), text,
-			    sizeof text) != NULL)
+				sizeof text) != NULL)
 				add_name(list, cap, text, strlen(text));
 		}
 	}
@@ -72,9 +73,9 @@ blame_name(struct failure *why, const struct dot_server *s, X509 *cert)
 
 	dot_certificate_names(cert, names, sizeof names);
 	if (s->identity.hostname != NULL) {
-		(void)fail_with(why, "certificate names %s, not %s", names,
-		    s->identity.hostname);
-		fail_remedy(why, "if this is the server you mean, set its `hostname' to a name "
+		(void)fail_with(why, "certificate names %s, not %s", names, s->identity.hostname);
+		fail_remedy(why,
+		    "if this is the server you mean, set its `hostname' to a name "
 		    "that the certificate has");
 	} else {
 		(void)fail_with(why, "certificate names %s, not the address %s", names,
@@ -107,8 +108,10 @@ blame_issuer(struct failure *why, const struct dot_server *s, X509 *cert)
 
 	X509_NAME_oneline(X509_get_issuer_name(cert), issuer, sizeof issuer);
 	(void)fail_with(why, "certificate has an unknown issuer: %s", issuer);
-	fail_remedy(why, "trusted are the certificates in %s; set `ca_file' if the server "
-	    "has a CA of its own", s->trust->file);
+	fail_remedy(why,
+	    "trusted are the certificates in %s; set `ca_file' if the server "
+	    "has a CA of its own",
+	    s->trust->file);
 }
 
 void
@@ -137,8 +140,10 @@ dot_certificate_blame(struct failure *why, const struct dot_server *s, int error
 		break;
 	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
 		(void)fail_with(why, "certificate is self-signed");
-		fail_remedy(why, "trusted are the certificates in %s; if you trust this one, put it "
-		    "into a file and set `ca_file'", s->trust->file);
+		fail_remedy(why,
+		    "trusted are the certificates in %s; if you trust this one, put it "
+		    "into a file and set `ca_file'",
+		    s->trust->file);
 		break;
 	default:
 		(void)fail_with(why, "certificate: %s", X509_verify_cert_error_string(error));

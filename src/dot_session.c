@@ -14,7 +14,8 @@ keep(struct dot_server *s, SSL_SESSION *session)
 {
 	if (s->session_count == DOT_SESSIONS_MAX) {
 		SSL_SESSION_free(s->sessions[0]);
-		memmove(s->sessions, s->sessions + 1, (DOT_SESSIONS_MAX - 1) * sizeof s->sessions[0]);
+		memmove(s->sessions, s->sessions + 1,
+		    (DOT_SESSIONS_MAX - 1) * sizeof s->sessions[0]);
 		s->session_count--;
 	}
 	s->sessions[s->session_count++] = session;
@@ -39,7 +40,8 @@ on_session(SSL *ssl, SSL_SESSION *session)
 void
 dot_session_arrange(SSL_CTX *ctx)
 {
-	(void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	(void)SSL_CTX_set_session_cache_mode(ctx,
+	    SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(ctx, on_session);
 }
 

@@ -11,11 +11,11 @@
 #include "dot_internal.h"
 
 static const char *const bundles[] = {
-	"/etc/ssl/certs/ca-certificates.crt",		     /* Debian, Ubuntu, Alpine, Arch */
+	"/etc/ssl/certs/ca-certificates.crt",                /* Debian, Ubuntu, Alpine, Arch */
 	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", /* Fedora, RHEL */
-	"/etc/pki/tls/certs/ca-bundle.crt",		     /* older Fedora, RHEL */
-	"/etc/ssl/ca-bundle.pem",			     /* openSUSE */
-	"/etc/ssl/cert.pem",				     /* Alpine, the BSDs */
+	"/etc/pki/tls/certs/ca-bundle.crt",                  /* older Fedora, RHEL */
+	"/etc/ssl/ca-bundle.pem",                            /* openSUSE */
+	"/etc/ssl/cert.pem",                                 /* Alpine, the BSDs */
 };
 
 static const char *
@@ -29,9 +29,11 @@ find_bundle(struct failure *why)
 	for (i = 0; i < sizeof bundles / sizeof bundles[0]; i++)
 		if (access(bundles[i], R_OK) == 0)
 			return bundles[i];
-	(void)fail_with(why, "no file of CA certificates found: looked at $SSL_CERT_FILE, %s and %zu more",
+	(void)fail_with(why,
+	    "no file of CA certificates found: looked at $SSL_CERT_FILE, %s and %zu more",
 	    bundles[0], sizeof bundles / sizeof bundles[0] - 1);
-	fail_remedy(why, "install the package ca-certificates, or name a file as `tls: {ca_file: ...}'");
+	fail_remedy(why,
+	    "install the package ca-certificates, or name a file as `tls: {ca_file: ...}'");
 	return NULL;
 }
 
@@ -55,7 +57,8 @@ load_certificates(SSL_CTX *ctx, const char *file, struct failure *why)
 	if (SSL_CTX_load_verify_file(ctx, file) != 1) {
 		ERR_clear_error();
 		(void)fail_with(why, "CA file %s: there is no certificate in it", file);
-		fail_remedy(why, "it must hold certificates in PEM form (-----BEGIN CERTIFICATE-----)");
+		fail_remedy(why,
+		    "it must hold certificates in PEM form (-----BEGIN CERTIFICATE-----)");
 		return -1;
 	}
 	return 0;
@@ -109,10 +112,11 @@ dot_trust_new(const char *ca_file, const char *crl_file, struct failure *why)
 	}
 	(void)SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION);
 	/* An end without close_notify is an end: where a message ends, its length says (RFC 7858 3.4). */
-	(void)SSL_CTX_set_options(t->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-	    SSL_OP_IGNORE_UNEXPECTED_EOF);
-	(void)SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
-	    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+	(void)SSL_CTX_set_options(t->ctx,
+	    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+	(void)SSL_CTX_set_mode(t->ctx,
+	    SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+		SSL_MODE_RELEASE_BUFFERS);
 	/* A connection puts its own callback in the place of the default one. */
 	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
 	dot_session_arrange(t->ctx);

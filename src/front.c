@@ -14,7 +14,7 @@
 enum {
 	LENGTH_PREFIX = 2, /* RFC 1035 4.2.2 */
 	BUFFER_LEN = LENGTH_PREFIX + DNS_MESSAGE_MAX,
-	BUFFER_STRIDE = (BUFFER_LEN / 4096 + 1) * 4096 + 64,	/* see query.c */
+	BUFFER_STRIDE = (BUFFER_LEN / 4096 + 1) * 4096 + 64, /* see query.c */
 	ACCEPT_AT_ONCE = 64,
 	WRITE_AT_ONCE = 64,
 
@@ -42,65 +42,65 @@ static const uint32_t client_events = EPOLLIN | EPOLLRDHUP | EPOLLET;
  * that is the same for all clients, so the one in it longest is due first.
  */
 enum client_state {
-	CLIENT_FREE,	/* this place is */
-	CLIENT_IDLE,	/* it owes a query: timeouts.client_idle */
-	CLIENT_READING,	/* it has sent a part of a message: timeouts.client_read */
-	CLIENT_WAITING,	/* we owe it answers: each query has its own deadline */
-	CLIENT_WRITING,	/* it does not take its answers: timeouts.query */
+	CLIENT_FREE,    /* this place is */
+	CLIENT_IDLE,    /* it owes a query: timeouts.client_idle */
+	CLIENT_READING, /* it has sent a part of a message: timeouts.client_read */
+	CLIENT_WAITING, /* we owe it answers: each query has its own deadline */
+	CLIENT_WRITING, /* it does not take its answers: timeouts.query */
 	CLIENT_STATES
 };
 
 struct client {
-	int			 fd;
-	struct address		 from;
-	enum client_state	 state;
-	struct deadline		 since;		/* in this state */
-	TAILQ_ENTRY(client)	 state_link;
-	TAILQ_ENTRY(client)	 ready_link;
-	TAILQ_ENTRY(client)	 dirty_link;
-	LIST_ENTRY(client)	 host_link;
-	bool			 ready;		/* is in the list of those that may have a query */
-	bool			 dirty;		/* is in the list of those that answers were handed over for */
-	bool			 readable;	/* there may be something to read */
-	bool			 hung_up;	/* it has closed its side, behind what there is to read */
-	bool			 blocked;	/* it takes no answers until it is writable */
-	bool			 ended;		/* nothing more is read from it */
-	bool			 allowed;
-	bool			 has_asked;
-	uint8_t			*in;		/* what came but was not taken yet */
-	size_t			 in_len;
-	struct query_list	 in_hand;
-	struct query_list	 answered;	/* to be sent, in this order */
-	size_t			 sent;		/* octets of the first of them, with its prefix */
+	int fd;
+	struct address from;
+	enum client_state state;
+	struct deadline since; /* in this state */
+	TAILQ_ENTRY(client) state_link;
+	TAILQ_ENTRY(client) ready_link;
+	TAILQ_ENTRY(client) dirty_link;
+	LIST_ENTRY(client) host_link;
+	bool ready;    /* is in the list of those that may have a query */
+	bool dirty;    /* is in the list of those that answers were handed over for */
+	bool readable; /* there may be something to read */
+	bool hung_up;  /* it has closed its side, behind what there is to read */
+	bool blocked;  /* it takes no answers until it is writable */
+	bool ended;    /* nothing more is read from it */
+	bool allowed;
+	bool has_asked;
+	uint8_t *in; /* what came but was not taken yet */
+	size_t in_len;
+	struct query_list in_hand;
+	struct query_list answered; /* to be sent, in this order */
+	size_t sent;                /* octets of the first of them, with its prefix */
 };
 TAILQ_HEAD(client_list, client);
 LIST_HEAD(client_bucket, client);
 
 struct front {
-	const struct config	*config;
-	const int		*listeners;
-	size_t			 listener_count;
-	int			 set;
-	struct query_table	*table;
-	struct client		*clients;
-	size_t			 client_count;	/* places */
-	size_t			 touched;	/* of them, the first ones, were ever used */
-	size_t			 connected;	/* of them in use */
-	uint8_t			*octets;	/* the `in' of all clients */
-	struct client_list	 states[CLIENT_STATES];	/* the one in it longest in front */
-	struct client_list	 ready;
-	struct client_list	 dirty;
-	struct client_bucket	 hosts[HOST_BUCKETS];	/* by a hash of the address */
-	struct query_list	 abandoned;
-	bool			 listening;
-	bool			 retiring;	/* see front_retire() */
-	bool			 draining;	/* see front_drain() */
-	struct deadline		 listen_at;	/* when not listening: then again */
+	const struct config *config;
+	const int *listeners;
+	size_t listener_count;
+	int set;
+	struct query_table *table;
+	struct client *clients;
+	size_t client_count;                      /* places */
+	size_t touched;                           /* of them, the first ones, were ever used */
+	size_t connected;                         /* of them in use */
+	uint8_t *octets;                          /* the `in' of all clients */
+	struct client_list states[CLIENT_STATES]; /* the one in it longest in front */
+	struct client_list ready;
+	struct client_list dirty;
+	struct client_bucket hosts[HOST_BUCKETS]; /* by a hash of the address */
+	struct query_list abandoned;
+	bool listening;
+	bool retiring;             /* see front_retire() */
+	bool draining;             /* see front_drain() */
+	struct deadline listen_at; /* when not listening: then again */
 	struct trouble {
-		struct failure	 why;		/* of the first of them */
-		unsigned	 times;
-	}			 troubles[FRONT_TROUBLES];
-	uint8_t			 scratch[BUFFER_LEN];
+		struct failure why; /* of the first of them */
+		unsigned times;
+	} troubles[FRONT_TROUBLES];
+	uint8_t scratch[BUFFER_LEN];
 };
 
 /* ---- the table of clients ---- */
@@ -190,11 +190,13 @@ note_crowding(struct front *f, enum front_trouble kind, const struct address *fr
 		return;
 	if (kind == FRONT_CROWDED) {
 		(void)fail_with(&t->why, "all %zu places are taken", f->client_count);
-		fail_remedy(&t->why, "raise `clients: {max: ...}', and the limit of descriptors if need be");
+		fail_remedy(&t->why,
+		    "raise `clients: {max: ...}', and the limit of descriptors if need be");
 	} else {
 		(void)fail_with(&t->why, "%s has %d connections", address_format_host(from, text),
 		    f->config->clients.per_address);
-		fail_remedy(&t->why, "raise `clients: {per_address: ...}' if many share this address");
+		fail_remedy(&t->why,
+		    "raise `clients: {per_address: ...}' if many share this address");
 	}
 }
 
@@ -238,11 +240,13 @@ admit(struct front *f, const struct address *from, struct deadline now)
 
 	if ((size_t)f->config->clients.per_address >= f->client_count)
 		return true;
-	LIST_FOREACH(c, bucket(f, from), host_link) {
+	LIST_FOREACH(c, bucket(f, from), host_link)
+	{
 		if (!address_same_host(&c->from, from))
 			continue;
 		count++;
-		if (c->state == CLIENT_IDLE && (oldest == NULL || c->since.at_us < oldest->since.at_us))
+		if (c->state == CLIENT_IDLE &&
+		    (oldest == NULL || c->since.at_us < oldest->since.at_us))
 			oldest = c;
 	}
 	if (count < f->config->clients.per_address)
@@ -325,7 +329,7 @@ start_listening(struct front *f)
 	f->listening = true;
 	for (i = 0; i < f->listener_count; i++)
 		if (waitset_add(f->set, f->listeners[i], EPOLLIN | EPOLLEXCLUSIVE, WAITSET_LISTENER,
-		    i) == -1)
+			i) == -1)
 			note_failed_accept(f, "listen");
 }
 
@@ -528,7 +532,8 @@ take(struct front *f, struct client *c, const uint8_t *message, size_t len, stru
 
 /* Reads once from a client, and takes the whole messages there are. */
 static size_t
-gather_from(struct front *f, struct client *c, struct query **queries, size_t room, struct deadline now)
+gather_from(struct front *f, struct client *c, struct query **queries, size_t room,
+    struct deadline now)
 {
 	/* Most clients leave nothing behind, and so need no memory of their own. */
 	uint8_t *octets = c->in_len > 0 ? c->in : f->scratch;
@@ -563,7 +568,8 @@ front_gather(struct front *f, struct query **queries, size_t room, struct deadli
 	struct client *last = TAILQ_LAST(&f->ready, client_list);
 	size_t count = 0;
 
-	while (count < room && query_table_room(f->table) > 0 && (c = TAILQ_FIRST(&f->ready)) != NULL) {
+	while (count < room && query_table_room(f->table) > 0 &&
+	    (c = TAILQ_FIRST(&f->ready)) != NULL) {
 		count += gather_from(f, c, queries + count, room - count, now);
 		if (c == last)
 			break;
@@ -622,7 +628,8 @@ count_sent(struct front *f, struct client *c, size_t n, struct deadline now)
 	struct query *q;
 
 	c->sent += n;
-	while ((q = TAILQ_FIRST(&c->answered)) != NULL && c->sent >= LENGTH_PREFIX + q->response_len) {
+	while (
+	    (q = TAILQ_FIRST(&c->answered)) != NULL && c->sent >= LENGTH_PREFIX + q->response_len) {
 		c->sent -= LENGTH_PREFIX + q->response_len;
 		TAILQ_REMOVE(&c->answered, q, client_link);
 		query_free(f->table, q);
@@ -659,8 +666,8 @@ send_to(struct front *f, struct client *c, struct deadline now)
 			count_sent(f, c, (size_t)n, now);
 		} else if (errno == EAGAIN) {
 			c->blocked = true;
-			(void)waitset_change(f->set, c->fd, client_events | EPOLLOUT, WAITSET_CLIENT,
-			    (size_t)(c - f->clients));
+			(void)waitset_change(f->set, c->fd, client_events | EPOLLOUT,
+			    WAITSET_CLIENT, (size_t)(c - f->clients));
 		} else if (errno != EINTR) {
 			close_client(f, c, now);
 			return;
@@ -722,8 +729,9 @@ due(const struct front *f, enum client_state state)
 static void
 expire_client(struct front *f, struct client *c, struct deadline now)
 {
-	bool unread = c->readable && (c->state == CLIENT_IDLE ||
-	    (c->state == CLIENT_READING && query_table_room(f->table) == 0));
+	bool unread = c->readable &&
+	    (c->state == CLIENT_IDLE ||
+		(c->state == CLIENT_READING && query_table_room(f->table) == 0));
 
 	/* What it has sent is not read before there is a place for it. */
 	if (unread)

@@ -52,8 +52,9 @@ health_claim_trial(struct board_upstream *u, struct deadline now)
 {
 	int64_t at_us = atomic_load(&u->retry_at_us);
 
-	return at_us <= now.at_us && atomic_compare_exchange_strong(&u->retry_at_us, &at_us,
-	    deadline_after(now, back_off_ms(atomic_load(&u->failures))).at_us);
+	return at_us <= now.at_us &&
+	    atomic_compare_exchange_strong(&u->retry_at_us, &at_us,
+		deadline_after(now, back_off_ms(atomic_load(&u->failures))).at_us);
 }
 
 int

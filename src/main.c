@@ -21,10 +21,10 @@
 enum { TOLD_TO_STOP = 0, WORLD_FAILED = 1, MISUSED = 2 };
 
 struct arguments {
-	const char	*config_file;
-	const char	*listen;
-	const char	*command;	/* NULL: serve */
-	bool		 verbose;
+	const char *config_file;
+	const char *listen;
+	const char *command; /* NULL: serve */
+	bool verbose;
 };
 
 static const char usage[] =
@@ -56,9 +56,10 @@ load_config(const struct arguments *args)
 	if (report.errors != NULL)
 		(void)fputs(report.errors, stderr);
 	config_report_free(&report);
-	if (config != NULL && args->listen != NULL && config_set_listen(config, args->listen) == -1) {
-		(void)fprintf(stderr, "dot-proxy: -l %s: not an IP address, or that of an upstream\n",
-		    args->listen);
+	if (config != NULL && args->listen != NULL &&
+	    config_set_listen(config, args->listen) == -1) {
+		(void)fprintf(stderr,
+		    "dot-proxy: -l %s: not an IP address, or that of an upstream\n", args->listen);
 		config_free(config);
 		return NULL;
 	}
@@ -87,8 +88,10 @@ check(const struct config *config)
 static int
 serve(const struct arguments *args, struct config *config)
 {
-	struct supervisor_launch launch = { .config_file = args->config_file, .listen = args->listen,
-		.verbose = args->verbose, .version = DOTPROXY_VERSION };
+	struct supervisor_launch launch = { .config_file = args->config_file,
+		.listen = args->listen,
+		.verbose = args->verbose,
+		.version = DOTPROXY_VERSION };
 
 	switch (supervisor_run(&launch, config)) {
 	case SUPERVISOR_STOPPED:
@@ -138,7 +141,8 @@ read_arguments(int argc, char **argv, struct arguments *args)
 			args->verbose = true;
 			break;
 		case 'V':
-			(void)printf("dot-proxy %s (%s)\n", DOTPROXY_VERSION, dot_library_version());
+			(void)printf("dot-proxy %s (%s)\n", DOTPROXY_VERSION,
+			    dot_library_version());
 			return TOLD_TO_STOP;
 		case 'h':
 			(void)fputs(usage, stdout);
@@ -150,8 +154,9 @@ read_arguments(int argc, char **argv, struct arguments *args)
 	}
 	if (optind < argc)
 		args->command = argv[optind++];
-	if (optind < argc || (args->command != NULL && strcmp(args->command, "check") != 0 &&
-	    strcmp(args->command, "probe") != 0)) {
+	if (optind < argc ||
+	    (args->command != NULL && strcmp(args->command, "check") != 0 &&
+		strcmp(args->command, "probe") != 0)) {
 		(void)fputs(usage, stderr);
 		return MISUSED;
 	}

@@ -50,13 +50,16 @@ fail_bind(struct failure *why, const struct address *a, const char *how)
 		    "systemd-resolved's stub is on 127.0.0.53:53: set DNSStubListener=no in "
 		    "/etc/systemd/resolved.conf and restart it, or listen on 127.0.0.1:53");
 	else if (saved == EADDRINUSE)
-		fail_remedy(why, "another program has the port: `ss -lntup' shows which; stop it, "
+		fail_remedy(why,
+		    "another program has the port: `ss -lntup' shows which; stop it, "
 		    "or listen on another address or port");
 	else if (saved == EACCES)
-		fail_remedy(why, "ports below 1024 take a right: start as root, or give the program "
+		fail_remedy(why,
+		    "ports below 1024 take a right: start as root, or give the program "
 		    "CAP_NET_BIND_SERVICE, or set the sysctl net.ipv4.ip_unprivileged_port_start=53");
 	else if (saved == EADDRNOTAVAIL)
-		fail_remedy(why, "no interface of this machine has the address: `ip address' shows "
+		fail_remedy(why,
+		    "no interface of this machine has the address: `ip address' shows "
 		    "those there are");
 	return -1;
 }
@@ -103,7 +106,8 @@ forbid_fragments(int fd, int family)
 	int v4 = IP_PMTUDISC_DO;
 	int v6 = IPV6_PMTUDISC_DO;
 
-	if (family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &v6, sizeof v6) == -1)
+	if (family == AF_INET6 &&
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &v6, sizeof v6) == -1)
 		return -1;
 	return setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &v4, sizeof v4);
 }
@@ -113,12 +117,14 @@ bind_udp(int fd, const struct address *a)
 {
 	bool v6 = a->sa.sa_family == AF_INET6;
 
-	if (set_flag(fd, SOL_SOCKET, SO_RXQ_OVFL) == -1 || forbid_fragments(fd, a->sa.sa_family) == -1)
+	if (set_flag(fd, SOL_SOCKET, SO_RXQ_OVFL) == -1 ||
+	    forbid_fragments(fd, a->sa.sa_family) == -1)
 		return -1;
 	if (v6 && set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY) == -1)
 		return -1;
-	if (address_is_wildcard(a) && (v6 ? set_flag(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO) :
-	    set_flag(fd, IPPROTO_IP, IP_PKTINFO)) == -1)
+	if (address_is_wildcard(a) &&
+	    (v6 ? set_flag(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO) :
+		  set_flag(fd, IPPROTO_IP, IP_PKTINFO)) == -1)
 		return -1;
 	enlarge_buffers(fd);
 	return bind(fd, &a->sa, address_len(a));
@@ -162,7 +168,8 @@ net_connect(const struct address *a, bool fast_open, struct failure *why)
 		return fail_errno(why, "socket");
 	/* Without it a delayed ACK of the server adds 40 ms to every second query. */
 	(void)set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms,
+	    sizeof user_timeout_ms);
 	if (fast_open)
 		(void)set_flag(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT);
 	if (connect(fd, &a->sa, address_len(a)) == -1 && errno != EINPROGRESS) {

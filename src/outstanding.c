@@ -12,20 +12,20 @@
  * entries back. It is never more than three quarters full.
  */
 struct entry {
-	struct ask	*ask;
-	uint16_t	 connection;
-	uint16_t	 id;
-	bool		 used;
+	struct ask *ask;
+	uint16_t connection;
+	uint16_t id;
+	bool used;
 };
 
 enum { RANDOM_AT_ONCE = 256 };
 
 struct outstanding {
-	struct entry	*entries;
-	size_t		 mask;		/* one less than their number, a power of two */
-	size_t		 used;
-	uint16_t	 random[RANDOM_AT_ONCE];
-	size_t		 random_left;
+	struct entry *entries;
+	size_t mask; /* one less than their number, a power of two */
+	size_t used;
+	uint16_t random[RANDOM_AT_ONCE];
+	size_t random_left;
 };
 
 struct outstanding *
@@ -68,7 +68,8 @@ find(const struct outstanding *o, size_t connection, uint16_t id)
 {
 	size_t i = home(o, connection, id);
 
-	while (o->entries[i].used && (o->entries[i].id != id || o->entries[i].connection != connection))
+	while (o->entries[i].used &&
+	    (o->entries[i].id != id || o->entries[i].connection != connection))
 		i = (i + 1) & o->mask;
 	return i;
 }

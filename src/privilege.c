@@ -32,8 +32,8 @@ enum { SANITIZED = 0 };
 /* Whom to be where there is no /etc/passwd, as in an image from scratch. */
 enum { NOBODY = 65534 };
 
-static const int supervisor_capabilities[] = { CAP_NET_BIND_SERVICE, CAP_SETUID, CAP_SETGID, CAP_SETPCAP,
-	CAP_KILL, CAP_DAC_READ_SEARCH };
+static const int supervisor_capabilities[] = { CAP_NET_BIND_SERVICE, CAP_SETUID, CAP_SETGID,
+	CAP_SETPCAP, CAP_KILL, CAP_DAC_READ_SEARCH };
 
 /* ---- whom to be ---- */
 
@@ -114,7 +114,8 @@ plan_user(const char *user, struct privilege *p, struct failure *why)
 }
 
 int
-privilege_plan(const char *user, enum config_sandbox sandbox, struct privilege *p, struct failure *why)
+privilege_plan(const char *user, enum config_sandbox sandbox, struct privilege *p,
+    struct failure *why)
 {
 	*p = (struct privilege){ .sandbox = SANITIZED ? CONFIG_SANDBOX_OFF : sandbox };
 	if (plan_user(user, p, why) == -1)
@@ -214,11 +215,13 @@ int
 privilege_limit_worker(const struct privilege *p, struct failure *why)
 {
 	limit_bounding_set(0);
-	return change_user(p, why) == -1 || limit_capabilities(0, why) == -1 ? -1 : forbid_more(why);
+	return change_user(p, why) == -1 || limit_capabilities(0, why) == -1 ? -1 :
+									       forbid_more(why);
 }
 
 int
-privilege_shut_in(const struct privilege *p, const uint16_t *ports, size_t count, struct failure *why)
+privilege_shut_in(const struct privilege *p, const uint16_t *ports, size_t count,
+    struct failure *why)
 {
 	if (p->sandbox == CONFIG_SANDBOX_OFF)
 		return 0;

@@ -13,7 +13,8 @@
 #include "upstream.h"
 
 /* ". NS", with its length in front; any resolver has the answer. */
-static const uint8_t root_query[] = { 0, 17, 0x5d, 0x07, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1 };
+static const uint8_t root_query[] = { 0, 17, 0x5d, 0x07, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0,
+	2, 0, 1 };
 enum { LENGTH_PREFIX = 2, ROOT_QUESTION_LEN = 5 };
 
 /* Waits until the connection can go on. -1 with the reason when BY has come. */
@@ -57,9 +58,10 @@ read_answer(struct dot *d, int ms, struct deadline by, enum dns_rcode *rcode, st
 		if (have >= LENGTH_PREFIX)
 			len = (size_t)buf[0] << 8 | buf[1];
 	}
-	if (len < DNS_HEADER_LEN || dns_id(buf + LENGTH_PREFIX) != dns_id(root_query + LENGTH_PREFIX) ||
-	    dns_match_response(buf + LENGTH_PREFIX, len, root_query + LENGTH_PREFIX, ROOT_QUESTION_LEN) ==
-	    DNS_MISMATCH)
+	if (len < DNS_HEADER_LEN ||
+	    dns_id(buf + LENGTH_PREFIX) != dns_id(root_query + LENGTH_PREFIX) ||
+	    dns_match_response(buf + LENGTH_PREFIX, len, root_query + LENGTH_PREFIX,
+		ROOT_QUESTION_LEN) == DNS_MISMATCH)
 		return fail_with(why, "query: what came back is no answer to it");
 	*rcode = dns_response_rcode(buf + LENGTH_PREFIX, len);
 	return 0;
@@ -97,7 +99,8 @@ probe_connection(struct dot *d, const struct config *config, FILE *out, struct f
 		return -1;
 	dot_describe(d, &facts);
 	fprintf(out, "  handshake    %.1f ms  %s %s\n", took_ms, facts.version, facts.cipher);
-	fprintf(out, "  certificate  for %s\n               until %s\n", facts.names, facts.not_after);
+	fprintf(out, "  certificate  for %s\n               until %s\n", facts.names,
+	    facts.not_after);
 	fprintf(out, "  pin          %s\n", facts.pin);
 	if (ask_root(d, config->timeouts.answer_ms, &took_ms, &rcode, why) == -1)
 		return -1;
@@ -108,7 +111,8 @@ probe_connection(struct dot *d, const struct config *config, FILE *out, struct f
 }
 
 static int
-probe_upstream(const struct config *config, const struct config_upstream *u, FILE *out, struct failure *why)
+probe_upstream(const struct config *config, const struct config_upstream *u, FILE *out,
+    struct failure *why)
 {
 	struct dot_trust *trust = dot_trust_new(u->ca_file, u->crl_file, why);
 	struct dot_identity identity = upstream_identity(u);

@@ -17,12 +17,12 @@ enum {
 };
 
 struct query_table {
-	uint8_t		 *octets;
-	struct query	 *queries;
-	struct query	**vacant;	/* a stack: the place used last is the warmest */
-	size_t		  vacant_count;
-	size_t		  count;
-	bool		  was_crowded;	/* many places were in use since query_table_relax() */
+	uint8_t *octets;
+	struct query *queries;
+	struct query **vacant; /* a stack: the place used last is the warmest */
+	size_t vacant_count;
+	size_t count;
+	bool was_crowded; /* many places were in use since query_table_relax() */
 };
 
 struct query_table *

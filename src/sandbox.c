@@ -15,21 +15,21 @@
 
 /* Newer than the headers that this is built with. */
 enum {
-	ACCESS_FS_TRUNCATE = 1 << 14,	/* version 3 */
-	ACCESS_FS_IOCTL_DEV = 1 << 15,	/* version 5 */
-	ACCESS_NET_BIND_TCP = 1 << 0,	/* version 4 */
+	ACCESS_FS_TRUNCATE = 1 << 14,  /* version 3 */
+	ACCESS_FS_IOCTL_DEV = 1 << 15, /* version 5 */
+	ACCESS_NET_BIND_TCP = 1 << 0,  /* version 4 */
 	ACCESS_NET_CONNECT_TCP = 1 << 1,
 	RULE_NET_PORT = 2
 };
 
 struct ruleset {
-	uint64_t	handled_access_fs;
-	uint64_t	handled_access_net;
+	uint64_t handled_access_fs;
+	uint64_t handled_access_net;
 };
 
 struct net_port_rule {
-	uint64_t	allowed_access;
-	uint64_t	port;
+	uint64_t allowed_access;
+	uint64_t port;
 };
 
 /* ---- Landlock ---- */
@@ -37,7 +37,8 @@ struct net_port_rule {
 int
 sandbox_landlock_version(void)
 {
-	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	long version = syscall(SYS_landlock_create_ruleset, NULL, 0,
+	    LANDLOCK_CREATE_RULESET_VERSION);
 
 	return version > 0 ? (int)version : 0;
 }
@@ -87,14 +88,15 @@ sandbox_forbid_files(int version, const uint16_t *ports, size_t count, struct fa
 #ifdef __x86_64__
 
 /* What the loop, OpenSSL and libc need after the start; three more have conditions, below. */
-static const int allowed[] = { __NR_read, __NR_write, __NR_readv, __NR_writev, __NR_recvfrom, __NR_sendto,
-	__NR_recvmsg, __NR_sendmsg, __NR_recvmmsg, __NR_sendmmsg, __NR_ppoll, __NR_epoll_ctl,
-	__NR_epoll_pwait, __NR_accept, __NR_accept4, __NR_connect, __NR_getsockopt, __NR_setsockopt,
-	__NR_getsockname, __NR_getpeername, __NR_shutdown, __NR_close, __NR_fcntl, __NR_brk, __NR_munmap,
-	__NR_mremap, __NR_madvise, __NR_getrandom, __NR_getpid, __NR_gettid, __NR_clock_gettime,
-	__NR_gettimeofday, __NR_clock_nanosleep, __NR_nanosleep, __NR_futex, __NR_rt_sigaction,
-	__NR_rt_sigprocmask, __NR_rt_sigreturn, __NR_restart_syscall, __NR_tgkill, __NR_exit,
-	__NR_exit_group, __NR_poll, __NR_epoll_wait, __NR_epoll_create1, __NR_time };
+static const int allowed[] = { __NR_read, __NR_write, __NR_readv, __NR_writev, __NR_recvfrom,
+	__NR_sendto, __NR_recvmsg, __NR_sendmsg, __NR_recvmmsg, __NR_sendmmsg, __NR_ppoll,
+	__NR_epoll_ctl, __NR_epoll_pwait, __NR_accept, __NR_accept4, __NR_connect, __NR_getsockopt,
+	__NR_setsockopt, __NR_getsockname, __NR_getpeername, __NR_shutdown, __NR_close, __NR_fcntl,
+	__NR_brk, __NR_munmap, __NR_mremap, __NR_madvise, __NR_getrandom, __NR_getpid, __NR_gettid,
+	__NR_clock_gettime, __NR_gettimeofday, __NR_clock_nanosleep, __NR_nanosleep, __NR_futex,
+	__NR_rt_sigaction, __NR_rt_sigprocmask, __NR_rt_sigreturn, __NR_restart_syscall,
+	__NR_tgkill, __NR_exit, __NR_exit_group, __NR_poll, __NR_epoll_wait, __NR_epoll_create1,
+	__NR_time };
 
 /* Looked for in vain rather than deadly: libc and OpenSSL look for files now and then. */
 static const int refused[] = { __NR_openat, __NR_newfstatat, __NR_faccessat, __NR_fstat,
@@ -103,14 +105,16 @@ static const int refused[] = { __NR_openat, __NR_newfstatat, __NR_faccessat, __N
 #endif
 };
 
-enum { LENGTH_OF_ALLOWED = sizeof allowed / sizeof allowed[0],
+enum {
+	LENGTH_OF_ALLOWED = sizeof allowed / sizeof allowed[0],
 	LENGTH_OF_REFUSED = sizeof refused / sizeof refused[0],
 	/* The rest of the program: its head, three calls with conditions, its end. */
-	FILTER_MAX = 2 * (LENGTH_OF_ALLOWED + LENGTH_OF_REFUSED) + 32 };
+	FILTER_MAX = 2 * (LENGTH_OF_ALLOWED + LENGTH_OF_REFUSED) + 32
+};
 
 struct filter {
-	struct sock_filter	code[FILTER_MAX];
-	unsigned short		len;
+	struct sock_filter code[FILTER_MAX];
+	unsigned short len;
 };
 
 static void

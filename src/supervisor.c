@@ -49,41 +49,41 @@ enum {
 
 /* One worker's place. */
 struct slot {
-	pid_t		pid;		/* 0: there is none */
-	struct deadline	started;
-	struct deadline	start_at;	/* when there is none: then it is started */
-	int		pause_ms;	/* before it is started again, when it dies quickly */
+	pid_t pid; /* 0: there is none */
+	struct deadline started;
+	struct deadline start_at; /* when there is none: then it is started */
+	int pause_ms;             /* before it is started again, when it dies quickly */
 };
 
 /* All that belongs to one reading of the configuration. It is built whole, and never changed. */
 struct generation {
-	struct generation	*older;
-	struct config		*config;
-	struct upstream_list	*upstreams;
-	struct board		*board;
-	int			 listeners[CONFIG_LISTEN_MAX];	/* TCP and UDP, by the address; -1 is none */
-	int			 datagrams[CONFIG_LISTEN_MAX];
-	struct privilege	 privilege;
-	uint16_t		 ports[CONFIG_UPSTREAMS_MAX];
-	struct slot		 slots[CONFIG_WORKERS_MAX];
-	bool			 served;	/* one of its workers has come to serve */
-	bool			 retiring;
-	unsigned		 deaths;	/* in a row, before any served */
-	struct deadline		 kill_at;	/* when retiring: then it must be gone */
+	struct generation *older;
+	struct config *config;
+	struct upstream_list *upstreams;
+	struct board *board;
+	int listeners[CONFIG_LISTEN_MAX]; /* TCP and UDP, by the address; -1 is none */
+	int datagrams[CONFIG_LISTEN_MAX];
+	struct privilege privilege;
+	uint16_t ports[CONFIG_UPSTREAMS_MAX];
+	struct slot slots[CONFIG_WORKERS_MAX];
+	bool served; /* one of its workers has come to serve */
+	bool retiring;
+	unsigned deaths;         /* in a row, before any served */
+	struct deadline kill_at; /* when retiring: then it must be gone */
 };
 
 struct supervisor {
-	const struct supervisor_launch	*launch;
-	struct generation		*newest;
-	size_t				 descriptors;
-	struct filewatch		 file;
-	unsigned			 ticks;
-	struct deadline			 tick_at;
-	bool				 reload_wanted;
-	bool				 stopping;
-	bool				 hopeless;
-	bool				 in_worker;	/* this process is one, and has run */
-	bool				 worker_failed;
+	const struct supervisor_launch *launch;
+	struct generation *newest;
+	size_t descriptors;
+	struct filewatch file;
+	unsigned ticks;
+	struct deadline tick_at;
+	bool reload_wanted;
+	bool stopping;
+	bool hopeless;
+	bool in_worker; /* this process is one, and has run */
+	bool worker_failed;
 };
 
 /* ---- generations ---- */
@@ -153,7 +153,8 @@ log_listening(const struct address *a, const char *over)
 {
 	char text[ADDRESS_TEXT_MAX];
 
-	log_event(LOG_LEVEL_INFO, "listening", "address", address_format(a, text), "over", over, NULL);
+	log_event(LOG_LEVEL_INFO, "listening", "address", address_format(a, text), "over", over,
+	    NULL);
 }
 
 /* What the kernel refused is worth a line, since what is lost for it leaves few traces. */
@@ -167,8 +168,10 @@ log_receive_buffer(int fd)
 		return;
 	(void)snprintf(wanted, sizeof wanted, "%d", NET_DATAGRAM_BUFFER);
 	(void)snprintf(granted, sizeof granted, "%d", net_receive_buffer(fd));
-	log_event(LOG_LEVEL_INFO, "small receive buffer", "octets", granted, "wanted", wanted, "remedy",
-	    "so that bursts over UDP are not lost, set the sysctl net.core.rmem_max to what is wanted", NULL);
+	log_event(LOG_LEVEL_INFO, "small receive buffer", "octets", granted, "wanted", wanted,
+	    "remedy",
+	    "so that bursts over UDP are not lost, set the sysctl net.core.rmem_max to what is wanted",
+	    NULL);
 }
 
 static int
@@ -270,9 +273,14 @@ leave_others(const struct supervisor *s, const struct generation *own)
 static int
 be_worker(const struct supervisor *s, struct generation *g, size_t index, pid_t supervisor)
 {
-	struct worker_setup setup = { .config = g->config, .listeners = g->listeners,
-		.datagrams = g->datagrams, .listener_count = g->config->listen_count, .upstreams = g->upstreams, .board = g->board,
-		.index = index, .descriptors = s->descriptors };
+	struct worker_setup setup = { .config = g->config,
+		.listeners = g->listeners,
+		.datagrams = g->datagrams,
+		.listener_count = g->config->listen_count,
+		.upstreams = g->upstreams,
+		.board = g->board,
+		.index = index,
+		.descriptors = s->descriptors };
 	struct failure why;
 
 	leave_others(s, g);
@@ -281,11 +289,13 @@ be_worker(const struct supervisor *s, struct generation *g, size_t index, pid_t 
 		(void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 		if (getppid() != supervisor)
 			return 0;
-		if (privilege_shut_in(&g->privilege, g->ports, g->config->upstream_count, &why) == 0 &&
+		if (privilege_shut_in(&g->privilege, g->ports, g->config->upstream_count, &why) ==
+			0 &&
 		    worker_run(&setup, &why) == 0)
 			return 0;
 	}
-	log_event(LOG_LEVEL_ERROR, "worker cannot start", "cause", why.text, "remedy", why.remedy, NULL);
+	log_event(LOG_LEVEL_ERROR, "worker cannot start", "cause", why.text, "remedy", why.remedy,
+	    NULL);
 	return -1;
 }
 
@@ -303,7 +313,8 @@ start_worker(struct supervisor *s, struct generation *g, size_t index, struct de
 		return;
 	}
 	if (pid == -1) {
-		log_event(LOG_LEVEL_WARN, "worker cannot be started", "cause", strerror(errno), NULL);
+		log_event(LOG_LEVEL_WARN, "worker cannot be started", "cause", strerror(errno),
+		    NULL);
 		slot->start_at = deadline_after(now, RESTART_MAX_MS);
 		return;
 	}
@@ -355,7 +366,8 @@ retire(struct generation *g, struct deadline now)
 	if (g->retiring)
 		return;
 	g->retiring = true;
-	g->kill_at = deadline_after(now, WORKER_RETIRE_MS + g->config->timeouts.query_ms + STOP_GRACE_MS);
+	g->kill_at = deadline_after(now,
+	    WORKER_RETIRE_MS + g->config->timeouts.query_ms + STOP_GRACE_MS);
 	signal_workers(g, SIGQUIT);
 }
 
@@ -393,7 +405,8 @@ log_death(pid_t pid, int status)
 
 	(void)snprintf(number, sizeof number, "%d", (int)pid);
 	if (WIFSIGNALED(status))
-		(void)snprintf(how, sizeof how, "signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+		(void)snprintf(how, sizeof how, "signal %d (%s)", WTERMSIG(status),
+		    strsignal(WTERMSIG(status)));
 	else
 		(void)snprintf(how, sizeof how, "exit status %d", WEXITSTATUS(status));
 	log_event(LOG_LEVEL_WARN, "worker died", "pid", number, "cause", how, NULL);
@@ -409,8 +422,9 @@ schedule_restart(struct supervisor *s, struct generation *g, struct slot *slot, 
 	if (!quick)
 		slot->pause_ms = 0;
 	else
-		slot->pause_ms = slot->pause_ms == 0 ? RESTART_MIN_MS :
-		    slot->pause_ms * 2 < RESTART_MAX_MS ? slot->pause_ms * 2 : RESTART_MAX_MS;
+		slot->pause_ms = slot->pause_ms == 0    ? RESTART_MIN_MS :
+		    slot->pause_ms * 2 < RESTART_MAX_MS ? slot->pause_ms * 2 :
+							  RESTART_MAX_MS;
 	if (!g->served && ++g->deaths >= HOPELESS_DEATHS && g == s->newest)
 		s->hopeless = true;
 }
@@ -429,8 +443,8 @@ reap(struct supervisor *s, struct deadline now)
 			continue;
 		slot->pid = 0;
 		if (!g->served)
-			g->served = atomic_load(&board_worker(g->board, (size_t)(slot - g->slots))->state) !=
-			    BOARD_EMPTY;
+			g->served = atomic_load(&board_worker(g->board, (size_t)(slot - g->slots))
+						     ->state) != BOARD_EMPTY;
 		board_leave(g->board, (size_t)(slot - g->slots));
 		if (g->retiring && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 			continue;
@@ -469,8 +483,8 @@ log_refusal(const char *errors, size_t count)
 	(void)snprintf(line, sizeof line, "%.*s", (int)strcspn(errors, "\n"), errors);
 	if (count > 1)
 		(void)snprintf(more, sizeof more, "%zu", count);
-	log_event(LOG_LEVEL_ERROR, "configuration refused, the old one stays", "cause", line, "errors", more,
-	    "remedy", count > 1 ? "`dot-proxy check' shows all" : NULL, NULL);
+	log_event(LOG_LEVEL_ERROR, "configuration refused, the old one stays", "cause", line,
+	    "errors", more, "remedy", count > 1 ? "`dot-proxy check' shows all" : NULL, NULL);
 }
 
 static struct config *
@@ -480,9 +494,11 @@ read_config(const struct supervisor_launch *launch)
 	struct config *config = config_load(launch->config_file, &report);
 
 	if (config == NULL)
-		log_refusal(report.errors != NULL ? report.errors : "out of memory", report.error_count);
+		log_refusal(report.errors != NULL ? report.errors : "out of memory",
+		    report.error_count);
 	config_report_free(&report);
-	if (config != NULL && launch->listen != NULL && config_set_listen(config, launch->listen) == -1) {
+	if (config != NULL && launch->listen != NULL &&
+	    config_set_listen(config, launch->listen) == -1) {
 		log_refusal("an upstream has the address that -l names", 1);
 		config_free(config);
 		return NULL;
@@ -504,8 +520,8 @@ reload(struct supervisor *s, struct deadline now)
 	if ((config = read_config(s->launch)) == NULL)
 		return;
 	if ((g = new_generation(config, s->newest, &end, &why)) == NULL) {
-		log_event(LOG_LEVEL_ERROR, "configuration refused, the old one stays", "cause", why.text,
-		    "remedy", why.remedy, NULL);
+		log_event(LOG_LEVEL_ERROR, "configuration refused, the old one stays", "cause",
+		    why.text, "remedy", why.remedy, NULL);
 		return;
 	}
 	upstream_inherit(g->upstreams, g->board, s->newest->upstreams, s->newest->board);
@@ -592,14 +608,17 @@ log_worker(const struct generation *g, size_t index)
 	char numbers[5][24];
 
 	(void)snprintf(pid, sizeof pid, "%d", (int)g->slots[index].pid);
-	(void)snprintf(numbers[0], sizeof numbers[0], "%llu", (unsigned long long)atomic_load(&row->queries));
-	(void)snprintf(numbers[1], sizeof numbers[1], "%llu", (unsigned long long)atomic_load(&row->answered));
-	(void)snprintf(numbers[2], sizeof numbers[2], "%llu", (unsigned long long)atomic_load(&row->failed));
+	(void)snprintf(numbers[0], sizeof numbers[0], "%llu",
+	    (unsigned long long)atomic_load(&row->queries));
+	(void)snprintf(numbers[1], sizeof numbers[1], "%llu",
+	    (unsigned long long)atomic_load(&row->answered));
+	(void)snprintf(numbers[2], sizeof numbers[2], "%llu",
+	    (unsigned long long)atomic_load(&row->failed));
 	(void)snprintf(numbers[3], sizeof numbers[3], "%u", (unsigned)atomic_load(&row->in_hand));
 	(void)snprintf(numbers[4], sizeof numbers[4], "%u", (unsigned)atomic_load(&row->clients));
 	log_event(LOG_LEVEL_INFO, "worker", "pid", pid, "state",
-	    states[atomic_load(&row->state) % 3], "queries", numbers[0], "answered", numbers[1], "failed",
-	    numbers[2], "in_hand", numbers[3], "clients", numbers[4], NULL);
+	    states[atomic_load(&row->state) % 3], "queries", numbers[0], "answered", numbers[1],
+	    "failed", numbers[2], "in_hand", numbers[3], "clients", numbers[4], NULL);
 }
 
 static void
@@ -613,9 +632,10 @@ log_upstream(const struct generation *g, size_t index, struct deadline now)
 	(void)snprintf(numbers[1], sizeof numbers[1], "%u", state.failures);
 	(void)snprintf(numbers[2], sizeof numbers[2], "%ds", state.down_s);
 	log_event(LOG_LEVEL_INFO, "upstream", "upstream", state.name, "state",
-	    state.failures == 0 ? "up" : "down", "answer_ms", state.usual_us > 0 ? numbers[0] : NULL,
-	    "failures", state.failures > 0 ? numbers[1] : NULL, "for",
-	    state.failures > 0 ? numbers[2] : NULL, NULL);
+	    state.failures == 0 ? "up" : "down", "answer_ms",
+	    state.usual_us > 0 ? numbers[0] : NULL, "failures",
+	    state.failures > 0 ? numbers[1] : NULL, "for", state.failures > 0 ? numbers[2] : NULL,
+	    NULL);
 }
 
 /* On SIGUSR1. */
@@ -723,7 +743,8 @@ watch(struct supervisor *s, const sigset_t *signals)
 			signal_workers(s->newest, SIGKILL);
 		if (deadline_passed(s->tick_at, now))
 			tick(s, now);
-		if (s->reload_wanted && !s->stopping && s->newest->served && retiring < RETIRING_MAX)
+		if (s->reload_wanted && !s->stopping && s->newest->served &&
+		    retiring < RETIRING_MAX)
 			reload(s, now);
 		if (s->in_worker)
 			return;
@@ -734,8 +755,8 @@ watch(struct supervisor *s, const sigset_t *signals)
 static void
 block_signals(sigset_t *signals)
 {
-	static const int deadly[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP, SIGTSTP,
-		SIGTTIN, SIGTTOU, SIGCONT };
+	static const int deadly[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP,
+		SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT };
 	size_t i;
 
 	(void)sigfillset(signals);
@@ -783,7 +804,8 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 		return fail_start(&why, SUPERVISOR_FAILED);
 	}
 	if (privilege_missing(&s.newest->privilege)[0] != '\0')
-		log_event(LOG_LEVEL_DEBUG, "sandbox", "missing", privilege_missing(&s.newest->privilege), NULL);
+		log_event(LOG_LEVEL_DEBUG, "sandbox", "missing",
+		    privilege_missing(&s.newest->privilege), NULL);
 	watch(&s, &signals);
 	end = ended(&s);
 	while (s.newest != NULL) {

@@ -29,7 +29,8 @@ trust_for(const struct upstream_list *l, const struct config_upstream *c, struct
 	for (i = 0; i < l->count; i++) {
 		const struct config_upstream *other = l->upstreams[i].config;
 
-		if (same_text(c->ca_file, other->ca_file) && same_text(c->crl_file, other->crl_file))
+		if (same_text(c->ca_file, other->ca_file) &&
+		    same_text(c->crl_file, other->crl_file))
 			return l->upstreams[i].trust;
 	}
 	return dot_trust_new(c->ca_file, c->crl_file, why);
@@ -38,8 +39,11 @@ trust_for(const struct upstream_list *l, const struct config_upstream *c, struct
 struct dot_identity
 upstream_identity(const struct config_upstream *c)
 {
-	return (struct dot_identity){ .address = c->address, .hostname = c->hostname,
-		.pins = (const char *const *)c->pins, .pin_count = c->pin_count, .pins_only = c->pins_only };
+	return (struct dot_identity){ .address = c->address,
+		.hostname = c->hostname,
+		.pins = (const char *const *)c->pins,
+		.pin_count = c->pin_count,
+		.pins_only = c->pins_only };
 }
 
 struct upstream_list *
@@ -48,7 +52,8 @@ upstream_list_new(const struct config *config, struct failure *why)
 	struct upstream_list *l = calloc(1, sizeof *l);
 	struct dot_identity identity;
 
-	if (l == NULL || (l->upstreams = calloc(config->upstream_count, sizeof *l->upstreams)) == NULL) {
+	if (l == NULL ||
+	    (l->upstreams = calloc(config->upstream_count, sizeof *l->upstreams)) == NULL) {
 		(void)fail_errno(why, "upstreams");
 		free(l);
 		return NULL;
@@ -120,7 +125,8 @@ upstream_attach(struct upstream_list *l, int set, struct query_table *table, str
 	size_t i;
 
 	if (l->config->timeouts.upstream_idle_ms == 0)
-		connections += inflight < SINGLE_CONNECTIONS_MAX ? inflight : SINGLE_CONNECTIONS_MAX;
+		connections += inflight < SINGLE_CONNECTIONS_MAX ? inflight :
+								   SINGLE_CONNECTIONS_MAX;
 	l->set = set;
 	l->table = table;
 	l->board = board;
@@ -142,8 +148,8 @@ same_upstream(const struct config_upstream *a, const struct config_upstream *b)
 }
 
 void
-upstream_inherit(const struct upstream_list *l, struct board *board, const struct upstream_list *from,
-    struct board *from_board)
+upstream_inherit(const struct upstream_list *l, struct board *board,
+    const struct upstream_list *from, struct board *from_board)
 {
 	size_t i;
 	size_t k;
@@ -151,12 +157,13 @@ upstream_inherit(const struct upstream_list *l, struct board *board, const struc
 	for (i = 0; i < l->count; i++)
 		for (k = 0; k < from->count; k++)
 			if (same_upstream(l->upstreams[i].config, from->upstreams[k].config))
-				health_copy(board_upstream(board, i), board_upstream(from_board, k));
+				health_copy(board_upstream(board, i),
+				    board_upstream(from_board, k));
 }
 
 void
-upstream_state(const struct upstream_list *l, struct board *board, size_t index, struct deadline now,
-    struct upstream_state *state)
+upstream_state(const struct upstream_list *l, struct board *board, size_t index,
+    struct deadline now, struct upstream_state *state)
 {
 	const struct board_upstream *row = board_upstream(board, index);
 
@@ -173,14 +180,16 @@ upstream_due(struct upstream_list *l, struct deadline d)
 }
 
 void
-upstream_mark_failed(struct upstream_list *l, size_t index, const struct failure *why, struct deadline now)
+upstream_mark_failed(struct upstream_list *l, size_t index, const struct failure *why,
+    struct deadline now)
 {
 	struct upstream *u = &l->upstreams[index];
 	bool changed = u->cause.text[0] != '\0' && strcmp(u->cause.text, why->text) != 0;
 	bool was_up = health_failed(u->health, now);
 
 	u->cause = *why;
-	if (was_up || (changed && deadline_passed(deadline_after(u->news_at, NEWS_INTERVAL_MS), now))) {
+	if (was_up ||
+	    (changed && deadline_passed(deadline_after(u->news_at, NEWS_INTERVAL_MS), now))) {
 		u->news_down = true;
 		u->news_at = now;
 	}

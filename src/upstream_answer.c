@@ -52,7 +52,8 @@ ask_again(struct upstream_list *l, struct ask *a, size_t index, bool kept, struc
 }
 
 void
-upstream_lose(struct upstream_list *l, struct connection *c, const struct failure *why, struct deadline now)
+upstream_lose(struct upstream_list *l, struct connection *c, const struct failure *why,
+    struct deadline now)
 {
 	struct ask_list lost = TAILQ_HEAD_INITIALIZER(lost);
 	size_t index = c->upstream;
@@ -96,8 +97,8 @@ is_final(const struct arrival *arrival, const struct edns_response *r)
 }
 
 static void
-keep_response(const struct upstream_list *l, const struct upstream *u, const struct arrival *arrival,
-    const struct edns_response *r)
+keep_response(const struct upstream_list *l, const struct upstream *u,
+    const struct arrival *arrival, const struct edns_response *r)
 {
 	struct query *q = arrival->ask->query;
 	struct failure why;
@@ -107,8 +108,8 @@ keep_response(const struct upstream_list *l, const struct upstream *u, const str
 		    dns_response_rcode(arrival->message, arrival->len), DNS_EDE_NONE, NULL);
 		return;
 	}
-	q->response_len = edns_write_response(q->response, arrival->message, arrival->len, r, &q->dns,
-	    &l->config->privacy);
+	q->response_len = edns_write_response(q->response, arrival->message, arrival->len, r,
+	    &q->dns, &l->config->privacy);
 	if (q->response_len == 0) {
 		(void)fail_with(&why, "%s: query: the answer cannot be read", u->name);
 		q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns,
@@ -196,7 +197,8 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 		keep_response(l, u, arrival, &response);
 	if (final)
 		upstream_finish(l, q, QUERY_ANSWERED);
-	else if (!upstream_is_asked(q) && (q->has_second_opinion || upstream_ask_next(l, q, now) != TAKEN))
+	else if (!upstream_is_asked(q) &&
+	    (q->has_second_opinion || upstream_ask_next(l, q, now) != TAKEN))
 		upstream_finish(l, q, QUERY_ANSWERED);
 	else
 		q->has_second_opinion = true;
@@ -282,7 +284,8 @@ send_waiting(struct upstream_list *l, struct connection *c, struct deadline now)
 	struct failure why;
 	int rc = connection_send(c, l->ids, one ? 1 : SIZE_MAX, now, &why);
 
-	for (a = a == NULL ? TAILQ_FIRST(&c->sent) : TAILQ_NEXT(a, link); a != NULL; a = TAILQ_NEXT(a, link))
+	for (a = a == NULL ? TAILQ_FIRST(&c->sent) : TAILQ_NEXT(a, link); a != NULL;
+	     a = TAILQ_NEXT(a, link))
 		a->query->was_sent = true;
 	upstream_due(l, deadline_after(c->owed_since, upstream_patience_ms(l, c)));
 	if (rc == -1)

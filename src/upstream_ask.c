@@ -80,7 +80,8 @@ upstream_hand_over(struct connection *c, struct ask *a, struct query *q, bool ba
 }
 
 enum taken
-upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bare, struct deadline now)
+upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bare,
+    struct deadline now)
 {
 	struct connection *c = upstream_usable_connection(l, index);
 	struct ask *a = vacant_ask(q);
@@ -106,7 +107,8 @@ upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bar
 enum taken
 upstream_ask_of(struct upstream_list *l, struct query *q, size_t index, struct deadline now)
 {
-	return upstream_ask_as(l, q, index, !deadline_passed(l->upstreams[index].bare_until, now), now);
+	return upstream_ask_as(l, q, index, !deadline_passed(l->upstreams[index].bare_until, now),
+	    now);
 }
 
 /* Whether the second one is clearly faster: one that was never asked is not. */

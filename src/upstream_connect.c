@@ -53,11 +53,13 @@ upstream_open(struct upstream_list *l, struct connection *place, size_t index, s
 
 	if ((dot = dot_open(u->server, session, len, why)) == NULL)
 		return NULL;
-	connection_init(place, dot, index, &l->config->privacy, l->config->timeouts.upstream_idle_ms);
+	connection_init(place, dot, index, &l->config->privacy,
+	    l->config->timeouts.upstream_idle_ms);
 	place->heard = now;
 	place->step_by = deadline_after(now, l->config->timeouts.connect_ms);
 	place->watched = dot_events(dot);
-	if (waitset_add(l->set, dot_fd(dot), place->watched, WAITSET_CONNECTION, place->index) == -1) {
+	if (waitset_add(l->set, dot_fd(dot), place->watched, WAITSET_CONNECTION, place->index) ==
+	    -1) {
 		(void)fail_errno(why, "connect");
 		connection_close(place, l->ids);
 		return NULL;
@@ -77,7 +79,8 @@ upstream_share_sessions(struct upstream_list *l, size_t index, struct deadline n
 	size_t len;
 	int ms;
 
-	while ((len = dot_next_session(l->upstreams[index].server, session, sizeof session, &ms)) > 0)
+	while (
+	    (len = dot_next_session(l->upstreams[index].server, session, sizeof session, &ms)) > 0)
 		board_put_session(l->board, index, session, len, deadline_after(now, ms));
 }
 

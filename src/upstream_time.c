@@ -4,7 +4,8 @@
 
 /* A query whose answer is owed by a connection that has fallen silent; it may still come. */
 static void
-ask_elsewhere(struct upstream_list *l, struct query *q, const struct connection *c, struct deadline now)
+ask_elsewhere(struct upstream_list *l, struct query *q, const struct connection *c,
+    struct deadline now)
 {
 	if (!c->has_answered) {
 		upstream_blame(q, c->upstream);
@@ -47,8 +48,10 @@ expire_opening(struct upstream_list *l, struct connection *c, struct deadline no
 		upstream_due(l, c->step_by);
 		return;
 	}
-	(void)dot_fail_timeout(c->dot, dot_stage(c->dot) == DOT_CONNECTING ?
-	    l->config->timeouts.connect_ms : l->config->timeouts.handshake_ms, &why);
+	(void)dot_fail_timeout(c->dot,
+	    dot_stage(c->dot) == DOT_CONNECTING ? l->config->timeouts.connect_ms :
+						  l->config->timeouts.handshake_ms,
+	    &why);
 	upstream_lose(l, c, &why, now);
 }
 
@@ -62,7 +65,8 @@ expire_connection(struct upstream_list *l, struct connection *c, struct deadline
 		expire_opening(l, c, now);
 		return;
 	}
-	silent_at = c->suspect ? DEADLINE_NEVER : deadline_after(c->owed_since, upstream_patience_ms(l, c));
+	silent_at = c->suspect ? DEADLINE_NEVER :
+				 deadline_after(c->owed_since, upstream_patience_ms(l, c));
 	if (connection_is_idle(c))
 		idle_at = deadline_after(c->heard, c->idle_ms);
 	if (deadline_passed(silent_at, now))
@@ -77,7 +81,8 @@ expire_connection(struct upstream_list *l, struct connection *c, struct deadline
 static bool
 is_in_doubt(const struct ask *a)
 {
-	return dot_stage(a->at->dot) != DOT_READY || (a->sent && deadline_us_between(a->since, a->at->heard) <= 0);
+	return dot_stage(a->at->dot) != DOT_READY ||
+	    (a->sent && deadline_us_between(a->since, a->at->heard) <= 0);
 }
 
 /* An answer is late: the next upstream is asked beside, and whichever answers counts. */
@@ -89,7 +94,8 @@ run_late(struct upstream_list *l, struct query *q, struct deadline now)
 	for (i = 0; i < QUERY_ASKS_MAX; i++)
 		if (q->asks[i].at != NULL && is_in_doubt(&q->asks[i]))
 			l->upstreams[q->asks[i].at->upstream].doubtful = true;
-	q->next_at = upstream_ask_next(l, q, now) == TAKEN ? deadline_after(now, l->config->fallback_after_ms) :
+	q->next_at = upstream_ask_next(l, q, now) == TAKEN ?
+	    deadline_after(now, l->config->fallback_after_ms) :
 	    DEADLINE_NEVER;
 }
 

@@ -37,21 +37,22 @@ enum {
 
 struct worker {
 	const struct worker_setup *setup;
-	const struct config	*config;
-	struct board_worker	*row;
-	struct query_table	*table;
-	int			 listeners[CONFIG_LISTEN_MAX];
-	struct front		*front;
-	struct udp		*udp;
-	bool			 udp_is_next;	/* to be looked at first */
-	struct upstream_list	*upstreams;
-	int			 set;
-	sigset_t		 while_waiting;	/* the signals that are blocked even then */
-	struct deadline		 stop_by;	/* NEVER until it was told to stop */
-	struct deadline		 quiet_at;	/* when there is no query until then, it is a quiet moment */
-	struct deadline		 trouble_at[FRONT_TROUBLES]; /* then trouble of that kind may be told again */
-	struct deadline		 losses_at;	/* then datagrams that were lost may be told again */
-	struct query		*batch[QUERIES_AT_ONCE];
+	const struct config *config;
+	struct board_worker *row;
+	struct query_table *table;
+	int listeners[CONFIG_LISTEN_MAX];
+	struct front *front;
+	struct udp *udp;
+	bool udp_is_next; /* to be looked at first */
+	struct upstream_list *upstreams;
+	int set;
+	sigset_t while_waiting;   /* the signals that are blocked even then */
+	struct deadline stop_by;  /* NEVER until it was told to stop */
+	struct deadline quiet_at; /* when there is no query until then, it is a quiet moment */
+	struct deadline
+	    trouble_at[FRONT_TROUBLES]; /* then trouble of that kind may be told again */
+	struct deadline losses_at;      /* then datagrams that were lost may be told again */
+	struct query *batch[QUERIES_AT_ONCE];
 };
 
 static volatile sig_atomic_t told_to_stop;
@@ -87,18 +88,19 @@ log_upstream_event(const struct upstream_event *e)
 
 	switch (e->what) {
 	case UPSTREAM_CONNECTED:
-		log_event(e->first ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "upstream connected", "upstream",
-		    e->name, "tls", e->facts.version, "cipher", e->facts.cipher, "resumed",
-		    e->facts.resumed ? "yes" : "no", "certificate", e->facts.names, "until",
-		    e->facts.not_after, "trust", e->ca_file, NULL);
+		log_event(e->first ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "upstream connected",
+		    "upstream", e->name, "tls", e->facts.version, "cipher", e->facts.cipher,
+		    "resumed", e->facts.resumed ? "yes" : "no", "certificate", e->facts.names,
+		    "until", e->facts.not_after, "trust", e->ca_file, NULL);
 		break;
 	case UPSTREAM_DOWN:
-		log_event(LOG_LEVEL_WARN, "upstream down", "upstream", e->name, "cause", e->cause.text,
-		    "remedy", e->cause.remedy, NULL);
+		log_event(LOG_LEVEL_WARN, "upstream down", "upstream", e->name, "cause",
+		    e->cause.text, "remedy", e->cause.remedy, NULL);
 		break;
 	case UPSTREAM_BACK:
 		(void)snprintf(seconds, sizeof seconds, "%ds", e->down_s);
-		log_event(LOG_LEVEL_INFO, "upstream back", "upstream", e->name, "after", seconds, NULL);
+		log_event(LOG_LEVEL_INFO, "upstream back", "upstream", e->name, "after", seconds,
+		    NULL);
 		break;
 	}
 }
@@ -106,12 +108,14 @@ log_upstream_event(const struct upstream_event *e)
 static void
 log_query(const struct query *q, struct deadline now)
 {
-	static const char *const outcomes[] = { "answered here", "answered", "unreachable", "unanswered" };
+	static const char *const outcomes[] = { "answered here", "answered", "unreachable",
+		"unanswered" };
 	char name[DNS_NAME_TEXT_MAX];
 	char type[10];
 	char took[24];
 
-	(void)snprintf(took, sizeof took, "%.1f", (double)deadline_us_between(q->arrived, now) / 1000);
+	(void)snprintf(took, sizeof took, "%.1f",
+	    (double)deadline_us_between(q->arrived, now) / 1000);
 	log_event(LOG_LEVEL_INFO, "query", "name",
 	    dns_format_qname(q->message + DNS_HEADER_LEN, q->dns.question_len, name), "type",
 	    dns_format_type(q->dns.qtype, type), "outcome", outcomes[q->outcome], "ms", took, NULL);
@@ -152,7 +156,7 @@ log_losses(struct worker *w, struct deadline now)
 	if (!deadline_passed(w->losses_at, now) || !udp_losses(w->udp, counts, &excessive))
 		return;
 	for (i = 0; i < UDP_LOSSES; i++)
-		(void)snprintf(texts[i], sizeof texts[i], "%.0u", counts[i]);	/* nothing for 0 */
+		(void)snprintf(texts[i], sizeof texts[i], "%.0u", counts[i]); /* nothing for 0 */
 	if (counts[UDP_LOSS_EXCESS] + counts[UDP_LOSS_OVERFLOW] + counts[UDP_LOSS_UNSENT] > 0)
 		level = LOG_LEVEL_WARN;
 	if (excessive.sa.sa_family != AF_UNSPEC)
@@ -176,7 +180,8 @@ gather(struct worker *w, struct deadline now)
 	if (w->udp_is_next) {
 		count = udp_gather(w->udp, w->batch, QUERIES_AT_ONCE / 2, now);
 		w->udp_is_next = count == 0;
-		return count + front_gather(w->front, w->batch + count, QUERIES_AT_ONCE - count, now);
+		return count +
+		    front_gather(w->front, w->batch + count, QUERIES_AT_ONCE - count, now);
 	}
 	count = front_gather(w->front, w->batch, QUERIES_AT_ONCE / 2, now);
 	w->udp_is_next = count > 0;
@@ -204,10 +209,11 @@ reject(struct worker *w, struct query *q)
 }
 
 static void
-answer_error(struct worker *w, struct query *q, enum dns_rcode rcode, enum dns_ede ede, const char *text,
-    struct deadline now)
+answer_error(struct worker *w, struct query *q, enum dns_rcode rcode, enum dns_ede ede,
+    const char *text, struct deadline now)
 {
-	q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns, rcode, ede, text);
+	q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns, rcode,
+	    ede, text);
 	finish(w, q, now);
 }
 
@@ -233,8 +239,8 @@ answer(struct worker *w, struct query *q, struct deadline now)
 		return true;
 	}
 	if (q->dns.qtype == DNS_TYPE_AXFR || q->dns.qtype == DNS_TYPE_IXFR) {
-		answer_error(w, q, DNS_REFUSED, DNS_EDE_NOT_SUPPORTED, "zone transfers are not relayed",
-		    now);
+		answer_error(w, q, DNS_REFUSED, DNS_EDE_NOT_SUPPORTED,
+		    "zone transfers are not relayed", now);
 		return true;
 	}
 	return false;
@@ -273,8 +279,10 @@ reply(struct worker *w, struct deadline now)
 			continue;
 		}
 		upstream_explain(w->upstreams, q, &why);
-		answer_error(w, q, DNS_SERVFAIL, q->outcome == QUERY_UNREACHABLE ?
-		    DNS_EDE_NO_REACHABLE_AUTHORITY : DNS_EDE_NETWORK_ERROR, why.text, now);
+		answer_error(w, q, DNS_SERVFAIL,
+		    q->outcome == QUERY_UNREACHABLE ? DNS_EDE_NO_REACHABLE_AUTHORITY :
+						      DNS_EDE_NETWORK_ERROR,
+		    why.text, now);
 	}
 	front_send(w->front, now);
 	udp_send(w->udp, now);
@@ -285,7 +293,8 @@ reply(struct worker *w, struct deadline now)
 static struct deadline
 next_deadline(const struct worker *w)
 {
-	struct deadline d = deadline_sooner(front_deadline(w->front), upstream_deadline(w->upstreams));
+	struct deadline d = deadline_sooner(front_deadline(w->front),
+	    upstream_deadline(w->upstreams));
 
 	d = deadline_sooner(d, udp_deadline(w->udp));
 	d = deadline_sooner(d, deadline_sooner(w->quiet_at, w->stop_by));
@@ -343,7 +352,8 @@ show(const struct worker *w)
 	size_t in_hand = (size_t)w->config->inflight - query_table_room(w->table);
 
 	atomic_store_explicit(&w->row->in_hand, (uint32_t)in_hand, memory_order_relaxed);
-	atomic_store_explicit(&w->row->clients, (uint32_t)front_client_count(w->front), memory_order_relaxed);
+	atomic_store_explicit(&w->row->clients, (uint32_t)front_client_count(w->front),
+	    memory_order_relaxed);
 }
 
 static void
@@ -391,7 +401,8 @@ loop(struct worker *w)
 	leave_listeners(w);
 	/* Who retires lets its clients finish what they are about; others take the new ones. */
 	w->stop_by = deadline_in(WORKER_RETIRE_MS);
-	while (!told_to_stop && front_client_count(w->front) > 0 && !deadline_passed(w->stop_by, deadline_now()))
+	while (!told_to_stop && front_client_count(w->front) > 0 &&
+	    !deadline_passed(w->stop_by, deadline_now()))
 		turn(w);
 	w->stop_by = deadline_in(w->config->timeouts.query_ms + STOP_GRACE_MS);
 	front_drain(w->front);
@@ -424,7 +435,8 @@ clients_max(const struct worker_setup *setup)
 {
 	size_t max = (size_t)setup->config->clients.max;
 	size_t room = setup->descriptors > 2 * DESCRIPTORS_RESERVED ?
-	    setup->descriptors - DESCRIPTORS_RESERVED : setup->descriptors / 2;
+	    setup->descriptors - DESCRIPTORS_RESERVED :
+	    setup->descriptors / 2;
 
 	return max < room ? max : room;
 }
@@ -455,7 +467,8 @@ start(struct worker *w, struct failure *why)
 	if (upstream_attach(w->upstreams, w->set, w->table, w->setup->board, why) == -1)
 		return -1;
 	count = only_open(w->setup->listeners, w->setup->listener_count, w->listeners);
-	w->front = front_new(config, w->listeners, count, w->set, w->table, clients_max(w->setup), why);
+	w->front = front_new(config, w->listeners, count, w->set, w->table, clients_max(w->setup),
+	    why);
 	if (w->front == NULL)
 		return -1;
 	count = only_open(w->setup->datagrams, w->setup->listener_count, datagrams);
