@@ -61,7 +61,7 @@ void board_count(_Atomic uint64_t *counter, uint64_t n);
  * Keeps a session of an upstream, LEN octets, until UNTIL, instead of the oldest. One that
  * is too large is not kept.
  */
-void board_put_session(struct board *, size_t upstream, const uint8_t *session, size_t len,
+void board_put_session(struct board *, size_t upstream, const uint8_t *octets, size_t len,
     struct deadline until);
 
 /*
@@ -69,7 +69,7 @@ void board_put_session(struct board *, size_t upstream, const uint8_t *session, 
  * (RFC 8446 C.4). Returns its length, or 0 when there is none.
  */
 size_t board_take_session(struct board *, size_t upstream,
-    uint8_t session[static BOARD_SESSION_MAX], struct deadline now);
+    uint8_t octets[static BOARD_SESSION_MAX], struct deadline now);
 
 /* A worker enters its row, or the supervisor clears that of one that has gone. */
 void board_enter(struct board_worker *, pid_t pid, struct deadline now);

@@ -59,7 +59,7 @@ void dot_server_free(struct dot_server *);
  * which it may be used. Returns its length, 0 when there is none. Sessions are as good as the
  * identity and the trust that they were made with, and must never be used for another.
  */
-size_t dot_next_session(struct dot_server *, uint8_t *session, size_t cap, int *lifetime_ms);
+size_t dot_next_session(struct dot_server *, uint8_t *octets, size_t cap, int *ms);
 
 /* One TLS connection to one server. */
 struct dot;

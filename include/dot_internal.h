@@ -60,6 +60,6 @@ void dot_session_arrange(SSL_CTX *);
 void dot_session_keep(struct dot *);
 
 /* Offers a session, as dot_next_session() gave it, to the server. */
-void dot_session_offer(SSL *, const uint8_t *session, size_t len);
+void dot_session_offer(SSL *, const uint8_t *octets, size_t len);
 
 #endif

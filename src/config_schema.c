@@ -93,9 +93,10 @@ load_address(struct tree *t, int node, const struct field *f, void *out)
 
 /* Which of the NAMES, of which the last is NULL, stands there; -1 when none does, and has complained. */
 static int
-read_choice(struct tree *t, int node, const char *const *names, const char *expected)
+read_choice(struct tree *t, int node, const char *what, const char *const *names,
+    const char *expected)
 {
-	const char *text = tree_text(t, node, expected);
+	const char *text = tree_text(t, node, what);
 	int i;
 
 	if (text == NULL)
@@ -146,7 +147,7 @@ static void
 load_verify(struct tree *t, int node, const struct field *f, void *out)
 {
 	static const char *const names[] = { "chain", "pins", NULL };
-	int choice = read_choice(t, node, names, "chain or pins");
+	int choice = read_choice(t, node, "a way to verify", names, "chain or pins");
 
 	(void)f;
 	if (choice != -1)
@@ -565,7 +566,7 @@ static void
 load_reload(struct tree *t, int node, const struct field *f, void *out)
 {
 	static const char *const names[] = { "signal", "auto", NULL };
-	int choice = read_choice(t, node, names, "auto or signal");
+	int choice = read_choice(t, node, "a way to reload", names, "auto or signal");
 
 	(void)f;
 	if (choice != -1)
@@ -576,7 +577,7 @@ static void
 load_order(struct tree *t, int node, const struct field *f, void *out)
 {
 	static const char *const names[] = { "list", "fastest", NULL };
-	int choice = read_choice(t, node, names, "list or fastest");
+	int choice = read_choice(t, node, "an order", names, "list or fastest");
 
 	(void)f;
 	if (choice != -1)
@@ -589,7 +590,7 @@ load_sandbox(struct tree *t, int node, const struct field *f, void *out)
 	const char *const names[] = { config_sandbox_name(CONFIG_SANDBOX_STRICT),
 		config_sandbox_name(CONFIG_SANDBOX_BEST_EFFORT),
 		config_sandbox_name(CONFIG_SANDBOX_OFF), NULL };
-	int choice = read_choice(t, node, names, "strict, best-effort or off");
+	int choice = read_choice(t, node, "a sandbox level", names, "strict, best-effort or off");
 
 	(void)f;
 	if (choice != -1)
@@ -614,7 +615,7 @@ load_level(struct tree *t, int node, const struct field *f, void *out)
 	const char *const names[] = { config_level_name(LOG_LEVEL_ERROR),
 		config_level_name(LOG_LEVEL_WARN), config_level_name(LOG_LEVEL_INFO),
 		config_level_name(LOG_LEVEL_DEBUG), NULL };
-	int choice = read_choice(t, node, names, "error, warn, info or debug");
+	int choice = read_choice(t, node, "a log level", names, "error, warn, info or debug");
 
 	(void)f;
 	if (choice != -1)

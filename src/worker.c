@@ -434,10 +434,10 @@ static size_t
 clients_max(const struct worker_setup *setup)
 {
 	size_t max = (size_t)setup->config->clients.max;
-	size_t room = setup->descriptors > 2 * DESCRIPTORS_RESERVED ?
-	    setup->descriptors - DESCRIPTORS_RESERVED :
-	    setup->descriptors / 2;
+	size_t room = setup->descriptors / 2;
 
+	if (room > DESCRIPTORS_RESERVED)
+		room = setup->descriptors - DESCRIPTORS_RESERVED;
 	return max < room ? max : room;
 }
 

@@ -33,6 +33,7 @@ class Settings:
     wants_client_certificate: str = None        # the file of the authorities to name
     unknown_name: bool = False                  # answer any SNI with unrecognized_name
     raw: bool = False                           # by OpenSSL itself: renegotiation, KeyUpdate
+    protocol: str = ALPN                        # what raw TLS chooses; none: it refuses with an alert
 
 
 VERSIONS = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1,
@@ -70,7 +71,14 @@ def _raw_context(settings, identity):
     made.use_certificate_chain_file(identity.path)
     made.use_privatekey_file(identity.path)
     made.set_max_proto_version(int(VERSIONS[settings.newest]))
+    made.set_alpn_select_callback(lambda *_: _choose(settings))
     return made
+
+
+def _choose(settings):
+    if settings.protocol is None:
+        raise SSL.Error("no protocol that it speaks")
+    return settings.protocol.encode()
 
 
 def session(made):
@@ -201,7 +209,8 @@ class _RawSession:
     def facts(self):
         name = self._ssl.get_servername()
         return {"version": self._ssl.get_protocol_version_name(), "resumed": False,
-                "alpn": None, "sni": name.decode() if name else None}
+                "alpn": self._ssl.get_alpn_proto_negotiated().decode() or None,
+                "sni": name.decode() if name else None}
 
 
 @dataclasses.dataclass
@@ -212,6 +221,17 @@ class Hello:
     extensions: dict            # by their numbers
 
     EARLY_DATA, PRE_SHARED_KEY, ALPN, SERVER_NAME = 42, 41, 16, 0
+
+    @property
+    def tickets(self):
+        """The sessions that it offers to resume (RFC 8446 4.2.11)."""
+        data, found = self.extensions.get(self.PRE_SHARED_KEY, b"\0\0"), []
+        end, at = 2 + int.from_bytes(data[:2], "big"), 2
+        while at < end:
+            size = int.from_bytes(data[at:at + 2], "big")
+            found.append(data[at + 2:at + 2 + size])
+            at += 2 + size + 4
+        return found
 
 
 def read_hello(data):

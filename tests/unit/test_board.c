@@ -72,7 +72,7 @@ enters_and_leaves(void **state)
 	atomic_store(&row->state, BOARD_SERVING);
 	atomic_store(&row->in_hand, 5);
 	atomic_store(&row->clients, 6);
-	board_leave(row);
+	board_leave(b, 2);
 	assert_int_equal(atomic_load(&row->pid), 0);
 	assert_int_equal(atomic_load(&row->state), BOARD_EMPTY);
 	assert_int_equal(atomic_load(&row->in_hand), 0);

@@ -144,7 +144,7 @@ two_get_the_same(void **state)
 	/* The first is there alone, for a while. */
 	while ((taken[0][count[0]] = add(&b, from[0], id++)) != NULL)
 		count[0]++;
-	for (round = 0; round < 8 * COUNT; round++) {
+	for (round = 0; round < (size_t)8 * COUNT; round++) {
 		/* The oldest of the one that has more is answered: all take the same time. */
 		who = count[0] >= count[1] ? 0 : 1;
 		drop(&b, taken[who][0]);

@@ -125,6 +125,10 @@ gives_memory_back(void **state)
 	assert_non_null(t);
 	for (i = 0; i < row->most; i++)
 		taken[i] = query_new(t, (const uint8_t *)"content", 7);
+	if (taken[0] == NULL) {
+		fail_msg("there is no place");
+		return;
+	}
 	message = taken[0]->message;
 	for (i = row->left; i < row->most; i++)
 		query_free(t, taken[i]);

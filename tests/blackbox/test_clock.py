@@ -1,0 +1,152 @@
+"""Rows P-13 and P-14: nothing but certificates has anything to do with the time of day."""
+
+import glob
+import os
+import signal
+
+import pytest
+
+import certs
+import dnsmsg
+import faults
+import proxy
+import team
+from certs import DAY
+from clock import now, wait_until
+from dnsmsg import Query
+from marks import went_down
+from rows import row, table
+
+LIBRARY = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+
+pytestmark = [
+    pytest.mark.skipif(not LIBRARY, reason="needs libfaketime"),
+    pytest.mark.skipif(proxy.sanitized(), reason="sanitizers want to be the first library"),
+]
+
+
+class Clock:
+    """The time of day as the proxy sees it: another library stands between it and the kernel's."""
+
+    def __init__(self, directory):
+        self._path = os.path.join(directory, "clock")
+        self.off_by("+0")
+
+    def off_by(self, offset):
+        """Such as -10y or +1h, from now on."""
+        with open(f"{self._path}.new", "w") as file:
+            file.write(f"{offset}\n")
+        os.rename(f"{self._path}.new", self._path)
+
+    def serve(self, house, *upstreams, **settings):
+        """The library reads a file whenever the time is asked for, which no sandbox allows."""
+        return team.serve(house, *upstreams, sandbox="off", user="root", popen_args={"env": {
+            **os.environ, "LD_PRELOAD": LIBRARY[0], "FAKETIME_TIMESTAMP_FILE": self._path,
+            "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}}, **settings)
+
+
+@pytest.fixture
+def clock(house):
+    return Clock(house.directory)
+
+
+@pytest.fixture(scope="module")
+def ageless():
+    """An authority that was always there, and always will be."""
+    return certs.Authority("ageless", begin=-15 * 365 * DAY, end=15 * 365 * DAY)
+
+
+def _ageless(authority):
+    return authority.identity(dns=["dot.test"], begin=-15 * 365 * DAY, end=15 * 365 * DAY)
+
+
+JUMPS = [("P-13-10-years-on", "+10y"), ("P-13-10-years-back", "-10y"),
+         ("P-13-an-hour-on", "+1h"), ("P-13-an-hour-back", "-1h")]
+
+
+@table("jump", *JUMPS)
+def test_jump_of_the_clock_moves_no_deadline(house, clock, ageless, jump):
+    """Of a query, of a client that is idle, of a client that is slow."""
+    server = house.upstream(identity=_ageless(ageless))
+    running = clock.serve(house, server, tls={"ca_file": ageless.path},
+                          timeouts={"client_idle": "1200ms", "client_read": "800ms"})
+    asking, idle, slow = house.client(), house.client(), house.client()
+    house.right(asking.ask("before.test"))
+    asked, = asking.send(Query("delay-300.test"))
+    slow.send_octets(b"\0")
+    begin = now()
+    wait_until(lambda: len(server.queries) == 2)
+    clock.off_by(jump)
+    house.right(asking.receive_until(asked))
+    assert asked.took >= 0.3
+    slow.wait_closed()
+    assert slow.ended - begin >= 0.75
+    house.within(1, begin, slow.ended)
+    idle.wait_closed()
+    assert idle.ended - idle.opened >= 1.15
+    house.within(1.4, idle.opened, idle.ended)
+    server.do(faults.never_answer)
+    silent = house.ask("silent.test")
+    assert silent.rcode == dnsmsg.SERVFAIL and silent.took >= 0.4
+    server.do()
+    house.right(house.ask("after.test"))
+    running.signal(signal.SIGUSR1)
+    assert running.wait_line("upstream")
+
+
+@table("jump", *JUMPS)
+def test_jump_of_the_clock_moves_no_back_off(house, clock, ageless, jump):
+    identity = _ageless(ageless)
+    a, b = house.upstream(faults.accept_and_close, identity=identity), house.upstream(
+        identity=identity)
+    running = clock.serve(house, a, b, tls={"ca_file": ageless.path})
+    house.right(house.ask("first.test"))
+    line = went_down(running, a)
+    tried = len(a.connections)
+    clock.off_by(jump)
+    for n in range(5):
+        house.right(house.ask(f"n{n}.test"))
+    if now() - line.at < 0.75:
+        assert len(a.connections) == tried
+    a.do()
+    wait_until(lambda: house.right(house.ask("again.test")) and a.queries, 4)
+    house.within(2, line.at)
+    assert running.lines("upstream back", upstream=a.name)
+
+
+@row("P-13-certificates")
+def test_certificates_are_checked_by_the_new_time(house, clock):
+    server = house.upstream()
+    running = clock.serve(house, server)
+    house.right(house.ask("before.test"))
+    clock.off_by("+10y")
+    server.forget_sessions()
+    server.break_off()
+    wait_until(lambda: not server.open_connections)
+    house.servfail(house.ask("expired.test"))
+    assert "expired" in running.wait_line("upstream down")["cause"]
+    clock.off_by("+0")
+    house.right(house.ask("again.test"))
+
+
+@row("P-14")
+def test_start_in_1970_and_then_the_clock_is_set(house, clock):
+    """As on a board without a battery: no answers, one clear line; then answers, without restart."""
+    server = house.upstream()
+    clock.off_by("-56y")
+    running = clock.serve(house, server)
+    pids = running.workers()
+    for n in range(3):
+        exchange = house.servfail(house.ask(f"n{n}.test", edns=dnsmsg.opt()), 1)
+        assert "not yet valid" in exchange.answer.ede[0][1]
+    line = went_down(running, server, "not yet valid")
+    assert "clock" in line.text and "19" in line.text
+    assert len(running.lines("upstream down")) == 1
+    assert not server.queries
+    clock.off_by("+0")
+    begin = now()
+    house.right(house.ask("set.test"))
+    house.within(1, begin)
+    assert running.workers() == pids
+    assert running.lines("upstream back")

@@ -1,0 +1,398 @@
+"""Groups U and X, where the next upstream is asked beside the first."""
+
+import asyncio
+import contextlib
+import os
+import random
+import threading
+import time
+
+import pytest
+
+import dnsmsg
+import faults
+import proxy
+from clock import now, wait_until
+from dnsmsg import Query
+from marks import comes_back, times_down, went_down
+from rows import row, table
+from test_config import config, refused     # noqa: F401: a fixture
+from upstream import Script, answer
+
+# As the program has them when nothing is said, since they are what is promised.
+DEFAULTS = {"query": "4500ms", "connect": "1s", "handshake": "1500ms", "answer": "2s"}
+AFTER = 0.4
+
+# How long the upstreams fail at random; a night is as good.
+RANDOM_SECONDS = float(os.environ.get("DOT_PROXY_RANDOM_SECONDS", "20"))
+
+
+def late(seconds, then=None):
+    """Names that begin with `late` are answered later, or otherwise; all others at once."""
+    async def asked(connection, query):
+        if not query.name.startswith("late"):
+            await answer(connection, query)
+            return
+        await asyncio.sleep(seconds)
+        await (then.asked if then else answer)(connection, query)
+    return Script(asked=asked)
+
+
+def _in_step(house, client, server):
+    """What comes after the loser's answer is answered on the loser's connection (X-10)."""
+    connection, = server.connections
+    before = len(server.queries)
+    house.right(client.ask("in-step.test"))
+    assert [query.connection for query in server.queries[before:]] == [connection]
+
+
+def _answered(house, server, name, seconds):
+    """Waits until the server has sent its answer, which nobody waits for any more."""
+    query, = server.asked(name)
+    wait_until(lambda: now() > query.at + seconds + 0.05, seconds + 1, "the loser answers")
+
+
+# When.
+
+
+@row("X-10-default")
+def test_next_one_is_asked_beside_after_400_ms(house):
+    a, b = house.upstream(late(0.8)), house.upstream()
+    running = house.proxy(a, b, timeouts=DEFAULTS)
+    client = house.client()
+    house.right(client.ask("before.test"))
+    exchange = house.right(client.ask("late.test"), 0.5)
+    assert exchange.took >= AFTER
+    assert len(a.asked("late.test")) == len(b.asked("late.test")) == 1
+    assert b.asked("late.test")[0].at - a.asked("late.test")[0].at >= AFTER - 0.01
+    _answered(house, a, "late.test", 0.8)
+    beside = len(b.queries)
+    house.right(client.ask("after.test"), 0.1)
+    assert len(b.queries) == beside, "A has answered, and is not in doubt any more"
+    _in_step(house, client, a)
+    assert times_down(running, a) == 0
+
+
+@table("after", ("X-10-100ms", "100ms"), ("X-10-1s", "1s"))
+def test_next_one_is_asked_beside_when_it_is_told_to(house, after):
+    a, b, c = house.upstream(late(1.6)), house.upstream(late(1.6)), house.upstream()
+    house.proxy(a, b, c, fallback={"after": after}, timeouts=DEFAULTS)
+    seconds = 0.1 if after == "100ms" else 1.0
+    exchange = house.ask("late.test")
+    if after == "100ms":
+        house.right(exchange, 2 * seconds + 0.1)
+        assert exchange.took >= 2 * seconds
+    else:
+        # The third would be asked after 2 s.
+        house.right(exchange, 1.7)
+        assert not c.queries
+    assert b.asked("late.test")[0].at - a.asked("late.test")[0].at >= seconds - 0.01
+
+
+@row("X-10-all-at-once")
+def test_all_are_asked_at_once(house):
+    servers = [house.upstream(late(0.3)), house.upstream(late(0.6)), house.upstream()]
+    house.proxy(*servers, fallback={"after": 0}, timeouts=DEFAULTS)
+    client = house.client()
+    house.right(client.ask("late.test"), 0.2)
+    wait_until(lambda: all(server.asked("late.test") for server in servers), 2)
+    first = [server.asked("late.test")[0].at for server in servers]
+    house.within(0.1, min(first), max(first))
+    for seconds, server in ((0.3, servers[0]), (0.6, servers[1])):
+        _answered(house, server, "late.test", seconds)
+        _in_step(house, client, server)
+    assert [len(server.asked("late.test")) for server in servers] == [1, 1, 1]
+
+
+@row("X-10-never")
+def test_next_one_is_asked_only_when_the_first_fails(house):
+    a, b = house.upstream(late(1.2)), house.upstream()
+    house.proxy(a, b, fallback={"after": "never"}, timeouts=DEFAULTS)
+    exchange = house.right(house.ask("late.test"), 1.4)
+    assert exchange.took >= 1.2
+    assert not b.connections
+    a.restart(faults.refuse)
+    house.right(house.ask("refused.test"), 0.1)
+    assert b.asked("refused.test")
+
+
+# Which answer.
+
+ERRORS = {"SERVFAIL": dnsmsg.SERVFAIL, "NOTIMP": 4, "REFUSED": 5}
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda name: f"X-09-{name}")
+def test_faster_error_does_not_win_over_the_slower_answer(house, error):
+    a, b = house.upstream(faults.rcode(ERRORS[error])), house.upstream(faults.slow(0.3))
+    house.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
+    exchange = house.right(house.ask(), 0.5)
+    assert exchange.took >= 0.3
+    assert len(a.queries) == len(b.queries) == 1
+
+
+@row("X-09-beside")
+def test_error_of_the_one_beside_does_not_win(house):
+    a, b = house.upstream(late(0.8)), house.upstream(faults.rcode(dnsmsg.SERVFAIL))
+    house.proxy(a, b, timeouts=DEFAULTS)
+    exchange = house.right(house.ask("late.test"), 1.0)
+    assert exchange.took >= 0.8 and b.queries
+
+
+@row("X-09-NXDOMAIN")
+def test_faster_nxdomain_wins(house):
+    a, b = house.upstream(faults.slow(0.3)), house.upstream(faults.rcode(dnsmsg.NXDOMAIN))
+    house.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
+    exchange = house.ask()
+    assert exchange.rcode == dnsmsg.NXDOMAIN
+    house.answered_within(0.2, exchange)
+
+
+@row("X-09-all-errors")
+def test_first_error_counts_when_there_is_nothing_else(house):
+    a, b = house.upstream(late(0.2, faults.rcode(dnsmsg.SERVFAIL))), house.upstream()
+    b.do(late(0, faults.rcode(5)))
+    house.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
+    exchange = house.ask("late.test")
+    assert exchange.rcode == 5 and exchange.took >= 0.2
+    assert len(a.queries) == len(b.queries) == 1
+
+
+@row("X-10-late-error")
+def test_loser_that_fails_late_changes_nothing(house):
+    """It ends its connection without an answer, long after another one has answered."""
+    a, b = house.upstream(late(0.3, faults.close_after_query)), house.upstream()
+    running = house.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
+    client = house.client()
+    house.right(client.ask("late.test"), 0.2)
+    wait_until(lambda: a.connections and a.connections[0].closed, 3)
+    house.right(client.ask("after.test"), 0.1)
+    assert len(a.asked("late.test")) == 1
+    assert running.alive
+
+
+# Black holes.
+
+
+def _drop(house, a, namespace):
+    namespace.drop("ip", "daddr", a.address)
+
+
+HOLES = {"U-02-SYN-is-dropped": (False, None), "U-04-silent-after-accept":
+         (False, faults.accept_and_silence), "D-01-silent-after-TLS": (False, faults.never_answer),
+         "U-10-warm-and-then-silent": (True, faults.never_answer), "U-10-warm-and-then-lost":
+         (True, None)}
+
+
+@pytest.mark.parametrize("name", HOLES)
+def test_black_hole(house, request, name):
+    """The first answer within 500 ms, and from then on each at once, whatever A is tried for."""
+    warm, script = HOLES[name]
+    namespace = None if script else request.getfixturevalue("namespace")
+    a, b = house.pair()
+    house.proxy(a, b, timeouts=DEFAULTS)
+    client = house.client()
+    if warm:
+        for n in range(10):
+            house.right(client.ask(f"warm-{n}.test"))
+        assert len(a.queries) == 10 and not b.connections
+    if script:
+        a.do(script)
+    else:
+        namespace.drop("ip", "daddr", a.address)
+    house.right(client.ask("first.test"), 0.5)
+    for n in range(10):
+        house.right(client.ask(f"next-{n}.test"), 0.1)
+    # Its marks come and go meanwhile.
+    until = now() + 4
+    while now() < until:
+        house.right(client.ask(f"later-{random.randrange(1 << 30)}.test"), 0.1)
+        time.sleep(0.02)
+    if not script:
+        namespace.drop_no_more()
+
+
+@row("U-17-trials")
+def test_recovery_costs_no_client_its_deadline(house):
+    """While A is a black hole, and while it is tried, and when it is back."""
+    a, b = house.pair(faults.accept_and_silence)
+    running = house.proxy(a, b)
+    house.right(house.ask("first.test"), 0.5)
+    went_down(running, a)
+    begin, number = now(), 0
+    while len(a.connections) < 3:
+        assert now() < begin + 6, "A is tried again"
+        house.right(house.ask(f"n{number}.test"), 0.1)
+        number += 1
+    a.restart()
+    comes_back(house, a, 6)
+    before = len(b.queries)
+    for n in range(20):
+        house.right(house.ask(f"back-{n}.test"), 0.1)
+    assert len(b.queries) == before, "A is preferred again, and nobody is asked beside it"
+
+
+@table("script, limit, fallback", ("U-11-silent", faults.never_answer, 0.5, "400ms"),
+       ("U-11-silent-after-accept", faults.accept_and_silence, 0.5, "400ms"),
+       ("U-11-silent-and-no-fallback", faults.never_answer, 2.2, "never"),
+       ("U-11-refused-and-no-fallback", faults.refuse, 0.2, "never"))
+def test_marks_reorder_the_list_and_never_empty_it(house, script, limit, fallback):
+    """A is marked down but good again, when B, which is up, falls silent."""
+    a, b = house.pair(faults.refuse)
+    running = house.proxy(a, b, timeouts=DEFAULTS, fallback={"after": fallback})
+    for n in range(3):
+        house.right(house.ask(f"before-{n}.test"))
+        went_down(running, a)
+    a.do()
+    b.restart(script)
+    house.right(house.ask("after.test"), limit)
+    assert a.asked("after.test")
+
+
+@row("X-10-extra-load")
+def test_healthy_first_upstream_is_asked_alone(house):
+    a, b = house.pair(faults.slow(0.02))
+    house.proxy(a, b, timeouts=DEFAULTS)
+    clients = [house.client() for _ in range(10)]
+    for n in range(50):
+        asked = [client.send(Query(f"n{n}.c{k}.test"))[0] for k, client in enumerate(clients)]
+        for client in clients:
+            client.receive_all()
+        for exchange in asked:
+            house.right(exchange)
+    assert len(a.queries) == 500 and not b.connections
+
+
+# A slow answer delays nobody.
+
+
+@pytest.mark.parametrize("upstreams", [1, 2])
+def test_slow_answer_and_then_50_fast_ones(house, upstreams):
+    servers = [house.upstream() for _ in range(upstreams)]
+    running = house.proxy(*servers, timeouts=DEFAULTS)
+    client = house.client()
+    house.right(client.ask("first.test"))
+    slow, = client.send(Query("delay-2000.test"))
+    for n in range(50):
+        house.right(client.ask(f"n{n}.test"), 0.1)
+    assert slow.answer is None
+    client.receive_until(slow)
+    house.right(slow, 2.2)
+    assert not running.lines("upstream down")
+
+
+def test_slow_answer_on_one_of_20_kept_connections(house):
+    server, other = house.upstream(), house.upstream()
+    house.proxy(server, other, timeouts=DEFAULTS)
+    clients = [house.client() for _ in range(20)]
+    slow, = clients[7].send(Query("delay-2000.test"))
+    for n in range(5):
+        asked = [client.send(Query(f"n{n}.c{k}.test"))[0] for k, client in enumerate(clients)]
+        for client, exchange in zip(clients, asked):
+            client.receive_until(exchange)
+            house.right(exchange, 0.15)
+    assert slow.answer is None
+    clients[7].receive_until(slow)
+    house.right(slow, 2.2)
+
+
+# Bounded effort.
+
+
+@table("script", ("U-13-close", faults.close_after_query), ("U-13-reset", faults.reset_after_query),
+       ("U-13-close-after-handshake", faults.close_after_handshake),
+       ("U-13-wrong-id", faults.wrong_id), ("U-13-servfail", faults.rcode(dnsmsg.SERVFAIL)),
+       ("U-13-formerr", faults.rcode(1)), ("U-13-silent", faults.never_answer),
+       ("U-13-second-closes", faults.first_answered_then(faults.close_after_query)),
+       ("U-13-second-silent", faults.first_answered_then(faults.never_answer)))
+@pytest.mark.parametrize("after", [0, "50ms", "never"])
+def test_attempts_are_bounded(house, script, after):
+    servers = [house.upstream(script) for _ in range(3)]
+    house.proxy(*servers, fallback={"after": after})
+    # So that connections are kept, where they are.
+    client = house.client()
+    client.ask("first.test")
+    client.ask("bounded.test")
+    sent = [len(server.asked("bounded.test")) for server in servers]
+    assert sum(sent) > 0 or script is faults.close_after_handshake
+    assert max(sent) <= 3 and sum(sent) <= 2 + len(servers), sent
+
+
+# The configuration.
+
+GOOD = b"upstreams: [192.0.2.1#dns.test]\n"
+
+
+@table("text, message",
+       ("after-word", b"fallback: {after: soon}", "2:19: expected a time in whole numbers "
+        "(as in 1500ms, 2s, 1m), found `soon'"),
+       ("after-too-short", b"fallback: {after: 5ms}",
+        "2:19: expected a time from 10ms to 9s, or 0, found `5ms'"),
+       ("after-too-long", b"fallback: {after: 10s}",
+        "2:19: expected a time from 10ms to 9s, or 0, found `10s'"),
+       ("after-without-unit", b"fallback: {after: 400}",
+        "2:19: `400' has no unit (as in 1500ms, 2s, 1m)"),
+       ("after-list", b"fallback: {after: [1s]}", "2:19: expected a time, or never, found a list"),
+       ("fallback-is-no-map", b"fallback: 400ms",
+        "2:11: expected keys and values, found a single value"),
+       ("fallback-unknown-key", b"fallback: {before: 1s}", "2:12: unknown key `before'"))
+def test_fallback_that_is_refused(tmp_path, config, text, message):     # noqa: F811
+    config(GOOD + text + b"\n")
+    refused(tmp_path, f"config.yml:{message}")
+
+
+# Three upstreams that fail in turn.
+
+WAYS = [faults.refuse, faults.accept_and_close, faults.accept_and_reset, faults.accept_and_silence,
+        faults.http, faults.close_after_handshake, faults.never_answer, faults.close_after_query,
+        faults.reset_after_query, faults.half_a_message, faults.half_a_message_and_close,
+        faults.wrong_id, faults.rcode(dnsmsg.SERVFAIL), faults.rcode(5), faults.close_after_answer,
+        faults.slow(1.0)]
+
+
+def _fail_in_turn(servers, chance, until):
+    """One, which changes, is good at any time: it is so before the others fail."""
+    while now() < until:
+        good = chance.choice(servers)
+        good.do()
+        for server in servers:
+            if server is not good:
+                server.restart(*([chance.choice(WAYS)] if chance.random() < 0.7 else []))
+        time.sleep(chance.uniform(0.2, 1.0))
+
+
+@pytest.mark.timeout(RANDOM_SECONDS + 60)
+@row("X-10-three-in-turn")
+def test_three_upstreams_that_fail_in_turn(house):
+    """200 queries a second, of which none is lost and none fails while one upstream is good."""
+    servers = [house.upstream() for _ in range(3)]
+    running = house.proxy(*servers, timeouts=DEFAULTS, workers=2)
+    seed = random.randrange(1 << 30)
+    until = now() + RANDOM_SECONDS
+    failing = threading.Thread(target=_fail_in_turn, args=(servers, random.Random(seed), until))
+    clients = [house.client() for _ in range(10)]
+    failing.start()
+    due, number = now(), 0
+    while now() < until:
+        for client in clients:
+            client.send(Query(f"n{number}.test"))
+            number += 1
+        due += len(clients) / 200
+        while now() < due:
+            for client in clients:
+                _take_what_is_there(client)
+            time.sleep(0.002)
+    failing.join(20)
+    for client in clients:
+        client.receive_all()
+    exchanges = [exchange for client in clients for exchange in client.exchanges]
+    wrong = [exchange for exchange in exchanges if not exchange.answer.is_right]
+    assert not wrong, f"{len(wrong)} of {len(exchanges)} (seed {seed})"
+    assert len(exchanges) > 150 * RANDOM_SECONDS or proxy.sanitized()
+    assert running.alive
+
+
+def _take_what_is_there(client):
+    client.sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while client.unanswered and client.receive(0.0005) is not None:
+            pass

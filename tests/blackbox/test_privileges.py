@@ -1,0 +1,226 @@
+"""Row P-16: what the processes still may do, as the kernel says it of the running ones."""
+
+import ctypes
+import fcntl
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import pytest
+
+import proxy
+import team
+from clock import wait_until
+from rows import row, table
+
+NOBODY = 65534
+SANDBOXED = not proxy.sanitized()     # sanitizers look into their own process, and need more calls
+CAP = {name: 1 << number for name, number in (("kill", 5), ("dac_read_search", 2), ("setgid", 6),
+                                              ("setuid", 7), ("setpcap", 8),
+                                              ("net_bind_service", 10))}
+ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None,
+                                reason="needs root and setpriv")
+pytestmark = needs_root
+
+
+def _status(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return {key: value.split() for key, _, value in
+                (line.partition(":") for line in file.read().splitlines())}
+
+
+def _landlock():
+    """The version that this kernel has; 0: none."""
+    return max(0, ctypes.CDLL(None).syscall(444, None, 0, 1))
+
+
+def _has_nothing(pid, uid, gid=None, groups=(), bounding=0, seccomp=True):
+    status = _status(pid)
+    assert status["Uid"] == [str(uid)] * 4
+    assert status["Gid"] == [str(uid if gid is None else gid)] * 4
+    assert status["Groups"] == [str(group) for group in groups]
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert int(status[kind][0], 16) == 0, kind
+    assert int(status["CapBnd"][0], 16) == bounding
+    assert status["NoNewPrivs"] == ["1"]
+    assert status["Seccomp"] == ["2" if seccomp and SANDBOXED else "0"]
+    with open(f"/proc/{pid}/limits") as file:
+        core, = (line for line in file if line.startswith("Max core file size"))
+    assert core.split()[4:6] == ["0", "0"]
+    if uid != 0 and SANDBOXED:
+        # What others must not look into is root's, whoever runs it.
+        assert os.stat(f"/proc/{pid}/environ").st_uid == 0
+
+
+def _works(house, running):
+    """A handshake through each of the workers."""
+    for client in team.one_each(house).values():
+        house.right(client.ask())
+    assert len(house.upstreams[0].handshakes) == len(running.workers())
+
+
+@row("P-16")
+def test_workers_of_root_are_nobody(house):
+    running = team.serve(house, house.upstream())
+    for pid in running.workers():
+        _has_nothing(pid, NOBODY)
+    _works(house, running)
+
+
+@row("P-16")
+def test_replaced_and_reloaded_workers_are_nobody_too(house):
+    running = team.serve(house, house.upstream())
+    old = running.workers()
+    os.kill(old[0], signal.SIGKILL)
+    for pid in team.wait_whole(running, 2, old[:1]):
+        _has_nothing(pid, NOBODY)
+    old = running.workers()
+    running.signal(signal.SIGHUP)
+    for pid in team.wait_whole(running, 2, old):
+        _has_nothing(pid, NOBODY)
+    house.right(house.ask())
+
+
+@row("P-16")
+def test_supervisor_keeps_what_a_reload_needs(house):
+    running = team.serve(house, house.upstream())
+    status = _status(running.pid)
+    mask = sum(CAP.values())
+    assert int(status["CapPrm"][0], 16) & ~mask == 0
+    assert int(status["CapEff"][0], 16) & ~mask == 0
+    assert int(status["CapBnd"][0], 16) & ~mask == 0
+    assert int(status["CapInh"][0], 16) == 0
+    assert status["NoNewPrivs"] == ["1"]
+
+
+@table("user, uid, gid", ("P-16-by-name", "daemon", *pwd.getpwnam("daemon")[2:4]),
+       ("P-16-by-number", "12345", 12345, 12345))
+def test_workers_are_whom_the_configuration_says(house, user, uid, gid):
+    running = team.serve(house, house.upstream(), user=user)
+    for pid in running.workers():
+        _has_nothing(pid, uid, gid)
+    _works(house, running)
+
+
+@table("level, seccomp", ("P-16-best-effort", "best-effort", True), ("P-16-off", "off", False))
+def test_sandbox_as_the_configuration_says(house, level, seccomp):
+    running = team.serve(house, house.upstream(), sandbox=level)
+    for pid in running.workers():
+        _has_nothing(pid, NOBODY, seccomp=seccomp)
+    _works(house, running)
+
+
+@row("P-16-strict")
+@pytest.mark.skipif(not SANDBOXED, reason="the sandbox is off under sanitizers")
+def test_strict_sandbox_starts_where_the_kernel_has_all_of_it(house):
+    if _landlock() >= 4:
+        running = team.serve(house, house.upstream(), sandbox="strict")
+        for pid in running.workers():
+            _has_nothing(pid, NOBODY)
+        _works(house, running)
+    else:
+        running = house.proxy(house.upstream(), sandbox="strict", start=False)
+        assert running.wait() == 2
+        assert "Landlock" in running.lines("cannot start")[0]["cause"]
+
+
+@pytest.fixture
+def public(house, monkeypatch):
+    """The program and its files where everybody may read them."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        monkeypatch.setattr(proxy, "BINARY", shutil.copy(proxy.BINARY, directory))
+        house.directory = directory
+        ca = shutil.copy(house.authority.path, directory)
+        os.chmod(ca, 0o644)
+        yield {"tls": {"ca_file": ca}}
+
+
+DROPPED = ("--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all")
+
+
+@table("options, groups, bounded",
+       ("P-16-unprivileged", ("--clear-groups",), (), False),
+       ("P-16-unprivileged-in-a-group", ("--groups=100",), (100,), False),
+       ("P-16-unprivileged-without-capabilities", ("--clear-groups", *DROPPED), (), True))
+def test_started_without_privileges(house, public, options, groups, bounded):
+    running = team.serve(house, house.upstream(), **public, popen_args={
+        "prefix": ("setpriv", "--reuid=12345", "--regid=12345", *options)})
+    bounding = 0 if bounded else int(_status("self")["CapBnd"][0], 16)
+    for pid in running.workers():
+        _has_nothing(pid, 12345, groups=groups, bounding=bounding)
+    _works(house, running)
+
+
+@table("prefix", ("P-16-container-without-capabilities", ("setpriv", *DROPPED)),
+       ("P-16-container-without-new-privileges", ("setpriv", "--no-new-privs", *DROPPED)),
+       ("P-16-container-with-a-read-only-root",
+        ("unshare", "-m", "sh", "-c", 'mount -o remount,bind,ro / && exec setpriv --no-new-privs '
+         + " ".join(DROPPED) + ' "$@"', "sh")))
+def test_started_as_root_without_any_right(house, prefix):
+    """As in a container: it cannot become anybody else, and need not."""
+    running = team.serve(house, house.upstream(), popen_args={"prefix": prefix})
+    for pid in running.workers():
+        _has_nothing(pid, 0, groups=os.getgroups())
+    _works(house, running)
+    old = running.workers()
+    running.signal(signal.SIGHUP)
+    team.wait_whole(running, 2, old)
+    house.right(house.ask("reloaded.test"))
+
+
+@row("P-16-user")
+def test_user_that_it_has_no_right_to_become(house):
+    running = house.proxy(house.upstream(), user="daemon", start=False,
+                          popen_args={"prefix": ("setpriv", *DROPPED)})
+    assert running.wait() == 2
+    line, = running.lines("cannot start")
+    assert "daemon" in line["cause"] and line["remedy"]
+
+
+@pytest.fixture
+def hooked(monkeypatch):
+    """A build of the program with a hook: SIGUSR2 makes a worker call uname(2)."""
+    environment = {key: value for key, value in os.environ.items()
+                   if key not in ("MAKEFLAGS", "MAKELEVEL", "CC", "CFLAGS", "VARIANT")}
+    with open(os.path.join(ROOT, "build", "hooked.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = subprocess.run(["make", "-s", "-C", ROOT, "program", "CC=gcc", "VARIANT=hooked"],
+                              env=environment, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    monkeypatch.setattr(proxy, "BINARY", os.path.join(ROOT, "build", "gcc-hooked", "dot-proxy"))
+
+
+@row("P-16-forbidden-call")
+def test_worker_that_makes_a_forbidden_call_dies(house, hooked):
+    running = team.serve(house, house.upstream(), workers=2)
+    clients = team.one_each(house)
+    victim, other = clients
+    os.kill(victim, signal.SIGUSR2)
+    running.wait_line("worker died", pid=str(victim), cause="signal 31")
+    clients[victim].wait_closed()
+    house.right(clients[other].ask("other.test"), 0.5)
+    team.wait_whole(running, 2, [victim])
+    house.right(house.ask())
+
+
+@row("P-16-forbidden-call")
+def test_worker_that_makes_the_same_call_without_a_sandbox_lives(house, hooked):
+    """What the test before this one has seen was the sandbox."""
+    running = team.serve(house, house.upstream(), workers=2, sandbox="off")
+    clients = team.one_each(house)
+    for worker, client in clients.items():
+        os.kill(worker, signal.SIGUSR2)
+        wait_until(lambda: not _pending(worker))
+        house.right(client.ask())
+    assert running.workers() == list(clients)
+
+
+def _pending(pid):
+    status = _status(pid)
+    return any(int(status[key][0], 16) for key in ("SigPnd", "ShdPnd"))

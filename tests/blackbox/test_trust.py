@@ -1,0 +1,420 @@
+"""Group T, where it is about more than the chain: pins, revocation lists, ALPN, sessions."""
+
+import base64
+import datetime
+import hashlib
+import os
+import signal
+import subprocess
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+import certs
+import faults
+import proxy
+import team
+import tls
+from certs import DAY, HOSTNAME
+from clock import wait_until
+from dnsmsg import Query
+from house import EDNS
+from marks import times_down, went_down
+from rows import row, table
+from upstream import Script
+
+WRONG_PIN = base64.b64encode(bytes(32)).decode()
+
+
+def pin(identity):
+    """RFC 7858 4.2."""
+    spki = identity.key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(spki).digest()).decode()
+
+
+def _pinned(house, identity, **entry):
+    """A, which presents the identity and is pinned, and B; what the proxy does with A."""
+    a, b = house.pair(Script(identity=identity))
+    running = house.proxy(a.config(**entry), b)
+    house.right(house.ask())
+    return a, b, running
+
+
+def _is_accepted(a, b):
+    assert a.queries and not b.connections
+
+
+def _is_refused(a, b, running, *words):
+    """Not one query was sent to it."""
+    assert a.connections and not a.queries and b.queries
+    return went_down(running, a, "handshake: certificate", *words)
+
+
+# Pins, beside the chain.
+
+
+@table("pins", ("T-24-right-pin", lambda right: [right]),
+       ("T-24-backup-pin", lambda right: [WRONG_PIN, right]),
+       ("T-24-eight-pins", lambda right: [base64.b64encode(bytes([n] * 32)).decode()
+                                          for n in range(7)] + [right]))
+@pytest.mark.parametrize("verify", [None, "chain", "pins"])
+def test_key_is_one_of_those_pinned(house, authority, pins, verify):
+    identity = authority.identity(dns=[HOSTNAME])
+    entry = {"pins": pins(pin(identity)), **({"verify": verify} if verify else {})}
+    _is_accepted(*_pinned(house, identity, **entry)[:2])
+
+
+@pytest.mark.parametrize("verify", ["chain", "pins"])
+@row("T-24-pin-mismatch")
+def test_key_is_not_pinned(house, authority, verify):
+    identity = authority.identity(dns=[HOSTNAME])
+    a, b, running = _pinned(house, identity, pins=[WRONG_PIN], verify=verify)
+    line = _is_refused(a, b, running, "not pinned", pin(identity))
+    assert "pins" in line["remedy"]
+
+
+@row("T-24-pin-mismatch")
+def test_key_of_the_only_upstream_is_not_pinned(house, authority):
+    server = house.upstream(Script(identity=authority.identity(dns=[HOSTNAME])))
+    house.proxy(server.config(pins=[pin(server.identity)]))
+    exchange = house.servfail(house.ask(Query(edns=EDNS)), 0.5)
+    (_, text), = exchange.answer.ede
+    assert "not pinned" in text and server.name in text
+    assert not server.queries
+
+
+CHAINS = {"self-signed": lambda ca: certs.self_signed(),
+          "unknown-authority": lambda ca: certs.Authority("another").identity(dns=[HOSTNAME]),
+          "other-name": lambda ca: ca.identity(dns=["other.test"]),
+          "expired": lambda ca: ca.identity(dns=[HOSTNAME], begin=-30 * DAY, end=-DAY)}
+
+
+@pytest.mark.parametrize("name", CHAINS, ids=lambda name: f"T-24-{name}")
+def test_pin_beside_the_chain_does_not_replace_it(house, authority, name):
+    identity = CHAINS[name](authority)
+    _is_refused(*_pinned(house, identity, pins=[pin(identity)]))
+
+
+@pytest.mark.parametrize("name", CHAINS, ids=lambda name: f"T-24-{name}")
+def test_pin_instead_of_the_chain(house, authority, name):
+    identity = CHAINS[name](authority)
+    _is_accepted(*_pinned(house, identity, pins=[pin(identity)], verify="pins")[:2])
+
+
+@row("T-24-key-changes")
+def test_self_signed_certificate_with_another_key(house):
+    """Also when a session of the right one could be resumed."""
+    right, wrong = certs.self_signed(), certs.self_signed()
+    a, b, running = _pinned(house, right, pins=[pin(right)], verify="pins")
+    a.restart(Script(identity=wrong))
+    house.right(house.ask("after.test"))
+    assert not a.asked("after.test")
+    went_down(running, a, "not pinned", pin(wrong))
+
+
+@pytest.mark.parametrize("newest", ["1.2", "1.3"])
+@pytest.mark.parametrize("verify", ["chain", "pins"])
+def test_pinned_session_is_resumed(house, newest, verify):
+    server = house.upstream(faults.close_after_answer, Script(tls={"newest": newest}))
+    house.proxy(server.config(pins=[pin(server.identity)], verify=verify))
+    for n in range(3):
+        house.right(house.ask(f"n{n}.test"))
+        wait_until(lambda: not server.open_connections, 2)
+    assert [c.facts["resumed"] for c in server.connections] == [False, True, True]
+
+
+def _probe(house):
+    return subprocess.run([proxy.BINARY, "-c", house.config_path, "probe"],
+                          capture_output=True, text=True, timeout=20)
+
+
+@row("T-24-probe")
+def test_probe_prints_the_pin_that_works(house, tmp_path):
+    a, b = house.pair()
+    house.proxy(a, start=False).kill()
+    done = _probe(house)
+    assert done.returncode == 0, done.stdout
+    printed, = [line.split()[1] for line in done.stdout.splitlines() if line.split()[0] == "pin"]
+    house.proxy(a.config(pins=[printed], verify="pins"), b)
+    house.right(house.ask())
+    _is_accepted(a, b)
+
+
+@row("T-24-probe")
+def test_probe_says_which_pin_is_there_instead(house):
+    server = house.upstream()
+    house.proxy(server.config(pins=[WRONG_PIN]), start=False).kill()
+    done = _probe(house)
+    assert done.returncode != 0
+    assert "not pinned" in done.stdout and pin(server.identity) in done.stdout
+
+
+# Revocation lists.
+
+
+def _list(directory, authority, *revoked, begin=-DAY, end=DAY):
+    """A file with the authority's list of these identities."""
+    today = datetime.datetime.utcnow()
+    builder = (x509.CertificateRevocationListBuilder().issuer_name(authority.name)
+               .last_update(today + begin).next_update(today + end))
+    for identity in revoked:
+        builder = builder.add_revoked_certificate(
+            x509.RevokedCertificateBuilder().serial_number(identity.chain[0].serial_number)
+            .revocation_date(today - DAY).build())
+    path = os.path.join(directory, f"{len(os.listdir(directory))}.crl")
+    with open(path, "wb") as file:
+        file.write(builder.sign(authority.key, hashes.SHA256())
+                   .public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+LISTS = {
+    "CRL-revoked": (lambda d, ca, a, other: _list(d, ca, a), "revoked"),
+    "CRL-missing-for-the-issuer": (lambda d, ca, a, other: _list(d, certs.Authority("another"), a),
+                                   "CRL"),
+    "CRL-expired": (lambda d, ca, a, other: _list(d, ca, begin=-3 * DAY, end=-DAY), "CRL"),
+    "CRL-not-revoked": (lambda d, ca, a, other: _list(d, ca, other), None),
+    "CRL-empty": (lambda d, ca, a, other: _list(d, ca), None),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("key", ["tls", "upstream"])
+def test_revocation_list(house, authority, tmp_path, name, key):
+    make, word = LISTS[name]
+    a, b = house.pair()
+    path = make(tmp_path, authority, a.identity, b.identity)
+    # B has no such list: its authority stands in a file of its own.
+    b_entry = b.config(ca_file=authority.path)
+    if key == "tls":
+        running = house.proxy(a, b_entry, tls={"ca_file": authority.path, "crl_file": path})
+    else:
+        running = house.proxy(a.config(crl_file=path), b_entry)
+    house.right(house.ask())
+    if word is None:
+        _is_accepted(a, b)
+    else:
+        _is_refused(a, b, running, word)
+
+
+# The configuration.
+
+PINS = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+REFUSED = {
+    "pins-not-base64": ("upstreams: [{address: 192.0.2.1, pins: [abc]}]", "1:41: not a pin: `abc'"),
+    "pins-one-bit-too-many": (f"upstreams: [{{address: 192.0.2.1, pins: [{PINS[:42]}B=]}}]",
+                              "1:41: not a pin: `"),
+    "pins-too-long": (f"upstreams: [{{address: 192.0.2.1, pins: [A{PINS}]}}]", "1:41: not a pin: `"),
+    "pins-empty": ("upstreams: [{address: 192.0.2.1, pins: []}]", "1:40: the list is empty"),
+    "pins-nine": (f"upstreams: [{{address: 192.0.2.1, pins: [{', '.join([PINS] * 9)}]}}]", "1:"),
+    "verify-pins-without-pins": ("upstreams: [{address: 192.0.2.1, verify: pins}]",
+                                 "1:34: `verify: pins' without `pins' would verify nothing"),
+    "verify-nothing": ("upstreams: [{address: 192.0.2.1, verify: none}]",
+                       "1:42: expected chain or pins, found `none'"),
+    "crl-file-empty-path": ("upstreams: [192.0.2.1]\ntls: {crl_file: ''}", "2:17: the path is empty"),
+    "crl-file-of-an-upstream-empty-path": ("upstreams: [{address: 192.0.2.1, crl_file: ''}]",
+                                           "1:44: the path is empty"),
+    "fast-open": ("upstreams: [192.0.2.1]\ntls: {fast_open: maybe}",
+                  "2:18: expected true or false, found `maybe'"),
+}
+
+
+def _run(directory, text, command):
+    (directory / "config.yml").write_text(text + "\n")
+    return subprocess.run([proxy.BINARY, *command], cwd=directory, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=20)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_configured_is_refused(tmp_path, name):
+    text, message = REFUSED[name]
+    for command in ([], ["check"]):
+        done = _run(tmp_path, text, command)
+        assert done.returncode == 2
+        line, = done.stderr.splitlines()
+        assert line.startswith(f"config.yml:{message}"), line
+
+
+@table("make, message", ("crl-file-missing", None, "No such file or directory"),
+       ("crl-file-without-a-list", lambda ca: ca.path, "there is no revocation list in it"))
+@pytest.mark.parametrize("entry", ["tls: {{ca_file: {ca}, crl_file: {crl}}}\nupstreams: [192.0.2.1]",
+                                   "upstreams: [{{address: 192.0.2.1, ca_file: {ca}, "
+                                   "crl_file: {crl}}}]"], ids=["tls", "upstream"])
+def test_revocation_file_that_is_none(tmp_path, authority, make, message, entry):
+    path = make(authority) if make else str(tmp_path / "missing.crl")
+    text = entry.format(ca=authority.path, crl=path)
+    for command in ([], ["check"]):
+        done = _run(tmp_path, text, command)
+        assert done.returncode == 2
+        assert f"CRL file {path}: {message}" in done.stderr.splitlines()[0]
+
+
+# ALPN.
+
+
+@row("ALPN-offered")
+def test_protocol_is_offered_and_chosen(house):
+    server = house.upstream()
+    house.proxy(server)
+    house.right(house.ask())
+    connection, = server.connections
+    assert connection.facts["alpn"] == "dot"
+    assert tls.read_hello(connection.hello).extensions[tls.Hello.ALPN] == b"\0\4\3dot"
+
+
+def _by_openssl(newest, protocol, *more):
+    script = Script(tls={"raw": True, "newest": newest, "protocol": protocol})
+    for other in more:
+        script = script | other
+    return script
+
+
+@pytest.mark.parametrize("newest", ["1.2", "1.3"])
+@row("ALPN-refused")
+def test_protocol_is_refused_and_the_server_is_asked_without(house, newest):
+    a, b = house.pair(_by_openssl(newest, None, faults.close_after_answer))
+    running = house.proxy(a, b)
+    for n in range(3):
+        house.right(house.ask(f"n{n}.test"), 0.2)
+        wait_until(lambda: not a.open_connections, 2)
+    assert len(a.queries) == 3 and not b.connections
+    assert [tls.Hello.ALPN in tls.read_hello(c.hello).extensions for c in a.connections] \
+        == [True, False, False, False]
+    assert times_down(running, a) == 0
+
+
+@pytest.mark.parametrize("newest", ["1.2", "1.3"])
+@row("ALPN-other")
+def test_other_protocol_is_chosen(house, newest):
+    a, b = house.pair(_by_openssl(newest, "http/1.1"))
+    running = house.proxy(a, b)
+    house.right(house.ask())
+    assert a.connections and not a.queries and b.queries
+    went_down(running, a, "handshake")
+
+
+@row("ALPN-refused")
+def test_probe_asks_without_a_protocol_too(house):
+    server = house.upstream(_by_openssl("1.3", None))
+    house.proxy(server, start=False).kill()
+    done = _probe(house)
+    assert done.returncode == 0, done.stdout
+    assert len(server.connections) == 2 and len(server.queries) == 1
+
+
+# Sessions, which all workers share.
+
+
+def _hellos(server):
+    return [tls.read_hello(c.hello) for c in server.connections]
+
+
+@pytest.mark.parametrize("newest", ["1.2", "1.3"])
+def test_first_connection_of_the_next_worker_resumes(house, newest):
+    server = house.upstream(Script(tls={"newest": newest}))
+    running = team.serve(house, server, workers=2)
+    first, other = running.workers()
+    client = team.client_of(house, first)
+    house.right(client.ask("first.test"))
+    # The session is there before the connection ends; TLS 1.3 gives it after the handshake.
+    house.right(client.ask("second.test"))
+    client.close()
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: not server.open_connections, 2, "the connection went with its worker")
+    house.right(team.client_of(house, other).ask("third.test"), 0.2)
+    assert [c.facts["resumed"] for c in server.connections] == [False, True]
+    team.wait_whole(running, 2, without=[first])
+
+
+@row("T-21")
+def test_session_is_used_once(house):
+    """RFC 8446 C.4, by all workers together: whoever watches cannot tell who comes back."""
+    server = house.upstream()
+    running = team.serve(house, server, workers=3)
+    clients = team.one_each(house).values()
+    for n in range(6):
+        asked = [client.send(Query(f"n{n}.w{k}.test"))[0] for k, client in enumerate(clients)]
+        for client in clients:
+            client.receive_all()
+        for exchange in asked:
+            house.right(exchange)
+        server.break_off()
+    tickets = [ticket for hello in _hellos(server) for ticket in hello.tickets]
+    assert len(tickets) > 6
+    assert len(tickets) == len(set(tickets)), "a ticket was used twice"
+    assert all(len(hello.tickets) <= 1 for hello in _hellos(server))
+    assert not running.lines("upstream down")
+
+
+@row("T-21")
+def test_session_of_one_name_is_not_offered_under_another(house, authority):
+    """Not even to a server whose certificate has both of them."""
+    server = house.upstream(identity=authority.identity(dns=[HOSTNAME, "other.test"]))
+    running = team.serve(house, server, reload="signal")
+    house.right(house.ask("before.test"))
+    proxy.write_config(house.config_path,
+                       {**house.config, "upstreams": [server.config(hostname="other.test")]})
+    old = running.workers()
+    running.signal(signal.SIGHUP)
+    team.wait_whole(running, 2, without=old)
+    server.break_off()
+    house.right(house.ask("after.test"))
+    last = server.connections[-1]
+    assert last.facts["sni"] == "other.test" and not last.facts["resumed"]
+    assert not tls.read_hello(last.hello).tickets
+
+
+@row("T-21")
+def test_session_of_one_key_does_not_outlive_its_pin(house):
+    """A reload that pins another key counts at once, though a session could be resumed."""
+    a, b = house.pair()
+    running = team.serve(house, a.config(pins=[pin(a.identity)]), b, reload="signal")
+    house.right(house.ask("before.test"))
+    assert a.asked("before.test")
+    proxy.write_config(house.config_path,
+                       {**house.config, "upstreams": [a.config(pins=[WRONG_PIN]), b.config()]})
+    old = running.workers()
+    running.signal(signal.SIGHUP)
+    team.wait_whole(running, 2, without=old)
+    house.right(house.ask("after.test"))
+    assert b.asked("after.test") and not a.asked("after.test")
+    went_down(running, a, "not pinned")
+
+
+@row("T-20")
+def test_session_of_one_name_is_not_offered_by_its_neighbour(house, authority):
+    """Two upstreams at one address, of which the first has sessions when the second comes."""
+    server = house.upstream(identity=authority.identity(dns=[HOSTNAME, "other.test"]))
+    house.proxy(server, server.config(hostname="other.test"))
+    house.right(house.ask("first.test"))
+    server.identity = authority.identity(dns=["other.test"])
+    server.restart()
+    house.right(house.ask("second.test"))
+    others = [c for c in server.handshakes if c.facts["sni"] == "other.test"]
+    assert others and not tls.read_hello(others[0].hello).tickets
+    assert server.asked("second.test")[-1].connection in others
+    # They share the server, which must be good for both at the end.
+    server.identity = authority.identity(dns=[HOSTNAME, "other.test"])
+
+
+@pytest.mark.parametrize("newest", ["1.2", "1.3"])
+@row("T-23")
+def test_session_of_another_worker_is_refused(house, authority, newest):
+    """A full handshake, and no client sees an error."""
+    script = Script(tls={"newest": newest})
+    server = house.upstream(script)
+    running = team.serve(house, server, workers=2)
+    first, other = running.workers()
+    client = team.client_of(house, first)
+    house.right(client.ask("first.test"))
+    server.identity = authority.identity(dns=[HOSTNAME])
+    server.forget_sessions()
+    server.restart(script)
+    house.right(team.client_of(house, other).ask("second.test"), 0.5)
+    house.right(client.ask("third.test"), 0.5)
+    assert not any(c.facts["resumed"] for c in server.connections[:2])
+    if newest == "1.3":
+        assert tls.read_hello(server.connections[1].hello).tickets
+    assert not running.lines("upstream down")
