@@ -68,8 +68,8 @@ void board_put_session(struct board *, size_t upstream, const uint8_t *octets, s
  * Takes the newest session of an upstream off the board, so that nobody uses it again
  * (RFC 8446 C.4). Returns its length, or 0 when there is none.
  */
-size_t board_take_session(struct board *, size_t upstream,
-    uint8_t octets[static BOARD_SESSION_MAX], struct deadline now);
+size_t board_take_session(struct board *, size_t upstream, uint8_t octets[static BOARD_SESSION_MAX],
+    struct deadline now);
 
 /* A worker enters its row, or the supervisor clears that of one that has gone. */
 void board_enter(struct board_worker *, pid_t pid, struct deadline now);

@@ -72,8 +72,7 @@ struct query {
 	struct deadline by;      /* it is answered before that */
 	uint8_t *message;        /* the query as it came */
 	size_t len;
-	uint8_t *
-	    response; /* room for DNS_MESSAGE_MAX, and for the length (RFC 1035 4.2.2) in front of it */
+	uint8_t *response;   /* room for the largest, and in front of it for its length */
 	size_t response_len; /* 0: there is none */
 
 	enum query_outcome outcome;
@@ -83,7 +82,9 @@ struct query {
 	struct deadline next_at; /* then the next upstream is asked beside */
 	uint64_t tried[4];       /* a bit for each upstream that was */
 	int blame;               /* the first upstream that failed it, or -1 */
-	unsigned replays;        /* how often it was asked again after a kept connection died */
+	unsigned attempts; /* connections that it was handed to, and those that failed to open */
+	bool found_one_up; /* not all upstreams were down when it was asked */
+	unsigned replays;  /* how often it was asked again after a kept connection died */
 	bool has_second_opinion; /* another upstream was asked after an error */
 	bool stranded;           /* there is no place for a connection that it needs */
 };

@@ -126,6 +126,9 @@ enum taken upstream_ask_of(struct upstream_list *, struct query *, size_t index,
  */
 enum taken upstream_ask_next(struct upstream_list *, struct query *, struct deadline now);
 
+/* The same, and when none is up, asks all those that are down, side by side: any of them may be back. */
+enum taken upstream_ask_anyone(struct upstream_list *, struct query *, struct deadline now);
+
 /* Sees to it that a query that nobody has in hand is asked of somebody, or ends. */
 void upstream_move_on(struct upstream_list *, struct query *, struct deadline now);
 

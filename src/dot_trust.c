@@ -37,22 +37,29 @@ find_bundle(struct failure *why)
 	return NULL;
 }
 
+/* OpenSSL's own words for a file that cannot be read are of no use. */
 static int
-load_certificates(SSL_CTX *ctx, const char *file, struct failure *why)
+check_readable(const char *what, const char *file, struct failure *why)
 {
 	FILE *f;
 	int saved;
 
-	/* OpenSSL's own words for a file that cannot be opened are of no use. */
 	if ((f = fopen(file, "re")) == NULL)
-		return fail_errno(why, "CA file %s", file);
+		return fail_errno(why, "%s file %s", what, file);
 	(void)fgetc(f);
 	saved = ferror(f) ? errno : 0;
 	(void)fclose(f);
-	if (saved != 0) {
-		errno = saved;
-		return fail_errno(why, "CA file %s", file);
-	}
+	if (saved == 0)
+		return 0;
+	errno = saved;
+	return fail_errno(why, "%s file %s", what, file);
+}
+
+static int
+load_certificates(SSL_CTX *ctx, const char *file, struct failure *why)
+{
+	if (check_readable("CA", file, why) == -1)
+		return -1;
 	ERR_clear_error();
 	if (SSL_CTX_load_verify_file(ctx, file) != 1) {
 		ERR_clear_error();
@@ -71,6 +78,8 @@ load_revocations(SSL_CTX *ctx, const char *file, struct failure *why)
 	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
 	X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
 
+	if (check_readable("CRL", file, why) == -1)
+		return -1;
 	ERR_clear_error();
 	if (lookup == NULL || X509_load_crl_file(lookup, file, X509_FILETYPE_PEM) <= 0) {
 		ERR_clear_error();

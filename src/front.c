@@ -213,14 +213,20 @@ front_trouble(struct front *f, enum front_trouble kind, struct failure *why, uns
 	return true;
 }
 
-/* Makes room: the one that has been idle longest goes, or else the one that sends slowest. */
-static bool
-evict(struct front *f, struct deadline now)
+/* Who makes room for others: the one that has been idle longest, or else the one that sends slowest. NULL: nobody. */
+static struct client *
+least_busy(const struct front *f)
 {
 	struct client *c = TAILQ_FIRST(&f->states[CLIENT_IDLE]);
 
-	if (c == NULL)
-		c = TAILQ_FIRST(&f->states[CLIENT_READING]);
+	return c != NULL ? c : TAILQ_FIRST(&f->states[CLIENT_READING]);
+}
+
+static bool
+evict(struct front *f, struct deadline now)
+{
+	struct client *c = least_busy(f);
+
 	if (c == NULL)
 		return false;
 	close_client(f, c, now);
@@ -398,6 +404,21 @@ is_passing(int error)
 	}
 }
 
+/* Takes in who has connected, if its address has not too many clients; others make room. */
+static void
+take_in(struct front *f, int fd, const struct address *from, struct deadline now)
+{
+	if (!admit(f, from, now)) {
+		(void)close(fd);
+		return;
+	}
+	if (free_place(f) == NULL) {
+		note_crowding(f, FRONT_CROWDED, NULL);
+		(void)evict(f, now);
+	}
+	welcome(f, fd, from, now);
+}
+
 void
 front_listener_ready(struct front *f, size_t listener, struct deadline now)
 {
@@ -406,20 +427,15 @@ front_listener_ready(struct front *f, size_t listener, struct deadline now)
 	int fd;
 
 	for (i = 0; f->listening && i < ACCEPT_AT_ONCE; i++) {
-		if (free_place(f) == NULL) {
+		/* When all of them wait for answers, the next ones wait in the queue. */
+		if (free_place(f) == NULL && least_busy(f) == NULL) {
 			note_crowding(f, FRONT_CROWDED, NULL);
-			/* When all of them wait for answers, the next ones wait in the queue. */
-			if (!evict(f, now)) {
-				stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
-				return;
-			}
+			stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
+			return;
 		}
 		fd = net_accept(f->listeners[listener], &from);
 		if (fd >= 0) {
-			if (admit(f, &from, now))
-				welcome(f, fd, &from, now);
-			else
-				(void)close(fd);
+			take_in(f, fd, &from, now);
 		} else if (errno == EAGAIN) {
 			return;
 		} else if (!is_passing(errno)) {

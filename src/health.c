@@ -20,12 +20,19 @@ back_off_ms(unsigned failures)
 bool
 health_failed(struct board_upstream *u, struct deadline now)
 {
-	unsigned before = atomic_fetch_add(&u->failures, 1);
+	unsigned failures = atomic_load(&u->failures);
+	int64_t at_us = atomic_load(&u->retry_at_us);
 
-	if (before == 0)
-		atomic_store(&u->down_since_us, now.at_us);
-	atomic_store(&u->retry_at_us, deadline_after(now, back_off_ms(before + 1)).at_us);
-	return before == 0;
+	/* An outage that many saw is one failure: whoever says so first says it for all. */
+	if (failures > 0 && at_us > now.at_us)
+		return false;
+	if (!atomic_compare_exchange_strong(&u->retry_at_us, &at_us,
+		deadline_after(now, back_off_ms(failures + 1)).at_us))
+		return false;
+	if (atomic_fetch_add(&u->failures, 1) > 0)
+		return false;
+	atomic_store(&u->down_since_us, now.at_us);
+	return true;
 }
 
 bool
@@ -50,11 +57,16 @@ health_is_left_alone(const struct board_upstream *u, struct deadline now)
 bool
 health_claim_trial(struct board_upstream *u, struct deadline now)
 {
+	unsigned failures = atomic_load(&u->failures);
 	int64_t at_us = atomic_load(&u->retry_at_us);
 
-	return at_us <= now.at_us &&
-	    atomic_compare_exchange_strong(&u->retry_at_us, &at_us,
-		deadline_after(now, back_off_ms(atomic_load(&u->failures))).at_us);
+	if (failures == 0 || at_us > now.at_us ||
+	    !atomic_compare_exchange_strong(&u->retry_at_us, &at_us,
+		deadline_after(now, back_off_ms(failures + 1)).at_us))
+		return false;
+	/* Until it answers, the trial is one more failure; it may have answered somebody else by now. */
+	(void)atomic_compare_exchange_strong(&u->failures, &failures, failures + 1);
+	return true;
 }
 
 int

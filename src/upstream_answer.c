@@ -42,6 +42,8 @@ ask_again(struct upstream_list *l, struct ask *a, size_t index, bool kept, struc
 	bool again = kept && (!a->sent || q->replays < UPSTREAM_REPLAYS_MAX);
 
 	q->replays += again && a->sent;
+	/* What was not sent is no attempt. */
+	q->attempts -= again && !a->sent;
 	a->at = NULL;
 	a->sent = false;
 	if (again && upstream_ask_as(l, q, index, a->bare, now) == TAKEN)

@@ -1,8 +1,16 @@
 #include "upstream.h"
 
+#include <string.h>
+
 #include "upstream_internal.h"
 
 enum {
+	/* One more than this and the number of upstreams is too often for any query (RFC 9520 3.1). */
+	EXTRA_ATTEMPTS = 2,
+
+	/* When all have failed a query, it is asked once more after so long. */
+	TRY_AGAIN_MS = 100,
+
 	/* With `order: fastest', so often another one than the fastest is looked at. */
 	LOOK_AROUND_MS = 10000
 };
@@ -68,10 +76,16 @@ upstream_is_asked(const struct query *q)
 	return false;
 }
 
+static void
+note_tried(struct query *q, size_t index)
+{
+	q->tried[index / 64] |= UINT64_C(1) << index % 64;
+}
+
 void
 upstream_hand_over(struct connection *c, struct ask *a, struct query *q, bool bare)
 {
-	q->tried[c->upstream / 64] |= UINT64_C(1) << c->upstream % 64;
+	note_tried(q, c->upstream);
 	a->query = q;
 	a->at = c;
 	a->sent = false;
@@ -90,15 +104,22 @@ upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bar
 
 	if (a == NULL)
 		return NO_ROOM;
+	if (q->attempts >= l->count + EXTRA_ATTEMPTS) {
+		note_tried(q, index);
+		return FAILED;
+	}
 	if (c == NULL) {
 		if ((place = upstream_free_place(l)) == NULL)
 			return NO_ROOM;
+		q->attempts++;
 		if ((c = upstream_open(l, place, index, now, &why)) == NULL) {
-			q->tried[index / 64] |= UINT64_C(1) << index % 64;
+			note_tried(q, index);
 			upstream_blame(q, index);
 			upstream_mark_failed(l, index, &why, now);
 			return FAILED;
 		}
+	} else {
+		q->attempts++;
 	}
 	upstream_hand_over(c, a, q, bare);
 	return TAKEN;
@@ -218,6 +239,33 @@ upstream_failed_outcome(const struct query *q)
 	return q->was_sent ? QUERY_UNANSWERED : QUERY_UNREACHABLE;
 }
 
+enum taken
+upstream_ask_anyone(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	enum taken taken = upstream_ask_next(l, q, now);
+
+	if (taken == TAKEN)
+		q->found_one_up = true;
+	return taken == FAILED ? ask_those_down(l, q, now) : taken;
+}
+
+/*
+ * All have failed this query, one after the other. One that failed first may be well again: a
+ * moment later they are asked once more, as far as the bounds allow. Not when none was up to
+ * begin with: then its client is told at once.
+ */
+static bool
+tries_again(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	if (!q->found_one_up || q->attempts >= l->count + EXTRA_ATTEMPTS)
+		return false;
+	q->found_one_up = false;
+	memset(q->tried, 0, sizeof q->tried);
+	q->next_at = deadline_after(now, TRY_AGAIN_MS);
+	upstream_due(l, q->next_at);
+	return true;
+}
+
 void
 upstream_move_on(struct upstream_list *l, struct query *q, struct deadline now)
 {
@@ -230,10 +278,8 @@ upstream_move_on(struct upstream_list *l, struct query *q, struct deadline now)
 		upstream_finish(l, q, QUERY_ANSWERED);
 		return;
 	}
-	taken = upstream_ask_next(l, q, now);
-	if (taken == FAILED)
-		taken = ask_those_down(l, q, now);
-	if (taken == FAILED)
+	taken = upstream_ask_anyone(l, q, now);
+	if (taken == FAILED && !tries_again(l, q, now))
 		upstream_finish(l, q, upstream_failed_outcome(q));
 	q->stranded = taken == NO_ROOM;
 	l->stranded = l->stranded || q->stranded;
@@ -252,7 +298,7 @@ upstream_ask(struct upstream_list *l, struct query *q, struct deadline now)
 		continue;
 	if (q->outcome == QUERY_OPEN)
 		look_around(l, q, now);
-	if (after_ms > 0 && l->count > 1) {
+	if (after_ms > 0 && l->count > 1 && upstream_is_asked(q)) {
 		q->next_at = deadline_after(now, after_ms);
 		upstream_due(l, q->next_at);
 	}

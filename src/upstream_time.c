@@ -9,7 +9,7 @@ ask_elsewhere(struct upstream_list *l, struct query *q, const struct connection 
 {
 	if (!c->has_answered) {
 		upstream_blame(q, c->upstream);
-		(void)upstream_ask_next(l, q, now);
+		(void)upstream_ask_anyone(l, q, now);
 	} else if (q->replays < UPSTREAM_REPLAYS_MAX) {
 		q->replays++;
 		(void)upstream_ask_of(l, q, c->upstream, now);
@@ -24,15 +24,20 @@ ask_elsewhere(struct upstream_list *l, struct query *q, const struct connection 
 static void
 suspect(struct upstream_list *l, struct connection *c, struct deadline now)
 {
+	bool was_down = health_is_down(l->upstreams[c->upstream].health);
 	struct failure why;
 	struct ask *a;
 
+	(void)dot_fail_timeout(c->dot, upstream_patience_ms(l, c), &why);
+	/* Its silence was to be expected: no client waits for it to end. */
+	if (!c->has_answered && was_down) {
+		upstream_lose(l, c, &why, now);
+		return;
+	}
 	c->suspect = true;
 	upstream_drain(l, c);
-	if (!c->has_answered) {
-		(void)dot_fail_timeout(c->dot, upstream_patience_ms(l, c), &why);
+	if (!c->has_answered)
 		upstream_mark_failed(l, c->upstream, &why, now);
-	}
 	TAILQ_FOREACH(a, &c->sent, link)
 		ask_elsewhere(l, a->query, c, now);
 	if (connection_is_idle(c))
@@ -94,6 +99,11 @@ run_late(struct upstream_list *l, struct query *q, struct deadline now)
 	for (i = 0; i < QUERY_ASKS_MAX; i++)
 		if (q->asks[i].at != NULL && is_in_doubt(&q->asks[i]))
 			l->upstreams[q->asks[i].at->upstream].doubtful = true;
+	q->next_at = DEADLINE_NEVER;
+	if (!upstream_is_asked(q)) {
+		upstream_move_on(l, q, now);
+		return;
+	}
 	q->next_at = upstream_ask_next(l, q, now) == TAKEN ?
 	    deadline_after(now, l->config->fallback_after_ms) :
 	    DEADLINE_NEVER;

@@ -132,7 +132,7 @@ def test_certificates_are_checked_by_the_new_time(house, clock):
 
 @row("P-14")
 def test_start_in_1970_and_then_the_clock_is_set(house, clock):
-    """As on a board without a battery: no answers, one clear line; then answers, without restart."""
+    """As on a board without a battery: no answers and one clear line, then answers."""
     server = house.upstream()
     clock.off_by("-56y")
     running = clock.serve(house, server)

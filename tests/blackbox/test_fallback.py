@@ -1,9 +1,10 @@
 """Groups U and X, where the next upstream is asked beside the first."""
 
 import asyncio
-import contextlib
+import math
 import os
 import random
+import select
 import threading
 import time
 
@@ -11,7 +12,6 @@ import pytest
 
 import dnsmsg
 import faults
-import proxy
 from clock import now, wait_until
 from dnsmsg import Query
 from marks import comes_back, times_down, went_down
@@ -22,6 +22,8 @@ from upstream import Script, answer
 # As the program has them when nothing is said, since they are what is promised.
 DEFAULTS = {"query": "4500ms", "connect": "1s", "handshake": "1500ms", "answer": "2s"}
 AFTER = 0.4
+# The clock of a client starts when its query has left.
+ABOUT = 0.01
 
 # How long the upstreams fail at random; a night is as good.
 RANDOM_SECONDS = float(os.environ.get("DOT_PROXY_RANDOM_SECONDS", "20"))
@@ -38,18 +40,29 @@ def late(seconds, then=None):
     return Script(asked=asked)
 
 
-def _in_step(house, client, server):
-    """What comes after the loser's answer is answered on the loser's connection (X-10)."""
-    connection, = server.connections
-    before = len(server.queries)
-    house.right(client.ask("in-step.test"))
-    assert [query.connection for query in server.queries[before:]] == [connection]
+def _warm(house, client, *servers):
+    """All of them have answered, and keep a connection."""
+    for n in range(20):
+        house.right(client.ask(f"warm-{n}.test"))
+        if all(server.handshakes and server.queries for server in servers):
+            return
+        time.sleep(0.01)
+    raise AssertionError("not all of them were asked")
 
 
-def _answered(house, server, name, seconds):
+def _loser_answers(server, name, seconds):
     """Waits until the server has sent its answer, which nobody waits for any more."""
-    query, = server.asked(name)
-    wait_until(lambda: now() > query.at + seconds + 0.05, seconds + 1, "the loser answers")
+    query = wait_until(lambda: server.asked(name), 2)[-1]
+    wait_until(lambda: now() > query.at + seconds + 0.05, seconds + 1)
+    return query.connection
+
+
+def _in_step(house, client, server, connection):
+    """Its connection is used on, for the right answers, or it is closed (X-10)."""
+    name = f"in-step-{server.address}.test"
+    house.right(client.ask(name), 0.1)
+    wait_until(lambda: connection.closed or server.asked(name), 2)
+    assert connection.closed or server.asked(name)[0].connection is connection
 
 
 # When.
@@ -60,17 +73,28 @@ def test_next_one_is_asked_beside_after_400_ms(house):
     a, b = house.upstream(late(0.8)), house.upstream()
     running = house.proxy(a, b, timeouts=DEFAULTS)
     client = house.client()
-    house.right(client.ask("before.test"))
     exchange = house.right(client.ask("late.test"), 0.5)
-    assert exchange.took >= AFTER
+    assert exchange.took >= AFTER - ABOUT
     assert len(a.asked("late.test")) == len(b.asked("late.test")) == 1
-    assert b.asked("late.test")[0].at - a.asked("late.test")[0].at >= AFTER - 0.01
-    _answered(house, a, "late.test", 0.8)
-    beside = len(b.queries)
+    assert b.asked("late.test")[0].at >= exchange.at + AFTER - ABOUT
+    connection = _loser_answers(a, "late.test", 0.8)
+    _in_step(house, client, a, connection)
+    assert not connection.closed
     house.right(client.ask("after.test"), 0.1)
-    assert len(b.queries) == beside, "A has answered, and is not in doubt any more"
-    _in_step(house, client, a)
+    assert len(b.queries) == 1, "A has answered, and is not in doubt any more"
     assert times_down(running, a) == 0
+
+
+@row("X-10-doubt")
+def test_next_one_is_asked_at_once_while_the_first_is_in_doubt(house):
+    """What it has not answered so far may have met a server that is no more."""
+    a, b = house.upstream(late(1.2)), house.upstream()
+    house.proxy(a, b, timeouts=DEFAULTS)
+    client = house.client()
+    house.right(client.ask("late.test"), 0.5)
+    house.right(client.ask("late-too.test"), 0.1)
+    assert b.asked("late-too.test")
+    wait_until(lambda: a.asked("late-too.test"), 2)
 
 
 @table("after", ("X-10-100ms", "100ms"), ("X-10-1s", "1s"))
@@ -81,12 +105,12 @@ def test_next_one_is_asked_beside_when_it_is_told_to(house, after):
     exchange = house.ask("late.test")
     if after == "100ms":
         house.right(exchange, 2 * seconds + 0.1)
-        assert exchange.took >= 2 * seconds
+        assert exchange.took >= 2 * seconds - ABOUT
     else:
         # The third would be asked after 2 s.
         house.right(exchange, 1.7)
         assert not c.queries
-    assert b.asked("late.test")[0].at - a.asked("late.test")[0].at >= seconds - 0.01
+    assert b.asked("late.test")[0].at >= exchange.at + seconds - ABOUT
 
 
 @row("X-10-all-at-once")
@@ -94,13 +118,14 @@ def test_all_are_asked_at_once(house):
     servers = [house.upstream(late(0.3)), house.upstream(late(0.6)), house.upstream()]
     house.proxy(*servers, fallback={"after": 0}, timeouts=DEFAULTS)
     client = house.client()
-    house.right(client.ask("late.test"), 0.2)
+    _warm(house, client, *servers)
+    house.right(client.ask("late.test"), 0.1)
     wait_until(lambda: all(server.asked("late.test") for server in servers), 2)
     first = [server.asked("late.test")[0].at for server in servers]
     house.within(0.1, min(first), max(first))
     for seconds, server in ((0.3, servers[0]), (0.6, servers[1])):
-        _answered(house, server, "late.test", seconds)
-        _in_step(house, client, server)
+        connection = _loser_answers(server, "late.test", seconds)
+        _in_step(house, client, server, connection)
     assert [len(server.asked("late.test")) for server in servers] == [1, 1, 1]
 
 
@@ -109,7 +134,7 @@ def test_next_one_is_asked_only_when_the_first_fails(house):
     a, b = house.upstream(late(1.2)), house.upstream()
     house.proxy(a, b, fallback={"after": "never"}, timeouts=DEFAULTS)
     exchange = house.right(house.ask("late.test"), 1.4)
-    assert exchange.took >= 1.2
+    assert exchange.took >= 1.2 - ABOUT
     assert not b.connections
     a.restart(faults.refuse)
     house.right(house.ask("refused.test"), 0.1)
@@ -126,7 +151,7 @@ def test_faster_error_does_not_win_over_the_slower_answer(house, error):
     a, b = house.upstream(faults.rcode(ERRORS[error])), house.upstream(faults.slow(0.3))
     house.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
     exchange = house.right(house.ask(), 0.5)
-    assert exchange.took >= 0.3
+    assert exchange.took >= 0.3 - ABOUT
     assert len(a.queries) == len(b.queries) == 1
 
 
@@ -135,7 +160,7 @@ def test_error_of_the_one_beside_does_not_win(house):
     a, b = house.upstream(late(0.8)), house.upstream(faults.rcode(dnsmsg.SERVFAIL))
     house.proxy(a, b, timeouts=DEFAULTS)
     exchange = house.right(house.ask("late.test"), 1.0)
-    assert exchange.took >= 0.8 and b.queries
+    assert exchange.took >= 0.8 - ABOUT and b.queries
 
 
 @row("X-09-NXDOMAIN")
@@ -153,7 +178,7 @@ def test_first_error_counts_when_there_is_nothing_else(house):
     b.do(late(0, faults.rcode(5)))
     house.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
     exchange = house.ask("late.test")
-    assert exchange.rcode == 5 and exchange.took >= 0.2
+    assert exchange.rcode == 5 and exchange.took >= 0.2 - ABOUT
     assert len(a.queries) == len(b.queries) == 1
 
 
@@ -163,8 +188,9 @@ def test_loser_that_fails_late_changes_nothing(house):
     a, b = house.upstream(late(0.3, faults.close_after_query)), house.upstream()
     running = house.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
     client = house.client()
+    _warm(house, client, a, b)
     house.right(client.ask("late.test"), 0.2)
-    wait_until(lambda: a.connections and a.connections[0].closed, 3)
+    wait_until(lambda: a.asked("late.test") and a.connections[0].closed, 3)
     house.right(client.ask("after.test"), 0.1)
     assert len(a.asked("late.test")) == 1
     assert running.alive
@@ -289,7 +315,8 @@ def test_slow_answer_on_one_of_20_kept_connections(house):
         asked = [client.send(Query(f"n{n}.c{k}.test"))[0] for k, client in enumerate(clients)]
         for client, exchange in zip(clients, asked):
             client.receive_until(exchange)
-            house.right(exchange, 0.15)
+        for exchange in asked:
+            house.right(exchange, 0.1)
     assert slow.answer is None
     clients[7].receive_until(slow)
     house.right(slow, 2.2)
@@ -345,32 +372,40 @@ def test_fallback_that_is_refused(tmp_path, config, text, message):     # noqa: 
 WAYS = [faults.refuse, faults.accept_and_close, faults.accept_and_reset, faults.accept_and_silence,
         faults.http, faults.close_after_handshake, faults.never_answer, faults.close_after_query,
         faults.reset_after_query, faults.half_a_message, faults.half_a_message_and_close,
-        faults.wrong_id, faults.rcode(dnsmsg.SERVFAIL), faults.rcode(5), faults.close_after_answer,
-        faults.slow(1.0)]
+        faults.wrong_id, faults.close_after_answer, faults.slow(1.0)]
 
 
-def _fail_in_turn(servers, chance, until):
-    """One, which changes, is good at any time: it is so before the others fail."""
+def _fail_in_turn(servers, chance, until, good):
+    """One, which changes, is good at any time; notes for how long each was."""
+    current = None
     while now() < until:
-        good = chance.choice(servers)
-        good.do()
+        following = chance.choice(servers)
+        if following is not current:
+            following.restart()
+            moment = now()
+            if good:
+                good[-1][1] = moment
+            good.append([moment, math.inf])
+            current = following
         for server in servers:
-            if server is not good:
+            if server is not current:
                 server.restart(*([chance.choice(WAYS)] if chance.random() < 0.7 else []))
-        time.sleep(chance.uniform(0.2, 1.0))
+        time.sleep(chance.uniform(0.3, 1.5))
 
 
 @pytest.mark.timeout(RANDOM_SECONDS + 60)
 @row("X-10-three-in-turn")
 def test_three_upstreams_that_fail_in_turn(house):
-    """200 queries a second, of which none is lost and none fails while one upstream is good."""
+    """200 queries a second: none is lost, and none fails while one upstream is good."""
     servers = [house.upstream() for _ in range(3)]
-    running = house.proxy(*servers, timeouts=DEFAULTS, workers=2)
-    seed = random.randrange(1 << 30)
+    house.proxy(*servers, timeouts=DEFAULTS)
+    seed, good = random.randrange(1 << 30), []
     until = now() + RANDOM_SECONDS
-    failing = threading.Thread(target=_fail_in_turn, args=(servers, random.Random(seed), until))
+    failing = threading.Thread(target=_fail_in_turn,
+                               args=(servers, random.Random(seed), until, good))
     clients = [house.client() for _ in range(10)]
     failing.start()
+    wait_until(lambda: good, 2)
     due, number = now(), 0
     while now() < until:
         for client in clients:
@@ -378,21 +413,26 @@ def test_three_upstreams_that_fail_in_turn(house):
             number += 1
         due += len(clients) / 200
         while now() < due:
-            for client in clients:
-                _take_what_is_there(client)
-            time.sleep(0.002)
-    failing.join(20)
+            _take_what_is_there(clients, due)
     for client in clients:
         client.receive_all()
+    failing.join(20)
     exchanges = [exchange for client in clients for exchange in client.exchanges]
     wrong = [exchange for exchange in exchanges if not exchange.answer.is_right]
-    assert not wrong, f"{len(wrong)} of {len(exchanges)} (seed {seed})"
-    assert len(exchanges) > 150 * RANDOM_SECONDS or proxy.sanitized()
-    assert running.alive
+    assert all(exchange.rcode == dnsmsg.SERVFAIL for exchange in wrong)
+    # Whoever asks while the good one changes may meet each of them at its worst.
+    failed = [exchange for exchange in wrong
+              if any(begin <= exchange.at and exchange.answered <= end for begin, end in good)]
+    assert not failed, f"{len(failed)} of {len(exchanges)} (seed {seed})"
+    assert all(server.queries for server in servers)
+    assert len(exchanges) > 150 * RANDOM_SECONDS or house.sanitized
 
 
-def _take_what_is_there(client):
-    client.sock.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        while client.unanswered and client.receive(0.0005) is not None:
-            pass
+def _take_what_is_there(clients, until):
+    ready, _, _ = select.select([client.sock for client in clients], [], [],
+                                max(0.0, until - now()))
+    for client in clients:
+        if client.sock in ready:
+            client.receive()
+            while client._buffer:
+                client.receive()

@@ -273,4 +273,4 @@ def test_start_to_first_answer(house):
     running = house.proxy(house.upstream())
     house.within(0.5, running.started, running.serves)
     house.right(house.ask(), 0.1)
-    assert len(running.lines("listening")) == 1
+    assert len(running.lines("listening", over="TCP")) == 1

@@ -516,7 +516,7 @@ def test_bad_file_is_told_once(house):
     with open(house.config_path, "w") as file:
         file.write("upstreams: [\n")
     running.wait_line(REFUSED)
-    _wait_looks(running, 3)
+    _wait_looks(running, 1)
     assert len(running.lines(REFUSED)) == 1
     house.right(house.ask("still.test"))
     old = running.workers()

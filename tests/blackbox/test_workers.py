@@ -99,15 +99,13 @@ def test_the_first_worker_takes_all_of_a_light_load(house):
 
 
 @row("next-takes-over")
-def test_the_next_worker_takes_over_when_the_first_is_busy(house):
+def test_each_worker_takes_over_when_the_others_are_busy(house):
     server = house.upstream()
     running = team.serve(house, server, workers=3)
-    first, second, third = running.workers()
-    house.right(house.ask("first.test"))
-    with team.alone(running, third):
-        house.right(house.ask("third.test"), 0.5)
-    house.right(house.ask("first-again.test"))
-    assert len(server.connections) == 2
+    for n, worker in enumerate(running.workers()):
+        with team.alone(running, worker):
+            house.right(house.ask(f"n{n}.test"), 0.5)
+    assert [len(connection.queries) for connection in server.connections] == [1, 1, 1]
 
 
 # What they know together.
@@ -168,10 +166,32 @@ def test_an_upstream_that_comes_back_is_seen_by_all_workers(house):
     went_down(running, a)
     a.do()
     wait_until(lambda: house.right(clients[0].ask("probe.test")) and a.queries, 5)
-    assert len(running.lines("upstream back", upstream=a.name)) == 1
+    running.wait_line("upstream back", upstream=a.name)
     for n, client in enumerate(clients):
         house.right(client.ask(f"back-{n}.test"))
         assert a.asked(f"back-{n}.test")
+    assert len(running.lines("upstream back", upstream=a.name)) == 1
+
+
+@row("P5")
+def test_outage_that_all_workers_see_at_once_counts_once(house):
+    """It is left alone no longer than if one of them had seen it."""
+    a, b = house.pair()
+    running = team.serve(house, a, b, workers=6)
+    clients = list(team.one_each(house).values())
+    a.do(faults.accept_and_silence)
+    for worker in running.workers():
+        team.halt(worker)
+    for n, client in enumerate(clients):
+        client.send(Query(f"n{n}.test"))
+    for worker in running.workers():
+        os.kill(worker, signal.SIGCONT)
+    for client in clients:
+        client.receive_all()
+    line = went_down(running, a)
+    a.do()
+    wait_until(lambda: house.right(house.ask("again.test")) and a.queries, 40)
+    house.within(1.5, line.at)
 
 
 @row("SIGUSR1")

@@ -62,6 +62,8 @@ def alone(running, worker):
     finally:
         for pid in others:
             os.kill(pid, signal.SIGCONT)
+        for pid in others:
+            wait_until(lambda: state(pid) == "S", 2, "it waits again")
 
 
 def client_of(house, worker, **args):
