@@ -198,6 +198,8 @@ upstream_ask_next(struct upstream_list *l, struct query *q, struct deadline now)
 
 		if (health_is_down(u->health))
 			(void)health_claim_trial(u->health, now);
+		else
+			q->found_one_up = true;
 		switch (upstream_ask_of(l, q, (size_t)i, now)) {
 		case NO_ROOM:
 			return taken == TAKEN ? TAKEN : NO_ROOM;
@@ -244,8 +246,6 @@ upstream_ask_anyone(struct upstream_list *l, struct query *q, struct deadline no
 {
 	enum taken taken = upstream_ask_next(l, q, now);
 
-	if (taken == TAKEN)
-		q->found_one_up = true;
 	return taken == FAILED ? ask_those_down(l, q, now) : taken;
 }
 

@@ -94,19 +94,25 @@ is_in_doubt(const struct ask *a)
 static void
 run_late(struct upstream_list *l, struct query *q, struct deadline now)
 {
+	bool in_doubt = false;
+	enum taken taken;
 	size_t i;
 
-	for (i = 0; i < QUERY_ASKS_MAX; i++)
-		if (q->asks[i].at != NULL && is_in_doubt(&q->asks[i]))
-			l->upstreams[q->asks[i].at->upstream].doubtful = true;
 	q->next_at = DEADLINE_NEVER;
 	if (!upstream_is_asked(q)) {
 		upstream_move_on(l, q, now);
 		return;
 	}
-	q->next_at = upstream_ask_next(l, q, now) == TAKEN ?
-	    deadline_after(now, l->config->fallback_after_ms) :
-	    DEADLINE_NEVER;
+	for (i = 0; i < QUERY_ASKS_MAX; i++) {
+		if (q->asks[i].at == NULL || !is_in_doubt(&q->asks[i]))
+			continue;
+		l->upstreams[q->asks[i].at->upstream].doubtful = true;
+		in_doubt = true;
+	}
+	/* A slow answer is no reason to trouble those that are down; silence is. */
+	taken = in_doubt ? upstream_ask_anyone(l, q, now) : upstream_ask_next(l, q, now);
+	if (taken == TAKEN)
+		q->next_at = deadline_after(now, l->config->fallback_after_ms);
 }
 
 void
