@@ -14,7 +14,10 @@ void *pages_new(size_t count, size_t size);
 /* NULL is fine. COUNT and SIZE as they were. */
 void pages_free(void *, size_t count, size_t size);
 
-/* Gives the memory back to the system; all octets are zero again. */
+/*
+ * Gives the memory back to the system, as far as it is whole pages; the octets in them are
+ * zero again. P may be anywhere inside of what pages_new() gave.
+ */
 void pages_clear(void *, size_t count, size_t size);
 
 #endif

@@ -30,6 +30,9 @@ struct dot_identity upstream_identity(const struct config_upstream *);
 /* Closes all connections; queries in hand are forgotten. NULL is fine. */
 void upstream_list_free(struct upstream_list *);
 
+/* How many connections a worker opens at most: so many descriptors must be left for them. */
+size_t upstream_connections_max(const struct config *);
+
 /*
  * Makes it ready to ask: its connections are waited for in the wait set SET, and the
  * queries are those of TABLE, and what is known of their health stands on BOARD. All stay

@@ -142,6 +142,14 @@ enum query_outcome upstream_failed_outcome(const struct query *);
 void upstream_lose(struct upstream_list *, struct connection *, const struct failure *why,
     struct deadline now);
 
+/*
+ * Asks again what a lost connection still owed. One that had answered before is no failed
+ * upstream, since servers close connections when they like (RFC 7766 6.2.4): what was sent
+ * on it is asked again on a fresh one, within bounds; what was not, as often as need be.
+ */
+void upstream_ask_again(struct upstream_list *, struct ask *, size_t index, bool kept,
+    struct deadline now);
+
 /* How long a connection that owes an answer may be silent. */
 int upstream_patience_ms(const struct upstream_list *, const struct connection *);
 

@@ -208,6 +208,8 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 		arrival->match = dns_match_response(message, len, a->query->message,
 		    a->query->dns.question_len);
 		if (arrival->match == DNS_MISMATCH) {
+			/* It was sent, and that counts; its ID has gone with the message. */
+			a->sent = true;
 			TAILQ_INSERT_TAIL(&c->waiting, a, link);
 			return fail_with(why, "read: a message came that answers another question");
 		}

@@ -27,6 +27,12 @@ enum {
 	/* Clients are found by their address in so many lists; a power of two. */
 	HOST_BUCKETS = 4096,
 
+	/* A client may have so many times the places that are free; see may_take(). */
+	SHARE_OF_ONE = 64,
+
+	/* What a client leaves behind of more than this is given back when it goes. */
+	SPREAD_LEN = 4096,
+
 	/* A client of a worker that retires has paused, when it sends nothing for so long. */
 	RETIRE_IDLE_MS = 500,
 
@@ -69,6 +75,9 @@ struct client {
 	bool has_asked;
 	uint8_t *in; /* what came but was not taken yet */
 	size_t in_len;
+	size_t held;   /* places for queries that are taken by it */
+	bool crowding; /* it had to leave places to others, with more to read */
+	bool spread;   /* `in' has used more than a page */
 	struct query_list in_hand;
 	struct query_list answered; /* to be sent, in this order */
 	size_t sent;                /* octets of the first of them, with its prefix */
@@ -165,6 +174,8 @@ close_client(struct front *f, struct client *c, struct deadline now)
 		TAILQ_REMOVE(&c->answered, q, client_link);
 		query_free(f->table, q);
 	}
+	if (c->spread)
+		pages_clear(c->in, 1, BUFFER_LEN);
 	(void)close(c->fd);
 	f->connected--;
 	LIST_REMOVE(c, host_link);
@@ -219,7 +230,12 @@ least_busy(const struct front *f)
 {
 	struct client *c = TAILQ_FIRST(&f->states[CLIENT_IDLE]);
 
-	return c != NULL ? c : TAILQ_FIRST(&f->states[CLIENT_READING]);
+	if (c != NULL)
+		return c;
+	TAILQ_FOREACH(c, &f->states[CLIENT_READING], state_link)
+		if (TAILQ_EMPTY(&c->in_hand))
+			return c;
+	return NULL;
 }
 
 static bool
@@ -370,6 +386,9 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	c->allowed = config_allows(f->config, from);
 	c->has_asked = false;
 	c->in_len = 0;
+	c->held = 0;
+	c->crowding = false;
+	c->spread = false;
 	c->sent = 0;
 	TAILQ_INIT(&c->in_hand);
 	TAILQ_INIT(&c->answered);
@@ -542,8 +561,31 @@ take(struct front *f, struct client *c, const uint8_t *message, size_t len, stru
 	q->arrived = now;
 	q->by = deadline_after(now, f->config->timeouts.query_ms);
 	c->has_asked = true;
+	c->held++;
 	TAILQ_INSERT_TAIL(&c->in_hand, q, client_link);
 	return q;
+}
+
+/*
+ * Whether a client may take one more place: one that is alone may have nearly all, several a
+ * share each, and one that comes anew always finds some.
+ */
+static bool
+may_take(const struct front *f, const struct client *c)
+{
+	return c->held <= SHARE_OF_ONE * query_table_room(f->table);
+}
+
+/* A place that a client had is free again. */
+static void
+give_back(struct front *f, struct client *c, struct query *q)
+{
+	query_free(f->table, q);
+	c->held--;
+	if (c->crowding && may_take(f, c)) {
+		c->crowding = false;
+		set_ready(f, c);
+	}
 }
 
 /* Reads once from a client, and takes the whole messages there are. */
@@ -560,7 +602,7 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 
 	if (c->readable && !has_message(octets, have, &len))
 		have = receive(c, octets, have);
-	while (count < room && has_message(octets + used, have - used, &len)) {
+	while (count < room && may_take(f, c) && has_message(octets + used, have - used, &len)) {
 		queries[count] = take(f, c, octets + used + LENGTH_PREFIX, len, now);
 		if (queries[count] == NULL)
 			break;
@@ -571,7 +613,9 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 	c->in_len = have - used;
 	/* Who has more is served again after the others. */
 	clear_ready(f, c);
-	if (c->readable || has_message(c->in, c->in_len, &len))
+	c->spread = c->spread || c->in_len > SPREAD_LEN;
+	c->crowding = !may_take(f, c);
+	if (!c->crowding && (c->readable || has_message(c->in, c->in_len, &len)))
 		set_ready(f, c);
 	settle(f, c, now);
 	return count;
@@ -623,17 +667,23 @@ front_answer(struct front *f, struct query *q)
 	set_dirty(f, c);
 }
 
+static void
+stop_reading(struct front *f, struct client *c)
+{
+	c->ended = true;
+	c->readable = false;
+	c->in_len = 0;
+	clear_ready(f, c);
+}
+
 void
 front_reject(struct front *f, struct query *q)
 {
 	struct client *c = q->client;
 
 	TAILQ_REMOVE(&c->in_hand, q, client_link);
-	query_free(f->table, q);
-	c->ended = true;
-	c->readable = false;
-	c->in_len = 0;
-	clear_ready(f, c);
+	give_back(f, c, q);
+	stop_reading(f, c);
 	set_dirty(f, c);
 }
 
@@ -648,7 +698,7 @@ count_sent(struct front *f, struct client *c, size_t n, struct deadline now)
 	    (q = TAILQ_FIRST(&c->answered)) != NULL && c->sent >= LENGTH_PREFIX + q->response_len) {
 		c->sent -= LENGTH_PREFIX + q->response_len;
 		TAILQ_REMOVE(&c->answered, q, client_link);
-		query_free(f->table, q);
+		give_back(f, c, q);
 		/* It does take its answers: its time to do so begins again. */
 		enter(f, c, CLIENT_WAITING, now);
 	}
@@ -750,10 +800,15 @@ expire_client(struct front *f, struct client *c, struct deadline now)
 		(c->state == CLIENT_READING && query_table_room(f->table) == 0));
 
 	/* What it has sent is not read before there is a place for it. */
-	if (unread)
+	if (unread) {
 		enter(f, c, CLIENT_WAITING, now);
-	else
+	} else if (c->state == CLIENT_READING && !TAILQ_EMPTY(&c->in_hand)) {
+		/* It gets what it is owed, and nothing more is read from it. */
+		stop_reading(f, c);
+		enter(f, c, CLIENT_WAITING, now);
+	} else {
 		close_client(f, c, now);
+	}
 }
 
 static const enum client_state timed_states[] = { CLIENT_IDLE, CLIENT_READING, CLIENT_WRITING };

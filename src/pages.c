@@ -2,6 +2,11 @@
 
 #include <sys/mman.h>
 
+#include <stdint.h>
+
+/* Of x86-64; where pages are larger, the kernel refuses what is not whole ones. */
+enum { PAGE_LEN = 4096 };
+
 void *
 pages_new(size_t count, size_t size)
 {
@@ -21,5 +26,9 @@ pages_free(void *p, size_t count, size_t size)
 void
 pages_clear(void *p, size_t count, size_t size)
 {
-	(void)madvise(p, count * size, MADV_DONTNEED);
+	uintptr_t begin = ((uintptr_t)p + PAGE_LEN - 1) / PAGE_LEN * PAGE_LEN;
+	uintptr_t end = ((uintptr_t)p + count * size) / PAGE_LEN * PAGE_LEN;
+
+	if (begin < end)
+		(void)madvise((uint8_t *)p + (begin - (uintptr_t)p), end - begin, MADV_DONTNEED);
 }

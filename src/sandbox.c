@@ -101,7 +101,7 @@ static const int allowed[] = { __NR_read, __NR_write, __NR_readv, __NR_writev, _
 /* Looked for in vain rather than deadly: libc and OpenSSL look for files now and then. */
 static const int refused[] = { __NR_openat, __NR_newfstatat, __NR_faccessat, __NR_fstat,
 #if defined(__x86_64__)
-	__NR_open, __NR_stat, __NR_access
+	__NR_open, __NR_stat, __NR_access, __NR_sysinfo
 #endif
 };
 

@@ -9,6 +9,9 @@ enum {
 	/* Without kept connections each query has one of its own; so many side by side. */
 	SINGLE_CONNECTIONS_MAX = 256,
 
+	/* Connections that owe a slow answer and nothing else keep their places until it is too late. */
+	SLOW_CONNECTIONS_MAX = 34,
+
 	/* A changed reason of an upstream that is down is news so often at most. */
 	NEWS_INTERVAL_MS = 10000
 };
@@ -115,24 +118,33 @@ upstream_list_free(struct upstream_list *l)
 	free(l);
 }
 
+size_t
+upstream_connections_max(const struct config *config)
+{
+	size_t inflight = (size_t)config->inflight;
+	/* While one takes queries, others finish theirs, some of them slowly. */
+	size_t connections = 2 * config->upstream_count + SLOW_CONNECTIONS_MAX;
+
+	if (config->timeouts.upstream_idle_ms > 0)
+		return connections;
+	return connections +
+	    (inflight < SINGLE_CONNECTIONS_MAX ? inflight : SINGLE_CONNECTIONS_MAX);
+}
+
 int
 upstream_attach(struct upstream_list *l, int set, struct query_table *table, struct board *board,
     struct failure *why)
 {
-	size_t inflight = (size_t)l->config->inflight;
-	/* While one takes queries, others finish theirs. */
-	size_t connections = 2 * l->count + 2;
+	size_t connections = upstream_connections_max(l->config);
 	size_t i;
 
-	if (l->config->timeouts.upstream_idle_ms == 0)
-		connections += inflight < SINGLE_CONNECTIONS_MAX ? inflight :
-								   SINGLE_CONNECTIONS_MAX;
 	l->set = set;
 	l->table = table;
 	l->board = board;
 	for (i = 0; i < l->count; i++)
 		l->upstreams[i].health = board_upstream(board, i);
-	l->ids = outstanding_new(2 * inflight + connections * UPSTREAM_GIVEN_UP_MAX);
+	l->ids = outstanding_new((size_t)QUERY_ASKS_MAX * (size_t)l->config->inflight +
+	    connections * UPSTREAM_GIVEN_UP_MAX);
 	l->connections = connection_table_new(connections);
 	if (l->ids == NULL || l->connections == NULL)
 		return fail_errno(why, "upstreams");

@@ -30,13 +30,9 @@ note_end(struct upstream *u, bool cut_short, struct deadline now)
 		u->one_by_one = deadline_after(now, ONE_BY_ONE_MS);
 }
 
-/*
- * Asks again what a lost connection still owed. One that had answered before is no failed
- * upstream, since servers close connections when they like (RFC 7766 6.2.4): what was sent
- * on it is asked again on a fresh one, within bounds; what was not, as often as need be.
- */
-static void
-ask_again(struct upstream_list *l, struct ask *a, size_t index, bool kept, struct deadline now)
+void
+upstream_ask_again(struct upstream_list *l, struct ask *a, size_t index, bool kept,
+    struct deadline now)
 {
 	struct query *q = a->query;
 	bool again = kept && (!a->sent || q->replays < UPSTREAM_REPLAYS_MAX);
@@ -76,7 +72,7 @@ upstream_lose(struct upstream_list *l, struct connection *c, const struct failur
 	upstream_discard(l, c);
 	while ((a = TAILQ_FIRST(&lost)) != NULL) {
 		TAILQ_REMOVE(&lost, a, link);
-		ask_again(l, a, index, kept, now);
+		upstream_ask_again(l, a, index, kept, now);
 	}
 }
 
@@ -141,7 +137,7 @@ heed_keepalive(struct upstream_list *l, struct connection *c, int ms, struct dea
 	upstream_drain(l, c);
 	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
 		TAILQ_REMOVE(&c->waiting, a, link);
-		ask_again(l, a, c->upstream, true, now);
+		upstream_ask_again(l, a, c->upstream, true, now);
 	}
 }
 
@@ -169,34 +165,19 @@ asks_bare(struct upstream_list *l, struct connection *c, const struct arrival *a
 	return true;
 }
 
+/* Gives the answer to its query, if it is one that counts. */
 static void
-deliver(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
-    struct deadline now)
+use_answer(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
+    const struct edns_response *response, struct deadline now)
 {
-	struct upstream *u = &l->upstreams[c->upstream];
-	struct edns_response response;
-	struct query *q;
+	struct query *q = arrival->ask->query;
 	bool final;
 
-	c->has_answered = true;
-	u->doubtful = false;
-	upstream_mark_good(u);
-	edns_read_response(arrival->message, arrival->len, &response);
-	heed_keepalive(l, c, response.keepalive_ms, now);
-	upstream_due(l, deadline_after(now, c->idle_ms));
-	/* Nobody waits for it any more, but how long it took is worth knowing. */
-	if (arrival->ask == NULL && u->looking)
-		health_took(u->health, deadline_us_between(u->looked_at, now));
-	u->looking = false;
-	if (arrival->ask == NULL)
-		return;
-	health_took(u->health, deadline_us_between(arrival->ask->since, now));
 	if (asks_bare(l, c, arrival, now))
 		return;
-	q = arrival->ask->query;
-	final = is_final(arrival, &response);
+	final = is_final(arrival, response);
 	if (final || q->response_len == 0)
-		keep_response(l, u, arrival, &response);
+		keep_response(l, &l->upstreams[c->upstream], arrival, response);
 	if (final)
 		upstream_finish(l, q, QUERY_ANSWERED);
 	else if (!upstream_is_asked(q) &&
@@ -204,6 +185,31 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 		upstream_finish(l, q, QUERY_ANSWERED);
 	else
 		q->has_second_opinion = true;
+}
+
+/* An answer has come, whether or not anybody waits for it any more. */
+static void
+deliver(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
+    struct deadline now)
+{
+	struct upstream *u = &l->upstreams[c->upstream];
+	struct edns_response response;
+
+	c->has_answered = true;
+	u->doubtful = false;
+	upstream_mark_good(u);
+	if (arrival->ask != NULL)
+		health_took(u->health, deadline_us_between(arrival->ask->since, now));
+	else if (u->looking)
+		health_took(u->health, deadline_us_between(u->looked_at, now));
+	u->looking = false;
+	edns_read_response(arrival->message, arrival->len, &response);
+	if (arrival->ask != NULL)
+		use_answer(l, c, arrival, &response, now);
+	/* Last, since it may send all that waits on this connection elsewhere. */
+	if (c->dot != NULL)
+		heed_keepalive(l, c, response.keepalive_ms, now);
+	upstream_due(l, deadline_after(now, c->idle_ms));
 }
 
 /* One line at the level of the program says it once for an upstream. */
@@ -250,6 +256,8 @@ upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
 		return;
 	while ((rc = connection_receive(c, l->ids, &arrival, now, &why)) == 1) {
 		deliver(l, c, &arrival, now);
+		if (c->dot == NULL)
+			return;
 		if (c->draining && connection_is_idle(c)) {
 			upstream_discard(l, c);
 			return;

@@ -93,6 +93,17 @@ upstream_hand_over(struct connection *c, struct ask *a, struct query *q, bool ba
 	TAILQ_INSERT_TAIL(&c->waiting, a, link);
 }
 
+static bool
+is_asked_at(const struct query *q, const struct connection *c)
+{
+	size_t i;
+
+	for (i = 0; i < QUERY_ASKS_MAX; i++)
+		if (q->asks[i].at == c)
+			return true;
+	return false;
+}
+
 enum taken
 upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bare,
     struct deadline now)
@@ -102,6 +113,9 @@ upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bar
 	struct connection *place;
 	struct failure why;
 
+	/* Another upstream's failure may lead to one that has the query already. */
+	if (c != NULL && is_asked_at(q, c))
+		return TAKEN;
 	if (a == NULL)
 		return NO_ROOM;
 	if (q->attempts >= l->count + EXTRA_ATTEMPTS) {

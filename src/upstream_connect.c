@@ -91,7 +91,7 @@ upstream_usable_connection(struct upstream_list *l, size_t index)
 
 	if (c == NULL)
 		return NULL;
-	if (c->given_up > UPSTREAM_GIVEN_UP_MAX) {
+	if (c->given_up > UPSTREAM_GIVEN_UP_MAX && upstream_free_place(l) != NULL) {
 		upstream_drain(l, c);
 		return NULL;
 	}

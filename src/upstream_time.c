@@ -29,8 +29,8 @@ suspect(struct upstream_list *l, struct connection *c, struct deadline now)
 	struct ask *a;
 
 	(void)dot_fail_timeout(c->dot, upstream_patience_ms(l, c), &why);
-	/* Its silence was to be expected: no client waits for it to end. */
-	if (!c->has_answered && was_down) {
+	/* Its silence was to be expected, or its place is needed: no client waits for it to end. */
+	if (!c->has_answered && (was_down || upstream_free_place(l) == NULL)) {
 		upstream_lose(l, c, &why, now);
 		return;
 	}
@@ -40,6 +40,10 @@ suspect(struct upstream_list *l, struct connection *c, struct deadline now)
 		upstream_mark_failed(l, c->upstream, &why, now);
 	TAILQ_FOREACH(a, &c->sent, link)
 		ask_elsewhere(l, a->query, c, now);
+	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
+		TAILQ_REMOVE(&c->waiting, a, link);
+		upstream_ask_again(l, a, c->upstream, c->has_answered, now);
+	}
 	if (connection_is_idle(c))
 		upstream_discard(l, c);
 }
@@ -111,7 +115,7 @@ run_late(struct upstream_list *l, struct query *q, struct deadline now)
 	}
 	/* A slow answer is no reason to trouble those that are down; silence is. */
 	taken = in_doubt ? upstream_ask_anyone(l, q, now) : upstream_ask_next(l, q, now);
-	if (taken == TAKEN)
+	if (taken != FAILED)
 		q->next_at = deadline_after(now, l->config->fallback_after_ms);
 }
 

@@ -22,8 +22,8 @@ enum {
 	EVENTS_AT_ONCE = 256,
 	QUERIES_AT_ONCE = 256,
 
-	/* Descriptors that are not clients: standard ones, listeners, upstream connections... */
-	DESCRIPTORS_RESERVED = 128,
+	/* Descriptors for listeners, the log and the like. */
+	DESCRIPTORS_RESERVED = 64,
 
 	/* After so long without a query, memory that a rush has touched is given back. */
 	QUIET_MS = 1000,
@@ -429,15 +429,16 @@ arrange_signals(struct worker *w)
 #endif
 }
 
-/* Others than clients need descriptors too. */
+/* Connections to upstreams, listeners and some more need descriptors, too. */
 static size_t
 clients_max(const struct worker_setup *setup)
 {
 	size_t max = (size_t)setup->config->clients.max;
+	size_t others = upstream_connections_max(setup->config) + DESCRIPTORS_RESERVED;
 	size_t room = setup->descriptors / 2;
 
-	if (room > DESCRIPTORS_RESERVED)
-		room = setup->descriptors - DESCRIPTORS_RESERVED;
+	if (setup->descriptors > 2 * others)
+		room = setup->descriptors - others;
 	return max < room ? max : room;
 }
 
