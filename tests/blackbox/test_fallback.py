@@ -16,7 +16,7 @@ from clock import now, wait_until
 from dnsmsg import Query
 from marks import comes_back, times_down, went_down
 from rows import row, table
-from test_config import config, refused     # noqa: F401: a fixture
+from test_config import refused
 from upstream import Script, answer
 
 # As the program has them when nothing is said, since they are what is promised.
@@ -199,10 +199,6 @@ def test_loser_that_fails_late_changes_nothing(house):
 # Black holes.
 
 
-def _drop(house, a, namespace):
-    namespace.drop("ip", "daddr", a.address)
-
-
 HOLES = {"U-02-SYN-is-dropped": (False, None), "U-04-silent-after-accept":
          (False, faults.accept_and_silence), "D-01-silent-after-TLS": (False, faults.never_answer),
          "U-10-warm-and-then-silent": (True, faults.never_answer), "U-10-warm-and-then-lost":
@@ -322,6 +318,70 @@ def test_slow_answer_on_one_of_20_kept_connections(house):
     house.right(slow, 2.2)
 
 
+# The fastest first.
+
+
+def test_fastest_is_asked_first(house):
+    """The first in the list is not: what it took was seen once, by the way."""
+    a, b, c = house.upstream(faults.slow(0.1)), house.upstream(faults.slow(0.2)), house.upstream()
+    house.proxy(a, c, b, order="fastest", timeouts=DEFAULTS)
+    client = house.client()
+    for n in range(3):
+        house.right(client.ask(f"first-{n}.test"), 0.3)
+    slower = len(a.queries) + len(b.queries)
+    for n in range(20):
+        house.right(client.ask(f"n{n}.test"), 0.05)
+    assert len(a.queries) + len(b.queries) == slower
+
+
+def test_those_that_are_about_as_fast_stand_in_the_order_of_the_list(house):
+    a, b = house.upstream(faults.slow(0.1)), house.upstream(faults.slow(0.098))
+    house.proxy(a, b, order="fastest", timeouts=DEFAULTS)
+    client = house.client()
+    for n in range(10):
+        house.right(client.ask(f"n{n}.test"), 0.2)
+    assert len(a.queries) == 10
+    assert 1 <= len(b.queries) <= 2, "it was looked at"
+
+
+def test_fastest_that_becomes_slow_is_not_asked_first_any_more(house):
+    a, b = house.upstream(faults.slow(0.04)), house.upstream()
+    house.proxy(a, b, order="fastest", timeouts=DEFAULTS)
+    client = house.client()
+    # At the first one that is answered by B, A is seen to be slow.
+    for n in range(5):
+        house.right(client.ask(f"first-{n}.test"))
+    b.do(faults.slow(0.15))
+    before = len(a.queries)
+    for n in range(40):
+        house.right(client.ask(f"n{n}.test"), 0.3)
+    assert len(a.queries) - before >= 20
+    house.right(client.ask("last.test"), 0.1)
+
+
+@pytest.mark.timeout(40)
+def test_slower_one_is_looked_at_now_and_then(house):
+    """By a real query, beside the one that answers it, and about every 10 s."""
+    a, b = house.upstream(faults.slow(0.1)), house.upstream()
+    house.proxy(a, b, order="fastest", timeouts=DEFAULTS)
+    client = house.client()
+    for n in range(5):
+        house.right(client.ask(f"first-{n}.test"))
+    looks, begin, number = [len(a.queries)], now(), 0
+    while len(looks) < 3:
+        assert now() < begin + 15, "A is looked at"
+        house.right(client.ask(f"n{number}.test"), 0.08)
+        number += 1
+        if len(a.queries) > looks[-1]:
+            looks.append(len(a.queries))
+            # The client did not wait for it.
+            assert b.asked(a.queries[-1].name)
+        time.sleep(0.02)
+    assert looks[-1] == looks[0] + 2
+    first, second = (query.at for query in a.queries[-2:])
+    assert first < begin + 3 and second - first > 9
+
+
 # Bounded effort.
 
 
@@ -361,9 +421,10 @@ GOOD = b"upstreams: [192.0.2.1#dns.test]\n"
        ("after-list", b"fallback: {after: [1s]}", "2:19: expected a time, or never, found a list"),
        ("fallback-is-no-map", b"fallback: 400ms",
         "2:11: expected keys and values, found a single value"),
+       ("order", b"order: quickest", "2:8: expected list or fastest, found `quickest'"),
        ("fallback-unknown-key", b"fallback: {before: 1s}", "2:12: unknown key `before'"))
-def test_fallback_that_is_refused(tmp_path, config, text, message):     # noqa: F811
-    config(GOOD + text + b"\n")
+def test_fallback_that_is_refused(tmp_path, text, message):
+    (tmp_path / "config.yml").write_bytes(GOOD + text + b"\n")
     refused(tmp_path, f"config.yml:{message}")
 
 

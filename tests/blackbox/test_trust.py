@@ -203,17 +203,20 @@ def test_revocation_list(house, authority, tmp_path, name, key):
 
 PINS = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 REFUSED = {
-    "pins-not-base64": ("upstreams: [{address: 192.0.2.1, pins: [abc]}]", "1:41: not a pin: `abc'"),
+    "pins-not-base64": ("upstreams: [{address: 192.0.2.1, pins: [abc]}]",
+                        "1:41: not a pin: `abc'"),
     "pins-one-bit-too-many": (f"upstreams: [{{address: 192.0.2.1, pins: [{PINS[:42]}B=]}}]",
                               "1:41: not a pin: `"),
-    "pins-too-long": (f"upstreams: [{{address: 192.0.2.1, pins: [A{PINS}]}}]", "1:41: not a pin: `"),
+    "pins-too-long": (f"upstreams: [{{address: 192.0.2.1, pins: [A{PINS}]}}]",
+                      "1:41: not a pin: `"),
     "pins-empty": ("upstreams: [{address: 192.0.2.1, pins: []}]", "1:40: the list is empty"),
     "pins-nine": (f"upstreams: [{{address: 192.0.2.1, pins: [{', '.join([PINS] * 9)}]}}]", "1:"),
     "verify-pins-without-pins": ("upstreams: [{address: 192.0.2.1, verify: pins}]",
                                  "1:34: `verify: pins' without `pins' would verify nothing"),
     "verify-nothing": ("upstreams: [{address: 192.0.2.1, verify: none}]",
                        "1:42: expected chain or pins, found `none'"),
-    "crl-file-empty-path": ("upstreams: [192.0.2.1]\ntls: {crl_file: ''}", "2:17: the path is empty"),
+    "crl-file-empty-path": ("upstreams: [192.0.2.1]\ntls: {crl_file: ''}",
+                            "2:17: the path is empty"),
     "crl-file-of-an-upstream-empty-path": ("upstreams: [{address: 192.0.2.1, crl_file: ''}]",
                                            "1:44: the path is empty"),
     "fast-open": ("upstreams: [192.0.2.1]\ntls: {fast_open: maybe}",
@@ -239,9 +242,9 @@ def test_what_is_configured_is_refused(tmp_path, name):
 
 @table("make, message", ("crl-file-missing", None, "No such file or directory"),
        ("crl-file-without-a-list", lambda ca: ca.path, "there is no revocation list in it"))
-@pytest.mark.parametrize("entry", ["tls: {{ca_file: {ca}, crl_file: {crl}}}\nupstreams: [192.0.2.1]",
-                                   "upstreams: [{{address: 192.0.2.1, ca_file: {ca}, "
-                                   "crl_file: {crl}}}]"], ids=["tls", "upstream"])
+@pytest.mark.parametrize("entry", [
+    "tls: {{ca_file: {ca}, crl_file: {crl}}}\nupstreams: [192.0.2.1]",
+    "upstreams: [{{address: 192.0.2.1, ca_file: {ca}, crl_file: {crl}}}]"], ids=["tls", "upstream"])
 def test_revocation_file_that_is_none(tmp_path, authority, make, message, entry):
     path = make(authority) if make else str(tmp_path / "missing.crl")
     text = entry.format(ca=authority.path, crl=path)

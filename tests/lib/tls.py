@@ -33,7 +33,7 @@ class Settings:
     wants_client_certificate: str = None        # the file of the authorities to name
     unknown_name: bool = False                  # answer any SNI with unrecognized_name
     raw: bool = False                           # by OpenSSL itself: renegotiation, KeyUpdate
-    protocol: str = ALPN                        # what raw TLS chooses; none: it refuses with an alert
+    protocol: str = ALPN                        # what raw TLS chooses; None: it sends an alert
 
 
 VERSIONS = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1,

@@ -145,7 +145,7 @@ start_exchanging(struct board *b, size_t index)
 	}
 }
 
-/* Wherever workers are killed: once they are reaped, all places are free and no session is half-written. */
+/* Wherever they are killed: once they are reaped, all places are free and no session is torn. */
 static void
 outlives_the_death_of_any_worker(void **state)
 {
@@ -177,33 +177,44 @@ outlives_the_death_of_any_worker(void **state)
 	board_free(b);
 }
 
-enum { TAKEN = 200 };
+/* How often each session was taken by two processes, and how many of them have begun. */
+struct tally {
+	_Atomic unsigned takes[256];
+	_Atomic unsigned begun;
+};
 
-/* Puts the numbers from FIRST on, every other one, and notes which ones it takes. */
+/* Puts every other session from FIRST on, and counts those that it takes. */
 static pid_t
-start_taking(struct board *b, uint8_t first, _Atomic unsigned *takes)
+start_taking(struct board *b, unsigned first, struct tally *t)
 {
 	uint8_t octets[BOARD_SESSION_MAX];
 	pid_t pid = fork();
 	unsigned name;
+	size_t len;
 
 	assert_int_not_equal(pid, -1);
 	if (pid != 0)
 		return pid;
-	for (name = first; name < TAKEN; name += 2) {
-		put(b, 0, (uint8_t)name, 10);
-		if (board_take_session(b, 0, octets, now) == 10)
-			atomic_fetch_add(&takes[octets[0]], 1);
+	atomic_fetch_add(&t->begun, 1);
+	while (atomic_load(&t->begun) < 2)
+		continue;
+	for (name = first; name < LENGTH(t->takes); name += 2) {
+		put(b, 0, (uint8_t)name, BOARD_SESSION_MAX);
+		len = board_take_session(b, 0, octets, now);
+		if (len > 0 && (octets[0] != octets[len - 1] || octets[0] != octets[len / 2]))
+			_exit(1);
+		if (len > 0)
+			atomic_fetch_add(&t->takes[octets[0]], 1);
 	}
 	_exit(0);
 }
 
-/* RFC 8446 C.4: no session is used by two. */
+/* RFC 8446 C.4: no session is used by two, nor is one made of two. */
 static void
 gives_a_session_to_one_of_two_that_ask_at_once(void **state)
 {
 	struct board *b = board_new(2, 1);
-	_Atomic unsigned *takes = mmap(NULL, TAKEN * sizeof *takes, PROT_READ | PROT_WRITE,
+	struct tally *t = mmap(NULL, sizeof *t, PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	unsigned round;
 	unsigned name;
@@ -211,9 +222,9 @@ gives_a_session_to_one_of_two_that_ask_at_once(void **state)
 
 	(void)state;
 	assert_non_null(b);
-	assert_ptr_not_equal(takes, MAP_FAILED);
-	for (round = 1; round <= 20; round++) {
-		pid_t pids[2] = { start_taking(b, 1, takes), start_taking(b, 2, takes) };
+	assert_ptr_not_equal(t, MAP_FAILED);
+	for (round = 0; round < 50; round++) {
+		pid_t pids[2] = { start_taking(b, 1, t), start_taking(b, 2, t) };
 		size_t i;
 		int status;
 
@@ -221,15 +232,16 @@ gives_a_session_to_one_of_two_that_ask_at_once(void **state)
 			assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
 			assert_int_equal(status, 0);
 		}
-		while ((name = take(b, 0, 10)) != 0)
-			atomic_fetch_add(&takes[name], 1);
-		for (name = 0; name < TAKEN; name++)
-			assert_in_range(atomic_load(&takes[name]), 0, round);
+		while ((name = take(b, 0, BOARD_SESSION_MAX)) != 0)
+			atomic_fetch_add(&t->takes[name], 1);
+		for (name = 0; name < LENGTH(t->takes); name++) {
+			assert_in_range(atomic_load(&t->takes[name]), 0, 1);
+			taken += atomic_load(&t->takes[name]);
+		}
+		memset(t, 0, sizeof *t);
 	}
-	for (name = 0; name < TAKEN; name++)
-		taken += atomic_load(&takes[name]);
 	assert_true(taken > 0);
-	(void)munmap(takes, TAKEN * sizeof *takes);
+	(void)munmap(t, sizeof *t);
 	board_free(b);
 }
 
