@@ -12,8 +12,21 @@ enum {
 	TRY_AGAIN_MS = 100,
 
 	/* With `order: fastest', so often another one than the fastest is looked at. */
-	LOOK_AROUND_MS = 10000
+	LOOK_AROUND_MS = 10000,
+
+	/* The same when it had no connection yet, and gets one first. */
+	LOOK_AGAIN_MS = 1000
 };
+
+/* It was not the fastest, but how fast it was is worth knowing. */
+static void
+note_loser(struct upstream *u, const struct ask *a)
+{
+	if (!a->sent || u->looking)
+		return;
+	u->looked_at = a->since;
+	u->looking = true;
+}
 
 /* Nobody is asked any more; IDs of what was sent stay taken. */
 static void
@@ -26,6 +39,7 @@ release_asks(struct upstream_list *l, struct query *q)
 
 		if (c == NULL)
 			continue;
+		note_loser(&l->upstreams[c->upstream], &q->asks[i]);
 		connection_release(&q->asks[i], l->ids);
 		if (c->draining && connection_is_idle(c))
 			upstream_discard(l, c);
@@ -194,10 +208,13 @@ look_around(struct upstream_list *l, struct query *q, struct deadline now)
 		    (oldest == NULL || u->looked_at.at_us < oldest->looked_at.at_us))
 			oldest = u;
 	}
-	if (oldest == NULL)
+	if (oldest == NULL ||
+	    upstream_ask_of(l, q, (size_t)(oldest - l->upstreams), now) != TAKEN)
 		return;
-	oldest->looked_at = now;
-	oldest->looking = upstream_ask_of(l, q, (size_t)(oldest - l->upstreams), now) == TAKEN;
+	if (oldest->current != NULL && dot_stage(oldest->current->dot) == DOT_READY)
+		oldest->looked_at = now;
+	else
+		l->look_at = deadline_after(now, LOOK_AGAIN_MS);
 }
 
 enum taken
