@@ -170,7 +170,7 @@ lint: layers tidy	## layout, clang-tidy, cppcheck, shellcheck, and which module 
 
 # It takes the operand of sizeof for a dereference, does not know that NULL is a pointer
 # in POSIX, and sees no loop in TAILQ_FOREACH. What is real of that, the compilers find.
-CPPCHECK_MISTAKES := ctunullpointer uninitvar varFuncNullUB
+CPPCHECK_MISTAKES := ctunullpointer ctuuninitvar uninitvar varFuncNullUB
 
 tidy: $(patsubst %,build/tidy/%,$(wildcard src/*.c tests/*/*.c))
 

@@ -22,6 +22,12 @@ bool health_answered(struct board_upstream *);
 /* Whether it is down, whether or not it may be tried again. */
 bool health_is_down(const struct board_upstream *);
 
+/* It was slow to show that it is there: it is in doubt until it answers anybody. */
+void health_doubt(struct board_upstream *);
+
+/* Whether it is down or in doubt: who asks it had better ask another one, too. */
+bool health_is_doubtful(const struct board_upstream *);
+
 /* Whether it is down and still to be left alone at the moment NOW. */
 bool health_is_left_alone(const struct board_upstream *, struct deadline now);
 
@@ -39,6 +45,9 @@ void health_took(struct board_upstream *, int64_t took_us);
 
 /* Makes one row say what another one does. */
 void health_copy(struct board_upstream *to, const struct board_upstream *from);
+
+/* The same of one that is looked at now and then only: each look weighs half. */
+void health_looked(struct board_upstream *, int64_t took_us);
 
 /* How long an answer usually takes, in microseconds; 0 when not known. */
 int64_t health_usual_us(const struct board_upstream *);

@@ -245,7 +245,8 @@ add_upstream(struct tree *t, int node, const struct draft *d, struct loader *l)
 	for (u = c->upstreams; u < c->upstreams + c->upstream_count; u++) {
 		if (address_equal(&u->address, &d->address) &&
 		    same_text(u->hostname, d->hostname, strcasecmp) &&
-		    same_text(u->ca_file, d->ca_file, strcmp) && same_pins(u, d)) {
+		    same_text(u->ca_file, d->ca_file, strcmp) &&
+		    same_text(u->crl_file, d->crl_file, strcmp) && same_pins(u, d)) {
 			tree_warn(t, node, "the same upstream as on line %zu; left out",
 			    tree_line(t, l->upstream_nodes[u - c->upstreams]));
 			return;

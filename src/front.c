@@ -232,9 +232,10 @@ least_busy(const struct front *f)
 
 	if (c != NULL)
 		return c;
-	TAILQ_FOREACH(c, &f->states[CLIENT_READING], state_link)
+	TAILQ_FOREACH(c, &f->states[CLIENT_READING], state_link) {
 		if (TAILQ_EMPTY(&c->in_hand))
 			return c;
+	}
 	return NULL;
 }
 

@@ -38,6 +38,9 @@ health_failed(struct board_upstream *u, struct deadline now)
 bool
 health_answered(struct board_upstream *u)
 {
+	/* Written when it changes only: most often it does not, and the line stays with all workers. */
+	if (atomic_load(&u->doubtful))
+		atomic_store(&u->doubtful, false);
 	/* Most often it is up, and then the line is not taken from the other workers. */
 	return atomic_load(&u->failures) > 0 && atomic_exchange(&u->failures, 0) > 0;
 }
@@ -46,6 +49,18 @@ bool
 health_is_down(const struct board_upstream *u)
 {
 	return atomic_load(&u->failures) > 0;
+}
+
+void
+health_doubt(struct board_upstream *u)
+{
+	atomic_store(&u->doubtful, true);
+}
+
+bool
+health_is_doubtful(const struct board_upstream *u)
+{
+	return health_is_down(u) || atomic_load(&u->doubtful);
 }
 
 bool
@@ -86,6 +101,15 @@ health_took(struct board_upstream *u, int64_t took_us)
 	    memory_order_relaxed);
 }
 
+void
+health_looked(struct board_upstream *u, int64_t took_us)
+{
+	int64_t usual_us = health_usual_us(u);
+
+	atomic_store_explicit(&u->usual_us, usual_us == 0 ? took_us : (usual_us + took_us) / 2,
+	    memory_order_relaxed);
+}
+
 int64_t
 health_usual_us(const struct board_upstream *u)
 {
@@ -95,6 +119,7 @@ health_usual_us(const struct board_upstream *u)
 void
 health_copy(struct board_upstream *to, const struct board_upstream *from)
 {
+	atomic_store(&to->doubtful, atomic_load(&from->doubtful));
 	atomic_store(&to->failures, atomic_load(&from->failures));
 	atomic_store(&to->retry_at_us, atomic_load(&from->retry_at_us));
 	atomic_store(&to->down_since_us, atomic_load(&from->down_since_us));

@@ -196,12 +196,11 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 	struct edns_response response;
 
 	c->has_answered = true;
-	u->doubtful = false;
 	upstream_mark_good(u);
 	if (arrival->ask != NULL)
 		health_took(u->health, deadline_us_between(arrival->ask->since, now));
 	else if (u->looking)
-		health_took(u->health, deadline_us_between(u->looked_at, now));
+		health_looked(u->health, deadline_us_between(u->looked_at, now));
 	u->looking = false;
 	edns_read_response(arrival->message, arrival->len, &response);
 	if (arrival->ask != NULL)

@@ -208,8 +208,7 @@ look_around(struct upstream_list *l, struct query *q, struct deadline now)
 		    (oldest == NULL || u->looked_at.at_us < oldest->looked_at.at_us))
 			oldest = u;
 	}
-	if (oldest == NULL ||
-	    upstream_ask_of(l, q, (size_t)(oldest - l->upstreams), now) != TAKEN)
+	if (oldest == NULL || upstream_ask_of(l, q, (size_t)(oldest - l->upstreams), now) != TAKEN)
 		return;
 	if (oldest->current != NULL && dot_stage(oldest->current->dot) == DOT_READY)
 		oldest->looked_at = now;
@@ -225,7 +224,7 @@ upstream_ask_next(struct upstream_list *l, struct query *q, struct deadline now)
 
 	while ((i = pick(l, q, true, now)) != -1) {
 		struct upstream *u = &l->upstreams[i];
-		bool on_trial = u->doubtful || health_is_down(u->health);
+		bool on_trial = health_is_doubtful(u->health);
 
 		if (health_is_down(u->health))
 			(void)health_claim_trial(u->health, now);

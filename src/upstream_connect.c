@@ -49,9 +49,11 @@ upstream_open(struct upstream_list *l, struct connection *place, size_t index, s
 {
 	struct upstream *u = &l->upstreams[index];
 	uint8_t session[BOARD_SESSION_MAX];
-	size_t len = board_take_session(l->board, index, session, now);
 	struct dot *dot;
+	size_t len;
 
+	upstream_share_sessions(l, index, now);
+	len = board_take_session(l->board, index, session, now);
 	if ((dot = dot_open(u->server, session, len, why)) == NULL)
 		return NULL;
 	connection_init(place, dot, index, &l->config->privacy,

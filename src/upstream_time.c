@@ -38,8 +38,9 @@ suspect(struct upstream_list *l, struct connection *c, struct deadline now)
 	upstream_drain(l, c);
 	if (!c->has_answered)
 		upstream_mark_failed(l, c->upstream, &why, now);
-	TAILQ_FOREACH(a, &c->sent, link)
+	TAILQ_FOREACH(a, &c->sent, link) {
 		ask_elsewhere(l, a->query, c, now);
+	}
 	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
 		TAILQ_REMOVE(&c->waiting, a, link);
 		upstream_ask_again(l, a, c->upstream, c->has_answered, now);
@@ -110,7 +111,7 @@ run_late(struct upstream_list *l, struct query *q, struct deadline now)
 	for (i = 0; i < QUERY_ASKS_MAX; i++) {
 		if (q->asks[i].at == NULL || !is_in_doubt(&q->asks[i]))
 			continue;
-		l->upstreams[q->asks[i].at->upstream].doubtful = true;
+		health_doubt(l->upstreams[q->asks[i].at->upstream].health);
 		in_doubt = true;
 	}
 	/* A slow answer is no reason to trouble those that are down; silence is. */

@@ -326,6 +326,7 @@ def test_first_connection_of_the_next_worker_resumes(house, newest):
     client.close()
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: not server.open_connections, 2, "the connection went with its worker")
+    team.wait_whole(running, 2, without=[first])
     house.right(team.client_of(house, other).ask("third.test"), 0.2)
     assert [c.facts["resumed"] for c in server.connections] == [False, True]
     team.wait_whole(running, 2, without=[first])

@@ -59,12 +59,12 @@ static void
 forgets_the_oldest_when_there_is_no_room(void **state)
 {
 	struct board *b = board_new(1, 1);
-	uint8_t name;
+	unsigned name;
 
 	(void)state;
 	assert_non_null(b);
 	for (name = 1; name <= BOARD_SESSIONS + 2; name++)
-		put(b, 0, name, 10);
+		put(b, 0, (uint8_t)name, 10);
 	for (name = BOARD_SESSIONS + 2; name > 2; name--)
 		assert_int_equal(take(b, 0, 10), name);
 	assert_int_equal(take(b, 0, 10), 0);
@@ -160,7 +160,7 @@ outlives_the_death_of_any_worker(void **state)
 		pid_t pids[2] = { start_exchanging(b, 0), start_exchanging(b, 1) };
 
 		for (i = 0; i < 2; i++) {
-			while (atomic_load(&board_worker(b, i)->queries) < 10 * (round + 1))
+			while (atomic_load(&board_worker(b, i)->queries) < 10ULL * (round + 1))
 				(void)usleep(100);
 			assert_int_equal(kill(pids[i], SIGKILL), 0);
 			assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
