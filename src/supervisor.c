@@ -4,7 +4,6 @@
 #include <sys/wait.h>
 
 #include <errno.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include "deadline.h"
 #include "fail.h"
 #include "filewatch.h"
+#include "heap.h"
 #include "log.h"
 #include "net.h"
 #include "privilege.h"
@@ -39,9 +39,6 @@ enum {
 
 	/* Old generations that still finish something; the next reload waits for them. */
 	RETIRING_MAX = 3,
-
-	/* Larger than any free piece that loading leaves. */
-	TIDY_LEN = 64 * 1024,
 
 	/* After the longest that a query may take, a worker that is told to stop is made to. */
 	STOP_GRACE_MS = 400
@@ -201,30 +198,16 @@ open_listeners(struct generation *g, const struct generation *from, struct failu
 	return 0;
 }
 
-/*
- * Loading leaves hundreds of free pieces in the heap. The first large allocation sorts
- * them all: here, once, and not in each worker, which would make every page its own copy.
- */
-static void
-tidy_heap(void)
-{
-	/* A compiler leaves out what is allocated and never looked at. */
-	void *volatile large;
-
-	(void)malloc_trim(0);
-	large = malloc(TIDY_LEN);
-	free(large);
-}
-
 /* Everything of a generation but its workers; CONFIG becomes its own. NULL with the reason, and whose fault it is. */
 static struct generation *
 new_generation(struct config *config, const struct generation *from, enum supervisor_end *end,
     struct failure *why)
 {
-	struct generation *g = calloc(1, sizeof *g);
+	struct generation *g;
 	size_t i;
 
-	if (g == NULL) {
+	heap_unseal();
+	if ((g = calloc(1, sizeof *g)) == NULL) {
 		*end = SUPERVISOR_FAILED;
 		(void)fail_errno(why, "start");
 		config_free(config);
@@ -244,12 +227,13 @@ new_generation(struct config *config, const struct generation *from, enum superv
 		if ((g->board = board_new((size_t)config->workers, config->upstream_count)) == NULL)
 			(void)fail_errno(why, "start");
 		else if (open_listeners(g, from, why) == 0) {
-			tidy_heap();
+			heap_seal();
 			return g;
 		}
 	}
 	leave_listeners(g, from);
 	free_generation(g);
+	heap_seal();
 	return NULL;
 }
 

@@ -36,26 +36,29 @@ enum {
 };
 
 static const char usage[] =
-    "usage: client [-c CLIENTS] [-l MS] [-r RATE] [-d MS] [-s N] MODE ADDRESS PORT\n"
+    "usage: client [-c CLIENTS] [-l MS] [-n N] [-r RATE] [-d MS] [-s N] MODE ADDRESS PORT\n"
     "       client -h\n"
     "\n"
     "Asks the DNS server at an IPv4 address, and says how it went.\n"
     "\n"
     "  each        each client connects, asks once, closes, and begins again when it is answered\n"
     "  each-udp    each client asks, and asks again when it is answered\n"
-    "  idle        the clients connect, and do nothing until standard input ends\n"
+    "  idle        the clients connect, and do nothing until standard input ends; those that\n"
+    "              are closed connect again\n"
+    "  octet       as idle, but each sends the first octet of a query\n"
     "  tcp, udp    queries leave at a fixed rate, each client in turn; times count from when a\n"
     "              query should have left\n"
     "\n"
     "  -c CLIENTS  so many at once, each from an address of its own as far as there are 1000\n"
     "              (default: 1)\n"
     "  -l MS       ask for so long (default: 1000); what is asked by then is waited for\n"
+    "  -n N        each, each-udp: ask no more than so often in all\n"
     "  -r RATE     queries a second (default: 1000)\n"
     "  -d MS       ask for names that the upstream answers after so many milliseconds\n"
     "  -s N        every N-th name is one that it answers after 1000 ms; they are counted apart\n"
     "  -h          print this\n";
 
-enum mode { EACH, EACH_UDP, IDLE, TCP, UDP };
+enum mode { EACH, EACH_UDP, IDLE, OCTET, TCP, UDP };
 
 /* One query that is on its way; free when it began at 0. */
 struct pending {
@@ -69,7 +72,7 @@ struct client {
 	int fd; /* -1: none */
 	size_t index;
 	unsigned next_id;
-	bool sent;             /* EACH, EACH_UDP: the query is */
+	bool sent;             /* EACH, EACH_UDP: the query is; OCTET: the octet */
 	struct pending one;    /* EACH, EACH_UDP */
 	struct pending *by_id; /* TCP, UDP */
 	uint8_t *in;
@@ -89,6 +92,7 @@ static struct {
 	struct sockaddr_in server;
 	size_t clients;
 	int64_t length_us;
+	unsigned long limit; /* of queries; 0: none */
 	int64_t rate;
 	int delay_ms;
 	unsigned long slow_every;
@@ -254,6 +258,12 @@ close_socket(struct client *c)
 }
 
 /* ---- each: one query at a time ---- */
+
+static bool
+may_ask(int64_t now)
+{
+	return now < s.end_us && (s.limit == 0 || s.asked < s.limit);
+}
 
 static void
 give_up(struct client *c)
@@ -435,7 +445,7 @@ begin_free(int64_t now)
 {
 	size_t i;
 
-	for (i = 0; i < s.clients && now < s.end_us; i++)
+	for (i = 0; i < s.clients && may_ask(now); i++)
 		if (s.table[i].one.began_us == 0)
 			begin(&s.table[i]);
 }
@@ -464,7 +474,7 @@ ready(struct client *c)
 		receive_datagrams(c);
 	} else {
 		go_on(c);
-		if (c->one.began_us == 0 && now_us() < s.end_us)
+		if (c->one.began_us == 0 && may_ask(now_us()))
 			begin(c);
 	}
 }
@@ -493,7 +503,7 @@ load_each(void)
 	int64_t look_round_us = s.start_us;
 	int64_t now = s.start_us;
 
-	while (now < s.end_us || s.on_way > 0) {
+	while (may_ask(now) || s.on_way > 0) {
 		if (now >= look_round_us) {
 			give_up_late(now);
 			begin_free(now);
@@ -502,6 +512,8 @@ load_each(void)
 		wait_until(look_round_us);
 		now = now_us();
 	}
+	if (now < s.end_us)
+		s.length_us = now - s.start_us;
 }
 
 /* What has no answer when patience is over has failed. */
@@ -517,6 +529,71 @@ load_at_rate(void)
 		now = now_us();
 	}
 	s.failed += s.on_way;
+}
+
+/* ---- idle, octet: those who only are there ---- */
+
+static void
+open_idle(struct client *c)
+{
+	c->sent = s.mode == IDLE;
+	if (open_socket(c))
+		watch(c, EPOLL_CTL_ADD, c->sent ? EPOLLIN : EPOLLIN | EPOLLOUT);
+}
+
+static void
+idle_ready(struct client *c, uint32_t events)
+{
+	char octet = 0;
+	bool lost = false;
+
+	if ((events & EPOLLOUT) != 0) {
+		lost = send(c->fd, &octet, 1, MSG_NOSIGNAL) != 1;
+		c->sent = true;
+		watch(c, EPOLL_CTL_MOD, EPOLLIN);
+	}
+	if ((events & ~(uint32_t)EPOLLOUT) != 0)
+		lost = lost || recv(c->fd, &octet, 1, 0) <= 0;
+	if (lost)
+		close_socket(c);
+}
+
+/*
+ * Returns when standard input ends. Who has been closed connects again, but not at once: a
+ * server that closes all is not to be tested for that.
+ */
+static void
+stay_idle(void)
+{
+	struct epoll_event input = { .events = EPOLLIN };
+	struct epoll_event events[EVENTS_AT_ONCE];
+	unsigned long again = 0;
+	bool end = false;
+	size_t i;
+	int n;
+
+	if (epoll_ctl(s.set, EPOLL_CTL_ADD, STDIN_FILENO, &input) == -1)
+		die("standard input");
+	(void)printf("connected=%zu\n", s.clients);
+	(void)fflush(stdout);
+	while (!end) {
+		for (i = 0; i < s.clients; i++) {
+			if (s.table[i].fd != -1)
+				continue;
+			open_idle(&s.table[i]);
+			again++;
+		}
+		n = epoll_wait(s.set, events, EVENTS_AT_ONCE, LOOK_ROUND_US / 1000);
+		while (--n >= 0) {
+			if (events[n].data.ptr == NULL)
+				end = true;
+			else
+				idle_ready(events[n].data.ptr, events[n].events);
+		}
+		if (!end)
+			(void)usleep(LOOK_ROUND_US);
+	}
+	(void)printf("again=%lu\n", again);
 }
 
 /* ---- what came of it ---- */
@@ -552,17 +629,6 @@ report(void)
 }
 
 static void
-stay_idle(void)
-{
-	char end;
-
-	(void)printf("connected=%zu\n", s.clients);
-	(void)fflush(stdout);
-	while (read(STDIN_FILENO, &end, 1) > 0)
-		continue;
-}
-
-static void
 set_up(void)
 {
 	struct rlimit limit;
@@ -583,10 +649,10 @@ set_up(void)
 
 		c->fd = -1;
 		c->index = i;
-		if (s.mode == IDLE && !open_socket(c))
-			die("connect");
-		if (s.mode == IDLE)
+		if (s.mode == IDLE || s.mode == OCTET) {
+			open_idle(c);
 			continue;
+		}
 		if ((c->in = malloc(IN_LEN)) == NULL)
 			die("memory");
 		if (s.mode == EACH)
@@ -615,19 +681,22 @@ number(const char *text, long min, long max)
 static bool
 read_options(int argc, char **argv)
 {
-	static const char *const modes[] = { "each", "each-udp", "idle", "tcp", "udp" };
+	static const char *const modes[] = { "each", "each-udp", "idle", "octet", "tcp", "udp" };
 	int option;
 
 	s.clients = 1;
 	s.length_us = SECOND_US;
 	s.rate = 1000;
-	while ((option = getopt(argc, argv, "c:l:r:d:s:h")) != -1) {
+	while ((option = getopt(argc, argv, "c:l:n:r:d:s:h")) != -1) {
 		switch (option) {
 		case 'c':
 			s.clients = (size_t)number(optarg, 1, CLIENTS_MAX);
 			break;
 		case 'l':
 			s.length_us = 1000 * number(optarg, 1, 600000);
+			break;
+		case 'n':
+			s.limit = (unsigned long)number(optarg, 1, TIMES_MAX);
 			break;
 		case 'r':
 			s.rate = number(optarg, 1, RATE_MAX);
@@ -661,7 +730,7 @@ main(int argc, char **argv)
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
 	set_up();
-	if (s.mode == IDLE) {
+	if (s.mode == IDLE || s.mode == OCTET) {
 		stay_idle();
 		return 0;
 	}

@@ -1,7 +1,10 @@
 """The two ends of a measurement: the server that is asked over TLS, and those who ask."""
 
+import contextlib
 import re
 import subprocess
+
+AT_ONCE = 100_000       # queries a second
 
 
 class Upstream:
@@ -15,7 +18,14 @@ class Upstream:
             raise RuntimeError("the upstream does not start")
 
     def counters(self):
-        self.process.stdin.write("\n")
+        return self.tell("")
+
+    def silence(self, silent):
+        """Gives no more answers, or does again."""
+        self.tell("silent" if silent else "speak")
+
+    def tell(self, line):
+        self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         return {key: int(value) for key, value in
                 re.findall(r"(\w+)=(\d+)", self.process.stdout.readline())}
@@ -34,17 +44,55 @@ def run(command, seconds):
     return done.stdout
 
 
-def by_client(program, mode, address, seconds, *, clients=1, delay=0, rate=None, slow=0):
-    command = [program, "-c", str(clients), "-l", str(int(seconds * 1000)), "-d", str(delay)]
+def _client(program, mode, address, *, seconds=1, clients=1, delay=0, rate=None, slow=0,
+            limit=None):
+    command = [program, "-c", str(clients), "-l", str(round(seconds * 1000)), "-d", str(delay)]
     command += ["-r", str(rate)] if rate else []
     command += ["-s", str(slow)] if slow else []
-    said = dict(re.findall(r"(\w+)=([\d.]+)", run([*command, mode, *map(str, address)], seconds)))
+    command += ["-n", str(limit)] if limit else []
+    return [*command, mode, *map(str, address)]
+
+
+def _sample(said):
+    said = dict(re.findall(r"(\w+)=([\d.]+)", said))
     sample = {"qps": float(said["qps"]), "answered": int(said["answered"]),
               "failed": int(said["failed"])}
-    for ours, theirs in (("p50_ms", "fast_p50_us"), ("p99_ms", "fast_p99_us")):
+    for ours, theirs in (("p50_ms", "fast_p50_us"), ("p99_ms", "fast_p99_us"),
+                         ("max_ms", "fast_max_us")):
         if theirs in said:
             sample[ours] = int(said[theirs]) / 1000
     return sample
+
+
+def by_client(program, mode, address, seconds, **options):
+    return _sample(run(_client(program, mode, address, seconds=seconds, **options), seconds))
+
+
+@contextlib.contextmanager
+def crowd(program, mode, address, clients):
+    """Clients that are connected meanwhile, and do no more than their mode says."""
+    process = subprocess.Popen(_client(program, mode, address, clients=clients),
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        process.stdout.readline()
+        yield
+    finally:
+        process.communicate("", timeout=10)
+
+
+def slow_ones(program, address, count, delay, after):
+    """
+    COUNT queries at once, after some seconds, on ten connections; answers take so long. A
+    process.
+    """
+    command = _client(program, "tcp", address, seconds=count / AT_ONCE, rate=AT_ONCE, clients=10,
+                      delay=delay)
+    return subprocess.Popen(["sh", "-c", f'sleep {after}; exec "$@"', "sh", *command],
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+
+
+def outcome(process, seconds):
+    return _sample(process.communicate(timeout=seconds)[0])
 
 
 def by_dnsperf(address, seconds, names, *, clients, outstanding):

@@ -60,13 +60,29 @@ def table(results, targets, case, title, columns, left_out):
             if n == 0:
                 row.append(spread(samples[case], key, digits))
         rows.append(row)
-    print(f"\n{title}")
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    for row in [head, *rows]:
-        print("  " + "  ".join([row[0].ljust(widths[0])]
-                               + [cell.rjust(w) for cell, w in zip(row[1:], widths[1:])]))
+    _print(title, [head, *rows])
     for name, why in left_out.items():
         print(f"  {name}: left out, {why}")
+
+
+def _print(title, rows):
+    print(f"\n{title}")
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  " + "  ".join([row[0].ljust(widths[0])]
+                               + [cell.rjust(w) for cell, w in zip(row[1:], widths[1:])]).rstrip())
+
+
+def figure(title, rows, columns):
+    """Rows are {label: samples}, columns (heading, key, digits): each with its spread."""
+    lines = [["", *(heading for heading, _, _ in columns)]]
+    for label, samples in rows.items():
+        line = [label]
+        for _, key, digits in columns:
+            value, extent = write(median(samples, key), digits), spread(samples, key, digits)
+            line.append(value if extent in ("", f"{value} to {value}") else f"{value} ({extent})")
+        lines.append(line)
+    _print(title, lines)
 
 
 def write_json(path, about, results):

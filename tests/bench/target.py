@@ -25,16 +25,16 @@ class Unusable(Exception):
 
 class Target:
     """
-    A file of lines `key: value', then files for the target to read, each below a line
+    A text of lines `key: value', then files for the target to read, each below a line
     `--- NAME'. In both, @key@ stands for a setting of this run. The keys are: start, the
     command; version, a command whose first line with a number is shown; module, a file it
     needs beside the program, below a lib directory; cases, when not all; kind, `octets' when
     it does not look at messages.
     """
 
-    def __init__(self, path, settings):
-        head, *files = re.split(r"^--- (\S+)\n", path.read_text(), flags=re.M)
-        self.name = path.name
+    def __init__(self, name, text, settings):
+        head, *files = re.split(r"^--- (\S+)\n", text, flags=re.M)
+        self.name = name
         self.keys = dict(re.findall(r"^(\w+): *(.*)$", head, re.M))
         self.files = dict(zip(files[::2], files[1::2]))
         self.settings = settings
@@ -77,21 +77,21 @@ class Target:
                 return str(path)
         raise Unusable(f"{self.keys['module']} is not installed")
 
-    def start(self, directory):
-        """Starts it, and returns when it has answered a first query."""
+    def start(self, directory, asks=True):
+        """Starts it, and returns when it has answered a first query; or at once, unasked."""
         more = {"dir": str(directory)}
         if "module" in self.keys:
             more["module"] = self.module()
         command = self.command("start", **more)
         for name, text in self.files.items():
             (directory / name).write_text(self.fill_in(text, **more))
-        return Running(self, command, directory)
+        return Running(self, command, directory, asks)
 
 
 class Running:
-    """A target that serves: started with its first answer awaited, ended by stop()."""
+    """A target that runs: started, with its first answer awaited or not; ended by stop()."""
 
-    def __init__(self, target, command, directory):
+    def __init__(self, target, command, directory, asks):
         self.target = target
         self.output = directory / "output"
         with open(self.output, "wb") as output:
@@ -100,6 +100,8 @@ class Running:
                 command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True,
                 env={**os.environ, "PATH": PATH})
+        if not asks:
+            return
         try:
             self._await_answer(began + START_SECONDS)
             self.start_seconds = time.monotonic() - began
@@ -167,16 +169,11 @@ class Running:
         return ticks * TICK
 
     def memory(self):
-        """(PSS, RSS) of all its processes, in KiB."""
-        sums = {"Pss": 0, "Rss": 0}
-        for pid in self.pids():
-            try:
-                text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
-            except OSError:
-                continue
-            for key in sums:
-                sums[key] += sum(map(int, re.findall(rf"^{key}: +(\d+) kB$", text, re.M)))
-        return sums["Pss"], sums["Rss"]
+        """PSS and RSS of all its processes, and the largest RSS of one, in KiB."""
+        each = [sizes for sizes in map(memory_of, self.pids()) if sizes]
+        rss = [sizes["Rss"] for sizes in each]
+        return {"pss": sum(sizes["Pss"] for sizes in each), "rss": sum(rss),
+                "largest": max(rss, default=None)}
 
     def stop(self):
         """Ends it, as a service manager would: told to, and after a while no longer asked."""
@@ -195,6 +192,26 @@ class Running:
                     os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+
+
+def _sizes(text):
+    return {key: int(value) for key, value in re.findall(r"^(\w+): +(\d+) kB$", text, re.M)}
+
+
+def memory_of(pid):
+    """What smaps_rollup says of a process, in KiB; None when we may not know, or it has gone."""
+    try:
+        return _sizes(pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text())
+    except OSError:
+        return None
+
+
+def mappings_of(pid):
+    """(name, sizes as in memory_of()) of each mapping; anonymous ones have an empty name."""
+    text = pathlib.Path(f"/proc/{pid}/smaps").read_text()
+    head = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \d+ *(.*)$", re.M)
+    _, *parts = head.split(text)
+    return [(name, _sizes(sizes)) for name, sizes in zip(parts[::2], parts[1::2])]
 
 
 def _stat(pid):

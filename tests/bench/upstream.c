@@ -4,7 +4,8 @@
  * pipelined, and answers that have to wait lie on a wheel of milliseconds beside it.
  *
  * It serves until its standard input ends. For each line that comes there, it writes one
- * with its counters.
+ * with its counters. From a line `silent' to a line `speak' it takes queries, and sends
+ * no answers.
  */
 
 #include <sys/epoll.h>
@@ -41,7 +42,8 @@ static const char usage[] =
     "usage: upstream [-a ADDRESS] [-p PORT] [-d MS] -c FILE\n"
     "\n"
     "Answers DNS over TLS with one A record, until standard input ends; for each line that\n"
-    "comes there, one line with counters goes to standard output.\n"
+    "comes there, one line with counters goes to standard output. `silent' there makes it\n"
+    "give no answers, `speak' makes it go on.\n"
     "\n"
     "  -a ADDRESS  listen on this IPv4 address (default: 127.0.0.1)\n"
     "  -p PORT     and on this port (default: 8530)\n"
@@ -77,6 +79,7 @@ static struct {
 	SSL_CTX *tls;
 	struct sockaddr_in address;
 	int delay_ms;
+	bool silent;
 	struct connection *connections[DESCRIPTORS_MAX];
 	struct answer *wheel[WHEEL_MS];
 	struct answer *wheel_last[WHEEL_MS];
@@ -290,9 +293,9 @@ answer_all(int fd)
 		if ((n = write_answer(c->in + used + LENGTH_PREFIX, len, octets, &delay_ms)) == 0)
 			return false;
 		s.queries++;
-		if (delay_ms > 0)
+		if (!s.silent && delay_ms > 0)
 			put_on_wheel(fd, octets, n, delay_ms);
-		else
+		else if (!s.silent)
 			append(c, octets, n);
 		used += LENGTH_PREFIX + len;
 	}
@@ -436,6 +439,10 @@ report(void)
 
 	if (n <= 0)
 		exit(0);
+	if (strncmp(line, "silent\n", (size_t)n) == 0)
+		s.silent = true;
+	else if (strncmp(line, "speak\n", (size_t)n) == 0)
+		s.silent = false;
 	(void)printf("connected=%lu open=%lu most=%lu full=%lu resumed=%lu queries=%lu\n",
 	    s.connected, s.open, s.most, s.full, s.resumed, s.queries);
 	(void)fflush(stdout);

@@ -1,0 +1,249 @@
+"""What is measured of dot-proxy alone: its memory, black holes in front of a good upstream,
+and how often the second upstream is asked in vain."""
+
+import collections
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import statistics
+import tempfile
+import time
+
+import load
+import target
+import team
+from clock import wait_until
+
+ADDRESS = "127.0.61.1"
+PORT = 5300
+FIRST, SECOND = ("127.0.50.1", 8530), ("127.0.50.2", 8530)
+HOLE = "127.0.50.3", 8530
+HOSTNAME = "bench.test"
+SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
+
+OWNERS = {"OpenSSL": ("libcrypto", "libssl"), "libc": ("libc.", "ld-linux"),
+          "dot-proxy": ("dot-proxy",)}
+
+WORKERS = 4             # so many are started to see what one more costs
+EXTRA_QUERIES = 20_000
+EXTRA_DELAY = 20
+FOLLOWING = 10
+CLIENT_SECONDS = 60     # no client needs them
+
+ONE_CA, BUNDLE = "a CA file with one certificate", "the system's bundle"
+
+DOT_PROXY = """\
+start: @dot_proxy@ -c @dir@/config.yml
+
+--- config.yml
+listen: @address@:@port@
+upstreams:
+@upstreams@
+workers: @workers@
+log: {level: warn}
+"""
+
+MEMORY_COLUMNS = [("one more, idle", "idle_costs", 0), ("its PSS", "idle_pss", 0),
+                  ("private dirty", "idle_dirty", 0), ("RSS", "idle_rss", 0),
+                  ("one more, with TLS", "tls_costs", 0), ("its PSS", "tls_pss", 0),
+                  ("private dirty", "tls_dirty", 0), ("supervisor's PSS", "supervisor_pss", 0)]
+MAPPING_COLUMNS = [("idle PSS", "idle_pss", 0), ("private dirty", "idle_dirty", 0),
+                   ("RSS", "idle_rss", 0), ("with TLS PSS", "tls_pss", 0),
+                   ("private dirty", "tls_dirty", 0)]
+HOLE_COLUMNS = [("first answer ms", "first_ms", 2), ("next ten, median ms", "next_ms", 2),
+                ("x healthy", "next_x", 2), ("next ten, worst ms", "worst_ms", 2),
+                ("failed", "failed", 0)]
+EXTRA_COLUMNS = [("asked of the second", "extra", 0), ("% more", "percent", 3),
+                 ("median ms", "p50_ms", 2), ("p99 ms", "p99_ms", 2), ("failed", "failed", 0)]
+
+# Name, title and columns, in this order.
+TABLES = (
+    [("memory", "Memory of a worker in KiB, the middle one of four (wanted: under 250 idle, under "
+      "450 with TLS).\n`One more': what all of them have beyond a single one, for each more",
+      MEMORY_COLUMNS)]
+    + [(f"mappings: {label}", f"What each of those KiB is, with {label}", MAPPING_COLUMNS)
+       for label in (ONE_CA, BUNDLE)]
+    + [("holes", "First upstream a black hole (wanted: the first answer within 500 ms, the next "
+        "ten within 2 x healthy)", HOLE_COLUMNS),
+       ("extra", f"Asked of the second upstream in {EXTRA_QUERIES:,} queries that the first "
+        f"answers in {EXTRA_DELAY} ms (wanted: under 0.1% more)", EXTRA_COLUMNS)])
+
+FIGURES = ("memory", "holes", "extra")
+SETTLE_SECONDS = 0.2    # a worker serves by then, and rests
+SECONDS = 4             # each of them, about
+
+
+def kind_of(mapping, sizes):
+    """What a mapping is for, by its name in /proc/PID/smaps and by what has become of it."""
+    if mapping in ("[heap]", "[stack]"):
+        return mapping.strip("[]")
+    if mapping == "" or mapping.startswith("[anon"):
+        return "tables, and other anonymous memory"
+    if mapping.startswith(("/dev/zero", "/memfd:")):
+        return "the shared page"
+    if sizes["Anonymous"] == 0:
+        return "code and constants, shared with all"
+    name = os.path.basename(mapping)
+    for owner, files in OWNERS.items():
+        if name.startswith(files):
+            return f"data of {owner}"
+    return "data of others"
+
+
+def add_up(pid):
+    """{kind: PSS, private dirty and RSS in KiB} of a process."""
+    sums = collections.defaultdict(collections.Counter)
+    for name, sizes in target.mappings_of(pid):
+        sums[kind_of(name, sizes)].update(pss=sizes["Pss"], dirty=sizes["Private_Dirty"],
+                                          rss=sizes["Rss"])
+    return sums
+
+
+def _median_of(pids, state):
+    """The middle worker: {kind: {"idle_pss": ...}}, and of all kinds together as `all'."""
+    each = [add_up(pid) for pid in pids]
+    for sums in each:
+        sums["all"] = sum(sums.values(), collections.Counter())
+    kinds = {kind for sums in each for kind in sums}
+    return {kind: {f"{state}_{key}": statistics.median(sums[kind][key] for sums in each)
+                   for key in ("pss", "dirty", "rss")} for kind in kinds}
+
+
+class Figures:
+    """Rows are kept as {figure: {label: samples}}."""
+
+    def __init__(self, programs, scratch, dot_proxy, first):
+        self.client = str(programs / "client")
+        self.scratch, self.dot_proxy, self.first = scratch, dot_proxy, first
+        self.rows = collections.defaultdict(lambda: collections.defaultdict(list))
+        self.second = load.Upstream(str(programs / "upstream"), *SECOND,
+                                    str(scratch / "identity.pem"))
+
+    def close(self):
+        self.second.close()
+
+    def upstreams(self, *addresses, ca=None):
+        return "\n".join(f"  - {{address: {address}, port: {port}, hostname: {HOSTNAME}, "
+                         f"ca_file: {ca or self.scratch / 'ca.pem'}}}"
+                         for address, port in addresses)
+
+    @contextlib.contextmanager
+    def running(self, upstreams, workers=2):
+        """A dot-proxy that serves, and that nobody has asked anything."""
+        made = target.Target("dot-proxy", DOT_PROXY, {
+            "address": ADDRESS, "port": str(PORT), "dot_proxy": self.dot_proxy,
+            "upstreams": upstreams, "workers": str(workers)})
+        with tempfile.TemporaryDirectory(prefix="figure-", dir=self.scratch) as directory:
+            running = made.start(pathlib.Path(directory), asks=False)
+            try:
+                wait_until(lambda: len(running.pids()) == 1 + workers, 10, f"{workers} workers")
+                time.sleep(SETTLE_SECONDS)
+                yield running
+            finally:
+                running.stop()
+
+    def ask(self, times):
+        return load.by_client(self.client, "each", (ADDRESS, PORT), CLIENT_SECONDS, limit=times)
+
+    # Memory.
+
+    def memory(self):
+        own = self.scratch / "ca.pem"
+        bundle = self.scratch / "bundle.pem"
+        bundle.write_bytes(own.read_bytes() + pathlib.Path(SYSTEM_CA).read_bytes())
+        for label, path in ((ONE_CA, own), (BUNDLE, bundle)):
+            upstreams = self.upstreams(FIRST, ca=path)
+            with self.running(upstreams, 1) as alone:
+                one = {"idle": alone.memory()["pss"]}
+                self.connect_each(alone)
+                one["tls"] = alone.memory()["pss"]
+            with self.running(upstreams, WORKERS) as running:
+                self.memory_of(running, label, one)
+
+    def memory_of(self, running, label, one):
+        workers = running.pids()[1:]
+        parts = collections.defaultdict(dict)
+        sample = {"supervisor_pss": target.memory_of(running.pids()[0])["Pss"]}
+        for state in ("idle", "tls"):
+            if state == "tls":
+                self.connect_each(running)
+            sample[f"{state}_costs"] = (running.memory()["pss"] - one[state]) / (WORKERS - 1)
+            for kind, sizes in _median_of(workers, state).items():
+                parts[kind].update(sizes)
+        sample.update(parts["all"])
+        self.rows["memory"][label].append(sample)
+        for kind in sorted(parts, key=lambda kind: -parts[kind].get("tls_pss", 0)):
+            self.rows[f"mappings: {label}"][kind].append(parts[kind])
+
+    def connect_each(self, running):
+        """Each worker has an open TLS connection then: it is asked while the others stand still."""
+        workers = running.pids()[1:]
+        before = self.first.counters()["connected"]
+        for worker in workers:
+            others = [pid for pid in workers if pid != worker]
+            try:
+                for pid in others:
+                    team.halt(pid)
+                self.ask(1)
+            finally:
+                for pid in others:
+                    os.kill(pid, signal.SIGCONT)
+        connected = self.first.counters()["connected"] - before
+        if connected != len(workers):
+            raise RuntimeError(f"{connected} TLS connections of {len(workers)} workers")
+
+    # Black holes.
+
+    def holes(self):
+        healthy = self.hole("none: the first is healthy", FIRST)
+        with self.silent_listener(0) as fill:
+            fill()
+            self.hole("SYN dropped", HOLE, healthy)
+        with self.silent_listener(4096):
+            self.hole("accepts, and stays silent", HOLE, healthy)
+        try:
+            self.hole("silent after TLS", FIRST, healthy,
+                      before=lambda: self.first.silence(True))
+            self.first.silence(False)
+            self.hole("a warm connection goes silent", FIRST, healthy,
+                      before=lambda: (self.ask(FOLLOWING), self.first.silence(True)))
+        finally:
+            self.first.silence(False)
+
+    @contextlib.contextmanager
+    def silent_listener(self, backlog):
+        """Nobody accepts: TLS never begins. With its queue filled, each SYN is lost."""
+        with contextlib.ExitStack() as stack:
+            listener = stack.enter_context(socket.socket())
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(HOLE)
+            listener.listen(backlog)
+
+            def fill():
+                for _ in range(backlog + 1):
+                    stack.enter_context(socket.create_connection(HOLE, 1))
+            yield fill
+
+    def hole(self, label, first, healthy=None, before=lambda: None):
+        with self.running(self.upstreams(first, SECOND)):
+            before()
+            one, ten = self.ask(1), self.ask(FOLLOWING)
+        sample = {"first_ms": one.get("max_ms"), "next_ms": ten.get("p50_ms"),
+                  "worst_ms": ten.get("max_ms"), "failed": one["failed"] + ten["failed"]}
+        if healthy and ten["answered"]:
+            sample["next_x"] = sample["next_ms"] / healthy["next_ms"]
+        self.rows["holes"][label].append(sample)
+        return sample
+
+    # The next one beside it.
+
+    def extra(self):
+        with self.running(self.upstreams(FIRST, SECOND)):
+            before = self.second.counters()["queries"]
+            sample = load.by_client(self.client, "each-udp", (ADDRESS, PORT), CLIENT_SECONDS,
+                                    clients=100, delay=EXTRA_DELAY, limit=EXTRA_QUERIES)
+            sample["extra"] = self.second.counters()["queries"] - before
+        sample["percent"] = 100 * sample["extra"] / EXTRA_QUERIES
+        self.rows["extra"]["dot-proxy"].append(sample)
