@@ -13,5 +13,5 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
 COPY --from=build /out/usr/local/bin/dot-proxy /usr/local/bin/
 WORKDIR /app
 COPY config.yml ./
-EXPOSE 53/tcp
+EXPOSE 53/tcp 53/udp
 ENTRYPOINT ["dot-proxy"]
