@@ -15,19 +15,7 @@
 #include <unistd.h>
 
 #include "sandbox.h"
-
-/* The sanitizers look into their own process, which a worker must not. */
-#if defined(__SANITIZE_ADDRESS__)
-enum { SANITIZED = 1 };
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-enum { SANITIZED = 1 };
-#else
-enum { SANITIZED = 0 };
-#endif
-#else
-enum { SANITIZED = 0 };
-#endif
+#include "sanitized.h"
 
 /* Whom to be where there is no /etc/passwd, as in an image from scratch. */
 enum { NOBODY = 65534 };
