@@ -218,7 +218,7 @@ def test_as_many_clients_as_there_are_places(house):
 # Descriptors.
 
 
-def _no_more_descriptors(pid):
+def no_more_descriptors(pid):
     """From now on, that process, which is of our own user, gets none; returns the limit before."""
     used = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}
     lowest = next(number for number in range(len(used) + 1) if number not in used)
@@ -237,7 +237,7 @@ def test_no_descriptor_for_clients(house):
     there = house.client()
     asked, = there.send(Query("delay-1800.test"))
     wait_until(lambda: server.queries)
-    was = _no_more_descriptors(worker)
+    was = no_more_descriptors(worker)
     late = [house.client() for _ in range(20)]
     running.wait_line("clients cannot be accepted", cause="Too many open files")
     before, begin = running.cpu(), now()
@@ -262,7 +262,7 @@ def test_no_descriptor_for_the_upstream_then_one_again(house):
     worker, = running.workers()
     client = house.client()
     client.wait_taken()
-    was = _no_more_descriptors(worker)
+    was = no_more_descriptors(worker)
     for n in range(5):
         exchange = house.servfail(client.ask(f"n{n}.test", edns=dnsmsg.opt()), 0.5)
         assert "Too many open files" in exchange.answer.ede[0][1]
@@ -280,7 +280,7 @@ def test_no_descriptor_for_the_second_upstream(house):
     worker, = running.workers()
     client = house.client()
     house.right(client.ask("warm.test"))
-    was = _no_more_descriptors(worker)
+    was = no_more_descriptors(worker)
     a.do(faults.rcode(dnsmsg.SERVFAIL))
     assert client.ask("bad.test").rcode == dnsmsg.SERVFAIL
     a.do()

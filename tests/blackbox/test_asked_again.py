@@ -1,0 +1,129 @@
+"""Queries that are asked more than once, or not where they were to be asked: one answer each."""
+
+import resource
+
+import dnsmsg
+import faults
+from clock import wait_until
+from dnsmsg import Query
+from house import EDNS
+from test_limits import no_more_descriptors
+from upstream import Script, answer
+
+NO_MORE_QUERIES = dnsmsg.option(11, b"\0\0")    # a keepalive of 0 (RFC 7828 3.3.2)
+
+
+async def _silent_to_some(connection, query):
+    """The test itself answers to these names."""
+    if not query.name.startswith("silent"):
+        await answer(connection, query)
+
+
+def _becomes_one_by_one(house, server):
+    """It ends connections with queries on them until it is asked one query at a time."""
+    server.do(faults.close_after_answer)
+    client = house.client()
+    for n in range(4):
+        client.send(*[Query(f"burst-{n}-{k}.test") for k in range(6)])
+        client.receive_all()
+    server.do(Script(asked=_silent_to_some))
+    house.right(client.ask("warm.test"))
+    return client
+
+
+def _asked_on_the_next(server, name):
+    """Waits until a silent connection's query is asked on another one too; gives both askings."""
+    return wait_until(lambda: len(server.asked(name)) > 1 and server.asked(name), 3,
+                      "it is asked once more")
+
+
+def _break(house, running, connection):
+    """Waits until the proxy has seen that the connection has gone."""
+    async def reset():
+        connection.reset()
+
+    before = running.descriptors()
+    house.loop.call(reset())
+    wait_until(lambda: running.descriptors() < before, 3, "the proxy lets go of it")
+
+
+def _answer_last(house, query):
+    house.loop.call(query.connection.reply(query.answer(options=NO_MORE_QUERIES)))
+
+
+def test_query_is_never_twice_on_one_connection(house):
+    """A silent connection's query has been asked on the next one when the silent one breaks."""
+    server = house.upstream(Script(asked=_silent_to_some))
+    running = house.proxy(server, timeouts={"answer": "2s", "query": "4s"})
+    worker, = running.workers()
+    client = house.client()
+    house.right(client.ask("warm.test"))
+    silent, = client.send(Query("silent.test", edns=EDNS))
+    first, second = _asked_on_the_next(server, "silent.test")
+    assert first.connection is not second.connection
+    _break(house, running, first.connection)
+    house.right(client.ask("behind.test"))
+    assert [query.name for query in second.connection.queries].count("silent.test") == 1
+    _answer_last(house, second)
+    house.right(client.receive_until(silent))
+    assert running.workers() == [worker]
+
+
+def test_query_waits_only_once_where_it_was_asked(house):
+    """The same where it would have to wait, and the answer comes when nobody else can be asked."""
+    server = house.upstream()
+    running = house.proxy(server, timeouts={"answer": "2s", "query": "4s"}, user="root")
+    client = _becomes_one_by_one(house, server)
+    silent, = client.send(Query("silent.test", edns=EDNS))
+    first, second = _asked_on_the_next(server, "silent.test")
+    _break(house, running, first.connection)
+    worker, = running.workers()
+    was = no_more_descriptors(worker)
+    _answer_last(house, second)
+    house.right(client.receive_until(silent, 3))
+    assert running.workers() == [worker]
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, was)
+
+
+def test_answer_to_another_question_is_an_attempt(house):
+    """However well a connection has begun: the upstream gets no query more than three times."""
+    server = house.upstream(Script(asked=_silent_to_some))
+    house.proxy(server, timeouts={"answer": "2s", "query": "4s"})
+    client, unlucky = house.client(), house.client()
+    house.right(client.ask("warm.test"))
+    exchange, = unlucky.send(Query("silent.test", edns=EDNS))
+    wait_until(lambda: server.asked("silent.test"))
+    times = 0
+    while times < 6 and len(server.asked("silent.test")) > times:
+        query = server.asked("silent.test")[times]
+        times += 1
+        house.loop.call(query.connection.reply(query.answer(parts=dnsmsg.labels("another.test"))))
+        wait_until(lambda: query.connection.closed, 3, "the proxy closes the connection")
+        # It is asked on the next connection behind the other one, or with it, if at all.
+        house.right(client.ask(f"good-{times}.test"))
+    assert times <= 3
+    house.servfail(unlucky.receive_until(exchange))
+
+
+def test_what_waits_on_a_silent_connection_goes_elsewhere(house):
+    server = house.upstream()
+    house.proxy(server, timeouts={"answer": "2s", "query": "4s"})
+    client = _becomes_one_by_one(house, server)
+    kept = server.connections[-1]
+    server.do(faults.from_connection(len(server.connections), faults.never_answer))
+    asked = len(kept.queries)
+    client.send(*[Query(f"waits-{n}.test") for n in range(10)])
+    client.receive_all()
+    for exchange in client.exchanges[-10:]:
+        house.right(exchange, 2)
+    assert len(kept.queries) == asked + 1
+
+
+def test_client_with_half_a_message_gets_its_answers(house):
+    """Its time for the rest of the message ends before the answer comes."""
+    house.proxy(house.upstream(), timeouts={"answer": "2s"})
+    client = house.client()
+    asked, = client.send(Query("delay-800.test"))
+    client.send_octets(dnsmsg.framed(Query("half.test").wire)[:10])
+    house.right(client.receive_until(asked))
+    client.wait_closed()

@@ -1,0 +1,151 @@
+"""Nobody takes all there is: places for queries and for connections, IDs, descriptors, memory."""
+
+import asyncio
+
+import faults
+from clock import wait_until
+from dnsmsg import Query
+from house import MIB
+from upstream import Script, answer
+
+LONG = {"connect": "2s", "handshake": "2s", "query": "8s"}
+
+
+class Gate:
+    """A server that answers to names that begin with `slow` when it is opened, not before."""
+
+    def __init__(self, loop):
+        self._loop = loop
+        self._open = loop.call(self._make())
+        self.script = Script(asked=self._asked)
+
+    async def _make(self):
+        return asyncio.Event()
+
+    async def _asked(self, connection, query):
+        if query.name.startswith("slow"):
+            await self._open.wait()
+        await answer(connection, query)
+
+    def open(self):
+        self._loop.call(self._set())
+
+    async def _set(self):
+        self._open.set()
+
+
+async def _never_slow(connection, query):
+    if not query.name.startswith("slow"):
+        await answer(connection, query)
+
+
+NEVER_SLOW = Script(asked=_never_slow)
+
+
+def _names(count, first):
+    return [Query(f"{first}-{n}.test") for n in range(count)]
+
+
+def _all_right(house, client, queries):
+    for exchange in client.send(*queries):
+        client.receive_until(exchange)
+        house.right(exchange)
+
+
+# Queries.
+
+
+def test_client_with_many_slow_queries_leaves_places(house):
+    """It gets all of its own answers, too."""
+    gate = Gate(house.loop)
+    server = house.upstream(gate.script)
+    house.proxy(server, timeouts=LONG, inflight=128)
+    greedy = house.client()
+    greedy.send(*_names(200, "slow"))
+    wait_until(lambda: len(server.queries) >= 120)
+    other = house.datagrams()
+    house.right(house.ask("tcp.test"), 1)
+    house.right(other.ask("udp.test"), 1)
+    assert len(greedy.unanswered) == 200
+    gate.open()
+    greedy.receive_all()
+    for exchange in greedy.exchanges:
+        house.right(exchange)
+
+
+# IDs.
+
+
+async def _is_late(connection, data):
+    """All others are connected before."""
+    if not connection.established:
+        await asyncio.sleep(0.1)
+    await connection.send_plain(data)
+
+
+def test_silent_upstreams_leave_ids(house):
+    """All are asked at once, and the only one that answers is asked last."""
+    silent = [house.upstream(faults.never_answer) for _ in range(7)]
+    house.proxy(*silent, house.upstream(Script(outgoing=_is_late)), inflight=500,
+                timeouts={**LONG, "query": "4s", "answer": "2s"}, fallback={"after": 0})
+    _all_right(house, house.client(), _names(500, "n"))
+
+
+# Connections to upstreams.
+
+
+def test_silent_upstream_leaves_connections(house):
+    """Each query has a connection of its own, and there are not enough for all."""
+    a, b = house.pair(faults.never_answer)
+    house.proxy(a, b, timeouts={**LONG, "upstream_idle": 0})
+    _all_right(house, house.client(), _names(320, "n"))
+
+
+def test_slow_names_leave_connections(house):
+    """Each makes a connection fall silent, and is asked on the next one as well."""
+    server = house.upstream(NEVER_SLOW)
+    house.proxy(server, timeouts=LONG)
+    client = house.client()
+    house.right(client.ask("warm.test"))
+    for n in range(6):
+        slow, = client.send(Query(f"slow-{n}.test"))
+        wait_until(lambda: len(server.asked(slow.query.name)) > 1, 3, "it is asked on the next one")
+        house.right(client.ask(f"good-{n}.test"), 1)
+    client.close()
+
+
+# Descriptors.
+
+
+def test_idle_clients_leave_descriptors(house):
+    server = house.upstream(faults.slow(0.3))
+    house.proxy(server, inflight=256, clients={"max": 5000, "per_address": 5000},
+                timeouts={**LONG, "answer": "2s", "query": "4s", "client_idle": "20s",
+                          "upstream_idle": 0},
+                popen_args={"prefix": ("prlimit", "--nofile=512:512")})
+    idle = [house.client() for _ in range(380)]
+    idle[-1].wait_taken()
+    _all_right(house, house.client(), _names(150, "n"))
+    for client in idle:
+        client.close()
+
+
+# Memory.
+
+
+def test_unfinished_messages_leave_memory(house):
+    """What each of them has taken is given back when it goes."""
+    count, size = 300, 65000
+    running = house.proxy(house.upstream(), timeouts={"client_read": "5s"},
+                          clients={"max": 1000, "per_address": 1000})
+    for _ in range(count):
+        house.client().send_octets(b"\xff\xff" + bytes(size))
+    for client in house.clients:
+        client.wait_taken()
+    grown = running.memory() - running.memory_at_start
+    for client in house.clients:
+        client.close()
+    wait_until(lambda: running.clients() == 0)
+    if not house.sanitized:
+        assert grown > 0.9 * count * size
+        wait_until(lambda: running.memory() - running.memory_at_start < 6 * MIB, 3)
