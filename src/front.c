@@ -71,6 +71,7 @@ struct client {
 	bool hung_up;  /* it has closed its side, behind what there is to read */
 	bool blocked;  /* it takes no answers until it is writable */
 	bool ended;    /* nothing more is read from it */
+	bool gone;     /* it has reset the connection */
 	bool allowed;
 	bool has_asked;
 	uint8_t *in; /* what came but was not taken yet */
@@ -384,6 +385,7 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	c->hung_up = false;
 	c->blocked = false;
 	c->ended = false;
+	c->gone = false;
 	c->allowed = config_allows(f->config, from);
 	c->has_asked = false;
 	c->in_len = 0;
@@ -544,9 +546,8 @@ receive(struct client *c, uint8_t *octets, size_t have)
 	if (n == -1 && errno == EINTR)
 		return have;
 	c->readable = false;
-	/* An error will be met again when something is written. */
-	if (n == 0 || errno != EAGAIN)
-		c->ended = true;
+	c->ended = c->ended || n == 0;
+	c->gone = n == -1 && errno != EAGAIN;
 	return have;
 }
 
@@ -568,8 +569,8 @@ take(struct front *f, struct client *c, const uint8_t *message, size_t len, stru
 }
 
 /*
- * Whether a client may take one more place: one that is alone may have nearly all, several a
- * share each, and one that comes anew always finds some.
+ * Whether a client may take one more place: one alone may have nearly all, but leaves some to
+ * others. Several together can still take all, for as long as their queries last.
  */
 static bool
 may_take(const struct front *f, const struct client *c)
@@ -603,6 +604,11 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 
 	if (c->readable && !has_message(octets, have, &len))
 		have = receive(c, octets, have);
+	/* Nobody is there to be answered: what it has asked is given up. */
+	if (c->gone) {
+		close_client(f, c, now);
+		return 0;
+	}
 	while (count < room && may_take(f, c) && has_message(octets + used, have - used, &len)) {
 		queries[count] = take(f, c, octets + used + LENGTH_PREFIX, len, now);
 		if (queries[count] == NULL)
