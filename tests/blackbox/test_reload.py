@@ -387,7 +387,7 @@ def test_reload_while_old_workers_are_kept_by_their_clients(house):
         client.send(Query(f"delay-1500.n{n}.test"))
         wait_until(lambda: len(server.queries) == n + 1)
         running.signal(signal.SIGHUP)
-        wait_until(lambda: len(running.lines(RELOADED)) == min(n + 1, 3), 3)
+        wait_until(lambda: len(running.lines(RELOADED)) >= min(n + 1, 3), 3)
         assert len(running.workers()) <= 2 * 5
     for client in house.clients:
         client.receive_all()
