@@ -99,10 +99,6 @@ void query_table_free(struct query_table *);
 /* The places that are free. */
 size_t query_table_room(const struct query_table *);
 
-/* The place with that number, and the number of a place: stable for its life. */
-struct query *query_at(const struct query_table *, size_t index);
-size_t query_index(const struct query_table *, const struct query *);
-
 /*
  * Takes a place and copies the LEN octets of a message (up to DNS_MESSAGE_MAX) into
  * it; everything else in it is as in a new query. NULL when no place is free.

@@ -63,14 +63,8 @@ query_table_room(const struct query_table *t)
 	return t->vacant_count;
 }
 
-struct query *
-query_at(const struct query_table *t, size_t index)
-{
-	return &t->queries[index];
-}
-
-size_t
-query_index(const struct query_table *t, const struct query *q)
+static size_t
+index_of(const struct query_table *t, const struct query *q)
 {
 	return (size_t)(q - t->queries);
 }
@@ -86,7 +80,7 @@ query_new(struct query_table *t, const uint8_t *message, size_t len)
 	if (t->vacant_count < t->count - t->count / 8)
 		t->was_crowded = true;
 	memset(q, 0, sizeof *q);
-	q->message = t->octets + query_index(t, q) * PLACE_STRIDE;
+	q->message = t->octets + index_of(t, q) * PLACE_STRIDE;
 	memcpy(q->message, message, len);
 	q->len = len;
 	/* Behind the query, on the same page where both are small. */
