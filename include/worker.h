@@ -6,14 +6,13 @@
 #include "board.h"
 #include "config.h"
 #include "fail.h"
+#include "listeners.h"
 #include "upstream.h"
 
 /* What a worker is given; all of it must outlive the run, and stays the caller's. */
 struct worker_setup {
 	const struct config *config;
-	int *listeners;        /* sockets that listen; closed, and set to -1, when it stops */
-	const int *datagrams;  /* UDP sockets; in both -1 is none */
-	size_t listener_count; /* of each */
+	struct listeners *listeners; /* those for TCP are closed when it takes no more clients */
 	struct upstream_list *upstreams;
 	struct board *board;
 	size_t index;       /* of its row there */

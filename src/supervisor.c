@@ -15,9 +15,11 @@
 #include "fail.h"
 #include "filewatch.h"
 #include "heap.h"
+#include "listeners.h"
 #include "log.h"
 #include "net.h"
 #include "privilege.h"
+#include "supervisor_internal.h"
 #include "upstream.h"
 #include "worker.h"
 
@@ -44,31 +46,6 @@ enum {
 	STOP_GRACE_MS = 400
 };
 
-/* One worker's place. */
-struct slot {
-	pid_t pid; /* 0: there is none */
-	struct deadline started;
-	struct deadline start_at; /* when there is none: then it is started */
-	int pause_ms;             /* before it is started again, when it dies quickly */
-};
-
-/* All that belongs to one reading of the configuration. It is built whole, and never changed. */
-struct generation {
-	struct generation *older;
-	struct config *config;
-	struct upstream_list *upstreams;
-	struct board *board;
-	int listeners[CONFIG_LISTEN_MAX]; /* TCP and UDP, by the address; -1 is none */
-	int datagrams[CONFIG_LISTEN_MAX];
-	struct privilege privilege;
-	uint16_t ports[CONFIG_UPSTREAMS_MAX];
-	struct slot slots[CONFIG_WORKERS_MAX];
-	bool served; /* one of its workers has come to serve */
-	bool retiring;
-	unsigned deaths;         /* in a row, before any served */
-	struct deadline kill_at; /* when retiring: then it must be gone */
-};
-
 struct supervisor {
 	const struct supervisor_launch *launch;
 	struct generation *newest;
@@ -86,116 +63,15 @@ struct supervisor {
 /* ---- generations ---- */
 
 static void
-close_listeners(struct generation *g)
-{
-	size_t i;
-
-	for (i = 0; i < CONFIG_LISTEN_MAX; i++) {
-		if (g->listeners[i] != -1)
-			(void)close(g->listeners[i]);
-		if (g->datagrams[i] != -1)
-			(void)close(g->datagrams[i]);
-		g->listeners[i] = -1;
-		g->datagrams[i] = -1;
-	}
-}
-
-static void
 free_generation(struct generation *g)
 {
 	if (g == NULL)
 		return;
-	close_listeners(g);
+	listeners_close(&g->listeners);
 	upstream_list_free(g->upstreams);
 	board_free(g->board);
 	config_free(g->config);
 	free(g);
-}
-
-/* What both listen on is the other generation's alone from now on. */
-static void
-leave_listeners(struct generation *g, const struct generation *to)
-{
-	size_t i;
-	size_t k;
-
-	for (i = 0; i < CONFIG_LISTEN_MAX; i++)
-		for (k = 0; to != NULL && k < CONFIG_LISTEN_MAX; k++) {
-			if (g->listeners[i] == to->listeners[k])
-				g->listeners[i] = -1;
-			if (g->datagrams[i] == to->datagrams[k])
-				g->datagrams[i] = -1;
-		}
-}
-
-/* Takes over the sockets that are already open for that address, as far as they are wanted. */
-static void
-inherit_listeners(struct generation *g, size_t index, const struct generation *from)
-{
-	const struct config_listener *l = &g->config->listen[index];
-	size_t i;
-
-	for (i = 0; from != NULL && i < from->config->listen_count; i++) {
-		if (!address_equal(&from->config->listen[i].address, &l->address))
-			continue;
-		if (l->tcp)
-			g->listeners[index] = from->listeners[i];
-		if (l->udp)
-			g->datagrams[index] = from->datagrams[i];
-	}
-}
-
-static void
-log_listening(const struct address *a, const char *over)
-{
-	char text[ADDRESS_TEXT_MAX];
-
-	log_event(LOG_LEVEL_INFO, "listening", "address", address_format(a, text), "over", over,
-	    NULL);
-}
-
-/* What the kernel refused is worth a line, since what is lost for it leaves few traces. */
-static void
-log_receive_buffer(int fd)
-{
-	char wanted[16];
-	char granted[16];
-
-	if (net_receive_buffer(fd) >= NET_DATAGRAM_BUFFER)
-		return;
-	(void)snprintf(wanted, sizeof wanted, "%d", NET_DATAGRAM_BUFFER);
-	(void)snprintf(granted, sizeof granted, "%d", net_receive_buffer(fd));
-	log_event(LOG_LEVEL_INFO, "small receive buffer", "octets", granted, "wanted", wanted,
-	    "remedy",
-	    "so that bursts over UDP are not lost, set the sysctl net.core.rmem_max to what is wanted",
-	    NULL);
-}
-
-static int
-open_listeners(struct generation *g, const struct generation *from, struct failure *why)
-{
-	const struct config_listener *l;
-	bool told = from != NULL;
-	size_t i;
-
-	for (i = 0; i < g->config->listen_count; i++) {
-		l = &g->config->listen[i];
-		inherit_listeners(g, i, from);
-		if (l->tcp && g->listeners[i] == -1) {
-			if ((g->listeners[i] = net_listen(&l->address, why)) == -1)
-				return -1;
-			log_listening(&l->address, "TCP");
-		}
-		if (l->udp && g->datagrams[i] == -1) {
-			if ((g->datagrams[i] = net_listen_udp(&l->address, why)) == -1)
-				return -1;
-			log_listening(&l->address, "UDP");
-			if (!told)
-				log_receive_buffer(g->datagrams[i]);
-			told = true;
-		}
-	}
-	return 0;
 }
 
 /* Everything of a generation but its workers; CONFIG becomes its own. NULL with the reason, and whose fault it is. */
@@ -214,10 +90,6 @@ new_generation(struct config *config, const struct generation *from, enum superv
 		return NULL;
 	}
 	g->config = config;
-	for (i = 0; i < CONFIG_LISTEN_MAX; i++) {
-		g->listeners[i] = -1;
-		g->datagrams[i] = -1;
-	}
 	for (i = 0; i < config->upstream_count; i++)
 		g->ports[i] = address_port(&config->upstreams[i].address);
 	*end = SUPERVISOR_MISCONFIGURED;
@@ -226,12 +98,12 @@ new_generation(struct config *config, const struct generation *from, enum superv
 		*end = SUPERVISOR_FAILED;
 		if ((g->board = board_new((size_t)config->workers, config->upstream_count)) == NULL)
 			(void)fail_errno(why, "start");
-		else if (open_listeners(g, from, why) == 0) {
+		else if (listeners_open(&g->listeners, config,
+			     from != NULL ? &from->listeners : NULL, why) == 0) {
 			heap_seal();
 			return g;
 		}
 	}
-	leave_listeners(g, from);
 	free_generation(g);
 	heap_seal();
 	return NULL;
@@ -248,8 +120,8 @@ leave_others(const struct supervisor *s, const struct generation *own)
 	for (g = s->newest; g != NULL; g = g->older) {
 		if (g == own)
 			continue;
-		leave_listeners(g, own);
-		close_listeners(g);
+		listeners_leave(&g->listeners, &own->listeners);
+		listeners_close(&g->listeners);
 	}
 }
 
@@ -258,9 +130,7 @@ static int
 be_worker(const struct supervisor *s, struct generation *g, size_t index, pid_t supervisor)
 {
 	struct worker_setup setup = { .config = g->config,
-		.listeners = g->listeners,
-		.datagrams = g->datagrams,
-		.listener_count = g->config->listen_count,
+		.listeners = &g->listeners,
 		.upstreams = g->upstreams,
 		.board = g->board,
 		.index = index,
@@ -381,21 +251,6 @@ find_slot(const struct supervisor *s, pid_t pid, struct generation **in)
 	return NULL;
 }
 
-static void
-log_death(pid_t pid, int status)
-{
-	char number[16];
-	char how[48];
-
-	(void)snprintf(number, sizeof number, "%d", (int)pid);
-	if (WIFSIGNALED(status))
-		(void)snprintf(how, sizeof how, "signal %d (%s)", WTERMSIG(status),
-		    strsignal(WTERMSIG(status)));
-	else
-		(void)snprintf(how, sizeof how, "exit status %d", WEXITSTATUS(status));
-	log_event(LOG_LEVEL_WARN, "worker died", "pid", number, "cause", how, NULL);
-}
-
 /* When the place of a worker that has died is taken again: at once, unless it died quickly. */
 static void
 schedule_restart(struct supervisor *s, struct generation *g, struct slot *slot, struct deadline now)
@@ -432,7 +287,7 @@ reap(struct supervisor *s, struct deadline now)
 		board_leave(g->board, (size_t)(slot - g->slots));
 		if (g->retiring && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 			continue;
-		log_death(pid, status);
+		supervisor_log_death(pid, status);
 		schedule_restart(s, g, slot, now);
 	}
 }
@@ -457,20 +312,6 @@ check_heartbeats(const struct generation *g, struct deadline now)
 
 /* ---- reload ---- */
 
-/* The first line of a report, for the log, without its newline. */
-static void
-log_refusal(const char *errors, size_t count)
-{
-	char line[512];
-	char more[32] = "";
-
-	(void)snprintf(line, sizeof line, "%.*s", (int)strcspn(errors, "\n"), errors);
-	if (count > 1)
-		(void)snprintf(more, sizeof more, "%zu", count);
-	log_event(LOG_LEVEL_ERROR, "configuration refused, the old one stays", "cause", line,
-	    "errors", more, "remedy", count > 1 ? "`dot-proxy check' shows all" : NULL, NULL);
-}
-
 static struct config *
 read_config(const struct supervisor_launch *launch)
 {
@@ -478,12 +319,12 @@ read_config(const struct supervisor_launch *launch)
 	struct config *config = config_load(launch->config_file, &report);
 
 	if (config == NULL)
-		log_refusal(report.errors != NULL ? report.errors : "out of memory",
+		supervisor_log_refusal(report.errors != NULL ? report.errors : "out of memory",
 		    report.error_count);
 	config_report_free(&report);
 	if (config != NULL && launch->listen != NULL &&
 	    config_set_listen(config, launch->listen) == -1) {
-		log_refusal("an upstream has the address that -l names", 1);
+		supervisor_log_refusal("an upstream has the address that -l names", 1);
 		config_free(config);
 		return NULL;
 	}
@@ -534,8 +375,8 @@ hand_over(struct supervisor *s, struct deadline now)
 	log_event(LOG_LEVEL_INFO, g->older == NULL ? "serving" : "configuration reloaded", "file",
 	    s->launch->config_file, "workers", workers, "version", s->launch->version, NULL);
 	for (g = g->older; g != NULL; g = g->older) {
-		leave_listeners(g, s->newest);
-		close_listeners(g);
+		listeners_leave(&g->listeners, &s->newest->listeners);
+		listeners_close(&g->listeners);
 		retire(g, now);
 	}
 }
@@ -552,7 +393,7 @@ give_up_newest(struct supervisor *s)
 	    "no worker could start with it", NULL);
 	signal_workers(g, SIGKILL);
 	s->newest = g->older;
-	leave_listeners(g, s->newest);
+	listeners_leave(&g->listeners, &s->newest->listeners);
 	free_generation(g);
 	s->hopeless = false;
 	return true;
@@ -582,60 +423,6 @@ sweep(struct supervisor *s, struct deadline now)
 }
 
 /* ---- the supervisor itself ---- */
-
-static void
-log_worker(const struct generation *g, size_t index)
-{
-	struct board_worker *row = board_worker(g->board, index);
-	static const char *const states[] = { "starting", "serving", "stopping" };
-	char pid[16];
-	char numbers[5][24];
-
-	(void)snprintf(pid, sizeof pid, "%d", (int)g->slots[index].pid);
-	(void)snprintf(numbers[0], sizeof numbers[0], "%llu",
-	    (unsigned long long)atomic_load(&row->queries));
-	(void)snprintf(numbers[1], sizeof numbers[1], "%llu",
-	    (unsigned long long)atomic_load(&row->answered));
-	(void)snprintf(numbers[2], sizeof numbers[2], "%llu",
-	    (unsigned long long)atomic_load(&row->failed));
-	(void)snprintf(numbers[3], sizeof numbers[3], "%u", (unsigned)atomic_load(&row->in_hand));
-	(void)snprintf(numbers[4], sizeof numbers[4], "%u", (unsigned)atomic_load(&row->clients));
-	log_event(LOG_LEVEL_INFO, "worker", "pid", pid, "state",
-	    states[atomic_load(&row->state) % 3], "queries", numbers[0], "answered", numbers[1],
-	    "failed", numbers[2], "in_hand", numbers[3], "clients", numbers[4], NULL);
-}
-
-static void
-log_upstream(const struct generation *g, size_t index, struct deadline now)
-{
-	struct upstream_state state;
-	char numbers[3][24];
-
-	upstream_state(g->upstreams, g->board, index, now, &state);
-	(void)snprintf(numbers[0], sizeof numbers[0], "%.1f", (double)state.usual_us / 1000);
-	(void)snprintf(numbers[1], sizeof numbers[1], "%u", state.failures);
-	(void)snprintf(numbers[2], sizeof numbers[2], "%ds", state.down_s);
-	log_event(LOG_LEVEL_INFO, "upstream", "upstream", state.name, "state",
-	    state.failures == 0 ? "up" : "down", "answer_ms",
-	    state.usual_us > 0 ? numbers[0] : NULL, "failures",
-	    state.failures > 0 ? numbers[1] : NULL, "for", state.failures > 0 ? numbers[2] : NULL,
-	    NULL);
-}
-
-/* On SIGUSR1. */
-static void
-log_state(const struct supervisor *s, struct deadline now)
-{
-	const struct generation *g;
-	size_t i;
-
-	for (g = s->newest; g != NULL; g = g->older)
-		for (i = 0; i < (size_t)g->config->workers; i++)
-			if (g->slots[i].pid != 0)
-				log_worker(g, i);
-	for (i = 0; i < s->newest->config->upstream_count; i++)
-		log_upstream(s->newest, i, now);
-}
 
 static void
 stop(struct supervisor *s, struct deadline now)
@@ -696,7 +483,7 @@ wait_for_signal(struct supervisor *s, const sigset_t *signals)
 		s->reload_wanted = true;
 		break;
 	case SIGUSR1:
-		log_state(s, deadline_now());
+		supervisor_log_state(s->newest, deadline_now());
 		break;
 	default:
 		/* SIGCHLD, the time, or one that means nothing here. */
@@ -795,7 +582,7 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 	while (s.newest != NULL) {
 		older = s.newest->older;
 		if (older != NULL)
-			leave_listeners(older, s.newest);
+			listeners_leave(&older->listeners, &s.newest->listeners);
 		free_generation(s.newest);
 		s.newest = older;
 	}

@@ -376,18 +376,6 @@ turn(struct worker *w)
 	show(w);
 }
 
-/* Takes no more clients. An address that nobody listens on any more is free when the last socket is closed. */
-static void
-leave_listeners(struct worker *w)
-{
-	size_t i;
-
-	for (i = 0; i < w->setup->listener_count; i++) {
-		(void)close(w->setup->listeners[i]);
-		w->setup->listeners[i] = -1;
-	}
-}
-
 /* Until it is told to go; then until all is answered, and no longer than a query may take. */
 static void
 loop(struct worker *w)
@@ -398,7 +386,7 @@ loop(struct worker *w)
 	atomic_store(&w->row->state, BOARD_STOPPING);
 	front_retire(w->front, deadline_now());
 	udp_drain(w->udp);
-	leave_listeners(w);
+	listeners_close_tcp(w->setup->listeners);
 	/* Who retires lets its clients finish what they are about; others take the new ones. */
 	w->stop_by = deadline_in(WORKER_RETIRE_MS);
 	while (!told_to_stop && front_client_count(w->front) > 0 &&
@@ -442,38 +430,33 @@ clients_max(const struct worker_setup *setup)
 	return max < room ? max : room;
 }
 
-/* Those of the sockets that there are; returns their number. */
-static size_t
-only_open(const int *sockets, size_t count, int *open)
-{
-	size_t found = 0;
-	size_t i;
-
-	for (i = 0; i < count; i++)
-		if (sockets[i] != -1)
-			open[found++] = sockets[i];
-	return found;
-}
-
 static int
 start(struct worker *w, struct failure *why)
 {
 	const struct config *config = w->config;
 	int datagrams[CONFIG_LISTEN_MAX];
-	size_t count;
+	size_t tcp = 0;
+	size_t udp = 0;
+	size_t i;
 
 	if ((w->set = waitset_new()) == -1 ||
 	    (w->table = query_table_new((size_t)config->inflight)) == NULL)
 		return fail_errno(why, "start");
 	if (upstream_attach(w->upstreams, w->set, w->table, w->setup->board, why) == -1)
 		return -1;
-	count = only_open(w->setup->listeners, w->setup->listener_count, w->listeners);
-	w->front = front_new(config, w->listeners, count, w->set, w->table, clients_max(w->setup),
+	for (i = 0; i < w->setup->listeners->count; i++) {
+		const struct listener *l = &w->setup->listeners->at[i];
+
+		if (l->tcp != -1)
+			w->listeners[tcp++] = l->tcp;
+		if (l->udp != -1)
+			datagrams[udp++] = l->udp;
+	}
+	w->front = front_new(config, w->listeners, tcp, w->set, w->table, clients_max(w->setup),
 	    why);
 	if (w->front == NULL)
 		return -1;
-	count = only_open(w->setup->datagrams, w->setup->listener_count, datagrams);
-	w->udp = udp_new(config, datagrams, count, w->set, w->table, why);
+	w->udp = udp_new(config, datagrams, udp, w->set, w->table, why);
 	return w->udp == NULL ? -1 : 0;
 }
 

@@ -1,0 +1,41 @@
+#ifndef DOTPROXY_LISTENERS_H
+#define DOTPROXY_LISTENERS_H
+
+#include <stddef.h>
+
+#include "address.h"
+#include "config.h"
+#include "fail.h"
+
+/*
+ * The sockets that queries come to. Each belongs to one holder at a time: the supervisor's
+ * newest generation of workers takes over those of the generation before it.
+ */
+struct listeners {
+	size_t count;
+	struct listener {
+		struct address address;
+		int tcp; /* -1: none */
+		int udp;
+	} at[CONFIG_LISTEN_MAX];
+};
+
+/*
+ * Opens what CONFIG wants to listen on, but takes over from FROM (NULL: nobody) what is open
+ * there already for the same address; those it has in common with FROM then. Logs each
+ * address that it opens. Returns 0, or -1 with the reason: then all that it opened is
+ * closed again.
+ */
+int listeners_open(struct listeners *, const struct config *config, const struct listeners *from,
+    struct failure *why);
+
+/* Gives up, without closing it, what TO (NULL: nobody) has as well. */
+void listeners_leave(struct listeners *, const struct listeners *to);
+
+/* Takes no more connections: the address is free when nobody listens there any more. */
+void listeners_close_tcp(struct listeners *);
+
+/* Closes what is left. */
+void listeners_close(struct listeners *);
+
+#endif
