@@ -24,8 +24,9 @@ struct deadline deadline_after(struct deadline from, int ms);
 /* MS milliseconds from this moment. */
 struct deadline deadline_in(int ms);
 
-/* The one that comes first. */
+/* The one that comes first, and the one that comes last. */
 struct deadline deadline_sooner(struct deadline a, struct deadline b);
+struct deadline deadline_later(struct deadline a, struct deadline b);
 
 /* Whether D has come at the moment NOW. */
 bool deadline_passed(struct deadline d, struct deadline now);

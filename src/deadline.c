@@ -32,6 +32,12 @@ deadline_sooner(struct deadline a, struct deadline b)
 	return a.at_us < b.at_us ? a : b;
 }
 
+struct deadline
+deadline_later(struct deadline a, struct deadline b)
+{
+	return a.at_us > b.at_us ? a : b;
+}
+
 bool
 deadline_passed(struct deadline d, struct deadline now)
 {

@@ -187,9 +187,19 @@ static void
 note_failed_accept(struct front *f, const char *what)
 {
 	struct trouble *t = &f->troubles[FRONT_CANNOT_ACCEPT];
+	int error = errno;
 
-	if (t->times++ == 0)
-		(void)fail_errno(&t->why, "%s", what);
+	if (t->times++ > 0)
+		return;
+	(void)fail_errno(&t->why, "%s", what);
+	if (error == EMFILE)
+		fail_remedy(&t->why,
+		    "raise the limit of open files: `ulimit -n', LimitNOFILE= of systemd, "
+		    "or --ulimit nofile= of a container");
+	else if (error == ENFILE)
+		fail_remedy(&t->why,
+		    "the whole system has no more open files: raise the sysctl fs.file-max, "
+		    "or find who holds them");
 }
 
 static void

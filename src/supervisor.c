@@ -36,6 +36,9 @@ enum {
 	RESTART_MIN_MS = 200,
 	RESTART_MAX_MS = 10000,
 
+	/* All together those that died quickly are started no more often than this. */
+	RESTART_PACE_MS = 100,
+
 	/* So many workers in a row that died before they served: none ever will. */
 	HOPELESS_DEATHS = 5,
 
@@ -53,6 +56,7 @@ struct supervisor {
 	struct filewatch file;
 	unsigned ticks;
 	struct deadline tick_at;
+	struct deadline pace_at; /* no worker that died quickly is started before */
 	bool reload_wanted;
 	bool stopping;
 	bool hopeless;
@@ -177,6 +181,15 @@ start_worker(struct supervisor *s, struct generation *g, size_t index, struct de
 	board_enter(board_worker(g->board, index), pid, now);
 }
 
+/* When the place of a worker that is not there is taken. */
+static struct deadline
+start_at(const struct supervisor *s, const struct slot *slot)
+{
+	if (slot->pause_ms == 0)
+		return slot->start_at;
+	return deadline_later(slot->start_at, s->pace_at);
+}
+
 static void
 start_due_workers(struct supervisor *s, struct deadline now)
 {
@@ -184,8 +197,12 @@ start_due_workers(struct supervisor *s, struct deadline now)
 	size_t i;
 
 	for (i = 0; !s->stopping && i < (size_t)g->config->workers; i++) {
-		if (g->slots[i].pid != 0 || !deadline_passed(g->slots[i].start_at, now))
+		struct slot *slot = &g->slots[i];
+
+		if (slot->pid != 0 || !deadline_passed(start_at(s, slot), now))
 			continue;
+		if (slot->pause_ms > 0)
+			s->pace_at = deadline_after(now, RESTART_PACE_MS);
 		start_worker(s, g, i, now);
 		if (s->in_worker)
 			return;
@@ -251,7 +268,7 @@ find_slot(const struct supervisor *s, pid_t pid, struct generation **in)
 	return NULL;
 }
 
-/* When the place of a worker that has died is taken again: at once, unless it died quickly. */
+/* The place of a worker that has died is taken again at once, unless it died quickly twice. */
 static void
 schedule_restart(struct supervisor *s, struct generation *g, struct slot *slot, struct deadline now)
 {
@@ -461,7 +478,7 @@ next_moment(const struct supervisor *s, struct deadline now)
 
 	for (i = 0; !s->stopping && i < (size_t)g->config->workers; i++)
 		if (g->slots[i].pid == 0)
-			d = deadline_sooner(d, g->slots[i].start_at);
+			d = deadline_sooner(d, start_at(s, &g->slots[i]));
 	/* Whether it has come to serve is seen on the board, which cannot wake anybody. */
 	return g->served ? d : deadline_sooner(d, deadline_after(now, 10));
 }

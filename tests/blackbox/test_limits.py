@@ -1,11 +1,15 @@
 """Groups C and P where there is not room for everybody: clients, descriptors, memory."""
 
+import contextlib
 import os
 import resource
 import select
+import shutil
 import signal
 import subprocess
 import time
+
+import pytest
 
 import dnsmsg
 import faults
@@ -239,7 +243,8 @@ def test_no_descriptor_for_clients(house):
     wait_until(lambda: server.queries)
     was = no_more_descriptors(worker)
     late = [house.client() for _ in range(20)]
-    running.wait_line("clients cannot be accepted", cause="Too many open files")
+    line = running.wait_line("clients cannot be accepted", cause="Too many open files")
+    assert "ulimit -n" in line["remedy"]
     before, begin = running.cpu(), now()
     time.sleep(1)
     used = running.cpu() - before
@@ -253,6 +258,47 @@ def test_no_descriptor_for_clients(house):
         client.settle(now())
         house.right(client.ask(f"late-{n}.test"))
     house.within(1, begin)
+
+
+@row("P-01")
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("strace") is None,
+                    reason="needs root and strace, to make a system call fail")
+def test_no_descriptor_in_the_whole_system(house):
+    """ENFILE, the shortage of others. The list of allowed calls would not let the tracer do it."""
+    running = house.proxy(house.upstream(), user="root", sandbox="off")
+    worker, = running.workers()
+    house.right(house.ask())
+    with tampered(worker, "accept4:error=ENFILE"):
+        late = [house.client() for _ in range(20)]
+        line = running.wait_line("clients cannot be accepted",
+                                 cause="Too many open files in system")
+        assert "fs.file-max" in line["remedy"]
+        before, begin = running.cpu(), now()
+        time.sleep(1)
+        used = running.cpu() - before
+        assert used < 0.05 * (now() - begin) * (3 if house.sanitized else 1), f"{used:.3f} s of CPU"
+        assert len(running.lines("clients cannot be accepted")) == 1
+    for n, client in enumerate(late):
+        client.settle(now())
+        house.right(client.ask(f"late-{n}.test"))
+
+
+@contextlib.contextmanager
+def tampered(pid, how):
+    """Meanwhile the kernel fails that system call of the process."""
+    tracer = subprocess.Popen(["strace", "-qq", "-o", "/dev/null", "-e", f"inject={how}",
+                               "-p", str(pid)])
+    try:
+        wait_until(lambda: traced(pid), 5, "it is traced")
+        yield
+    finally:
+        tracer.terminate()
+        tracer.wait()
+
+
+def traced(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return "TracerPid:\t0\n" not in file.read()
 
 
 @row("P-02")

@@ -45,6 +45,12 @@ def state(pid):
         return file.read().rpartition(")")[2].split()[0]
 
 
+def wait_asleep(running):
+    """Until each worker is in its wait."""
+    for pid in running.workers():
+        wait_until(lambda: state(pid) == "S", 2, "it waits")
+
+
 def halt(pid):
     """Stops a process, and waits until it stands still."""
     os.kill(pid, signal.SIGSTOP)

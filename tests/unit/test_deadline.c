@@ -58,6 +58,8 @@ picks_the_sooner(void **state)
 	assert_int_equal(deadline_sooner(early, late).at_us, 1);
 	assert_int_equal(deadline_sooner(late, early).at_us, 1);
 	assert_int_equal(deadline_sooner(late, DEADLINE_NEVER).at_us, 2);
+	assert_int_equal(deadline_later(early, late).at_us, 2);
+	assert_int_equal(deadline_later(late, early).at_us, 2);
 	assert_int_equal(deadline_us_between(early, late), 1);
 	assert_int_equal(deadline_us_between(late, early), -1);
 }
