@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
 
 #include "dot_internal.h"
 
@@ -106,6 +108,21 @@ has_valid_root(SSL_CTX *ctx)
 	return false;
 }
 
+/*
+ * What a handshake looks up for the first time, the library builds then, and keeps. Looked up
+ * before the processes part, it is memory that they share. What is missing, if anything, the
+ * handshake will say.
+ */
+static void
+fetch_algorithms(void)
+{
+	EVP_KDF_free(EVP_KDF_fetch(NULL, "TLS13-KDF", NULL));
+	EVP_MAC_free(EVP_MAC_fetch(NULL, "HMAC", NULL));
+	EVP_KEYEXCH_free(EVP_KEYEXCH_fetch(NULL, "X25519", NULL));
+	EVP_SIGNATURE_free(EVP_SIGNATURE_fetch(NULL, "ECDSA", NULL));
+	ERR_clear_error();
+}
+
 struct dot_trust *
 dot_trust_new(const char *ca_file, const char *crl_file, struct failure *why)
 {
@@ -119,6 +136,7 @@ dot_trust_new(const char *ca_file, const char *crl_file, struct failure *why)
 		dot_trust_free(t);
 		return NULL;
 	}
+	fetch_algorithms();
 	(void)SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION);
 	/* An end without close_notify is an end: where a message ends, its length says (RFC 7858 3.4). */
 	(void)SSL_CTX_set_options(t->ctx,

@@ -54,3 +54,10 @@ heap_unseal(void)
 		free(p);
 	}
 }
+
+void
+heap_relax(void)
+{
+	if (!SANITIZED)
+		(void)malloc_trim(0);
+}

@@ -13,6 +13,7 @@
 
 #include "dns.h"
 #include "front.h"
+#include "heap.h"
 #include "log.h"
 #include "query.h"
 #include "udp.h"
@@ -309,6 +310,7 @@ relax(struct worker *w, struct deadline now)
 		return;
 	w->quiet_at = DEADLINE_NEVER;
 	query_table_relax(w->table);
+	heap_relax();
 }
 
 /* The one wait. Notes what has become ready. */
