@@ -36,6 +36,7 @@ struct connection {
 	size_t outstanding;      /* the length of `sent' */
 	unsigned given_up;       /* IDs that stay taken though nobody waits */
 	uint8_t *in;             /* frames that have come; room for one of the largest size */
+	bool all_read;           /* the socket has nothing more until the wait says so */
 	size_t in_pos;           /* in_pos <= in_len, always */
 	size_t in_len;
 	uint8_t *out; /* frames to send */

@@ -99,17 +99,14 @@ bool dot_may_try_again(const struct dot *);
  */
 ssize_t dot_read(struct dot *, uint8_t *buf, size_t cap, struct failure *why);
 
+/* Whether octets wait here for dot_read(), taken from the socket already, so that no wait tells of them. */
+bool dot_has_read_ahead(const struct dot *);
+
 /*
  * Hands over octets, in one TLS write: the number that was taken, 0 when none is now,
  * then the call must be made again with the same octets in front; -1 as above.
  */
 ssize_t dot_write(struct dot *, const uint8_t *buf, size_t len, struct failure *why);
-
-/*
- * Whether an idle connection can take a query: nothing unexpected has come and
- * neither side has closed. Tickets that wait to be read are no reason not to.
- */
-bool dot_is_alive(struct dot *);
 
 /* What was agreed on a connection that is ready, in words. */
 struct dot_facts {

@@ -17,7 +17,7 @@
 enum { NET_BACKLOG = 4096 };
 
 /*
- * A TCP socket that listens on the address. Returns it, or -1 with the reason and,
+ * A TCP socket that listens on the address; its clients have TCP_NODELAY. Returns it, or -1 with the reason and,
  * for a port that is taken or not permitted, the remedy.
  */
 int net_listen(const struct address *, struct failure *why);
@@ -51,8 +51,7 @@ int net_connect(const struct address *, bool fast_open, struct failure *why);
 int net_connected(int fd, struct failure *why);
 
 /*
- * The next client of a listener, with TCP_NODELAY, and its address. Returns the
- * socket, or -1 with errno: EAGAIN when there is none.
+ * The next client of a listener, and its address. Returns the socket, or -1 with errno: EAGAIN when there is none.
  */
 int net_accept(int listener, struct address *from);
 

@@ -14,7 +14,13 @@
  * are. EVENTS are those of epoll_ctl(2).
  */
 
-enum waitset_owner { WAITSET_LISTENER, WAITSET_CLIENT, WAITSET_CONNECTION, WAITSET_DATAGRAMS };
+enum waitset_owner {
+	WAITSET_LISTENER,
+	WAITSET_CLIENT,
+	WAITSET_CONNECTION,
+	WAITSET_DATAGRAMS,
+	WAITSET_SIGNALS
+};
 
 /* The set itself, a descriptor that the caller closes; -1 with errno. */
 int waitset_new(void);
@@ -28,11 +34,15 @@ enum waitset_owner waitset_owner(const struct epoll_event *);
 size_t waitset_index(const struct epoll_event *);
 
 /*
- * The one wait of the loop: until something is ready, the moment BY has come, or a
- * signal that SIGNALS lets in arrives, as it can nowhere else; also when it need not
- * wait. Returns the number of events.
+ * Lets signals, which must be blocked, arrive at the wait as events of WAITSET_SIGNALS. Returns
+ * a descriptor to fetch them from, which the caller closes; -1 with errno.
  */
-size_t waitset_wait(int set, struct epoll_event *events, size_t count, struct deadline by,
-    const sigset_t *signals);
+int waitset_add_signals(int set, const sigset_t *signals);
+
+/* The number of the next signal that has come, or 0. */
+int waitset_next_signal(int signals_fd);
+
+/* The one wait of the loop: until something is ready, or the moment BY has come. Returns the number of events. */
+size_t waitset_wait(int set, struct epoll_event *events, size_t count, struct deadline by);
 
 #endif

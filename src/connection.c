@@ -58,6 +58,7 @@ connection_init(struct connection *c, struct dot *dot, size_t upstream,
 	c->outstanding = 0;
 	c->given_up = 0;
 	c->owed_since = DEADLINE_NEVER;
+	c->all_read = false;
 	c->in_pos = 0;
 	c->in_len = 0;
 	c->out_len = 0;
@@ -178,8 +179,13 @@ read_frame(struct connection *c, size_t *len, struct failure *why)
 		memmove(c->in, frame, have);
 		c->in_pos = 0;
 		c->in_len = have;
+		if (c->all_read) {
+			c->all_read = false;
+			return 0;
+		}
 		if ((n = dot_read(c->dot, c->in + have, BUFFER_LEN - have, why)) <= 0)
 			return (int)n;
+		c->all_read = !dot_has_read_ahead(c->dot);
 		c->in_len += (size_t)n;
 	}
 }

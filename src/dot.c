@@ -310,6 +310,12 @@ dot_read(struct dot *d, uint8_t *buf, size_t cap, struct failure *why)
 	return again(d, rc) ? 0 : fail_ssl(why, d, rc, "read");
 }
 
+bool
+dot_has_read_ahead(const struct dot *d)
+{
+	return SSL_has_pending(d->ssl) == 1;
+}
+
 ssize_t
 dot_write(struct dot *d, const uint8_t *buf, size_t len, struct failure *why)
 {
@@ -323,18 +329,6 @@ dot_write(struct dot *d, const uint8_t *buf, size_t len, struct failure *why)
 	if (rc == 1)
 		return (ssize_t)n;
 	return again(d, rc) ? 0 : fail_ssl(why, d, rc, "write");
-}
-
-bool
-dot_is_alive(struct dot *d)
-{
-	uint8_t octet;
-	size_t n;
-	int rc;
-
-	ERR_clear_error();
-	rc = SSL_peek_ex(d->ssl, &octet, 1, &n);
-	return rc != 1 && SSL_get_error(d->ssl, rc) == SSL_ERROR_WANT_READ;
 }
 
 void

@@ -144,6 +144,8 @@ dot_trust_new(const char *ca_file, const char *crl_file, struct failure *why)
 	(void)SSL_CTX_set_mode(t->ctx,
 	    SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 		SSL_MODE_RELEASE_BUFFERS);
+	/* The head of a record and its body in one call, see dot_has_read_ahead(). */
+	SSL_CTX_set_read_ahead(t->ctx, 1);
 	/* A connection puts its own callback in the place of the default one. */
 	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
 	dot_session_arrange(t->ctx);

@@ -411,7 +411,11 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	if (waitset_add(f->set, fd, client_events, WAITSET_CLIENT, index) == -1) {
 		note_failed_accept(f, "accept");
 		close_client(f, c, now);
+		return;
 	}
+	/* Its first query is mostly there by now: that saves a wait. */
+	c->readable = true;
+	set_ready(f, c);
 }
 
 /* What accept(2) reports of a single client, or of nothing at all. */

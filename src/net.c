@@ -74,6 +74,7 @@ net_listen(const struct address *a, struct failure *why)
 		return fail_bind(why, a, "");
 	/* [::] takes IPv6 only, so that it can stand beside 0.0.0.0. */
 	if (set_flag(fd, SOL_SOCKET, SO_REUSEADDR) == -1 ||
+	    set_flag(fd, IPPROTO_TCP, TCP_NODELAY) == -1 ||
 	    (a->sa.sa_family == AF_INET6 && set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY) == -1) ||
 	    bind(fd, &a->sa, address_len(a)) == -1 || listen(fd, NET_BACKLOG) == -1) {
 		(void)fail_bind(why, a, "");
@@ -202,12 +203,8 @@ int
 net_accept(int listener, struct address *from)
 {
 	socklen_t len = sizeof *from;
-	int fd;
 
-	fd = accept4(listener, &from->sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd != -1)
-		(void)set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
-	return fd;
+	return accept4(listener, &from->sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
 int

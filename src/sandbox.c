@@ -89,14 +89,14 @@ sandbox_forbid_files(int version, const uint16_t *ports, size_t count, struct fa
 
 /* What the loop, OpenSSL and libc need after the start; three more have conditions, below. */
 static const int allowed[] = { __NR_read, __NR_write, __NR_readv, __NR_writev, __NR_recvfrom,
-	__NR_sendto, __NR_recvmsg, __NR_sendmsg, __NR_recvmmsg, __NR_sendmmsg, __NR_ppoll,
-	__NR_epoll_ctl, __NR_epoll_pwait, __NR_accept, __NR_accept4, __NR_connect, __NR_getsockopt,
-	__NR_setsockopt, __NR_getsockname, __NR_getpeername, __NR_shutdown, __NR_close, __NR_fcntl,
-	__NR_brk, __NR_munmap, __NR_mremap, __NR_madvise, __NR_getrandom, __NR_getpid, __NR_gettid,
-	__NR_clock_gettime, __NR_gettimeofday, __NR_clock_nanosleep, __NR_nanosleep, __NR_futex,
-	__NR_rt_sigaction, __NR_rt_sigprocmask, __NR_rt_sigreturn, __NR_restart_syscall,
-	__NR_tgkill, __NR_exit, __NR_exit_group, __NR_poll, __NR_epoll_wait, __NR_epoll_create1,
-	__NR_time };
+	__NR_sendto, __NR_recvmsg, __NR_sendmsg, __NR_recvmmsg, __NR_sendmmsg, __NR_signalfd4,
+	__NR_epoll_ctl, __NR_epoll_pwait, __NR_ppoll, __NR_accept, __NR_accept4, __NR_connect,
+	__NR_getsockopt, __NR_setsockopt, __NR_getsockname, __NR_getpeername, __NR_shutdown,
+	__NR_close, __NR_fcntl, __NR_brk, __NR_munmap, __NR_mremap, __NR_madvise, __NR_getrandom,
+	__NR_getpid, __NR_gettid, __NR_clock_gettime, __NR_gettimeofday, __NR_clock_nanosleep,
+	__NR_nanosleep, __NR_futex, __NR_rt_sigaction, __NR_rt_sigprocmask, __NR_rt_sigreturn,
+	__NR_restart_syscall, __NR_tgkill, __NR_exit, __NR_exit_group, __NR_poll, __NR_epoll_wait,
+	__NR_epoll_create1, __NR_time };
 
 /* Looked for in vain rather than deadly: libc and OpenSSL look for files now and then. */
 static const int refused[] = { __NR_openat, __NR_newfstatat, __NR_faccessat, __NR_fstat,

@@ -98,9 +98,5 @@ upstream_usable_connection(struct upstream_list *l, size_t index)
 		upstream_drain(l, c);
 		return NULL;
 	}
-	if (connection_is_idle(c) && dot_stage(c->dot) == DOT_READY && !dot_is_alive(c->dot)) {
-		upstream_discard(l, c);
-		return NULL;
-	}
 	return c;
 }

@@ -1,6 +1,8 @@
 #include "waitset.h"
 
-#include <poll.h>
+#include <sys/signalfd.h>
+
+#include <unistd.h>
 
 static int
 control(int set, int operation, int fd, uint32_t events, enum waitset_owner owner, size_t index)
@@ -47,15 +49,32 @@ waitset_index(const struct epoll_event *event)
 	return (size_t)(event->data.u64 & UINT32_MAX);
 }
 
-size_t
-waitset_wait(int set, struct epoll_event *events, size_t count, struct deadline by,
-    const sigset_t *signals)
+int
+waitset_add_signals(int set, const sigset_t *signals)
 {
-	const struct timespec at_once = { 0 };
-	int n = epoll_pwait(set, events, (int)count, deadline_left_ms(by, deadline_now()), signals);
+	int fd = signalfd(-1, signals, SFD_NONBLOCK | SFD_CLOEXEC);
 
-	/* Where it need not wait the kernel looks for no signals: under load none would ever arrive. */
-	if (n != -1)
-		(void)ppoll(NULL, 0, &at_once, signals);
+	if (fd != -1 && waitset_add(set, fd, EPOLLIN, WAITSET_SIGNALS, 0) == -1) {
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+int
+waitset_next_signal(int signals_fd)
+{
+	struct signalfd_siginfo info;
+
+	if (read(signals_fd, &info, sizeof info) != sizeof info)
+		return 0;
+	return (int)info.ssi_signo;
+}
+
+size_t
+waitset_wait(int set, struct epoll_event *events, size_t count, struct deadline by)
+{
+	int n = epoll_wait(set, events, (int)count, deadline_left_ms(by, deadline_now()));
+
 	return n > 0 ? (size_t)n : 0;
 }

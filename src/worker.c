@@ -47,7 +47,9 @@ struct worker {
 	bool udp_is_next; /* to be looked at first */
 	struct upstream_list *upstreams;
 	int set;
-	sigset_t while_waiting;   /* the signals that are blocked even then */
+	int signals;
+	bool told_to_stop;
+	bool told_to_retire;
 	struct deadline stop_by;  /* NEVER until it was told to stop */
 	struct deadline quiet_at; /* when there is no query until then, it is a quiet moment */
 	struct deadline
@@ -55,30 +57,6 @@ struct worker {
 	struct deadline losses_at;      /* then datagrams that were lost may be told again */
 	struct query *batch[QUERIES_AT_ONCE];
 };
-
-static volatile sig_atomic_t told_to_stop;
-static volatile sig_atomic_t told_to_retire;
-
-#ifdef DOTPROXY_TEST_HOOKS
-/* So that tests see what becomes of a worker that makes a system call it must not make. */
-static void
-on_hook(int signal_number)
-{
-	struct utsname name;
-
-	(void)signal_number;
-	(void)uname(&name);
-}
-#endif
-
-static void
-on_signal(int signal_number)
-{
-	if (signal_number == SIGTERM)
-		told_to_stop = 1;
-	else
-		told_to_retire = 1;
-}
 
 /* ---- what is logged ---- */
 
@@ -313,6 +291,25 @@ relax(struct worker *w, struct deadline now)
 	heap_relax();
 }
 
+static void
+take_signals(struct worker *w)
+{
+#ifdef DOTPROXY_TEST_HOOKS
+	struct utsname name;
+#endif
+	int number;
+
+	while ((number = waitset_next_signal(w->signals)) != 0) {
+		w->told_to_stop = w->told_to_stop || number == SIGTERM;
+		w->told_to_retire = w->told_to_retire || number == SIGQUIT;
+#ifdef DOTPROXY_TEST_HOOKS
+		/* So that tests see what becomes of a worker that makes a call it must not make. */
+		if (number == SIGUSR2)
+			(void)uname(&name);
+#endif
+	}
+}
+
 /* The one wait. Notes what has become ready. */
 static void
 wait_for_events(struct worker *w)
@@ -324,7 +321,7 @@ wait_for_events(struct worker *w)
 	size_t count;
 	size_t i;
 
-	count = waitset_wait(w->set, events, EVENTS_AT_ONCE, by, &w->while_waiting);
+	count = waitset_wait(w->set, events, EVENTS_AT_ONCE, by);
 	now = deadline_now();
 	atomic_store_explicit(&w->row->heartbeat_us, now.at_us, memory_order_relaxed);
 	for (i = 0; i < count; i++) {
@@ -342,6 +339,9 @@ wait_for_events(struct worker *w)
 			break;
 		case WAITSET_CONNECTION:
 			upstream_ready(w->upstreams, index, now);
+			break;
+		case WAITSET_SIGNALS:
+			take_signals(w);
 			break;
 		}
 	}
@@ -383,7 +383,7 @@ static void
 loop(struct worker *w)
 {
 	atomic_store(&w->row->state, BOARD_SERVING);
-	while (!told_to_stop && !told_to_retire)
+	while (!w->told_to_stop && !w->told_to_retire)
 		turn(w);
 	atomic_store(&w->row->state, BOARD_STOPPING);
 	front_retire(w->front, deadline_now());
@@ -391,7 +391,7 @@ loop(struct worker *w)
 	listeners_close_tcp(w->setup->listeners);
 	/* Who retires lets its clients finish what they are about; others take the new ones. */
 	w->stop_by = deadline_in(WORKER_RETIRE_MS);
-	while (!told_to_stop && front_client_count(w->front) > 0 &&
+	while (!w->told_to_stop && front_client_count(w->front) > 0 &&
 	    !deadline_passed(w->stop_by, deadline_now()))
 		turn(w);
 	w->stop_by = deadline_in(w->config->timeouts.query_ms + STOP_GRACE_MS);
@@ -401,22 +401,20 @@ loop(struct worker *w)
 		turn(w);
 }
 
-/* SIGTERM and SIGQUIT arrive at one line only: the wait. */
-static void
+/* Signals arrive at one line only: the wait. */
+static int
 arrange_signals(struct worker *w)
 {
-	struct sigaction action = { .sa_handler = on_signal };
+	sigset_t signals;
 
-	(void)sigemptyset(&action.sa_mask);
-	(void)sigaction(SIGTERM, &action, NULL);
-	(void)sigaction(SIGQUIT, &action, NULL);
-	(void)sigprocmask(SIG_BLOCK, NULL, &w->while_waiting);
-	(void)sigdelset(&w->while_waiting, SIGTERM);
-	(void)sigdelset(&w->while_waiting, SIGQUIT);
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGTERM);
+	(void)sigaddset(&signals, SIGQUIT);
 #ifdef DOTPROXY_TEST_HOOKS
-	(void)signal(SIGUSR2, on_hook);
-	(void)sigdelset(&w->while_waiting, SIGUSR2);
+	(void)sigaddset(&signals, SIGUSR2);
 #endif
+	w->signals = waitset_add_signals(w->set, &signals);
+	return w->signals == -1 ? -1 : 0;
 }
 
 /* Connections to upstreams, listeners and some more need descriptors, too. */
@@ -441,7 +439,7 @@ start(struct worker *w, struct failure *why)
 	size_t udp = 0;
 	size_t i;
 
-	if ((w->set = waitset_new()) == -1 ||
+	if ((w->set = waitset_new()) == -1 || arrange_signals(w) == -1 ||
 	    (w->table = query_table_new((size_t)config->inflight)) == NULL)
 		return fail_errno(why, "start");
 	if (upstream_attach(w->upstreams, w->set, w->table, w->setup->board, why) == -1)
@@ -476,12 +474,15 @@ worker_run(const struct worker_setup *setup, struct failure *why)
 	w->row = board_worker(setup->board, setup->index);
 	w->stop_by = DEADLINE_NEVER;
 	w->quiet_at = DEADLINE_NEVER;
-	arrange_signals(w);
+	w->set = -1;
+	w->signals = -1;
 	if ((rc = start(w, why)) == 0)
 		loop(w);
 	udp_free(w->udp);
 	front_free(w->front);
 	query_table_free(w->table);
+	if (w->signals != -1)
+		(void)close(w->signals);
 	if (w->set != -1)
 		(void)close(w->set);
 	free(w);

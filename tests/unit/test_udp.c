@@ -122,10 +122,8 @@ static bool
 is_told(struct bench *b, struct deadline by)
 {
 	struct epoll_event event;
-	sigset_t none;
 
-	(void)sigemptyset(&none);
-	if (waitset_wait(b->set, &event, 1, by, &none) == 0)
+	if (waitset_wait(b->set, &event, 1, by) == 0)
 		return false;
 	assert_int_equal(waitset_owner(&event), WAITSET_DATAGRAMS);
 	udp_ready(b->udp, waitset_index(&event));
