@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pathlib
 import re
 import socket
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 
 import dnsmsg
 import faults
+import forwarders
+import netns
 import peers
 from clock import now, wait_until
 from dnsmsg import A, AAAA, AD, CD, DO, NOERROR, NXDOMAIN, RD, SERVFAIL, TXT, Query
@@ -242,22 +245,31 @@ def test_a_connection_for_each_query(house, command):
     assert len(server.connections) == 1
 
 
+def dnsperf(house, tmp_path, mode, address, names, *options):
+    """20 clients ask for all names, each for one type, and none is lost. Returns what it says."""
+    questions = tmp_path / "questions"
+    questions.write_text("".join(f"{name} {'AAAA' if n % 2 else 'A'}\n"
+                                 for n, name in enumerate(names)))
+    host, port = address
+    out = run(house, "dnsperf", "-m", mode, "-s", host, "-p", str(port), "-d", str(questions),
+              "-c", "20", "-n", "1", "-l", "20", *options)
+    said = dict(re.findall(r"^ +([A-Z][\w ]+): +(.+)$", out, re.M))
+    count = len(names)
+    assert said["Queries sent"] == f"{count}" and said["Queries lost"].startswith("0 "), out
+    assert said["Queries completed"].startswith(f"{count} "), out
+    assert said["Response codes"] == f"NOERROR {count} (100.00%)", out
+    return said
+
+
 @table("options, least, most", ("kept", "", 0, 0), ("dnssec", "-D", 0, 0),
        ("five-a-connection", "-O num-queries-per-conn=5", 380, 400))
 def test_dnsperf(house, tmp_path, options, least, most):
     """2,000 queries of 20 clients."""
     server = house.upstream()
     house.proxy(server)
-    questions = tmp_path / "questions"
-    questions.write_text("".join(f"n{n}.test {'AAAA' if n % 2 else 'A'}\n" for n in range(2000)))
-    host, port = house.proxies[-1].address
-    out = run(house, "dnsperf", "-m", "tcp", "-s", host, "-p", str(port), "-d", str(questions),
-              "-c", "20", "-n", "1", "-l", "20", *options.split())
-    said = dict(re.findall(r"^ +([A-Z][\w ]+): +(.+)$", out, re.M))
-    assert said["Queries sent"] == "2000" and said["Queries lost"].startswith("0 "), out
-    assert said["Queries completed"].startswith("2000 "), out
-    assert said["Response codes"] == "NOERROR 2000 (100.00%)", out
-    assert len({query.name for query in server.queries}) == 2000
+    names = [f"n{n}.test" for n in range(2000)]
+    said = dnsperf(house, tmp_path, "tcp", house.proxies[-1].address, names, *options.split())
+    assert {query.name for query in server.queries} == set(names)
     assert least <= int(said["Reconnections"]) <= most
 
 
@@ -292,28 +304,26 @@ def test_dnspython_pipelined(house):
     assert sorted(order) == list(range(100)) != order
 
 
-# ---- the resolver of glibc, with a network and a resolv.conf of its own ----
+# ---- the resolvers of glibc and musl, with a network and a resolv.conf of their own ----
 
 
 @pytest.fixture
-def resolve(house, namespace, tmp_path):
-    """Runs a program that finds its names by asking the proxy on port 53, by TCP or by UDP first."""
+def own_mounts(house, namespace):
+    """The test may have files of its own in the place of this machine's."""
     allowed = house._popen(["unshare", "--mount", "mount", "--bind", "/etc", "/etc"],
                            stderr=subprocess.PIPE, text=True)
     _, error = allowed.communicate(timeout=20)
     if allowed.returncode != 0:
         pytest.skip(f"may not mount a resolv.conf of its own: {error}")
 
+
+@pytest.fixture
+def resolve(house, own_mounts, tmp_path):
+    """Runs a program that finds its names by asking the proxy on port 53, by TCP or by UDP first."""
     def resolves(*command, options="", by="use-vc"):
-        files = {"/etc/resolv.conf": f"nameserver 127.0.0.1\noptions {by} {options}\n",
-                 "/etc/nsswitch.conf": "hosts: dns\n"}
-        script = []
-        for number, (path, text) in enumerate(files.items()):
-            own = tmp_path / f"own-{number}"
-            own.write_text(text)
-            script.append(f"mount --bind {own} {path}")
-        return run(house, "unshare", "--mount", "sh", "-c", " && ".join([*script, 'exec "$@"']),
-                   "sh", *command)
+        files = {"resolv.conf": f"nameserver 127.0.0.1\noptions {by} {options}\n",
+                 "nsswitch.conf": "hosts: dns\n"}
+        return run(house, *netns.with_own_etc(tmp_path / "etc", files), *command)
     return resolves
 
 
@@ -338,6 +348,16 @@ def late(qtype, seconds=0.1):
         if query.seen.qtype == qtype:
             await asyncio.sleep(seconds)
         await answer(connection, query)
+    return Script(asked=asked)
+
+
+def without(missing):
+    """The name has no records of that type."""
+    async def asked(connection, query):
+        if query.seen.qtype == missing:
+            await connection.reply(query.answer(empty=True))
+        else:
+            await answer(connection, query)
     return Script(asked=asked)
 
 
@@ -431,15 +451,9 @@ def test_dnsperf_by_udp(house, tmp_path):
     """2,000 queries of 20 clients: none is lost."""
     server = house.upstream()
     house.proxy(server)
-    questions = tmp_path / "questions"
-    questions.write_text("".join(f"n{n}.test {'AAAA' if n % 2 else 'A'}\n" for n in range(2000)))
-    host, port = house.proxies[-1].address
-    out = run(house, "dnsperf", "-m", "udp", "-s", host, "-p", str(port), "-d", str(questions),
-              "-c", "20", "-n", "1", "-l", "20")
-    said = dict(re.findall(r"^ +([A-Z][\w ]+): +(.+)$", out, re.M))
-    assert said["Queries sent"] == "2000" and said["Queries lost"].startswith("0 "), out
-    assert said["Response codes"] == "NOERROR 2000 (100.00%)", out
-    assert len({query.name for query in server.queries}) == 2000
+    names = [f"n{n}.test" for n in range(2000)]
+    dnsperf(house, tmp_path, "udp", house.proxies[-1].address, names)
+    assert {query.name for query in server.queries} == set(names)
 
 
 def test_dnspython_by_udp(house):
@@ -472,53 +486,105 @@ def test_glibc_by_udp_with_other_options(house, resolve, options):
     assert found(resolve("getent", "ahosts", "example.test", options=options, by="")) == right
 
 
-class Forwarder:
-    """unbound, which asks the proxy for everything, and whom we ask by UDP."""
-
-    def __init__(self, house, directory):
-        self.host, self.port = house.free_address("127.0.0.1")
-        host, port = house.proxies[-1].address
-        path = directory / "forwarder.conf"
-        path.write_text(f"""
-server:
-  directory: "{directory}"
-  chroot: ""
-  username: ""
-  use-syslog: no
-  interface: {self.host}@{self.port}
-  module-config: "iterator"
-  do-not-query-localhost: no
-  local-zone: "test." nodefault
-remote-control:
-  control-enable: no
-forward-zone:
-  name: "."
-  forward-addr: {host}@{port}
-""")
-        self.process = house._popen(["unbound", "-d", "-p", "-c", path], stdin=subprocess.DEVNULL,
-                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until(lambda: self.ask("n0.test", "A", 0.2), 10, "unbound forwards")
-
-    def ask(self, name, qtype, seconds=5):
-        query = dns.message.make_query(name, qtype, use_edns=True, payload=1232)
-        try:
-            return dns.query.udp_with_fallback(query, self.host, seconds, self.port)[0]
-        except (dns.exception.Timeout, OSError):
-            return None
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
+@pytest.fixture(scope="session")
+def musl(tmp_path_factory):
+    """A program that asks the resolver of musl for the addresses of names, and its version."""
+    program = tmp_path_factory.mktemp("musl") / "lookup"
+    source = pathlib.Path(__file__).parent.parent / "lib/lookup.c"
+    subprocess.run(["musl-gcc", "-static", "-o", program, source], check=True)
+    loader, = pathlib.Path("/lib").glob("ld-musl-*.so.1")
+    said = subprocess.run([loader], stderr=subprocess.PIPE, text=True).stderr
+    version = re.search(r"Version (\d+)\.(\d+)\.(\d+)", said)
+    return program, tuple(map(int, version.groups()))
 
 
-def test_unbound_forwards_to_it(house, tmp_path):
+@table("script, name", ("at-once", Script(), "example.test"), ("A-is-late", late(A), "late-a.test"),
+       ("AAAA-is-late", late(AAAA), "late-aaaa.test"), ("A-only", without(AAAA), "only-a.test"),
+       ("AAAA-only", without(A), "only-aaaa.test"))
+def test_musl(house, resolve, by_tcp, musl, script, name):
+    """Both questions from one socket; a type that the name has not delays nothing."""
+    server = listen_on_port_53(house, script)
+    before = by_tcp(server)
+    begin = now()
+    out = resolve(musl[0], name, by="")
+    house.within(1, begin)
+    missing = {"only-a.test": AAAA, "only-aaaa.test": A}.get(name)
+    assert sorted(out.split()) == sorted(right_text(name, qtype) for qtype in (A, AAAA)
+                                         if qtype != missing)
+    assert sorted(query.seen.qtype for query in server.asked(name)) == [A, AAAA]
+    assert by_tcp(server) == before
+
+
+def test_musl_asks_for_many_names(house, resolve, musl):
+    """One process asks again and again, with both answers rightly told apart."""
+    server = listen_on_port_53(house)
+    names = [f"n{n}.test" for n in range(300)]
+    out = resolve(musl[0], *names, by="")
+    assert [sorted(line.split()) for line in out.splitlines()] == [both(name) for name in names]
+    assert len(server.queries) == 2 * len(names)
+
+
+def test_musl_and_what_is_too_large(house, resolve, by_tcp, musl):
+    """It takes 512 octets. Only from 1.2.4 on does it ask again by TCP; before, there is no answer."""
+    program, version = musl
+    server = listen_on_port_53(house)
+    before = by_tcp(server)
+    # The upstream's OPT is not for who has none.
+    fits, too_large = (f"size-{size + len(EDNS)}.test" for size in (512, 513))
+    assert sorted(resolve(program, fits, by="").split()) == both(fits)
+    assert by_tcp(server) == before
+    out = resolve(program, too_large, by="")
+    if version >= (1, 2, 4):
+        assert sorted(out.split()) == both(too_large)
+        assert by_tcp(server) > before
+    else:
+        assert out == "Name does not resolve\n"
+        assert by_tcp(server) == before
+
+
+@table("script, says", ("no-such-name", faults.rcode(NXDOMAIN), "Name does not resolve\n"),
+       ("no-answer-from-upstream", faults.refuse, "Try again\n"))
+def test_musl_hears_what_went_wrong(house, resolve, musl, script, says):
+    """It asks again after SERVFAIL, until its time is over."""
+    listen_on_port_53(house, script)
+    begin = now()
+    assert resolve(musl[0], "example.test", options="timeout:1", by="") == says
+    house.within(2, begin)
+
+
+@pytest.fixture(params=[forwarders.Unbound, forwarders.Resolved, forwarders.ResolvedAsProxy],
+                ids=["unbound", "systemd-resolved", "systemd-resolved-as-proxy"])
+def forwarder(request, own_mounts, tmp_path):
+    """Starts a resolver that asks the proxy of a house."""
+    return lambda house: request.param(house, tmp_path)
+
+
+def test_resolver_forwards_to_it(house, by_tcp, forwarder):
+    """By UDP, and what is too large for that, by TCP."""
     server = house.upstream()
     house.proxy(server)
-    forwarder = Forwarder(house, tmp_path)
-    house.others.append(forwarder)
+    resolver = forwarder(house)
+    before = by_tcp(server)
     for name, qtype in SEVERAL:
-        answer = forwarder.ask(name, qtype)
-        assert answer.answer[0][0].address == right_text(name, qtype)
-    assert len(server.queries) <= 2 * len(SEVERAL) + 2
-    large = forwarder.ask("size-9000.test", A)
+        answer, _ = resolver.ask(name, qtype)
+        assert [record.address for rrset in answer.answer for record in rrset] \
+            == [right_text(name, qtype)]
+        assert len(server.asked(name)) <= 2
+    assert {(query.name, query.seen.qtype) for query in server.queries} >= set(SEVERAL)
+    assert by_tcp(server) == before
+    large, we_used_tcp = resolver.ask("size-9000.test", A)
     assert large.answer[0][0].address == right_text("size-9000.test", A)
+    assert by_tcp(server) - before - we_used_tcp == 1
+    resolver.stop()         # it would keep that connection for a while
+
+
+def test_resolver_forwards_many_to_it(house, by_tcp, forwarder, tmp_path):
+    """600 names of 20 clients: none is lost."""
+    server = house.upstream()
+    house.proxy(server)
+    resolver = forwarder(house)
+    before = by_tcp(server)
+    names = [f"n{n}.test" for n in range(600)]
+    dnsperf(house, tmp_path, "udp", resolver.address, names)
+    assert {query.name for query in server.queries} >= set(names)
+    assert by_tcp(server) == before

@@ -207,14 +207,14 @@ def opt_at(wire):
 
 
 def answer(query, *, ident=None, flags=None, parts=None, qtype=None, qclass=None, rcode=NOERROR,
-           questions=1, options=b"", size=0):
+           questions=1, options=b"", size=0, empty=False):
     """The right answer to a query (as read), but for what the arguments make wrong."""
     parts = query.parts if parts is None else parts
     qtype = query.qtype if qtype is None else qtype
     qclass = query.qclass if qclass is None else qclass
     question = name_wire(parts) + struct.pack("!HH", qtype, qclass)
     records = []
-    if rcode == NOERROR:
+    if rcode == NOERROR and not empty:
         records.append(record(b"\xc0\x0c" if questions else name_wire(parts), qtype, qclass, TTL,
                               rdata_for(parts, qtype)))
     extra = opt(options, rcode_high=rcode >> 4) if query.opt else b""

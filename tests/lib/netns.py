@@ -35,6 +35,15 @@ def missing():
     return None
 
 
+def with_own_etc(directory, files):
+    """What to write before a command so that it finds a directory with these files as /etc."""
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return ["unshare", "--mount", "sh", "-c", f'mount --bind {directory} /etc && exec "$@"', "sh"]
+
+
 class Namespace:
     """A thread that lives in a network namespace of its own and runs what it is given."""
 
