@@ -12,9 +12,9 @@
 
 /*
  * The page that the supervisor and all workers of one generation share: a row for each
- * worker, written by it alone, and a row for each upstream, written by all of them. Only
- * values, no pointers; each is written in one piece, so that a worker may die at any
- * instruction and leave nothing half-done.
+ * worker, written by it alone, and what all of them write: a row for each upstream, and one
+ * for the sockets. Only values, no pointers; each is written in one piece, so that a worker
+ * may die at any instruction and leave nothing half-done.
  */
 
 enum board_state {
@@ -44,6 +44,9 @@ struct board_upstream {
 	_Atomic int64_t usual_us; /* smoothed time of an answer; 0: not known */
 };
 
+/* So many UDP sockets at most. */
+enum { BOARD_SOCKETS = 16 };
+
 /* TLS sessions of an upstream, as octets: so many, of that size at most. */
 enum { BOARD_SESSIONS = 4, BOARD_SESSION_MAX = 8192 };
 
@@ -55,6 +58,12 @@ void board_free(struct board *);
 
 struct board_worker *board_worker(struct board *, size_t index);
 struct board_upstream *board_upstream(struct board *, size_t index);
+
+/*
+ * For each UDP socket, how many datagrams the kernel has lost, as far as a worker has told:
+ * all of them see what is lost, and one is to tell of it.
+ */
+_Atomic uint32_t *board_overflows(struct board *);
 
 /* Adds to a counter of a row that only the caller writes. */
 void board_count(_Atomic uint64_t *counter, uint64_t n);

@@ -19,11 +19,13 @@ struct udp;
 
 /*
  * Serves the COUNT sockets SOCKETS (see net_listen_udp()), which stay the caller's and may be
- * shared with other processes, in the wait set SET. Queries take their places in TABLE, of
- * which a few are left for TCP. CONFIG and TABLE must outlive it. NULL with the reason.
+ * shared with other processes, in the wait set SET. They share OVERFLOWS too, a number for each
+ * socket, so that what the kernel loses is counted by one of them. Queries take their places
+ * in TABLE, of which a few are left for TCP. CONFIG, OVERFLOWS and TABLE must outlive it. NULL
+ * with the reason.
  */
-struct udp *udp_new(const struct config *config, const int *sockets, size_t count, int set,
-    struct query_table *table, struct failure *why);
+struct udp *udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overflows,
+    size_t count, int set, struct query_table *table, struct failure *why);
 
 /* Frees the places of what was not sent. NULL is fine. */
 void udp_free(struct udp *);

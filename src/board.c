@@ -17,6 +17,14 @@ union upstream_row {
 	uint8_t room[64];
 };
 
+union common_row {
+	struct {
+		_Atomic uint64_t last_number; /* of a session */
+		_Atomic uint32_t overflows[BOARD_SOCKETS];
+	} common;
+	uint8_t room[128];
+};
+
 /*
  * A place for a session. Who wants to write or read it writes its pid into `owner' first,
  * and 0 when done. The place of one that died meanwhile is emptied when it is reaped.
@@ -33,9 +41,9 @@ struct board {
 	size_t len; /* of the shared memory */
 	size_t upstream_count;
 	union worker_row *workers;
+	union common_row *common;
 	union upstream_row *upstreams;
 	struct session (*sessions)[BOARD_SESSIONS];
-	_Atomic uint64_t *last_number;
 };
 
 struct board *
@@ -47,16 +55,16 @@ board_new(size_t workers, size_t upstreams)
 	if (b == NULL)
 		return NULL;
 	b->upstream_count = upstreams;
-	b->len = sizeof(union worker_row) * (workers + 1) + sizeof(union upstream_row) * upstreams +
-	    sizeof *b->sessions * upstreams;
+	b->len = sizeof *b->workers * workers + sizeof *b->common +
+	    sizeof *b->upstreams * upstreams + sizeof *b->sessions * upstreams;
 	page = mmap(NULL, b->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (page == MAP_FAILED) {
 		free(b);
 		return NULL;
 	}
 	b->workers = page;
-	b->last_number = (_Atomic uint64_t *)(b->workers + workers);
-	b->upstreams = (union upstream_row *)(b->workers + workers + 1);
+	b->common = (union common_row *)(b->workers + workers);
+	b->upstreams = (union upstream_row *)(b->common + 1);
 	b->sessions = (struct session(*)[BOARD_SESSIONS])(b->upstreams + upstreams);
 	return b;
 }
@@ -80,6 +88,12 @@ struct board_upstream *
 board_upstream(struct board *b, size_t index)
 {
 	return &b->upstreams[index].upstream;
+}
+
+_Atomic uint32_t *
+board_overflows(struct board *b)
+{
+	return b->common->common.overflows;
 }
 
 void
@@ -132,7 +146,7 @@ board_put_session(struct board *b, size_t upstream, const uint8_t *octets, size_
 		return;
 	memcpy(oldest->octets, octets, len);
 	oldest->until_us = until.at_us;
-	oldest->number = atomic_fetch_add(b->last_number, 1) + 1;
+	oldest->number = atomic_fetch_add(&b->common->common.last_number, 1) + 1;
 	oldest->len = (uint32_t)len;
 	release(oldest);
 }

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <linux/sock_diag.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "dns.h"
@@ -41,7 +42,7 @@ struct udp_socket {
 	int fd;
 	struct address bound;
 	bool ready;                 /* there may be something to read */
-	uint32_t overflow;          /* what the kernel had lost when it was seen last */
+	_Atomic uint32_t *overflow; /* what the kernel had lost when anybody saw it last */
 	struct query_list answered; /* to be sent, in this order */
 };
 
@@ -66,7 +67,6 @@ struct udp {
 
 /* ---- life ---- */
 
-/* What the kernel has lost before now is not our news. */
 static uint32_t
 overflow_so_far(int fd)
 {
@@ -78,13 +78,16 @@ overflow_so_far(int fd)
 }
 
 static int
-add_socket(struct udp *u, int fd, struct failure *why)
+add_socket(struct udp *u, int fd, _Atomic uint32_t *overflow, struct failure *why)
 {
 	struct udp_socket *s = &u->sockets[u->count];
 	socklen_t len = sizeof s->bound;
+	uint32_t none = 0;
 
 	s->fd = fd;
-	s->overflow = overflow_so_far(fd);
+	s->overflow = overflow;
+	/* What the kernel has lost before the first of us came is not our news. */
+	(void)atomic_compare_exchange_strong(overflow, &none, overflow_so_far(fd));
 	TAILQ_INIT(&s->answered);
 	if (getsockname(fd, &s->bound.sa, &len) == -1)
 		return fail_errno(why, "UDP");
@@ -121,8 +124,8 @@ start_listening(struct udp *u)
 }
 
 struct udp *
-udp_new(const struct config *config, const int *sockets, size_t count, int set,
-    struct query_table *table, struct failure *why)
+udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overflows, size_t count,
+    int set, struct query_table *table, struct failure *why)
 {
 	struct udp *u = pages_new(1, sizeof *u);
 	size_t places = query_table_room(table);
@@ -140,7 +143,7 @@ udp_new(const struct config *config, const int *sockets, size_t count, int set,
 	for (i = 0; i < RECEIVE_AT_ONCE; i++)
 		u->pieces[i] = (struct iovec){ u->datagrams[i], DATAGRAM_MAX };
 	for (i = 0; i < count; i++) {
-		if (add_socket(u, sockets[i], why) == -1) {
+		if (add_socket(u, sockets[i], &overflows[i], why) == -1) {
 			udp_free(u);
 			return NULL;
 		}
@@ -215,8 +218,15 @@ udp_has_work(const struct udp *u)
 static void
 note_overflow(struct udp *u, struct udp_socket *s, uint32_t overflow)
 {
-	u->losses[UDP_LOSS_OVERFLOW] += overflow - s->overflow;
-	s->overflow = overflow;
+	uint32_t known = atomic_load(s->overflow);
+
+	/* Each worker sees it, and more may have been lost and told since. It may begin anew. */
+	while ((int32_t)(overflow - known) > 0) {
+		if (atomic_compare_exchange_weak(s->overflow, &known, overflow)) {
+			u->losses[UDP_LOSS_OVERFLOW] += overflow - known;
+			return;
+		}
+	}
 }
 
 /* What it was sent to; false when that was not one machine alone. */

@@ -430,6 +430,8 @@ clients_max(const struct worker_setup *setup)
 	return max < room ? max : room;
 }
 
+_Static_assert((int)BOARD_SOCKETS == (int)CONFIG_LISTEN_MAX, "a number for each socket");
+
 static int
 start(struct worker *w, struct failure *why)
 {
@@ -456,7 +458,8 @@ start(struct worker *w, struct failure *why)
 	    why);
 	if (w->front == NULL)
 		return -1;
-	w->udp = udp_new(config, datagrams, udp, w->set, w->table, why);
+	w->udp = udp_new(config, datagrams, board_overflows(w->setup->board), udp, w->set, w->table,
+	    why);
 	return w->udp == NULL ? -1 : 0;
 }
 

@@ -1,6 +1,7 @@
 """Group X, as far as it is about UDP: sizes, addresses, what is dropped, and how much is in hand."""
 
 import contextlib
+import itertools
 import os
 import select
 import signal
@@ -11,6 +12,7 @@ import pytest
 import datagram
 import dnsmsg
 import faults
+import team
 from clock import now, wait_until
 from dnsmsg import AAAA, FORMERR, NOTIMP, QR, RD, REFUSED, TC, A, Query
 from house import EDNS, MIB
@@ -334,6 +336,89 @@ def test_a_thousand_outstanding_of_one_address(house):
         client.send(*[Query(f"delay-300.n{n}.test") for n in range(start, start + 100)])
     client.receive_all(8)
     assert all(exchange.answer.is_right for exchange in client.exchanges)
+
+
+@row("X-06")
+def test_many_outstanding_of_several_addresses(house):
+    """All together never have more in hand than there are places; the others wait for their turn."""
+    server = house.upstream()
+    house.proxy(server, inflight=200)
+    clients = [house.datagrams(source=f"127.0.0.{n + 1}") for n in range(8)]
+    for n, client in enumerate(clients):
+        client.send(*[Query(f"delay-400.n{m}.of-{n}.test") for m in range(100)])
+    wait_until(lambda: len(server.queries) > 100)
+    house.right(house.ask("meanwhile-tcp.test"), 1)
+    for client in clients:
+        client.receive_all(10)
+        assert all(exchange.answer.is_right for exchange in client.exchanges)
+    # What is asked again on a fresh connection was in hand already.
+    asked = {query.name: query for query in reversed(server.queries) if query.delay}.values()
+    changes = sorted(change for query in asked
+                     for change in ((query.at, 1), (query.at + query.delay, -1)))
+    in_hand = list(itertools.accumulate(change for _, change in changes))
+    assert 150 < max(in_hand) <= 197
+
+
+# ---- what the kernel loses ----
+
+
+# Without the right to have larger buffers than the system allows to everybody.
+SMALL_BUFFERS = {"prefix": ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
+                 if os.geteuid() == 0 else ()}
+
+
+def test_receive_buffer_that_is_refused(house):
+    """It is told once, whatever the number of listeners, and not again after a reload."""
+    first, second = (house.free_address("127.0.0.1") for _ in range(2))
+    running = house.proxy(house.upstream(), host=first[0], port=first[1], popen_args=SMALL_BUFFERS,
+                          listen=[f"{host}:{port}" for host, port in (first, second)])
+    running.process.send_signal(signal.SIGHUP)
+    running.wait_line("configuration reloaded")
+    with open("/proc/sys/net/core/rmem_max") as file:
+        granted = int(file.read())
+    assert [line["octets"] for line in running.lines("small receive buffer")] \
+        == ([str(granted)] if granted < 4 * MIB else [])
+
+
+def udp_queue(namespace, port):
+    """Octets that wait in the receive buffer of a socket, and datagrams that did not fit into it."""
+    with namespace.call(open, "/proc/thread-self/net/udp") as file:
+        line, = (line.split() for line in file if f":{port:04X} 00000000:0000" in line)
+    return int(line[4].split(":")[1], 16), int(line[-1])
+
+
+def test_what_the_kernel_loses_is_counted_once(house, namespace):
+    """Workers share the socket and all see what it has lost."""
+    running = team.serve(house, house.upstream(), popen_args=SMALL_BUFFERS)
+    client = house.datagrams()
+
+    def each_is_asked(when):
+        for number, worker in enumerate(running.workers()):
+            with team.alone(running, worker):
+                # When the second has come, the turn of the first is over.
+                for n in range(2):
+                    house.right(client.ask(f"{when}-{number}-{n}.test"))
+
+    each_is_asked("before")
+    port = running.address[1]
+    nothing = dnsmsg.header(1, RD, 0, 0, 0, 0)      # answered at once, without an upstream
+    with team.alone(running, None), house._make_socket(socket.AF_INET, socket.SOCK_DGRAM) as flood:
+        for _ in range(100):
+            for _ in range(500):
+                flood.sendto(nothing, running.address)
+            if udp_queue(namespace, port)[1]:
+                break
+    wait_until(lambda: udp_queue(namespace, port)[0] == 0)
+    lost = udp_queue(namespace, port)[1]
+    assert lost
+    each_is_asked("after")
+    running.process.send_signal(signal.SIGUSR1)
+    running.wait_line("worker")
+    lines = running.lines("datagrams dropped", level="warn")
+    assert [line["receive_buffer_full"] for line in lines] == [str(lost)]
+
+
+# ---- what is sent again ----
 
 
 @table("edns", ("X-07-plain", None), ("X-07-EDNS", EDNS))

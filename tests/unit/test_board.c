@@ -24,6 +24,8 @@ begins_with_nothing_known(void **state)
 	}
 	for (i = 0; i < UPSTREAMS; i++)
 		assert_int_equal(atomic_load(&board_upstream(b, i)->failures), 0);
+	for (i = 0; i < BOARD_SOCKETS; i++)
+		assert_int_equal(atomic_load(&board_overflows(b)[i]), 0);
 	board_free(b);
 	board_free(NULL);
 }

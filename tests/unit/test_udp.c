@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -39,9 +40,12 @@ soon(void)
 	return deadline_in(5000);
 }
 
-/* The module with one socket, which is the bench's from now on, and INFLIGHT places. */
+/* Shared by those who serve one socket. */
+static _Atomic uint32_t overflow;
+
+/* The module with one socket, which is the bench's from now on; another may serve it too. */
 static struct bench
-begin(int server, const char *settings)
+begin_beside(int server, const char *settings)
 {
 	struct bench b = { .server = server, .set = waitset_new() };
 	struct config_report report;
@@ -57,9 +61,16 @@ begin(int server, const char *settings)
 	b.config = config_read(text, strlen(text), "c", &report);
 	assert_null(report.errors);
 	b.table = query_table_new((size_t)b.config->inflight);
-	b.udp = udp_new(b.config, &server, 1, b.set, b.table, &why);
+	b.udp = udp_new(b.config, &server, &overflow, 1, b.set, b.table, &why);
 	assert_non_null(b.udp);
 	return b;
+}
+
+static struct bench
+begin(int server, const char *settings)
+{
+	atomic_store(&overflow, 0);
+	return begin_beside(server, settings);
 }
 
 static void
@@ -231,36 +242,105 @@ waits_for_a_place(void **state)
 	end(&b);
 }
 
-static void
-counts_what_the_kernel_lost(void **state)
+/* Takes all that has come, with or without a wait that told of it. */
+static size_t
+gather_all(struct bench *b)
 {
-	struct bench b;
-	int server = listen_on("127.0.0.1");
-	int client;
+	size_t count = 0;
+	size_t n;
+
+	do {
+		udp_ready(b->udp, 0);
+		count += n = gather(b);
+	} while (n > 0);
+	return count;
+}
+
+/* How many a module says that the kernel has lost. */
+static unsigned
+lost(struct bench *b)
+{
 	unsigned counts[UDP_LOSSES];
 	struct address excessive;
-	size_t got = 0;
-	uint16_t id = 0;
+
+	if (!udp_losses(b->udp, counts, &excessive))
+		return 0;
+	assert_int_equal(excessive.sa.sa_family, AF_UNSPEC);
+	return counts[UDP_LOSS_OVERFLOW];
+}
+
+/* Sends more than the buffer takes; returns how many were lost, once a module has the rest. */
+static unsigned
+overflow_it(struct bench *b, int client, uint16_t id)
+{
+	enum { SENT = 100 };
+	size_t got;
+	size_t i;
+
+	for (i = 0; i < SENT; i++)
+		ask(client, id++);
+	got = gather_all(b);
+	assert_in_range(got, 1, SENT - 1);
+	/* The next datagram tells how many were lost before it. */
+	assert_int_equal(lost(b), 0);
+	ask(client, id);
+	assert_int_equal(gather_all(b), 1);
+	return SENT - (unsigned)got;
+}
+
+/* Workers share the socket: each is told, and one counts. */
+static void
+counts_once_what_the_kernel_lost(void **state)
+{
+	int server = listen_on("127.0.0.1");
+	struct bench first, second;
+	unsigned count;
+	int client;
 
 	(void)state;
 	assert_int_equal(set_option(server, SOL_SOCKET, SO_RCVBUF, 4096), 0);
-	b = begin(server, "");
-	client = connect_to(&b, "127.0.0.1");
-	for (; id < 100; id++)
-		ask(client, id);
-	while (is_told(&b, deadline_now()))
-		got += gather(&b);
-	assert_in_range(got, 1, 99);
-	/* The next datagram tells how many were lost before it. */
-	ask(client, id++);
-	assert_true(is_told(&b, soon()));
-	got += gather(&b);
-	assert_true(udp_losses(b.udp, counts, &excessive));
-	assert_int_equal(counts[UDP_LOSS_OVERFLOW], id - got);
-	assert_int_equal(excessive.sa.sa_family, AF_UNSPEC);
-	assert_false(udp_losses(b.udp, counts, &excessive));
+	first = begin(server, "");
+	second = begin_beside(dup(server), "");
+	client = connect_to(&first, "127.0.0.1");
+	count = overflow_it(&first, client, 0);
+	assert_int_equal(lost(&first), count);
+	assert_int_equal(lost(&first), 0);
+	ask(client, 1000);
+	assert_int_equal(gather_all(&second), 1);
+	assert_int_equal(lost(&second), 0);
+	count = overflow_it(&second, client, 2000);
+	ask(client, 3000);
+	assert_int_equal(gather_all(&first), 1);
+	assert_int_equal(lost(&first), 0);
+	assert_int_equal(lost(&second), count);
 	(void)close(client);
-	end(&b);
+	end(&second);
+	end(&first);
+}
+
+/* What was lost before the first worker came is not its news; what comes then is. */
+static void
+begins_with_what_was_lost(void **state)
+{
+	int server = listen_on("127.0.0.1");
+	struct bench first, second;
+	unsigned count;
+	int client;
+
+	(void)state;
+	assert_int_equal(set_option(server, SOL_SOCKET, SO_RCVBUF, 4096), 0);
+	first = begin(server, "");
+	client = connect_to(&first, "127.0.0.1");
+	(void)overflow_it(&first, client, 0);
+	second = begin(dup(server), "");
+	ask(client, 1000);
+	assert_int_equal(gather_all(&second), 1);
+	assert_int_equal(lost(&second), 0);
+	count = overflow_it(&second, client, 2000);
+	assert_int_equal(lost(&second), count);
+	(void)close(client);
+	end(&second);
+	end(&first);
 }
 
 /* Draining takes what has come, and nothing that comes then. */
@@ -290,7 +370,8 @@ main(void)
 {
 	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test(waits_for_a_place),
-		cmocka_unit_test(counts_what_the_kernel_lost),
+		cmocka_unit_test(counts_once_what_the_kernel_lost),
+		cmocka_unit_test(begins_with_what_was_lost),
 		cmocka_unit_test(drains),
 	};
 	struct CMUnitTest tests[LENGTH(reply_rows) + LENGTH(singles)];
