@@ -3,7 +3,9 @@ A test's own small world: upstreams, one proxy, clients. It keeps the promises t
 every row (O1 to O6, O8 and O9 of the fault table) and checks them when the test ends.
 """
 
+import errno
 import os
+import random
 import socket
 import subprocess
 import time
@@ -124,10 +126,17 @@ class House:
         assert used < 0.2 * seconds, f"O8: {used:.3f} s of CPU in {seconds} s of idleness"
 
     def free_address(self, host, port=0):
-        """A host with a port that is free there."""
-        with self._make_socket(upstream.family(host), socket.SOCK_STREAM) as sock:
-            sock.bind((host, port))
-            return sock.getsockname()[:2]
+        """A host with a port that is free there, and that no socket chooses by itself."""
+        while True:
+            address = host, port or random.randrange(10000, 32768)
+            try:
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    with self._make_socket(upstream.family(host), kind) as sock:
+                        sock.bind(address)
+                return address
+            except OSError as error:
+                if port or error.errno != errno.EADDRINUSE:
+                    raise
 
     def enter(self, namespace):
         """From now on, sockets and processes are made in a network namespace."""
