@@ -78,13 +78,14 @@ log_upstream(const struct generation *g, size_t index, struct deadline now)
 void
 supervisor_log_state(const struct generation *newest, struct deadline now)
 {
-	const struct generation *g;
+	const struct generation *g = newest;
 	size_t i;
 
-	for (g = newest; g != NULL; g = g->older)
+	do {
 		for (i = 0; i < (size_t)g->config->workers; i++)
 			if (g->slots[i].pid != 0)
 				log_worker(g, i);
+	} while ((g = g->older) != NULL);
 	for (i = 0; i < newest->config->upstream_count; i++)
 		log_upstream(newest, i, now);
 }
