@@ -33,6 +33,13 @@ int privilege_plan(const char *user, enum config_sandbox sandbox, struct privile
 const char *privilege_missing(const struct privilege *);
 
 /*
+ * Makes use of what the program's file permits: a file capability that is permitted and
+ * not effective leaves the program startable where there is no right to it. -1 with the
+ * reason.
+ */
+int privilege_raise(struct failure *why);
+
+/*
  * The supervisor keeps what reload needs: to bind low ports, to read files, to start
  * workers as another user and to end them. -1 with the reason.
  */

@@ -142,7 +142,7 @@ limit_bounding_set(uint64_t mask)
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 }
 
-/* Keeps those of its capabilities that are in MASK. */
+/* Keeps those of its capabilities that are in MASK, and has them in effect. */
 static int
 limit_capabilities(uint64_t mask, struct failure *why)
 {
@@ -185,6 +185,12 @@ forbid_more(struct failure *why)
 	if (prctl(PR_SET_DUMPABLE, SANITIZED, 0, 0, 0) == -1)
 		return fail_errno(why, "not dumpable");
 	return 0;
+}
+
+int
+privilege_raise(struct failure *why)
+{
+	return limit_capabilities(UINT64_MAX, why);
 }
 
 int

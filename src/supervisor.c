@@ -585,6 +585,10 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 	block_signals(&signals);
 	s.descriptors = net_raise_descriptor_limit();
 	filewatch_look(&s.file, launch->config_file);
+	if (privilege_raise(&why) == -1) {
+		config_free(config);
+		return fail_start(&why, SUPERVISOR_FAILED);
+	}
 	if ((s.newest = new_generation(config, NULL, &end, &why)) == NULL)
 		return fail_start(&why, end);
 	if (privilege_limit_supervisor(&why) == -1) {

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 
@@ -154,6 +155,25 @@ def test_started_without_privileges(house, public, options, groups, bounded):
     bounding = 0 if bounded else int(_status("self")["CapBnd"][0], 16)
     for pid in running.workers():
         _has_nothing(pid, 12345, groups=groups, bounding=bounding)
+    _works(house, running)
+
+
+@table("options, status", ("P-16-file-capability", (), 0),
+       ("P-16-file-capability-that-is-not-to-be-had", DROPPED, 1))
+def test_right_to_the_port_from_the_file(house, namespace, public, options, status):
+    """As in the image: permitted, not effective, so that it starts in either case."""
+    os.setxattr(proxy.BINARY, "security.capability",
+                struct.pack("<5I", 0x02000000, CAP["net_bind_service"], 0, 0, 0))
+    running = house.proxy(house.upstream(), workers=2, port=53, start=False, **public, popen_args={
+        "prefix": ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", *options)})
+    if status:
+        assert running.wait() == status
+        assert running.lines("cannot start", cause="Permission denied", remedy="CAP_NET_BIND")
+        return
+    team.wait_whole(running, 2)
+    for pid in running.start().workers():
+        _has_nothing(pid, 12345, bounding=int(_status("self")["CapBnd"][0], 16))
+    assert int(_status(running.pid)["CapPrm"][0], 16) == CAP["net_bind_service"]
     _works(house, running)
 
 
