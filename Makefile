@@ -83,7 +83,7 @@ PROGRAM	:= $(wildcard include/*.h src/*.c)
 export ASAN_OPTIONS ?= exitcode=99:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 
-.PHONY: all demo run test unit blackbox replay fuzz bench lint tidy layers format deps install \
+.PHONY: all demo run test unit blackbox container replay fuzz bench lint tidy layers format deps install \
 	uninstall clean help program units replays fuzzers FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -139,6 +139,9 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/modules.a $(B)/flags
 
 blackbox: program	## the program against scripted servers and real ones; TESTS=FILE for some
 	DOT_PROXY=$(CURDIR)/$(B)/dot-proxy $(PYTHON) -m pytest -q -n 4 $(TESTS)
+
+container:		## the image and the pods, where a container engine works; $DOCKER names it
+	$(PYTHON) -m pytest -q tests/container
 
 replay: replays		## every seed of the fuzz targets once; no clang needed
 	status=0; for t in $(TARGETS); do \
