@@ -4,7 +4,8 @@ import pathlib
 
 import yaml
 
-BASES = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BASES = ROOT / "deploy" / "kubernetes"
 
 
 def load(path):
