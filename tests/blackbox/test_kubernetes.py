@@ -80,7 +80,7 @@ def test_containers_have_no_right_that_they_do_not_need(base):
         assert rights["capabilities"] == {"drop": ["ALL"], **({"add": [rank]} if rank else {})}
         assert rights["runAsNonRoot"] is (rank != "NET_ADMIN")
         assert (rights["runAsUser"] == 0) is (rank == "NET_ADMIN")
-        assert rights["allowPrivilegeEscalation"] is (rank == "NET_BIND_SERVICE")
+        assert rights["allowPrivilegeEscalation"] is False
 
 
 @every_base

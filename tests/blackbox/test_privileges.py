@@ -8,6 +8,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -158,14 +159,31 @@ def test_started_without_privileges(house, public, options, groups, bounded):
     _works(house, running)
 
 
-@table("options, status", ("P-16-file-capability", (), 0),
-       ("P-16-file-capability-that-is-not-to-be-had", DROPPED, 1))
-def test_right_to_the_port_from_the_file(house, namespace, public, options, status):
+UNPRIVILEGED = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups")
+# As Kubernetes starts the program of a user where `add: [NET_BIND_SERVICE]' says so: the right is
+# not ambient, no other can be had, and there are no new privileges.
+OF_A_POD = (sys.executable, "-c", """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None)
+libc.prctl(8, 1)                # PR_SET_KEEPCAPS
+os.setgroups([])
+os.setresgid(12345, 12345, 12345)
+os.setresuid(12345, 12345, 12345)
+libc.capset(struct.pack("<2I", 0x20080522, 0), struct.pack("<6I", 1 << 10, 1 << 10, 0, 0, 0, 0))
+libc.prctl(38, 1, 0, 0, 0)      # PR_SET_NO_NEW_PRIVS
+os.execvp(sys.argv[1], sys.argv[1:])
+""")
+
+
+@table("prefix, status", ("P-16-file-capability", UNPRIVILEGED, 0),
+       ("P-16-file-capability-of-a-pod", OF_A_POD, 0),
+       ("P-16-file-capability-that-is-not-to-be-had", (*UNPRIVILEGED, *DROPPED), 1))
+def test_right_to_the_port_from_the_file(house, namespace, public, prefix, status):
     """As in the image: permitted, not effective, so that it starts in either case."""
     os.setxattr(proxy.BINARY, "security.capability",
                 struct.pack("<5I", 0x02000000, CAP["net_bind_service"], 0, 0, 0))
-    running = house.proxy(house.upstream(), workers=2, port=53, start=False, **public, popen_args={
-        "prefix": ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", *options)})
+    running = house.proxy(house.upstream(), workers=2, port=53, start=False, **public,
+                          popen_args={"prefix": prefix})
     if status:
         assert running.wait() == status
         assert running.lines("cannot start", cause="Permission denied", remedy="CAP_NET_BIND")
