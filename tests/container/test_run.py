@@ -104,7 +104,7 @@ def test_stops_at_once_and_answers_what_it_has(engine, run, loop, server, direct
     clients = [Client(made.address("tcp"), loop), Datagrams(made.address("udp"), loop)]
     exchanges = [client.send(dnsmsg.Query(f"delay-700.{n}.{name}.test"))[0]
                  for n, client in enumerate(clients)]
-    wait_until(lambda: len(upstream.queries) == len(clients), 5, "the queries are in hand")
+    wait_until(lambda: len(upstream.queries) >= len(clients), 5, "the queries are in hand")
     begin = now()
     stopping = engine.start("stop", made.ident)
     for client, exchange in zip(clients, exchanges):
