@@ -35,10 +35,10 @@ HARDENED := -O2 -g -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_S
 HARDENED_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
 # The linker warns that dlopen, getaddrinfo and gethostbyname would look for shared objects.
 # They are in OpenSSL, for its modules and for names; no module is asked for (the default
-# provider is in libcrypto.a), and names are not looked up. Packed relocations make the
-# program a tenth smaller. No trace of the directory stays: the same source, the same octets.
+# provider is in libcrypto.a), and names are not looked up. No trace of the directory stays:
+# the same source makes the same octets.
 STATIC	:= -ffile-prefix-map=$(CURDIR)=.
-STATIC_LINK := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,pack-relative-relocs
+STATIC_LINK := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack
 SANITIZED := -Werror -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all \
 	-fsanitize=address,undefined
 
