@@ -65,6 +65,10 @@ struct board_upstream *board_upstream(struct board *, size_t index);
  */
 _Atomic uint32_t *board_overflows(struct board *);
 
+/* That an upstream has been connected to, and verified, since the program started. */
+void board_set_ready(struct board *);
+bool board_is_ready(struct board *);
+
 /* Adds to a counter of a row that only the caller writes. */
 void board_count(_Atomic uint64_t *counter, uint64_t n);
 

@@ -18,12 +18,15 @@ enum {
 	DNS_UDP_MIN = 512,           /* what fits any client by UDP (RFC 1035 4.2.1) */
 	DNS_ERROR_MAX = DNS_UDP_MIN, /* what dns_write_error() writes at most */
 	DNS_NAME_TEXT_MAX = 4 * DNS_NAME_MAX + 1,
-	DNS_UDP_SIZE = 1232, /* what we say we can take in a datagram */
-	DNS_OPT_LEN = 11     /* an OPT record without options (RFC 6891 6.1.2) */
+	DNS_UDP_SIZE = 1232,    /* what we say we can take in a datagram */
+	DNS_OPT_LEN = 11,       /* an OPT record without options (RFC 6891 6.1.2) */
+	DNS_OWN_QUERY_MAX = 64, /* what dns_write_query() writes at most */
+	DNS_EDE_TEXT_MAX = 256
 };
 
 /* Types of records and of questions, as far as they matter here. */
 enum {
+	DNS_TYPE_TXT = 16,
 	DNS_TYPE_SIG = 24,   /* RFC 2931 */
 	DNS_TYPE_OPT = 41,   /* RFC 6891 */
 	DNS_TYPE_TSIG = 250, /* RFC 8945 */
@@ -46,6 +49,7 @@ enum dns_rcode {
 enum dns_ede {
 	DNS_EDE_NONE = -1,
 	DNS_EDE_OTHER = 0,
+	DNS_EDE_NOT_READY = 14,
 	DNS_EDE_PROHIBITED = 18,
 	DNS_EDE_NOT_SUPPORTED = 21,
 	DNS_EDE_NO_REACHABLE_AUTHORITY = 22,
@@ -73,6 +77,13 @@ struct dns_query {
 	bool is_signed;     /* TSIG or SIG(0) ends it: a changed octet would break it */
 };
 
+/* Questions of our own. */
+enum dns_own_question {
+	DNS_OWN_HEALTH, /* health.dot-proxy. CH TXT: answered here, as is the next */
+	DNS_OWN_READY,  /* ready.dot-proxy. CH TXT */
+	DNS_OWN_ROOT    /* . IN NS: any resolver has the answer */
+};
+
 /* What is to be done with a message from a client. */
 enum dns_verdict {
 	DNS_RELAY, /* a well-formed query: ask an upstream */
@@ -90,6 +101,12 @@ enum dns_verdict {
  */
 enum dns_verdict dns_read_query(const uint8_t *msg, size_t len, struct dns_query *q,
     enum dns_rcode *rcode);
+
+/* Whether a query asks that question; names are the same whatever the case of letters. */
+bool dns_asks(const uint8_t *query, const struct dns_query *q, enum dns_own_question);
+
+/* Writes a query of our own, with RD and an OPT record. Returns the length. */
+size_t dns_write_query(uint8_t out[static DNS_OWN_QUERY_MAX], uint16_t id, enum dns_own_question);
 
 /* How a message from an upstream relates to the query it should answer. */
 enum dns_match {
@@ -135,6 +152,15 @@ enum dns_rcode dns_response_rcode(const uint8_t *msg, size_t len);
  */
 bool dns_response_is_bogus(const uint8_t *msg, size_t len);
 
+/* Whether the first record of a response that has one question is a TXT of just this TEXT. */
+bool dns_response_says(const uint8_t *msg, size_t len, const char *text);
+
+/*
+ * The text of a response's first Extended DNS Error, cut to what fits, with `?' for what is
+ * not printable ASCII; empty when there is none. Returns TEXT.
+ */
+char *dns_format_ede(const uint8_t *msg, size_t len, char text[static DNS_EDE_TEXT_MAX]);
+
 /*
  * Gives the question of a response that matches the letters of the client's question
  * (RFC 1035 2.3.3; clients that vary them, "0x20", compare).
@@ -152,6 +178,13 @@ size_t dns_write_error(uint8_t *out, size_t cap, const uint8_t *query, const str
     enum dns_rcode rcode, enum dns_ede ede, const char *text);
 
 /*
+ * As dns_write_error(), but NOERROR and one answer to the question, which there must be: a TXT
+ * record with TEXT (up to 255 octets) and a TTL of 0.
+ */
+size_t dns_write_text(uint8_t *out, size_t cap, const uint8_t *query, const struct dns_query *q,
+    const char *text);
+
+/*
  * Makes a response fit LIMIT octets, DNS_UDP_MIN at least: one that is longer keeps its
  * header, with TC set (RFC 2181 9), its question and its OPT record, without the options
  * where they do not fit; nothing else. Returns the length.
@@ -165,6 +198,9 @@ size_t dns_truncate(uint8_t *response, size_t len, size_t limit);
  */
 char *dns_format_qname(const uint8_t *question, size_t question_len,
     char text[static DNS_NAME_TEXT_MAX]);
+
+/* The mnemonic of an RCODE, "SERVFAIL", else "RCODE 9". Returns TEXT. */
+char *dns_format_rcode(enum dns_rcode, char text[static 20]);
 
 /*
  * The mnemonic of the common types ("A", "AAAA", "MX"...), else "TYPE65280" (RFC 3597

@@ -43,7 +43,8 @@ int upstream_attach(struct upstream_list *, int set, struct query_table *table, 
 
 /*
  * What is known of the upstreams of another list, by its board, becomes known on BOARD of
- * those that are the same here. For a list that follows another; nobody may ask yet.
+ * those that are the same here, and that any has been connected to. For a list that follows
+ * another; nobody may ask yet.
  */
 void upstream_inherit(const struct upstream_list *, struct board *board,
     const struct upstream_list *from, struct board *from_board);

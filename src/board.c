@@ -21,6 +21,7 @@ union common_row {
 	struct {
 		_Atomic uint64_t last_number; /* of a session */
 		_Atomic uint32_t overflows[BOARD_SOCKETS];
+		_Atomic bool ready;
 	} common;
 	uint8_t room[128];
 };
@@ -94,6 +95,18 @@ _Atomic uint32_t *
 board_overflows(struct board *b)
 {
 	return b->common->common.overflows;
+}
+
+void
+board_set_ready(struct board *b)
+{
+	atomic_store(&b->common->common.ready, true);
+}
+
+bool
+board_is_ready(struct board *b)
+{
+	return atomic_load(&b->common->common.ready);
 }
 
 void

@@ -18,7 +18,12 @@ enum {
 	EDNS_DO = 0x8000,
 	OPTION_EDE = 15,
 	OPTION_LEN = 4, /* code and length */
-	EDE_LEN = 2     /* without a text */
+	EDE_LEN = 2,    /* without a text */
+
+	/* A record behind a name (RFC 1035 4.1.3), and a pointer to the question's (4.1.4). */
+	RECORD_LEN = 10,
+	QUESTION_POINTER = 0xc000 | DNS_HEADER_LEN,
+	CHARACTER_STRING_MAX = 255
 };
 
 struct header {
@@ -235,6 +240,25 @@ same_question(const uint8_t *a, const uint8_t *b, size_t len)
 	return reader_u32(&ra) == reader_u32(&rb);
 }
 
+/* Name, type and class of our own questions. */
+static const struct {
+	uint8_t octets[DNS_OWN_QUERY_MAX - DNS_HEADER_LEN - DNS_OPT_LEN];
+	size_t len;
+} own_questions[] = {
+	[DNS_OWN_HEALTH] = { "\6health\11dot-proxy\0\0\20\0\3", 22 },
+	[DNS_OWN_READY] = { "\5ready\11dot-proxy\0\0\20\0\3", 21 },
+	[DNS_OWN_ROOT] = { "\0\0\2\0\1", 5 },
+};
+
+bool
+dns_asks(const uint8_t *query, const struct dns_query *q, enum dns_own_question own)
+{
+	size_t len = own_questions[own].len;
+
+	return q->question_len == len &&
+	    same_question(own_questions[own].octets, query + DNS_HEADER_LEN, len);
+}
+
 static bool
 is_bare_error(uint16_t flags)
 {
@@ -367,6 +391,52 @@ dns_response_is_bogus(const uint8_t *msg, size_t len)
 	return false;
 }
 
+bool
+dns_response_says(const uint8_t *msg, size_t len, const char *text)
+{
+	struct reader r, rdata;
+	struct header h;
+	struct record rr;
+	const uint8_t *said;
+	size_t said_len;
+
+	reader_init(&r, msg, len);
+	read_header(&r, &h);
+	skip_questions(&r, h.qdcount);
+	if (h.qdcount != 1 || h.ancount == 0 || !read_record(&r, &rr) || rr.type != DNS_TYPE_TXT)
+		return false;
+	reader_init(&rdata, rr.rdata, rr.rdlen);
+	said_len = reader_u8(&rdata);
+	said = reader_bytes(&rdata, said_len);
+	return reader_done(&rdata) && said_len == strlen(text) && memcmp(said, text, said_len) == 0;
+}
+
+char *
+dns_format_ede(const uint8_t *msg, size_t len, char text[static DNS_EDE_TEXT_MAX])
+{
+	struct header h;
+	struct record opt;
+	struct reader options, data;
+	uint16_t code;
+	size_t n = 0;
+	uint8_t c;
+
+	read_response(msg, len, &h, &opt);
+	reader_init(&options, opt.rdata, opt.rdlen);
+	while (read_option(&options, &code, &data)) {
+		if (code != OPTION_EDE)
+			continue;
+		reader_skip(&data, EDE_LEN);
+		while (!data.failed && !reader_done(&data) && n < DNS_EDE_TEXT_MAX - 1) {
+			c = reader_u8(&data);
+			text[n++] = (char)(c >= ' ' && c <= '~' ? c : '?');
+		}
+		break;
+	}
+	text[n] = '\0';
+	return text;
+}
+
 void
 dns_copy_question(uint8_t *response, const uint8_t *query, size_t question_len)
 {
@@ -388,14 +458,20 @@ text_that_fits(const char *text, size_t room)
 }
 
 static uint8_t *
+put_octets(uint8_t *p, const void *octets, size_t len)
+{
+	if (len > 0)
+		memcpy(p, octets, len);
+	return p + len;
+}
+
+static uint8_t *
 put_ede(uint8_t *p, enum dns_ede ede, const char *text, size_t text_len)
 {
 	p = put_u16(p, OPTION_EDE);
 	p = put_u16(p, (uint16_t)(EDE_LEN + text_len));
 	p = put_u16(p, (uint16_t)ede);
-	if (text_len > 0)
-		memcpy(p, text, text_len);
-	return p + text_len;
+	return put_octets(p, text, text_len);
 }
 
 /* Writes our OPT record into the ROOM octets, of which there are DNS_OPT_LEN at least. */
@@ -422,26 +498,83 @@ put_opt(uint8_t *p, size_t room, const struct dns_query *q, enum dns_rcode rcode
 	return p;
 }
 
+static uint8_t *
+put_header(uint8_t *p, const struct header *h)
+{
+	p = put_u16(p, h->id);
+	p = put_u16(p, h->flags);
+	p = put_u16(p, h->qdcount);
+	p = put_u16(p, h->ancount);
+	p = put_u16(p, h->nscount);
+	return put_u16(p, h->arcount);
+}
+
+/* Writes the header and the question of a response of our own. */
+static uint8_t *
+put_head(uint8_t *out, const uint8_t *query, const struct dns_query *q, enum dns_rcode rcode,
+    uint16_t answers)
+{
+	uint16_t kept = q->flags & (FLAGS_OPCODE | FLAG_RD | FLAG_CD);
+	struct header h = { .id = q->id,
+		.flags = (uint16_t)(FLAG_QR | kept | FLAG_RA | (rcode & FLAGS_RCODE)),
+		.qdcount = q->question_len > 0,
+		.ancount = answers,
+		.arcount = q->has_edns };
+
+	(void)put_header(out, &h);
+	dns_copy_question(out, query, q->question_len);
+	return out + DNS_HEADER_LEN + q->question_len;
+}
+
 size_t
 dns_write_error(uint8_t *out, size_t cap, const uint8_t *query, const struct dns_query *q,
     enum dns_rcode rcode, enum dns_ede ede, const char *text)
 {
 	size_t room = cap < DNS_ERROR_MAX ? cap : DNS_ERROR_MAX;
-	uint16_t kept = q->flags & (FLAGS_OPCODE | FLAG_RD | FLAG_CD);
-	uint8_t *p = out;
+	uint8_t *p;
 
 	if (room < DNS_HEADER_LEN + q->question_len + (q->has_edns ? DNS_OPT_LEN : 0))
 		return 0;
-	p = put_u16(p, q->id);
-	p = put_u16(p, (uint16_t)(FLAG_QR | kept | FLAG_RA | (rcode & FLAGS_RCODE)));
-	p = put_u16(p, q->question_len > 0);
-	p = put_u16(p, 0);
-	p = put_u16(p, 0);
-	p = put_u16(p, q->has_edns);
-	dns_copy_question(out, query, q->question_len);
-	p += q->question_len;
+	p = put_head(out, query, q, rcode, 0);
 	if (q->has_edns)
 		p = put_opt(p, room - (size_t)(p - out), q, rcode, ede, text);
+	return (size_t)(p - out);
+}
+
+size_t
+dns_write_text(uint8_t *out, size_t cap, const uint8_t *query, const struct dns_query *q,
+    const char *text)
+{
+	size_t text_len = strlen(text);
+	size_t need = DNS_HEADER_LEN + q->question_len + 2 + RECORD_LEN + 1 + text_len +
+	    (q->has_edns ? DNS_OPT_LEN : 0);
+	uint8_t *p;
+
+	if (cap < need || q->question_len == 0 || text_len > CHARACTER_STRING_MAX)
+		return 0;
+	p = put_head(out, query, q, DNS_NOERROR, 1);
+	p = put_u16(p, QUESTION_POINTER);
+	p = put_u16(p, DNS_TYPE_TXT);
+	p = put_u16(p, q->qclass);
+	p = put_u16(p, 0); /* the TTL, both halves */
+	p = put_u16(p, 0);
+	p = put_u16(p, (uint16_t)(1 + text_len));
+	*p++ = (uint8_t)text_len;
+	p = put_octets(p, text, text_len);
+	if (q->has_edns)
+		p = put_opt(p, DNS_OPT_LEN, q, DNS_NOERROR, DNS_EDE_NONE, NULL);
+	return (size_t)(p - out);
+}
+
+size_t
+dns_write_query(uint8_t out[static DNS_OWN_QUERY_MAX], uint16_t id, enum dns_own_question own)
+{
+	static const struct dns_query plain = { 0 };
+	struct header h = { .id = id, .flags = FLAG_RD, .qdcount = 1, .arcount = 1 };
+	uint8_t *p = put_header(out, &h);
+
+	p = put_octets(p, own_questions[own].octets, own_questions[own].len);
+	p = put_opt(p, DNS_OPT_LEN, &plain, DNS_NOERROR, DNS_EDE_NONE, NULL);
 	return (size_t)(p - out);
 }
 

@@ -44,6 +44,19 @@ dns_format_qname(const uint8_t *question, size_t question_len, char text[static 
 }
 
 char *
+dns_format_rcode(enum dns_rcode rcode, char text[static 20])
+{
+	static const char *const names[] = { "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP",
+		"REFUSED" };
+
+	if ((size_t)rcode < sizeof names / sizeof names[0])
+		(void)snprintf(text, 20, "%s", names[rcode]);
+	else
+		(void)snprintf(text, 20, "RCODE %u", (unsigned)rcode);
+	return text;
+}
+
+char *
 dns_format_type(uint16_t qtype, char text[static 10])
 {
 	static const struct {

@@ -166,6 +166,8 @@ upstream_inherit(const struct upstream_list *l, struct board *board,
 	size_t i;
 	size_t k;
 
+	if (board_is_ready(from_board))
+		board_set_ready(board);
 	for (i = 0; i < l->count; i++)
 		for (k = 0; k < from->count; k++)
 			if (same_upstream(l->upstreams[i].config, from->upstreams[k].config))

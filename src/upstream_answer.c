@@ -213,8 +213,11 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 
 /* One line at the level of the program says it once for an upstream. */
 static void
-note_connected(struct upstream *u, const struct connection *c)
+note_connected(struct upstream_list *l, const struct connection *c)
 {
+	struct upstream *u = &l->upstreams[c->upstream];
+
+	board_set_ready(l->board);
 	dot_describe(c->dot, &u->facts);
 	u->news_connected = true;
 }
@@ -237,7 +240,7 @@ opens(struct upstream_list *l, struct connection *c, struct deadline now)
 		upstream_due(l, c->step_by);
 	}
 	if (dot_stage(c->dot) == DOT_READY)
-		note_connected(&l->upstreams[c->upstream], c);
+		note_connected(l, c);
 	upstream_watch(l, c);
 	return dot_stage(c->dot) == DOT_READY;
 }

@@ -196,6 +196,29 @@ answer_error(struct worker *w, struct query *q, enum dns_rcode rcode, enum dns_e
 	finish(w, q, now);
 }
 
+static void
+answer_text(struct worker *w, struct query *q, const char *text, struct deadline now)
+{
+	q->response_len = dns_write_text(q->response, DNS_ERROR_MAX, q->message, &q->dns, text);
+	finish(w, q, now);
+}
+
+/* Answers what is asked about dot-proxy itself. False when it is something else. */
+static bool
+answer_own(struct worker *w, struct query *q, struct deadline now)
+{
+	if (dns_asks(q->message, &q->dns, DNS_OWN_HEALTH))
+		answer_text(w, q, "ok", now);
+	else if (!dns_asks(q->message, &q->dns, DNS_OWN_READY))
+		return false;
+	else if (board_is_ready(w->setup->board))
+		answer_text(w, q, "ready", now);
+	else
+		answer_error(w, q, DNS_SERVFAIL, DNS_EDE_NOT_READY,
+		    "no upstream has been connected to yet", now);
+	return true;
+}
+
 /* Answers what can be answered here. False when an upstream must be asked. */
 static bool
 answer(struct worker *w, struct query *q, struct deadline now)
@@ -212,6 +235,8 @@ answer(struct worker *w, struct query *q, struct deadline now)
 	case DNS_RELAY:
 		break;
 	}
+	if (answer_own(w, q, now))
+		return true;
 	if (!q->allowed) {
 		answer_error(w, q, DNS_REFUSED, DNS_EDE_PROHIBITED, "this address may not ask here",
 		    now);

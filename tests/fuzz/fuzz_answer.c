@@ -30,10 +30,16 @@ static void
 check_response(const uint8_t *msg, size_t len)
 {
 	unsigned rcode = dns_response_rcode(msg, len);
+	char ede[DNS_EDE_TEXT_MAX];
+	const char *p;
 
+	if (dns_response_says(msg, len, "ok"))
+		must(len > DNS_HEADER_LEN && msg[4] == 0 && msg[5] == 1);
+	for (p = dns_format_ede(msg, len, ede); *p != '\0'; p++)
+		must(*p >= ' ' && *p <= '~' && p < ede + sizeof ede);
 	must(rcode <= 4095 && (rcode & 15) == (msg[3] & 15));
 	if (msg[10] == 0 && msg[11] == 0)
-		must(rcode <= 15 && !dns_response_is_bogus(msg, len));
+		must(rcode <= 15 && !dns_response_is_bogus(msg, len) && ede[0] == '\0');
 	else
 		(void)dns_response_is_bogus(msg, len);
 }

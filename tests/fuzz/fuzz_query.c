@@ -82,6 +82,25 @@ write_errors(const uint8_t *msg, const struct dns_query *q, size_t cap)
 	}
 }
 
+/* A text, into any room: all of it or nothing. */
+static void
+write_text(const uint8_t *msg, const struct dns_query *q, size_t cap)
+{
+	uint8_t *out = malloc(cap);
+	size_t len;
+
+	must(out != NULL);
+	len = dns_write_text(out, cap, msg, q, "ready");
+	must(len <= cap && (len > 0 || cap < DNS_ERROR_MAX || q->question_len == 0));
+	if (len > 0) {
+		must(dns_match_response(out, len, msg, q->question_len) == DNS_MATCH);
+		must(dns_response_rcode(out, len) == DNS_NOERROR);
+		must(dns_response_says(out, len, "ready"));
+		must(memcmp(out + DNS_HEADER_LEN, msg + DNS_HEADER_LEN, q->question_len) == 0);
+	}
+	free(out);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -107,9 +126,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(q.has_edns);
 	check_name(data, &q);
 	must(strlen(dns_format_type(q.qtype, type)) < sizeof type);
+	if (dns_asks(data, &q, DNS_OWN_HEALTH) || dns_asks(data, &q, DNS_OWN_READY))
+		must(q.qtype == DNS_TYPE_TXT && q.qclass == 3);
 
 	/* Room from the least that a caller may have to more than is ever used. */
 	write_errors(data, &q, DNS_ERROR_MAX + 1);
 	write_errors(data, &q, (size_t)data[size - 1] + 1);
+	write_text(data, &q, DNS_ERROR_MAX);
+	write_text(data, &q, (size_t)data[size - 1] + 1);
 	return 0;
 }

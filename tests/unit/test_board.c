@@ -26,6 +26,7 @@ begins_with_nothing_known(void **state)
 		assert_int_equal(atomic_load(&board_upstream(b, i)->failures), 0);
 	for (i = 0; i < BOARD_SOCKETS; i++)
 		assert_int_equal(atomic_load(&board_overflows(b)[i]), 0);
+	assert_false(board_is_ready(b));
 	board_free(b);
 	board_free(NULL);
 }
@@ -129,6 +130,28 @@ outlives_the_death_of_any_worker(void **state)
 	board_free(b);
 }
 
+/* Whoever of them was connected, all know. */
+static void
+tells_all_that_it_is_ready(void **state)
+{
+	struct board *b = board_new(WORKERS, UPSTREAMS);
+	pid_t pid;
+	int status;
+
+	(void)state;
+	assert_non_null(b);
+	if ((pid = fork()) == 0) {
+		board_set_ready(b);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(board_is_ready(b));
+	assert_int_equal(atomic_load(&board_worker(b, 0)->queries), 0);
+	board_leave(b, 0);
+	assert_true(board_is_ready(b));
+	board_free(b);
+}
+
 int
 main(void)
 {
@@ -136,6 +159,7 @@ main(void)
 		cmocka_unit_test(begins_with_nothing_known),
 		cmocka_unit_test(gives_each_row_its_own_cache_lines),
 		cmocka_unit_test(enters_and_leaves),
+		cmocka_unit_test(tells_all_that_it_is_ready),
 		cmocka_unit_test(outlives_the_death_of_any_worker),
 	};
 
