@@ -47,6 +47,12 @@ int net_receive_buffer(int fd);
  */
 int net_connect(const struct address *, bool fast_open, struct failure *why);
 
+/*
+ * A UDP socket that speaks with that address only, from its own address FROM. Returns it, or
+ * -1 with the reason.
+ */
+int net_connect_udp(const struct address *, struct address *from, struct failure *why);
+
 /* Whether the connection is up: 1, 0 not yet, or -1 with the reason. */
 int net_connected(int fd, struct failure *why);
 

@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "dot.h"
+#include "healthcheck.h"
 #include "log.h"
 #include "net.h"
 #include "probe.h"
@@ -25,24 +26,36 @@ struct arguments {
 	const char *listen;
 	const char *command; /* NULL: serve */
 	bool verbose;
+	bool upstream; /* with `healthcheck', as is the next */
+	bool ready;
 };
 
 static const char usage[] =
     "usage: dot-proxy [-c FILE] [-l ADDRESS[:PORT]] [-v] [check | probe]\n"
+    "       dot-proxy [-c FILE] [-l ADDRESS[:PORT]] healthcheck [--upstream | --ready]\n"
     "\n"
     "Takes plain DNS and asks it over verified TLS (RFC 7858).\n"
     "\n"
-    "  dot-proxy        serve until SIGTERM or SIGINT\n"
-    "  dot-proxy check  check the configuration and print it as understood\n"
-    "  dot-proxy probe  try every upstream now and print how it went\n"
+    "  dot-proxy              serve until SIGTERM or SIGINT\n"
+    "  dot-proxy check        check the configuration and print it as understood\n"
+    "  dot-proxy probe        try every upstream now and print how it went\n"
+    "  dot-proxy healthcheck  ask the running dot-proxy whether it answers\n"
     "\n"
     "  -c FILE     the configuration (default: config.yml)\n"
-    "  -l ADDRESS  listen here instead of where the configuration says\n"
+    "  -l ADDRESS  listen here (healthcheck: ask here) instead of where the configuration says\n"
+    "  --upstream  healthcheck: whether an upstream answers through it\n"
+    "  --ready     healthcheck: whether it has ever been connected to an upstream\n"
     "  -v          log at level debug\n"
     "  --version   print the version, and that of OpenSSL\n"
     "  --help      print this\n"
     "\n"
     "Exit status: 0 told to stop, 1 something failed, 2 usage or configuration.\n";
+
+static bool
+is_command(const struct arguments *args, const char *command)
+{
+	return args->command != NULL && strcmp(args->command, command) == 0;
+}
 
 /* The configuration, with what the command line says about it; NULL when told why not. */
 static struct config *
@@ -51,7 +64,8 @@ load_config(const struct arguments *args)
 	struct config_report report;
 	struct config *config = config_load(args->config_file, &report);
 
-	if (report.warnings != NULL)
+	/* Who serves has told the warnings; a healthcheck comes again every few seconds. */
+	if (report.warnings != NULL && !is_command(args, "healthcheck"))
 		(void)fputs(report.warnings, stderr);
 	if (report.errors != NULL)
 		(void)fputs(report.errors, stderr);
@@ -86,6 +100,21 @@ check(const struct config *config)
 }
 
 static int
+check_health(const struct arguments *args, const struct config *config)
+{
+	enum healthcheck_question question = args->upstream ? HEALTHCHECK_UPSTREAM :
+	    args->ready                                     ? HEALTHCHECK_READY :
+							      HEALTHCHECK_ALIVE;
+	struct failure why;
+
+	if (healthcheck(config, question, stdout, &why) == 0)
+		return TOLD_TO_STOP;
+	(void)fprintf(stderr, "dot-proxy: %s%s%s\n", why.text, why.remedy[0] != '\0' ? "; " : "",
+	    why.remedy);
+	return WORLD_FAILED;
+}
+
+static int
 serve(const struct arguments *args, struct config *config)
 {
 	struct supervisor_launch launch = { .config_file = args->config_file,
@@ -113,12 +142,24 @@ run(const struct arguments *args)
 		return MISUSED;
 	if (args->command == NULL)
 		return serve(args, config);
-	if (strcmp(args->command, "check") == 0)
+	if (is_command(args, "check"))
 		status = check(config);
+	else if (is_command(args, "healthcheck"))
+		status = check_health(args, config);
 	else
 		status = probe(config, stdout) == 0 ? TOLD_TO_STOP : WORLD_FAILED;
 	config_free(config);
 	return status;
+}
+
+/* Whether there is such a command, and the options are its. */
+static bool
+is_usage(const struct arguments *args)
+{
+	if (is_command(args, "healthcheck"))
+		return !args->upstream || !args->ready;
+	return !args->upstream && !args->ready &&
+	    (args->command == NULL || is_command(args, "check") || is_command(args, "probe"));
 }
 
 /* Reads the command line. Returns -1 to go on, or the status to exit with. */
@@ -126,7 +167,8 @@ static int
 read_arguments(int argc, char **argv, struct arguments *args)
 {
 	static const struct option options[] = { { "version", no_argument, NULL, 'V' },
-		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+		{ "help", no_argument, NULL, 'h' }, { "upstream", no_argument, NULL, 'u' },
+		{ "ready", no_argument, NULL, 'r' }, { NULL, 0, NULL, 0 } };
 	int option;
 
 	while ((option = getopt_long(argc, argv, "c:l:v", options, NULL)) != -1) {
@@ -139,6 +181,12 @@ read_arguments(int argc, char **argv, struct arguments *args)
 			break;
 		case 'v':
 			args->verbose = true;
+			break;
+		case 'u':
+			args->upstream = true;
+			break;
+		case 'r':
+			args->ready = true;
 			break;
 		case 'V':
 			(void)printf("dot-proxy %s (%s)\n", DOTPROXY_VERSION,
@@ -154,9 +202,7 @@ read_arguments(int argc, char **argv, struct arguments *args)
 	}
 	if (optind < argc)
 		args->command = argv[optind++];
-	if (optind < argc ||
-	    (args->command != NULL && strcmp(args->command, "check") != 0 &&
-		strcmp(args->command, "probe") != 0)) {
+	if (optind < argc || !is_usage(args)) {
 		(void)fputs(usage, stderr);
 		return MISUSED;
 	}

@@ -182,6 +182,23 @@ net_connect(const struct address *a, bool fast_open, struct failure *why)
 }
 
 int
+net_connect_udp(const struct address *a, struct address *from, struct failure *why)
+{
+	socklen_t len = sizeof *from;
+	int fd;
+
+	fd = socket(a->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return fail_errno(why, "socket");
+	if (connect(fd, &a->sa, address_len(a)) == -1 || getsockname(fd, &from->sa, &len) == -1) {
+		(void)fail_errno(why, "connect");
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+int
 net_connected(int fd, struct failure *why)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLOUT };

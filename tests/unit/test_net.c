@@ -371,6 +371,37 @@ raises_the_limit_of_descriptors(void **state)
 	assert_int_equal(in_a_child(raises, NULL), 0);
 }
 
+/* It hears its peer and nobody else, and knows its own address. */
+static void
+speaks_with_one_address(void **state)
+{
+	struct address any = address_of(*state);
+	struct address at, from, other;
+	socklen_t len = sizeof at;
+	struct failure why;
+	char octets[8];
+	int server = net_listen_udp(&any, &why);
+	int stranger = net_listen_udp(&any, &why);
+	int fd;
+
+	assert_int_equal(getsockname(server, &at.sa, &len), 0);
+	fd = net_connect_udp(&at, &from, &why);
+	assert_is_ours(fd);
+	assert_true(address_same_host(&from, &any));
+	assert_int_equal(sendto(stranger, "no", 2, 0, &from.sa, address_len(&from)), 2);
+	assert_int_equal(write(fd, "ask", 3), 3);
+	assert_int_equal(net_wait(server, POLLIN, deadline_in(1000)), 0);
+	len = sizeof other;
+	assert_int_equal(recvfrom(server, octets, sizeof octets, 0, &other.sa, &len), 3);
+	assert_true(address_equal(&other, &from));
+	assert_int_equal(sendto(server, "yes", 3, 0, &from.sa, address_len(&from)), 3);
+	assert_int_equal(net_wait(fd, POLLIN, deadline_in(1000)), 0);
+	assert_int_equal(read(fd, octets, sizeof octets), 3);
+	(void)close(fd);
+	(void)close(stranger);
+	(void)close(server);
+}
+
 int
 main(void)
 {
@@ -383,6 +414,8 @@ main(void)
 		cmocka_unit_test(says_that_an_address_is_not_here),
 		cmocka_unit_test(says_that_a_port_is_not_permitted),
 		cmocka_unit_test(says_that_a_connection_was_refused),
+		cmocka_unit_test_prestate(speaks_with_one_address, (void *)"127.0.0.1"),
+		cmocka_unit_test_prestate(speaks_with_one_address, (void *)"::1"),
 		cmocka_unit_test(is_not_connected_yet),
 		cmocka_unit_test(waits_until_there_is_something),
 		cmocka_unit_test(waits_no_longer_than_the_deadline),
