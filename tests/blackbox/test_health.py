@@ -1,0 +1,472 @@
+"""What dot-proxy says about itself, and `healthcheck', which asks for it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import pytest
+
+import dnsmsg
+import faults
+import proxy
+import team
+from clock import now, wait_until
+from dnsmsg import CH, CD, IN, NXDOMAIN, QR, RA, RD, REFUSED, SERVFAIL, TXT, A, Query
+from house import EDNS
+from impostor import Impostor
+from rows import table
+from upstream import own_address, with_port
+
+AT_ONCE = 0.3
+LIMIT = 2.5         # of a check that must fail after 2 s
+NOT_READY = 14      # of the Extended DNS Errors, RFC 8914 4.15
+
+
+def _says(text, name, **fields):
+    return Query(name, qtype=TXT, qclass=CH, **fields), bytes([len(text)]) + text.encode()
+
+
+@pytest.fixture
+def own(house):
+    """Answers of the proxy's own, which are not those of the upstreams."""
+    house.wrong_answers_are_relayed = True
+    return house
+
+
+class Check:
+    """One run of `dot-proxy healthcheck'."""
+
+    def __init__(self, house, *options, config=None, args=(), popen=None, **popen_args):
+        self._house = house
+        command = [proxy.BINARY, "-c", config or house.config_path, *args, "healthcheck", *options]
+        self.begin = now()
+        process = (popen or house._popen)(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, **popen_args)
+        self.out, self.err = process.communicate(timeout=20)
+        self.end = now()
+        self.status = process.returncode
+
+    def good(self, words, seconds=LIMIT):
+        assert (self.status, self.err) == (0, ""), (self.status, self.out, self.err)
+        assert self.out.count("\n") == 1 and words in self.out, self.out
+        self._house.within(seconds, self.begin, self.end)
+        return self
+
+    def bad(self, *words, seconds=LIMIT):
+        assert (self.status, self.out) == (1, ""), (self.status, self.out, self.err)
+        assert self.err.startswith("dot-proxy: ") and self.err.count("\n") == 1, self.err
+        for word in words:
+            assert word in self.err, self.err
+        self._house.within(seconds, self.begin, self.end)
+        return self
+
+
+# ---- the two questions ----
+
+
+BAD_UPSTREAMS = [("refused", faults.refuse), ("silent", faults.accept_and_silence),
+                 ("never-answers", faults.never_answer), ("reset", faults.accept_and_reset)]
+
+
+@table("script", *BAD_UPSTREAMS)
+def test_health_is_answered_without_any_upstream(own, script):
+    """Also while others wait for the upstreams."""
+    server = own.upstream(script)
+    own.proxy(server)
+    waiting = own.client()
+    waiting.send(*[Query(f"n{n}.test") for n in range(50)])
+    query, answer = _says("ok", "health.dot-proxy")
+    for client in (own.client(), own.datagrams()):
+        exchange = client.ask(query)
+        own.answered_within(AT_ONCE, exchange)
+        assert exchange.answer.flags == QR | RD | RA
+        assert exchange.answer.records == [(1, TXT, CH, 0, answer)]
+    assert not server.asked("health.dot-proxy")
+    waiting.receive_all()
+
+
+@table("udp", ("TCP", False), ("UDP", True))
+def test_question_comes_back_as_it_was(own, udp):
+    own.proxy(own.upstream())
+    client = own.datagrams() if udp else own.client()
+    query, answer = _says("ok", "hEALTh.Dot-ProXY", flags=RD | CD, edns=dnsmsg.opt(flags=dnsmsg.DO))
+    exchange = client.ask(query)
+    assert exchange.answer.question == query.question
+    assert exchange.answer.flags == QR | RD | RA | CD
+    assert exchange.answer.rdatas == [answer]
+    assert exchange.answer.opt[3] == dnsmsg.DO
+
+
+@table("fields", ("other-name", {"name": "version.dot-proxy", "qtype": TXT, "qclass": CH}),
+       ("version.bind", {"name": "version.bind", "qtype": TXT, "qclass": CH}),
+       ("below", {"name": "a.health.dot-proxy", "qtype": TXT, "qclass": CH}),
+       ("other-type", {"name": "health.dot-proxy", "qtype": A, "qclass": CH}),
+       ("class-IN", {"name": "health.dot-proxy", "qtype": TXT, "qclass": IN}),
+       ("ready-class-IN", {"name": "ready.dot-proxy", "qtype": TXT, "qclass": IN}))
+def test_other_questions_cross(house, fields):
+    server = house.upstream()
+    house.proxy(server)
+    house.right(house.ask(Query(**fields)))
+    assert len(server.asked(fields["name"])) == 1
+
+
+def _ready(house):
+    exchange = house.ask(_says("", "ready.dot-proxy", edns=EDNS)[0])
+    house.answered_within(AT_ONCE, exchange)
+    if exchange.rcode == dnsmsg.NOERROR:
+        assert exchange.answer.rdatas == [b"\5ready"]
+        return True
+    assert exchange.rcode == SERVFAIL
+    assert exchange.answer.ede == [(NOT_READY, "no upstream has been connected to yet")]
+    return False
+
+
+def _reload(house, *upstreams):
+    running = house.proxies[-1]
+    before, old = len(running.lines("configuration reloaded")), running.workers()
+    proxy.write_config(house.config_path, {
+        **house.config, "upstreams": [server.config() for server in upstreams]})
+    running.signal(signal.SIGHUP)
+    wait_until(lambda: len(running.lines("configuration reloaded")) > before, 5, "it reloads")
+    wait_until(lambda: not set(old) & set(running.workers()), 5, "the old workers have gone")
+    team.wait_whole(running, house.config["workers"])
+
+
+def test_ready_once_an_upstream_was_connected_to(own):
+    a, b = own.pair()
+    running = team.serve(own, a, workers=2, reload="signal")
+    assert not _ready(own)
+    _reload(own, b)
+    assert not _ready(own), "a reload is no handshake"
+    own.right(own.ask("first.test"))
+    # Whoever connected, all of them know.
+    for worker in running.workers():
+        with team.alone(running, worker):
+            assert _ready(own)
+    _reload(own, a)
+    assert not a.handshakes
+    assert _ready(own), "it was before the reload"
+    a.do(faults.refuse)
+    own.servfail(own.ask("then.test"))
+    assert _ready(own), "what it is now is another question"
+
+
+def test_not_ready_while_no_handshake_succeeds(own):
+    own.proxy(own.upstream(faults.unrecognized_name), own.upstream(faults.accept_and_close))
+    own.servfail(own.ask("first.test"))
+    assert not _ready(own)
+
+
+@table("transport", ("UDP", "+notcp"), ("TCP", "+tcp"))
+def test_dig_can_ask(own, transport):
+    own.proxy(own.upstream())
+    host, port = own.proxies[-1].address
+    asked = ["dig", f"@{host}", "-p", str(port), transport, "+tries=1", "+time=5", "CH", "TXT"]
+    done = subprocess.run([*asked, "+short", "Health.Dot-Proxy"], capture_output=True, text=True,
+                          timeout=20, check=True)
+    assert done.stdout == '"ok"\n'
+    done = subprocess.run([*asked, "ready.dot-proxy"], capture_output=True, text=True,
+                          timeout=20, check=True)
+    assert "status: SERVFAIL" in done.stdout
+    assert "EDE: 14 (Not Ready): (no upstream has been connected to yet)" in done.stdout
+
+
+def test_who_may_not_ask_may_ask_this(own):
+    """Over TCP; over UDP nobody else gets anything."""
+    own.proxy(own.upstream(), allow=["127.0.0.1/32"])
+    query, answer = _says("ok", "health.dot-proxy")
+    assert own.client(source="127.0.0.2").ask(query).answer.rdatas == [answer]
+    stranger = own.datagrams(source="127.0.0.2")
+    stranger.send(query)
+    assert own.datagrams().ask(query).answer.rdatas == [answer]
+    stranger.hears_nothing()
+    stranger.given_up = True
+
+
+# ---- healthcheck ----
+
+
+@table("script", *BAD_UPSTREAMS)
+def test_check_passes_without_any_upstream(house, script):
+    house.proxy(house.upstream(script))
+    waiting = house.client()
+    waiting.send(*[Query(f"n{n}.test") for n in range(50)])
+    Check(house).good(f"{with_port(*house.proxies[-1].address)}: it answers over UDP and TCP", AT_ONCE)
+    waiting.receive_all()
+
+
+@table("script, words", ("refused", faults.refuse, "connect: Connection refused"),
+       ("silent", faults.accept_and_silence, "handshake: timed out"))
+@pytest.mark.parametrize("option", ["--upstream", "--ready"])
+def test_check_of_an_upstream_fails_without_one(house, option, script, words):
+    server = house.upstream(script)
+    house.proxy(server)
+    Check(house, option).bad(f" over UDP: SERVFAIL: {server.name}: ", words,
+                             "; `dot-proxy probe' tries the upstreams")
+
+
+@pytest.mark.parametrize("option", ["--upstream", "--ready"])
+def test_check_of_a_slow_upstream_ends(house, option):
+    """The whole of the time for a query is longer than that of the check."""
+    house.proxy(house.upstream(faults.accept_and_silence),
+                timeouts={"query": "4s", "connect": "4s", "handshake": "4s"})
+    check = Check(house, option).bad(" over UDP: no answer in 2000 ms; ")
+    assert check.end - check.begin >= 2
+
+
+def test_check_of_an_upstream(house):
+    server = house.upstream()
+    house.proxy(server)
+    Check(house, "--upstream").good(": an upstream answers over UDP and TCP")
+    assert [query.seen.question for query in server.queries] == [b"\0\0\2\0\1"] * 2
+    assert all(query.seen.opt for query in server.queries)
+
+
+def test_check_makes_it_ready(house):
+    """There are no probes: it asks, once, and not when it has been ready before."""
+    server = house.upstream()
+    house.proxy(server)
+    assert not server.connections
+    for _ in range(2):
+        Check(house, "--ready").good(": it is ready over UDP and TCP")
+        assert [query.seen.question for query in server.queries] == [b"\0\0\2\0\1"]
+
+
+def test_ready_whatever_the_upstream_answers(house):
+    house.proxy(house.upstream(faults.never_answer), timeouts={"query": "800ms"})
+    Check(house, "--ready").good(": it is ready over UDP and TCP")
+    Check(house, "--upstream").bad("SERVFAIL: ", "no answer")
+
+
+@table("which", ("UDP", "udp"), ("TCP", "tcp"))
+def test_check_of_a_listener_of_one_kind(house, which):
+    host, port = house.free_address(own_address())
+    listen = {"tcp": {"address": with_port(host, port), "udp": False},
+              "udp": {"address": with_port(own_address(), port), "tcp": False}}
+    house.proxy(house.upstream(), host=host, port=port,
+                listen=[listen.pop(which), *listen.values()])
+    for option, words in ((), "it answers"), (("--upstream",), "an upstream answers"), \
+            (("--ready",), "it is ready"):
+        Check(house, *option).good(f": {words} over {which.upper()}, ")
+
+
+@table("host, at", ("IPv4", "127.9.8.7", "127.9.8.7"), ("IPv6", "::1", "[::1]"),
+       ("any-IPv4", "0.0.0.0", "127.0.0.1"), ("any-IPv6", "::", "[::1]"))
+def test_check_finds_the_listener(house, namespace, host, at):
+    running = house.proxy(house.upstream(), host=host)
+    Check(house).good(f"{at}:{running.address[1]}: it answers over UDP and TCP")
+
+
+def test_check_asks_where_it_is_told(house, tmp_path):
+    running = house.proxy(house.upstream())
+    elsewhere = proxy.write_config(str(tmp_path / "elsewhere.yml"), {
+        "upstreams": house.config["upstreams"], "listen": f"{own_address()}:1"})
+    Check(house, config=elsewhere).bad("Connection refused", "-l says where to ask")
+    Check(house, config=elsewhere, args=["-l", with_port(*running.address)]).good("it answers")
+
+
+def test_check_of_a_proxy_that_hears_no_loopback(house):
+    server = house.upstream()
+    house.proxy(server, allow=["192.0.2.0/24"])
+    Check(house).good(": it answers over TCP (and not over UDP: 127.0.0.1 is not in `allow')")
+    Check(house, "--upstream").bad(" over TCP: REFUSED: this address may not ask here",
+                                   "`allow' must have this machine's address")
+    assert not server.connections
+    house.upstreams.clear()         # nobody here may ask, the test's last query included
+    server.close()
+
+
+def test_check_cannot_be_made_by_udp_alone_without_loopback(house, tmp_path):
+    config = proxy.write_config(str(tmp_path / "udp.yml"), {
+        "upstreams": ["192.0.2.1"], "allow": ["192.0.2.0/24"],
+        "listen": [{"address": f"{own_address()}:5353", "tcp": False}]})
+    Check(house, config=config).bad(" over UDP: 127.0.0.1 is not in `allow'; add it there")
+
+
+def test_check_of_a_proxy_that_has_stopped(house):
+    running = house.proxy(house.upstream())
+    Check(house).good("it answers")
+    running.stop()
+    for option in (), ("--upstream",), ("--ready",):
+        Check(house, *option).bad("Connection refused", "does not run", seconds=AT_ONCE)
+
+
+@table("listen", ("UDP-and-TCP", {}), ("TCP", {"udp": False}))
+def test_check_fails_when_all_workers_stand_still(house, listen):
+    host, port = house.free_address(own_address())
+    running = house.proxy(house.upstream(), workers=2, host=host, port=port,
+                          listen=[{"address": with_port(host, port), **listen}])
+    workers = team.wait_whole(running, 2)
+    for worker in workers:
+        team.halt(worker)
+    try:
+        Check(house).bad(f" over {'TCP' if listen else 'UDP'}: no answer in 2000 ms")
+    finally:
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+    wait_until(lambda: Check(house).status == 0, 5, "it answers again")
+
+
+def test_check_passes_when_one_worker_stands_still(house):
+    running = team.serve(house, house.upstream(), workers=2)
+    for worker in running.workers():
+        with team.alone(running, worker):
+            Check(house).good("it answers over UDP and TCP", AT_ONCE)
+
+
+def test_check_waits_for_its_place(house):
+    """As any query does, when as many as there may be are in hand."""
+    server = house.upstream()
+    house.proxy(server, inflight=1, timeouts={"answer": "2s"})
+    client = house.client()
+    slow, = client.send(Query("delay-1200.test"))
+    wait_until(lambda: server.queries)
+    check = Check(house).good("it answers over UDP and TCP")
+    assert check.end - slow.at >= 1.2
+    house.right(client.receive())
+
+
+def test_check_fails_when_there_is_no_place_for_too_long(house):
+    server = house.upstream(faults.never_answer)
+    house.proxy(server, inflight=1, timeouts={"query": "4s", "answer": "4s"})
+    client = house.client()
+    client.send(Query("slow.test"))
+    wait_until(lambda: server.queries)
+    Check(house).bad("no answer in 2000 ms")
+    client.receive_all()
+
+
+def test_check_needs_no_trust_and_no_rights(house):
+    """Nor is anything said about the configuration that is said at the start."""
+    running = house.proxy(house.upstream())
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        binary = shutil.copy(proxy.BINARY, directory)
+        config = proxy.write_config(os.path.join(directory, "config.yml"), {
+            **house.config, "tls": {"ca_file": "/nonexistent/ca.pem"}})
+        os.chmod(config, 0o666)
+        who = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        done = subprocess.run([binary, "-c", config, "healthcheck"], cwd="/", env={},
+                              capture_output=True, text=True, timeout=20, **who)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert with_port(*running.address) in done.stdout
+
+
+# ---- what others say ----
+
+
+@pytest.fixture
+def impostor(house, tmp_path):
+    """Starts one, and returns it and a configuration that says it is dot-proxy."""
+    def starts(reply, transport):
+        made = Impostor(reply)
+        house.others.append(made)
+        other = {"udp": "tcp", "tcp": "udp"}[transport]
+        return made, proxy.write_config(str(tmp_path / "impostor.yml"), {
+            "upstreams": ["192.0.2.1"],
+            "listen": [{"address": with_port(*made.address), other: False}]})
+    return starts
+
+
+def _ok(query, text=b"\2ok", **wrong):
+    """The right answer, but for what the arguments say."""
+    seen = dnsmsg.read(query)
+    ident = wrong.get("ident", seen.ident)
+    question = wrong.get("question", seen.question)
+    flags = wrong.get("flags", QR | RD | RA)
+    record = dnsmsg.record(b"\xc0\x0c", TXT, CH, 0, text) if text else b""
+    return dnsmsg.header(ident, flags, 1, 1 if text else 0, 0, 0) + question + record
+
+
+def _other_id(query):
+    return [_ok(query, ident=dnsmsg.read(query).ident ^ 1)]
+
+
+def _other_question(query):
+    return [_ok(query, question=Query("health.dot-prozy", qtype=TXT, qclass=CH).question)]
+
+
+def _a_query(query):
+    return [_ok(query, flags=RD)]
+
+
+BELONG_TO_NOTHING = [("other-ID", _other_id), ("other-question", _other_question),
+                     ("a-query", _a_query), ("half-a-header", lambda query: [query[:6]]),
+                     ("empty", lambda query: [b""])]
+
+
+@table("reply", *BELONG_TO_NOTHING)
+def test_check_takes_no_message_that_belongs_to_nothing(house, impostor, reply):
+    _, config = impostor(reply, "tcp")
+    Check(house, config=config).bad(" over TCP: what came back is no answer to the question",
+                                    seconds=AT_ONCE)
+
+
+@table("reply", *BELONG_TO_NOTHING)
+def test_check_waits_for_the_datagram_that_belongs_to_it(house, impostor, reply):
+    _, config = impostor(lambda query: reply(query) + [_ok(query)], "udp")
+    Check(house, config=config).good(" over UDP, ", AT_ONCE)
+    _, config = impostor(reply, "udp")
+    Check(house, config=config).bad(" over UDP: no answer in 2000 ms")
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@table("reply, words", ("other-text", lambda query: [_ok(query, b"\2no")], "not that of dot-proxy"),
+       ("no-record", lambda query: [_ok(query, None)], "not that of dot-proxy"),
+       ("NXDOMAIN", lambda query: [_ok(query, None, flags=QR | NXDOMAIN)], "NXDOMAIN; is it dot-proxy"),
+       ("REFUSED", lambda query: [_ok(query, None, flags=QR | REFUSED)], "REFUSED"),
+       ("bare-SERVFAIL", lambda query: [query[:2] + b"\x80\x02" + bytes(8)], "SERVFAIL"))
+def test_check_wants_the_answer_of_dot_proxy(house, impostor, transport, reply, words):
+    _, config = impostor(reply, transport)
+    Check(house, config=config).bad(f" over {transport.upper()}: ", words, seconds=AT_ONCE)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_check_of_what_is_silent(house, impostor, transport):
+    silent, config = impostor(lambda query: [], transport)
+    check = Check(house, config=config).bad(f" over {transport.upper()}: no answer in 2000 ms")
+    assert check.end - check.begin >= 2
+    assert len(silent.queries) == (4 if transport == "udp" else 1)
+
+
+def test_check_of_what_closes(house, impostor):
+    _, config = impostor(lambda query: None, "tcp")
+    Check(house, config=config).bad("the connection was closed without an answer", seconds=AT_ONCE)
+
+
+def test_check_asks_again_when_a_datagram_is_lost(house, impostor):
+    made = []
+    made, config = impostor(lambda query: [_ok(query)] if len(made.queries) == 2 else [], "udp")
+    Check(house, config=config).good("it answers over UDP")
+    assert len(set(made.queries)) == 1
+
+
+def test_checks_use_random_ids(house, impostor):
+    made, config = impostor(lambda query: [_ok(query)], "tcp")
+    for _ in range(8):
+        Check(house, config=config).good("it answers")
+    assert len({query[:2] for query in made.queries}) >= 7
+
+
+# ---- the command line ----
+
+
+@table("args", ("both", ["healthcheck", "--upstream", "--ready"]), ("check", ["check", "--ready"]),
+       ("probe", ["probe", "--upstream"]), ("serve", ["--ready"]),
+       ("two-commands", ["healthcheck", "check"]))
+def test_options_of_healthcheck_are_its_own(tmp_path, args):
+    done = subprocess.run([proxy.BINARY, *args], cwd=tmp_path, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: dot-proxy ")
+
+
+def test_check_of_a_bad_configuration(tmp_path):
+    (tmp_path / "config.yml").write_text("upstream: [192.0.2.1]\n")
+    done = subprocess.run([proxy.BINARY, "healthcheck"], cwd=tmp_path, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "config.yml:1:1: unknown key `upstream'" in done.stderr
