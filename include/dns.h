@@ -102,8 +102,11 @@ enum dns_verdict {
 enum dns_verdict dns_read_query(const uint8_t *msg, size_t len, struct dns_query *q,
     enum dns_rcode *rcode);
 
-/* Whether a query asks that question; names are the same whatever the case of letters. */
-bool dns_asks(const uint8_t *query, const struct dns_query *q, enum dns_own_question);
+/*
+ * Whether a query, whose question has QUESTION_LEN octets (0: it has none), asks that one; names
+ * are the same whatever the case of letters.
+ */
+bool dns_asks(const uint8_t *query, size_t question_len, enum dns_own_question);
 
 /* Writes a query of our own, with RD and an OPT record. Returns the length. */
 size_t dns_write_query(uint8_t out[static DNS_OWN_QUERY_MAX], uint16_t id, enum dns_own_question);

@@ -22,7 +22,7 @@ size_t pending_room(const struct pending *);
 enum pending_verdict {
 	PENDING_TAKEN,
 	PENDING_REPEATED, /* the same ID, flags and question is in hand from the same port */
-	PENDING_EXCESS    /* the address has too many in hand */
+	PENDING_EXCESS    /* the address has too many in hand; never for questions of our own */
 };
 
 /*

@@ -251,12 +251,10 @@ static const struct {
 };
 
 bool
-dns_asks(const uint8_t *query, const struct dns_query *q, enum dns_own_question own)
+dns_asks(const uint8_t *query, size_t question_len, enum dns_own_question own)
 {
-	size_t len = own_questions[own].len;
-
-	return q->question_len == len &&
-	    same_question(own_questions[own].octets, query + DNS_HEADER_LEN, len);
+	return question_len == own_questions[own].len &&
+	    same_question(own_questions[own].octets, query + DNS_HEADER_LEN, question_len);
 }
 
 static bool

@@ -168,6 +168,14 @@ add_host(struct pending *p, const struct address *a, uint64_t hash)
 	return host;
 }
 
+/* What is answered here at once takes nothing from anybody, and must pass in any rush. */
+static bool
+is_own(const struct query *q, size_t question_len)
+{
+	return dns_asks(q->message, question_len, DNS_OWN_HEALTH) ||
+	    dns_asks(q->message, question_len, DNS_OWN_READY);
+}
+
 enum pending_verdict
 pending_add(struct pending *p, struct query *q)
 {
@@ -182,7 +190,7 @@ pending_add(struct pending *p, struct query *q)
 	}
 	if (host == NULL)
 		host = add_host(p, &q->peer.from, hash);
-	else if (host->count > SHARE * pending_room(p))
+	else if (host->count > SHARE * pending_room(p) && !is_own(q, question_len))
 		return PENDING_EXCESS;
 	host->count++;
 	p->count++;

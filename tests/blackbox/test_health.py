@@ -317,6 +317,18 @@ def test_check_passes_when_one_worker_stands_still(house):
             Check(house).good("it answers over UDP and TCP", AT_ONCE)
 
 
+def test_check_passes_in_a_rush_of_its_neighbours(house):
+    """In a pod all have one address; when it has all the places that one may have, others wait."""
+    server = house.upstream(faults.never_answer)
+    running = house.proxy(server, inflight=200)
+    rush = house.datagrams()
+    rush.send(*[Query(f"n{n}.test") for n in range(300)])
+    running.wait_line("datagrams dropped")
+    Check(house).good("it answers over UDP and TCP", AT_ONCE)
+    assert len(server.queries) >= 190
+    rush.given_up = True            # it has asked too much at once
+
+
 def test_check_waits_for_its_place(house):
     """As any query does, when as many as there may be are in hand."""
     server = house.upstream()

@@ -126,7 +126,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(q.has_edns);
 	check_name(data, &q);
 	must(strlen(dns_format_type(q.qtype, type)) < sizeof type);
-	if (dns_asks(data, &q, DNS_OWN_HEALTH) || dns_asks(data, &q, DNS_OWN_READY))
+	if (dns_asks(data, q.question_len, DNS_OWN_HEALTH) ||
+	    dns_asks(data, q.question_len, DNS_OWN_READY))
 		must(q.qtype == DNS_TYPE_TXT && q.qclass == 3);
 
 	/* Room from the least that a caller may have to more than is ever used. */

@@ -110,6 +110,32 @@ knows_the_same_query_again(void **state)
 	end(&b);
 }
 
+/* Whoever asks whether we are well, and how many queries of its own are in hand. */
+static void
+questions_of_our_own_pass(void **state)
+{
+	struct bench b = begin(COUNT);
+	struct query *own[] = {
+		query_from(&b, "192.0.2.1", BYTES(ID QUERY ONE "\6health\11dot-proxy\0\0\20\0\3")),
+		query_from(&b, "192.0.2.1", BYTES(ID QUERY ONE "\5Ready\11dot-proxy\0\0\20\0\3")),
+	};
+	struct query *other = query_from(&b, "192.0.2.1",
+	    BYTES(ID QUERY ONE "\6health\11dot-proxy\0\0\20\0\1"));
+	uint16_t taken = 0;
+
+	(void)state;
+	while (taken < COUNT && add(&b, "192.0.2.1", taken) != NULL)
+		taken++;
+	assert_int_equal(pending_add(b.pending, other), PENDING_EXCESS);
+	assert_int_equal(pending_add(b.pending, own[0]), PENDING_TAKEN);
+	assert_int_equal(pending_add(b.pending, own[1]), PENDING_TAKEN);
+	assert_int_equal(pending_count(b.pending), taken + 2);
+	drop(&b, own[0]);
+	drop(&b, own[1]);
+	assert_null(add(&b, "192.0.2.1", taken));
+	end(&b);
+}
+
 static void
 one_alone_gets_a_thousand(void **state)
 {
@@ -206,6 +232,7 @@ main(void)
 	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test(one_alone_gets_a_thousand),
 		cmocka_unit_test(two_get_the_same),
+		cmocka_unit_test(questions_of_our_own_pass),
 		cmocka_unit_test(few_places_are_all_for_one),
 		cmocka_unit_test(many_addresses_come_and_go),
 	};
