@@ -8,6 +8,7 @@
 #include "board.h"
 #include "deadline.h"
 #include "listeners.h"
+#include "notify.h"
 #include "privilege.h"
 #include "supervisor.h"
 #include "upstream.h"
@@ -41,10 +42,41 @@ struct generation {
 /* One line for a child's end, as waitpid() tells it. */
 void supervisor_log_death(pid_t pid, int status);
 
-/* One line for the first of COUNT mistakes of a configuration that is not taken; ERRORS are lines. */
-void supervisor_log_refusal(const char *errors, size_t count);
+/* One line for a configuration that is not taken. Of COUNT mistakes CAUSE is the first. */
+void supervisor_log_refusal(const char *cause, size_t count, const char *remedy);
 
 /* A line for each worker of that generation and those before it, and for each upstream. */
 void supervisor_log_state(const struct generation *newest, struct deadline now);
+
+/* Words for people on how the service is. */
+enum { SUPERVISOR_STATUS_MAX = 1024 };
+
+/* What the service manager is told, and what it was told last. */
+struct service {
+	struct notify notify;
+	enum { SERVICE_STARTING, SERVICE_READY, SERVICE_RELOADING, SERVICE_STOPPING } state;
+	char status[SUPERVISOR_STATUS_MAX];
+	char refused[SUPERVISOR_STATUS_MAX / 2]; /* why the file is not in use; "" when it is */
+	struct deadline watchdog_at;             /* the next sign of life is due */
+	struct deadline hopeless_at; /* no worker has served for so long: no more of them */
+};
+
+/* Learns who is to be told. */
+void supervisor_service_open(struct service *);
+
+/* A worker has nothing to tell. */
+void supervisor_service_close(struct service *);
+
+/* The file is read again; whatever comes of it, supervisor_service_tell() will tell. */
+void supervisor_service_reloading(struct service *);
+
+/* It was not taken. */
+void supervisor_service_refused(struct service *, const char *cause);
+
+void supervisor_service_stopping(struct service *);
+
+/* Tells what has changed, and gives the sign of life when it is due. */
+void supervisor_service_tell(struct service *, const struct generation *newest,
+    struct deadline now);
 
 #endif

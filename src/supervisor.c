@@ -54,6 +54,7 @@ struct supervisor {
 	struct generation *newest;
 	size_t descriptors;
 	struct filewatch file;
+	struct service service;
 	unsigned ticks;
 	struct deadline tick_at;
 	struct deadline pace_at; /* no worker that died quickly is started before */
@@ -131,7 +132,7 @@ leave_others(const struct supervisor *s, const struct generation *own)
 
 /* What a worker does from its birth to its end. */
 static int
-be_worker(const struct supervisor *s, struct generation *g, size_t index, pid_t supervisor)
+be_worker(struct supervisor *s, struct generation *g, size_t index, pid_t supervisor)
 {
 	struct worker_setup setup = { .config = g->config,
 		.listeners = &g->listeners,
@@ -141,6 +142,7 @@ be_worker(const struct supervisor *s, struct generation *g, size_t index, pid_t 
 		.descriptors = s->descriptors };
 	struct failure why;
 
+	supervisor_service_close(&s->service);
 	leave_others(s, g);
 	if (privilege_limit_worker(&g->privilege, &why) == 0) {
 		/* The supervisor's death is a SIGTERM; it may have come before this was arranged. */
@@ -329,19 +331,38 @@ check_heartbeats(const struct generation *g, struct deadline now)
 
 /* ---- reload ---- */
 
-static struct config *
-read_config(const struct supervisor_launch *launch)
+/* What is new is not taken, of whose COUNT mistakes CAUSE is the first. */
+static void
+refuse(struct supervisor *s, const char *cause, size_t count, const char *remedy)
 {
+	supervisor_log_refusal(cause, count, remedy);
+	supervisor_service_refused(&s->service, cause);
+}
+
+static void
+refuse_file(struct supervisor *s, const struct config_report *report)
+{
+	const char *errors = report->errors != NULL ? report->errors : "out of memory";
+	size_t count = report->error_count;
+	char first[512];
+
+	(void)snprintf(first, sizeof first, "%.*s", (int)strcspn(errors, "\n"), errors);
+	refuse(s, first, count, count > 1 ? "`dot-proxy check' shows all" : NULL);
+}
+
+static struct config *
+read_config(struct supervisor *s)
+{
+	const struct supervisor_launch *launch = s->launch;
 	struct config_report report;
 	struct config *config = config_load(launch->config_file, &report);
 
 	if (config == NULL)
-		supervisor_log_refusal(report.errors != NULL ? report.errors : "out of memory",
-		    report.error_count);
+		refuse_file(s, &report);
 	config_report_free(&report);
 	if (config != NULL && launch->listen != NULL &&
 	    config_set_listen(config, launch->listen) == -1) {
-		supervisor_log_refusal("an upstream has the address that -l names", 1);
+		refuse(s, "an upstream has the address that -l names", 1, NULL);
 		config_free(config);
 		return NULL;
 	}
@@ -358,12 +379,12 @@ reload(struct supervisor *s, struct deadline now)
 	struct failure why;
 
 	s->reload_wanted = false;
+	supervisor_service_reloading(&s->service);
 	filewatch_look(&s->file, s->launch->config_file);
-	if ((config = read_config(s->launch)) == NULL)
+	if ((config = read_config(s)) == NULL)
 		return;
 	if ((g = new_generation(config, s->newest, &end, &why)) == NULL) {
-		log_event(LOG_LEVEL_ERROR, "configuration refused, the old one stays", "cause",
-		    why.text, "remedy", why.remedy, NULL);
+		refuse(s, why.text, 1, why.remedy);
 		return;
 	}
 	upstream_inherit(g->upstreams, g->board, s->newest->upstreams, s->newest->board);
@@ -406,8 +427,7 @@ give_up_newest(struct supervisor *s)
 
 	if (g->older == NULL || g->older->retiring)
 		return false;
-	log_event(LOG_LEVEL_ERROR, "configuration refused, the old one stays", "cause",
-	    "no worker could start with it", NULL);
+	refuse(s, "no worker could start with it", 1, NULL);
 	signal_workers(g, SIGKILL);
 	s->newest = g->older;
 	listeners_leave(&g->listeners, &s->newest->listeners);
@@ -446,6 +466,7 @@ stop(struct supervisor *s, struct deadline now)
 {
 	struct generation *g;
 
+	supervisor_service_stopping(&s->service);
 	/* Told twice: at once. */
 	for (g = s->newest; s->stopping && g != NULL; g = g->older)
 		signal_workers(g, SIGKILL);
@@ -472,7 +493,7 @@ tick(struct supervisor *s, struct deadline now)
 static struct deadline
 next_moment(const struct supervisor *s, struct deadline now)
 {
-	struct deadline d = s->tick_at;
+	struct deadline d = deadline_sooner(s->tick_at, s->service.watchdog_at);
 	const struct generation *g = s->newest;
 	size_t i;
 
@@ -536,6 +557,7 @@ watch(struct supervisor *s, const sigset_t *signals)
 			reload(s, now);
 		if (s->in_worker)
 			return;
+		supervisor_service_tell(&s->service, s->newest, now);
 	}
 }
 
@@ -583,6 +605,7 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 	sigset_t signals;
 
 	block_signals(&signals);
+	supervisor_service_open(&s.service);
 	s.descriptors = net_raise_descriptor_limit();
 	filewatch_look(&s.file, launch->config_file);
 	if (privilege_raise(&why) == -1) {

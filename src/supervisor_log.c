@@ -24,16 +24,14 @@ supervisor_log_death(pid_t pid, int status)
 }
 
 void
-supervisor_log_refusal(const char *errors, size_t count)
+supervisor_log_refusal(const char *cause, size_t count, const char *remedy)
 {
-	char line[512];
-	char more[32] = "";
+	char mistakes[32] = "";
 
-	(void)snprintf(line, sizeof line, "%.*s", (int)strcspn(errors, "\n"), errors);
 	if (count > 1)
-		(void)snprintf(more, sizeof more, "%zu", count);
-	log_event(LOG_LEVEL_ERROR, "configuration refused, the old one stays", "cause", line,
-	    "errors", more, "remedy", count > 1 ? "`dot-proxy check' shows all" : NULL, NULL);
+		(void)snprintf(mistakes, sizeof mistakes, "%zu", count);
+	log_event(LOG_LEVEL_ERROR, "configuration refused, the old one stays", "cause", cause,
+	    "errors", mistakes, "remedy", remedy, NULL);
 }
 
 static void
