@@ -114,6 +114,12 @@ struct config *config_read(const char *text, size_t len, const char *name,
 bool config_allows(const struct config *, const struct address *);
 
 /*
+ * Replaces what is listened on, COUNT of them, 1 to CONFIG_LISTEN_MAX. Returns 0, or -1 when that
+ * would make a loop with an upstream; then nothing has changed.
+ */
+int config_listen_instead(struct config *, const struct config_listener *, size_t count);
+
+/*
  * Replaces what is listened on by the one address (see address_parse(); port 53 where none
  * is written), by UDP and TCP. Returns 0, or -1 when it is no address, or would make a loop with an upstream.
  */

@@ -29,6 +29,16 @@ struct listeners {
 int listeners_open(struct listeners *, const struct config *config, const struct listeners *from,
     struct failure *why);
 
+/*
+ * Takes the sockets that a service manager has opened before (systemd's socket activation), and
+ * their variables out of the environment. Logs each address. Returns 0, with a count of 0 when
+ * there are none; or -1 with the reason when one cannot be used. None is ever closed.
+ */
+int listeners_take_passed(struct listeners *, struct failure *why);
+
+/* Makes those what CONFIG listens on. Returns as config_listen_instead() does. */
+int listeners_prescribe(const struct listeners *, struct config *config);
+
 /* Gives up, without closing it, what TO (NULL: nobody) has as well. */
 void listeners_leave(struct listeners *, const struct listeners *to);
 

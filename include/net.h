@@ -36,6 +36,14 @@ enum { NET_DATAGRAM_BUFFER = 4 << 20 };
  */
 int net_listen_udp(const struct address *, struct failure *why);
 
+/*
+ * Makes a socket that somebody else has opened and bound what net_listen() or net_listen_udp()
+ * would have made it. Which families it takes stays as it is, and so do buffers that could only
+ * be made smaller. AT becomes its address. Returns SOCK_STREAM or SOCK_DGRAM; or -1 with the
+ * reason when it neither listens by TCP nor is bound for UDP.
+ */
+int net_adopt(int fd, struct address *at, struct failure *why);
+
 /* The octets that the receive buffer has, of the NET_DATAGRAM_BUFFER that were asked for. */
 int net_receive_buffer(int fd);
 

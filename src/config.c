@@ -120,19 +120,29 @@ config_allows(const struct config *config, const struct address *from)
 }
 
 int
+config_listen_instead(struct config *config, const struct config_listener *listen, size_t count)
+{
+	size_t i;
+	size_t k;
+
+	for (i = 0; i < config->upstream_count; i++)
+		for (k = 0; k < count; k++)
+			if (listen[k].tcp &&
+			    config_is_loop(&listen[k].address, &config->upstreams[i].address))
+				return -1;
+	memcpy(config->listen, listen, count * sizeof *listen);
+	config->listen_count = count;
+	return 0;
+}
+
+int
 config_set_listen(struct config *config, const char *text)
 {
-	struct address address;
-	size_t i;
+	struct config_listener one = { .udp = true, .tcp = true };
 
-	if (address_parse(text, CONFIG_DNS_PORT, &address) == -1)
+	if (address_parse(text, CONFIG_DNS_PORT, &one.address) == -1)
 		return -1;
-	for (i = 0; i < config->upstream_count; i++)
-		if (config_is_loop(&address, &config->upstreams[i].address))
-			return -1;
-	config->listen[0] = (struct config_listener){ address, true, true };
-	config->listen_count = 1;
-	return 0;
+	return config_listen_instead(config, &one, 1);
 }
 
 void

@@ -1,10 +1,19 @@
 #include "listeners.h"
 
+#include <sys/socket.h>
+
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "net.h"
+
+/* Sockets are passed from here on, one after the other (sd_listen_fds(3)). */
+enum { FIRST_PASSED = 3 };
 
 static void
 close_socket(int *fd)
@@ -65,17 +74,17 @@ inherit(struct listener *l, const struct config_listener *wanted, const struct l
 }
 
 static void
-log_listening(const struct address *a, const char *over)
+log_listening(const struct address *a, const char *over, const char *passed)
 {
 	char text[ADDRESS_TEXT_MAX];
 
 	log_event(LOG_LEVEL_INFO, "listening", "address", address_format(a, text), "over", over,
-	    NULL);
+	    "passed", passed, NULL);
 }
 
 /* What the kernel refused is worth a line, since what is lost for it leaves few traces. */
 static void
-log_receive_buffer(int fd)
+log_receive_buffer(int fd, const char *remedy)
 {
 	char wanted[16];
 	char granted[16];
@@ -85,9 +94,7 @@ log_receive_buffer(int fd)
 	(void)snprintf(wanted, sizeof wanted, "%d", NET_DATAGRAM_BUFFER);
 	(void)snprintf(granted, sizeof granted, "%d", net_receive_buffer(fd));
 	log_event(LOG_LEVEL_INFO, "small receive buffer", "octets", granted, "wanted", wanted,
-	    "remedy",
-	    "so that bursts over UDP are not lost, set the sysctl net.core.rmem_max to what is wanted",
-	    NULL);
+	    "remedy", remedy, NULL);
 }
 
 /* Opens what is wanted and not there yet. */
@@ -97,12 +104,12 @@ open_missing(struct listener *l, const struct config_listener *wanted, struct fa
 	if (wanted->tcp && l->tcp == -1) {
 		if ((l->tcp = net_listen(&l->address, why)) == -1)
 			return -1;
-		log_listening(&l->address, "TCP");
+		log_listening(&l->address, "TCP", NULL);
 	}
 	if (wanted->udp && l->udp == -1) {
 		if ((l->udp = net_listen_udp(&l->address, why)) == -1)
 			return -1;
-		log_listening(&l->address, "UDP");
+		log_listening(&l->address, "UDP", NULL);
 	}
 	return 0;
 }
@@ -126,9 +133,106 @@ listeners_open(struct listeners *l, const struct config *config, const struct li
 			return -1;
 		}
 		if (one->udp != -1 && !told) {
-			log_receive_buffer(one->udp);
+			log_receive_buffer(one->udp,
+			    "so that bursts over UDP are not lost, set the sysctl "
+			    "net.core.rmem_max to what is wanted");
 			told = true;
 		}
 	}
 	return 0;
+}
+
+/* ---- sockets that were open before ---- */
+
+/* The place for an address, a new one where there is none yet; NULL when there is no more room. */
+static struct listener *
+place_for(struct listeners *l, const struct address *at)
+{
+	size_t i;
+
+	for (i = 0; i < l->count; i++)
+		if (address_equal(&l->at[i].address, at))
+			return &l->at[i];
+	if (l->count == CONFIG_LISTEN_MAX)
+		return NULL;
+	l->at[l->count] = (struct listener){ *at, -1, -1 };
+	return &l->at[l->count++];
+}
+
+static int
+take(struct listeners *l, int fd, struct failure *why)
+{
+	struct address at;
+	char text[ADDRESS_TEXT_MAX];
+	int type = net_adopt(fd, &at, why);
+	const char *over = type == SOCK_STREAM ? "TCP" : "UDP";
+	struct listener *one;
+	int *place;
+
+	if (type == -1)
+		return -1;
+	if ((one = place_for(l, &at)) == NULL)
+		return fail_with(why, "more than %d addresses", CONFIG_LISTEN_MAX);
+	place = type == SOCK_STREAM ? &one->tcp : &one->udp;
+	if (*place != -1)
+		return fail_with(why, "the second one for %s over %s", address_format(&at, text),
+		    over);
+	*place = fd;
+	log_listening(&at, over, "yes");
+	return 0;
+}
+
+/* How many sockets the environment says that this process was given; -1 when that is no number. */
+static long
+count_passed(void)
+{
+	const char *pid = getenv("LISTEN_PID");
+	const char *count = getenv("LISTEN_FDS");
+	char own[16];
+	char *end;
+	long n;
+
+	(void)snprintf(own, sizeof own, "%d", (int)getpid());
+	if (pid == NULL || strcmp(pid, own) != 0 || count == NULL)
+		return 0;
+	errno = 0;
+	n = strtol(count, &end, 10);
+	return errno == 0 && end != count && *end == '\0' && n >= 0 && n < INT_MAX ? n : -1;
+}
+
+int
+listeners_take_passed(struct listeners *l, struct failure *why)
+{
+	long count = count_passed();
+	long i;
+
+	(void)unsetenv("LISTEN_PID");
+	(void)unsetenv("LISTEN_FDS");
+	(void)unsetenv("LISTEN_FDNAMES");
+	l->count = 0;
+	if (count == -1)
+		return fail_with(why, "LISTEN_FDS is no number");
+	for (i = 0; i < count; i++)
+		if (take(l, FIRST_PASSED + (int)i, why) == -1)
+			return fail_in(why, "socket that was passed as descriptor %d",
+			    FIRST_PASSED + (int)i);
+	for (i = 0; i < (long)l->count && l->at[i].udp == -1; i++)
+		;
+	if (i < (long)l->count)
+		log_receive_buffer(l->at[i].udp,
+		    "so that bursts over UDP are not lost, set ReceiveBuffer= in the socket unit");
+	return 0;
+}
+
+int
+listeners_prescribe(const struct listeners *l, struct config *config)
+{
+	struct config_listener wanted[CONFIG_LISTEN_MAX];
+	size_t i;
+
+	for (i = 0; i < l->count; i++)
+		wanted[i] = (struct config_listener){ .address = l->at[i].address,
+			.udp = l->at[i].udp != -1,
+			.tcp = l->at[i].tcp != -1 };
+	return config_listen_instead(config, wanted, l->count);
 }

@@ -113,19 +113,28 @@ forbid_fragments(int fd, int family)
 	return setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &v4, sizeof v4);
 }
 
+/* What a UDP socket has to tell of what it receives. One of IPv6 may get datagrams of IPv4, too. */
 static int
-bind_udp(int fd, const struct address *a)
+prepare_udp(int fd, const struct address *a)
 {
 	bool v6 = a->sa.sa_family == AF_INET6;
 
 	if (set_flag(fd, SOL_SOCKET, SO_RXQ_OVFL) == -1 ||
 	    forbid_fragments(fd, a->sa.sa_family) == -1)
 		return -1;
-	if (v6 && set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY) == -1)
+	if (!address_is_wildcard(a))
+		return 0;
+	if (v6 && set_flag(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO) == -1)
 		return -1;
-	if (address_is_wildcard(a) &&
-	    (v6 ? set_flag(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO) :
-		  set_flag(fd, IPPROTO_IP, IP_PKTINFO)) == -1)
+	return set_flag(fd, IPPROTO_IP, IP_PKTINFO);
+}
+
+static int
+bind_udp(int fd, const struct address *a)
+{
+	if (prepare_udp(fd, a) == -1)
+		return -1;
+	if (a->sa.sa_family == AF_INET6 && set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY) == -1)
 		return -1;
 	enlarge_buffers(fd);
 	return bind(fd, &a->sa, address_len(a));
@@ -147,15 +156,80 @@ net_listen_udp(const struct address *a, struct failure *why)
 	return fd;
 }
 
+/* Of the socket level, a number; -1 with errno. */
+static int
+option_of(int fd, int option)
+{
+	socklen_t len = sizeof(int);
+	int value = -1;
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &len) == -1 ? -1 : value;
+}
+
 int
 net_receive_buffer(int fd)
 {
-	socklen_t len = sizeof(int);
-	int size = 0;
-
 	/* The kernel counts its own needs as well, and so shows twice what was asked for. */
-	(void)getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, &len);
-	return size / 2;
+	return option_of(fd, SO_RCVBUF) / 2;
+}
+
+/* Learns its address, and refuses what it cannot be used for. */
+static int
+examine(int fd, struct address *at, struct failure *why)
+{
+	socklen_t len = sizeof *at;
+	struct address peer;
+	socklen_t peer_len = sizeof peer;
+	int family = option_of(fd, SO_DOMAIN);
+	int protocol = option_of(fd, SO_PROTOCOL);
+
+	if (family == -1)
+		return fail_errno(why, "no socket");
+	if (family != AF_INET && family != AF_INET6)
+		return fail_with(why, "a socket of neither IPv4 nor IPv6");
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
+		return fail_with(why, "a socket of neither UDP nor TCP");
+	if (getsockname(fd, &at->sa, &len) == -1)
+		return fail_errno(why, "address");
+	if (protocol == IPPROTO_TCP && option_of(fd, SO_ACCEPTCONN) != 1) {
+		(void)fail_with(why, "a TCP socket that does not listen");
+		fail_remedy(why, "set Accept=no in the socket unit");
+		return -1;
+	}
+	if (address_port(at) == 0)
+		return fail_with(why, "a UDP socket without a port");
+	if (protocol == IPPROTO_UDP && getpeername(fd, &peer.sa, &peer_len) == 0)
+		return fail_with(why, "a UDP socket for one client only");
+	return 0;
+}
+
+/* Only with the right to go beyond the limit of the system; without, it could lose what it has. */
+static void
+enlarge_adopted_buffers(int fd)
+{
+	int size = NET_DATAGRAM_BUFFER;
+
+	if (option_of(fd, SO_RCVBUF) / 2 < size)
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
+	if (option_of(fd, SO_SNDBUF) / 2 < size)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
+}
+
+int
+net_adopt(int fd, struct address *at, struct failure *why)
+{
+	int type = option_of(fd, SO_TYPE);
+
+	if (examine(fd, at, why) == -1)
+		return -1;
+	if (fcntl(fd, F_SETFD, FD_CLOEXEC) == -1 || fcntl(fd, F_SETFL, O_NONBLOCK) == -1)
+		return fail_errno(why, "no blocking");
+	if (type == SOCK_STREAM)
+		return listen(fd, NET_BACKLOG) == -1 ? fail_errno(why, "listen") : type;
+	if (prepare_udp(fd, at) == -1)
+		return fail_errno(why, "UDP");
+	enlarge_adopted_buffers(fd);
+	return type;
 }
 
 int

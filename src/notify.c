@@ -36,8 +36,10 @@ read_watchdog(void)
 {
 	const char *pid = getenv("WATCHDOG_PID");
 	uint64_t ms = number_of(getenv("WATCHDOG_USEC")) / 1000;
+	char own[16];
 
-	if (pid != NULL && number_of(pid) != (uint64_t)getpid())
+	(void)snprintf(own, sizeof own, "%d", (int)getpid());
+	if (pid != NULL && strcmp(pid, own) != 0)
 		return 0;
 	return ms > INT_MAX ? INT_MAX : (int)ms;
 }

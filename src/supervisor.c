@@ -52,6 +52,7 @@ enum {
 struct supervisor {
 	const struct supervisor_launch *launch;
 	struct generation *newest;
+	struct listeners passed; /* by the service manager, for as long as this process lives */
 	size_t descriptors;
 	struct filewatch file;
 	struct service service;
@@ -79,9 +80,18 @@ free_generation(struct generation *g)
 	free(g);
 }
 
+/* The sockets that are open already; NULL: none. */
+static const struct listeners *
+open_sockets(const struct supervisor *s)
+{
+	if (s->newest != NULL)
+		return &s->newest->listeners;
+	return s->passed.count > 0 ? &s->passed : NULL;
+}
+
 /* Everything of a generation but its workers; CONFIG becomes its own. NULL with the reason, and whose fault it is. */
 static struct generation *
-new_generation(struct config *config, const struct generation *from, enum supervisor_end *end,
+new_generation(const struct supervisor *s, struct config *config, enum supervisor_end *end,
     struct failure *why)
 {
 	struct generation *g;
@@ -98,13 +108,14 @@ new_generation(struct config *config, const struct generation *from, enum superv
 	for (i = 0; i < config->upstream_count; i++)
 		g->ports[i] = address_port(&config->upstreams[i].address);
 	*end = SUPERVISOR_MISCONFIGURED;
-	if (privilege_plan(config->user, config->sandbox, &g->privilege, why) == 0 &&
+	if (s->passed.count > 0 && listeners_prescribe(&s->passed, config) == -1)
+		(void)fail_with(why, "an upstream has the address of a socket that was passed");
+	else if (privilege_plan(config->user, config->sandbox, &g->privilege, why) == 0 &&
 	    (g->upstreams = upstream_list_new(config, why)) != NULL) {
 		*end = SUPERVISOR_FAILED;
 		if ((g->board = board_new((size_t)config->workers, config->upstream_count)) == NULL)
 			(void)fail_errno(why, "start");
-		else if (listeners_open(&g->listeners, config,
-			     from != NULL ? &from->listeners : NULL, why) == 0) {
+		else if (listeners_open(&g->listeners, config, open_sockets(s), why) == 0) {
 			heap_seal();
 			return g;
 		}
@@ -383,7 +394,7 @@ reload(struct supervisor *s, struct deadline now)
 	filewatch_look(&s->file, s->launch->config_file);
 	if ((config = read_config(s)) == NULL)
 		return;
-	if ((g = new_generation(config, s->newest, &end, &why)) == NULL) {
+	if ((g = new_generation(s, config, &end, &why)) == NULL) {
 		refuse(s, why.text, 1, why.remedy);
 		return;
 	}
@@ -595,6 +606,19 @@ ended(const struct supervisor *s)
 	return SUPERVISOR_STOPPED;
 }
 
+/* Sockets of the service manager take the place of what the configuration listens on. */
+static int
+take_passed(struct supervisor *s, struct failure *why)
+{
+	if (listeners_take_passed(&s->passed, why) == -1)
+		return -1;
+	if (s->passed.count == 0 || s->launch->listen == NULL)
+		return 0;
+	(void)fail_with(why, "sockets were passed, and -l names another one");
+	fail_remedy(why, "leave out -l, or disable the socket unit");
+	return -1;
+}
+
 enum supervisor_end
 supervisor_run(const struct supervisor_launch *launch, struct config *config)
 {
@@ -605,6 +629,11 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 	sigset_t signals;
 
 	block_signals(&signals);
+	/* First, before anything else could get one of their numbers. */
+	if (take_passed(&s, &why) == -1) {
+		config_free(config);
+		return fail_start(&why, SUPERVISOR_MISCONFIGURED);
+	}
 	supervisor_service_open(&s.service);
 	s.descriptors = net_raise_descriptor_limit();
 	filewatch_look(&s.file, launch->config_file);
@@ -612,7 +641,7 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 		config_free(config);
 		return fail_start(&why, SUPERVISOR_FAILED);
 	}
-	if ((s.newest = new_generation(config, NULL, &end, &why)) == NULL)
+	if ((s.newest = new_generation(&s, config, &end, &why)) == NULL)
 		return fail_start(&why, end);
 	if (privilege_limit_supervisor(&why) == -1) {
 		free_generation(s.newest);

@@ -157,6 +157,64 @@ listens_by_udp(void **state)
 	(void)close(v6);
 }
 
+/* What somebody else has made, with nothing set but a large receive buffer where that is permitted. */
+static int
+foreign_socket(const char *host, int type, int family, struct address *at)
+{
+	struct address any = address_of(host);
+	int off = 0;
+	int size = 2 * NET_DATAGRAM_BUFFER;
+	int fd = socket(family, type, 0);
+
+	if (family == AF_INET6)
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
+	assert_int_equal(bind(fd, &any.sa, address_len(&any)), 0);
+	if (type == SOCK_STREAM)
+		assert_int_equal(listen(fd, 1), 0);
+	memset(at, 0, sizeof *at);
+	return fd;
+}
+
+static const struct adopted_row {
+	const char *name;
+	const char *host;
+	int type;
+	int family;
+	bool v4_info; /* it says where datagrams of IPv4, or IPv6, came to */
+	bool v6_info;
+} adopted_rows[] = {
+	{ "TCP", "127.0.0.1", SOCK_STREAM, AF_INET, false, false },
+	{ "TCP, IPv6", "::1", SOCK_STREAM, AF_INET6, false, false },
+	{ "UDP", "127.0.0.1", SOCK_DGRAM, AF_INET, false, false },
+	{ "UDP, any address", "0.0.0.0", SOCK_DGRAM, AF_INET, true, false },
+	{ "UDP, IPv6", "::1", SOCK_DGRAM, AF_INET6, false, false },
+	{ "UDP, any address of both families", "::", SOCK_DGRAM, AF_INET6, true, true },
+};
+
+static void
+adopts(void **state)
+{
+	const struct adopted_row *row = *state;
+	struct address at;
+	struct failure why;
+	int fd = foreign_socket(row->host, row->type, row->family, &at);
+	int buffer = net_receive_buffer(fd);
+
+	assert_int_equal(net_adopt(fd, &at, &why), row->type);
+	assert_is_ours(fd);
+	assert_int_equal(at.sa.sa_family, row->family);
+	assert_int_not_equal(address_port(&at), 0);
+	assert_int_equal(has_option(fd, IPPROTO_IP, IP_PKTINFO), row->v4_info);
+	if (row->family == AF_INET6) {
+		assert_int_equal(has_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO), row->v6_info);
+		assert_int_equal(has_option(fd, IPPROTO_IPV6, IPV6_V6ONLY), !row->v4_info);
+	}
+	assert_int_equal(has_option(fd, SOL_SOCKET, SO_RXQ_OVFL), row->type == SOCK_DGRAM);
+	assert_in_range(net_receive_buffer(fd), buffer, 2 * NET_DATAGRAM_BUFFER);
+	(void)close(fd);
+}
+
 static void
 says_that_an_address_is_not_here(void **state)
 {
@@ -422,12 +480,18 @@ main(void)
 		cmocka_unit_test(raises_the_limit_of_descriptors),
 	};
 	struct CMUnitTest closed[LENGTH(closed_rows)];
+	struct CMUnitTest adopted[LENGTH(adopted_rows)];
 	size_t i;
 
 	for (i = 0; i < LENGTH(closed_rows); i++)
 		closed[i] = (struct CMUnitTest){ .name = closed_rows[i].name,
 			.test_func = guards_the_standard_descriptors,
 			.initial_state = (void *)&closed_rows[i] };
+	for (i = 0; i < LENGTH(adopted_rows); i++)
+		adopted[i] = (struct CMUnitTest){ .name = adopted_rows[i].name,
+			.test_func = adopts,
+			.initial_state = (void *)&adopted_rows[i] };
 	return cmocka_run_group_tests_name("net", others, NULL, NULL) +
+	    cmocka_run_group_tests_name("net_adopt", adopted, NULL, NULL) +
 	    cmocka_run_group_tests_name("standard descriptors", closed, NULL, NULL);
 }
