@@ -2,6 +2,7 @@
 
 VERSION	:= 1.0.0
 PREFIX	?= /usr/local
+UNITDIR	?= $(PREFIX)/lib/systemd/system
 SECONDS	?= 60
 TESTS	?= tests/blackbox
 VARIANT	?= release
@@ -84,7 +85,7 @@ export ASAN_OPTIONS ?= exitcode=99:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 
 .PHONY: all demo run test unit blackbox container replay fuzz bench lint tidy layers format deps install \
-	uninstall clean help program units replays fuzzers FORCE
+	install-units uninstall clean help program units replays fuzzers FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 # V=1 shows the commands.
@@ -205,12 +206,22 @@ format:			## lays out the C of the program as lint wants it
 deps:			## installs what is missing to build and to test (Debian, Ubuntu)
 	tests/deps
 
-install: all		## to $(DESTDIR)$(PREFIX)
+install: all install-units	## to $(DESTDIR)$(PREFIX), units of systemd to $(DESTDIR)$(UNITDIR)
 	install -D -m 755 $(B)/dot-proxy $(DESTDIR)$(PREFIX)/bin/dot-proxy
 	install -D -m 644 config.yml $(DESTDIR)$(PREFIX)/share/doc/dot-proxy/config.yml
 
+UNITS_OF_SYSTEMD := dot-proxy.service dot-proxy.socket
+
+install-units:
+	mkdir -p $(DESTDIR)$(UNITDIR)
+	for unit in $(UNITS_OF_SYSTEMD); do \
+	    sed 's,/usr/local/bin/,$(PREFIX)/bin/,' deploy/systemd/$$unit \
+	        >$(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
+	    chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; done
+
 uninstall:		## takes away what install brought
 	rm -f $(DESTDIR)$(PREFIX)/bin/dot-proxy
+	rm -f $(UNITS_OF_SYSTEMD:%=$(DESTDIR)$(UNITDIR)/%)
 	rm -f $(DESTDIR)$(PREFIX)/share/doc/dot-proxy/config.yml
 
 clean:			## takes away all that was built
