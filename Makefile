@@ -3,6 +3,7 @@
 VERSION	:= 1.0.0
 PREFIX	?= /usr/local
 UNITDIR	?= $(PREFIX)/lib/systemd/system
+MANDIR	?= $(PREFIX)/share/man
 SECONDS	?= 60
 TESTS	?= tests/blackbox
 VARIANT	?= release
@@ -177,12 +178,13 @@ $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/flags
 	echo '  LINK $@'
 	$(LINK) -o $@ $(filter %.o,$^) $(LIBS)
 
-lint: layers tidy	## layout, clang-tidy, cppcheck, shellcheck, and which module includes what
+lint: layers tidy	## layout, clang-tidy, cppcheck, shellcheck, mandoc, and which module includes what
 	clang-format --dry-run -Werror $(PROGRAM)
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 	    $(CPPCHECK_MISTAKES:%=--suppress=%) \
 	    --error-exitcode=1 -D_GNU_SOURCE -Iinclude src
 	shellcheck tests/deps .ci/run
+	mandoc -T lint -W warning deploy/man/*
 
 # It takes the operand of sizeof for a dereference, does not know that NULL is a pointer
 # in POSIX, and sees no loop in TAILQ_FOREACH. What is real of that, the compilers find.
@@ -209,6 +211,8 @@ deps:			## installs what is missing to build and to test (Debian, Ubuntu)
 install: all install-units	## to $(DESTDIR)$(PREFIX), units of systemd to $(DESTDIR)$(UNITDIR)
 	install -D -m 755 $(B)/dot-proxy $(DESTDIR)$(PREFIX)/bin/dot-proxy
 	install -D -m 644 config.yml $(DESTDIR)$(PREFIX)/share/doc/dot-proxy/config.yml
+	install -D -m 644 deploy/man/dot-proxy.8 $(DESTDIR)$(MANDIR)/man8/dot-proxy.8
+	install -D -m 644 deploy/man/dot-proxy.yml.5 $(DESTDIR)$(MANDIR)/man5/dot-proxy.yml.5
 
 UNITS_OF_SYSTEMD := dot-proxy.service dot-proxy.socket
 
@@ -223,6 +227,7 @@ uninstall:		## takes away what install brought
 	rm -f $(DESTDIR)$(PREFIX)/bin/dot-proxy
 	rm -f $(UNITS_OF_SYSTEMD:%=$(DESTDIR)$(UNITDIR)/%)
 	rm -f $(DESTDIR)$(PREFIX)/share/doc/dot-proxy/config.yml
+	rm -f $(DESTDIR)$(MANDIR)/man8/dot-proxy.8 $(DESTDIR)$(MANDIR)/man5/dot-proxy.yml.5
 
 clean:			## takes away all that was built
 	rm -rf build
