@@ -177,3 +177,33 @@ def test_the_examples_are_good(tmp_path, authority, monkeypatch, text):
     monkeypatch.setenv("SSL_CERT_FILE", authority.path)
     done = run(tmp_path, "check")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_command_line_is_documented(tmp_path):
+    usage = run(tmp_path, "--help").stdout
+    options = set(re.findall(r"(?<![\w-])--?[a-z]+\b", usage))
+    commands = set(re.findall(r"^  dot-proxy ([a-z]+)", usage, re.M))
+    tags = re.findall(r"^\.It Fl (\S+)", COMMAND_PAGE, re.M)
+    assert {f"-{tag}" for tag in tags} == options
+    assert set(re.findall(r"^\.It Cm (\w+)", COMMAND_PAGE, re.M)) == commands
+    table = "\n".join(re.findall(r"^\| (`[^|]*`) \|", section("Command line"), re.M))
+    assert set(re.findall(r"(?<![\w-])-{0,2}[a-z]+\b", table)) == commands | options
+
+
+def test_the_environment_is_documented():
+    sources = "".join(path.read_text() for path in (ROOT / "src").glob("*.c"))
+    # Each of systemd's variables that ends so only says for whom another one is.
+    variables = {name for name in re.findall(r'getenv\("(\w+)"\)', sources)
+                 if not name.endswith("_PID")}
+    tags = re.findall(r"^\.It Ev (.*)", COMMAND_PAGE, re.M)
+    assert {name for tag in tags for name in tag.split(" , ")} == variables
+
+
+def test_what_the_readme_names_is_there():
+    for path in re.findall(r"\b(?:deploy|src|tests)/[a-z][\w/.-]*\w", README):
+        assert (ROOT / path).exists(), path
+    for directory in re.findall(r"^\| `([a-z-]+)` \|", section("Quick start"), re.M):
+        assert (ROOT / "deploy/kubernetes" / directory / "kustomization.yaml").exists(), directory
+    targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.M)
+    named = set(re.findall(r"(?:`|^    |sudo )make ([a-z]+)", README, re.M))
+    assert named and named - set(targets) == set()
