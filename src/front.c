@@ -235,14 +235,29 @@ front_trouble(struct front *f, enum front_trouble kind, struct failure *why, uns
 	return true;
 }
 
+/* Whether it has sent something that was not read yet: then it is idle no more, and keeps its place. */
+static bool
+has_just_asked(struct front *f, struct client *c, struct deadline now)
+{
+	uint8_t octet;
+
+	if (recv(c->fd, &octet, sizeof octet, MSG_PEEK) != sizeof octet)
+		return false;
+	c->readable = true;
+	set_ready(f, c);
+	enter(f, c, CLIENT_WAITING, now);
+	return true;
+}
+
 /* Who makes room for others: the one that has been idle longest, or else the one that sends slowest. NULL: nobody. */
 static struct client *
-least_busy(const struct front *f)
+least_busy(struct front *f, struct deadline now)
 {
-	struct client *c = TAILQ_FIRST(&f->states[CLIENT_IDLE]);
+	struct client *c;
 
-	if (c != NULL)
-		return c;
+	while ((c = TAILQ_FIRST(&f->states[CLIENT_IDLE])) != NULL)
+		if (!has_just_asked(f, c, now))
+			return c;
 	TAILQ_FOREACH(c, &f->states[CLIENT_READING], state_link) {
 		if (TAILQ_EMPTY(&c->in_hand))
 			return c;
@@ -253,12 +268,32 @@ least_busy(const struct front *f)
 static bool
 evict(struct front *f, struct deadline now)
 {
-	struct client *c = least_busy(f);
+	struct client *c = least_busy(f, now);
 
 	if (c == NULL)
 		return false;
 	close_client(f, c, now);
 	return true;
+}
+
+/* How many clients there are of that address, and which of them has been idle longest (NULL: none). */
+static int
+count_host(struct front *f, const struct address *from, struct client **oldest)
+{
+	struct client *c;
+	int count = 0;
+
+	*oldest = NULL;
+	LIST_FOREACH(c, bucket(f, from), host_link)
+	{
+		if (!address_same_host(&c->from, from))
+			continue;
+		count++;
+		if (c->state == CLIENT_IDLE &&
+		    (*oldest == NULL || c->since.at_us < (*oldest)->since.at_us))
+			*oldest = c;
+	}
+	return count;
 }
 
 /*
@@ -268,24 +303,14 @@ evict(struct front *f, struct deadline now)
 static bool
 admit(struct front *f, const struct address *from, struct deadline now)
 {
-	int count = 0;
-	struct client *oldest = NULL;
-	struct client *c;
+	struct client *oldest;
 
-	if ((size_t)f->config->clients.per_address >= f->client_count)
-		return true;
-	LIST_FOREACH(c, bucket(f, from), host_link)
-	{
-		if (!address_same_host(&c->from, from))
-			continue;
-		count++;
-		if (c->state == CLIENT_IDLE &&
-		    (oldest == NULL || c->since.at_us < oldest->since.at_us))
-			oldest = c;
-	}
-	if (count < f->config->clients.per_address)
+	if ((size_t)f->config->clients.per_address >= f->client_count ||
+	    count_host(f, from, &oldest) < f->config->clients.per_address)
 		return true;
 	note_crowding(f, FRONT_ADDRESS_CROWDED, from);
+	while (oldest != NULL && has_just_asked(f, oldest, now))
+		(void)count_host(f, from, &oldest);
 	if (oldest == NULL)
 		return false;
 	close_client(f, oldest, now);
@@ -464,7 +489,10 @@ front_listener_ready(struct front *f, size_t listener, struct deadline now)
 
 	for (i = 0; f->listening && i < ACCEPT_AT_ONCE; i++) {
 		/* When all of them wait for answers, the next ones wait in the queue. */
-		if (free_place(f) == NULL && least_busy(f) == NULL) {
+		if (free_place(f) == NULL && least_busy(f, now) == NULL) {
+			/* Behind those that were just taken in, there may be nobody. */
+			if (i > 0)
+				return;
 			note_crowding(f, FRONT_CROWDED, NULL);
 			stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
 			return;

@@ -224,8 +224,11 @@ net_adopt(int fd, struct address *at, struct failure *why)
 		return -1;
 	if (fcntl(fd, F_SETFD, FD_CLOEXEC) == -1 || fcntl(fd, F_SETFL, O_NONBLOCK) == -1)
 		return fail_errno(why, "no blocking");
-	if (type == SOCK_STREAM)
-		return listen(fd, NET_BACKLOG) == -1 ? fail_errno(why, "listen") : type;
+	if (type == SOCK_STREAM) {
+		if (set_flag(fd, IPPROTO_TCP, TCP_NODELAY) == -1 || listen(fd, NET_BACKLOG) == -1)
+			return fail_errno(why, "listen");
+		return type;
+	}
 	if (prepare_udp(fd, at) == -1)
 		return fail_errno(why, "UDP");
 	enlarge_adopted_buffers(fd);

@@ -40,7 +40,7 @@ def _listens(objects):
 
 
 def test_bases_are_those_of_the_readme():
-    names = re.search(r"apply -k deploy/kubernetes/NAME.*?\n\n(.*?)\n\n", README, re.S)[1]
+    names = re.search(r"apply -k deploy/kubernetes/sidecar.*?\n\n(.*?)\n\n", README, re.S)[1]
     assert sorted(re.findall(r"^\| `([\w-]+)`", names, re.M)) == [base.name for base in BASES]
 
 

@@ -153,6 +153,20 @@ def test_clients_that_all_wait_are_not_pushed_out(house):
         house.within(1.5, client.exchanges[0].at, client.exchanges[0].answered)
 
 
+@row("C-10")
+def test_client_whose_query_was_not_read_yet_is_not_idle(house):
+    """More than there are places for come, and ask, while the worker looks elsewhere."""
+    running = house.proxy(house.upstream(), timeouts=PATIENT, clients={"max": 8})
+    worker, = running.workers()
+    team.halt(worker)
+    clients = [house.client() for _ in range(16)]
+    for n, client in enumerate(clients):
+        client.send(Query(f"n{n}.test"))
+    os.kill(worker, signal.SIGCONT)
+    for client in clients:
+        house.right(client.receive_until(client.exchanges[0]), 2)
+
+
 @row("C-12")
 def test_patience_is_shorter_in_a_crowd_and_comes_back(house):
     idle = 1.5
