@@ -27,6 +27,8 @@ struct board_worker {
 	_Atomic int32_t pid;
 	_Atomic uint32_t state;       /* enum board_state */
 	_Atomic int64_t heartbeat_us; /* its last turn; see struct deadline */
+	_Atomic int64_t turn_us;      /* when the turn that it is in began; 0: it waits */
+	_Atomic uint32_t busy;        /* percent of a processor that it has used of late */
 	_Atomic uint64_t queries;
 	_Atomic uint64_t answered; /* by an upstream */
 	_Atomic uint64_t failed;   /* SERVFAIL of our own */
@@ -85,6 +87,14 @@ void board_put_session(struct board *, size_t upstream, const uint8_t *octets, s
  */
 size_t board_take_session(struct board *, size_t upstream, uint8_t octets[static BOARD_SESSION_MAX],
     struct deadline now);
+
+/*
+ * Whether a worker before this one will take in a moment what has come for any of them: it is
+ * in a turn that began no longer than BOARD_TURN_MS ago, and less than BOARD_BUSY percent of a
+ * processor is enough for what it does.
+ */
+enum { BOARD_TURN_MS = 2, BOARD_BUSY = 90 };
+bool board_another_takes(struct board *, size_t index, struct deadline now);
 
 /* A worker enters its row, or the supervisor clears that of one that has gone. */
 void board_enter(struct board_worker *, pid_t pid, struct deadline now);

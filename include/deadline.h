@@ -41,4 +41,7 @@ int deadline_left_ms(struct deadline d, struct deadline now);
 /* The microseconds from A to B; negative when B came first. */
 int64_t deadline_us_between(struct deadline a, struct deadline b);
 
+/* The microseconds of processor time that this process has used. */
+int64_t deadline_used_us(void);
+
 #endif

@@ -33,6 +33,9 @@ void udp_free(struct udp *);
 /* Something happened on the socket with that number (WAITSET_DATAGRAMS). */
 void udp_ready(struct udp *, size_t socket);
 
+/* Leaves what comes until then to other workers. */
+void udp_stand_back(struct udp *, struct deadline until);
+
 /*
  * Takes the queries that are there now, MOST at most and no more than there are places, with
  * one call for each socket. Each query is the caller's until it is given back by udp_answer()

@@ -222,6 +222,24 @@ board_enter(struct board_worker *row, pid_t pid, struct deadline now)
 	atomic_store(&row->pid, (int32_t)pid);
 }
 
+bool
+board_another_takes(struct board *b, size_t index, struct deadline now)
+{
+	size_t i;
+
+	for (i = 0; i < index; i++) {
+		struct board_worker *row = board_worker(b, i);
+		int64_t turn_us = atomic_load_explicit(&row->turn_us, memory_order_relaxed);
+
+		if (turn_us != 0 && atomic_load(&row->state) == BOARD_SERVING &&
+		    atomic_load_explicit(&row->busy, memory_order_relaxed) < BOARD_BUSY &&
+		    !deadline_passed(deadline_after((struct deadline){ turn_us }, BOARD_TURN_MS),
+			now))
+			return true;
+	}
+	return false;
+}
+
 void
 board_leave(struct board *b, size_t index)
 {
@@ -229,6 +247,8 @@ board_leave(struct board *b, size_t index)
 
 	empty_sessions_of(b, atomic_load(&row->pid));
 	atomic_store(&row->state, BOARD_EMPTY);
+	atomic_store(&row->turn_us, 0);
+	atomic_store(&row->busy, 0);
 	atomic_store(&row->pid, 0);
 	atomic_store(&row->in_hand, 0);
 	atomic_store(&row->clients, 0);

@@ -3,13 +3,25 @@
 #include <limits.h>
 #include <time.h>
 
-struct deadline
-deadline_now(void)
+static int64_t
+read_us(clockid_t clock)
 {
 	struct timespec ts;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (struct deadline){ (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000 };
+	(void)clock_gettime(clock, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+struct deadline
+deadline_now(void)
+{
+	return (struct deadline){ read_us(CLOCK_MONOTONIC) };
+}
+
+int64_t
+deadline_used_us(void)
+{
+	return read_us(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 struct deadline

@@ -392,6 +392,13 @@ start_listening(struct front *f)
 			note_failed_accept(f, "listen");
 }
 
+void
+front_stand_back(struct front *f, struct deadline until)
+{
+	if (f->listening)
+		stop_listening(f, until);
+}
+
 /* A free place: one that was used before, or else one that costs memory only from now on. NULL: all are taken. */
 static struct client *
 free_place(struct front *f)

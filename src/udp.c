@@ -55,7 +55,8 @@ struct udp {
 	size_t count;
 	bool listening; /* the sockets are in the wait set */
 	bool draining;
-	struct deadline retry_at; /* then what a socket did not take is tried again */
+	struct deadline listen_at; /* not before that */
+	struct deadline retry_at;  /* then what a socket did not take is tried again */
 	unsigned losses[UDP_LOSSES];
 	struct address excessive;
 	struct mmsghdr headers[RECEIVE_AT_ONCE];
@@ -202,6 +203,13 @@ void
 udp_ready(struct udp *u, size_t socket)
 {
 	u->sockets[socket].ready = true;
+}
+
+void
+udp_stand_back(struct udp *u, struct deadline until)
+{
+	stop_listening(u);
+	u->listen_at = until;
 }
 
 bool
@@ -549,9 +557,11 @@ udp_send(struct udp *u, struct deadline now)
 	for (i = 0; i < u->count; i++)
 		send_all(u, &u->sockets[i], now);
 	/* While there is no place, what comes waits in the sockets, or others take it. */
-	if (room(u) == 0)
+	if (room(u) == 0 || u->draining)
 		stop_listening(u);
-	else if (!u->draining && start_listening(u) == -1)
+	else if (!deadline_passed(u->listen_at, now))
+		u->retry_at = deadline_sooner(u->retry_at, u->listen_at);
+	else if (start_listening(u) == -1)
 		u->retry_at = deadline_after(now, SEND_PAUSE_MS);
 }
 

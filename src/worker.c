@@ -29,6 +29,12 @@ enum {
 	/* After so long without a query, memory that a rush has touched is given back. */
 	QUIET_MS = 1000,
 
+	/* How busy it is, a worker looks at so often at most. */
+	BUSY_INTERVAL_MS = 10,
+
+	/* What comes is left for so long to a worker that is about to take it. */
+	STAND_BACK_MS = 1,
+
 	/* The same trouble is told so often at most. */
 	TROUBLE_INTERVAL_MS = 10000,
 
@@ -50,8 +56,10 @@ struct worker {
 	int signals;
 	bool told_to_stop;
 	bool told_to_retire;
-	struct deadline stop_by;  /* NEVER until it was told to stop */
-	struct deadline quiet_at; /* when there is no query until then, it is a quiet moment */
+	struct deadline looked_at; /* at how busy it is */
+	int64_t used_us;           /* processor time until then */
+	struct deadline stop_by;   /* NEVER until it was told to stop */
+	struct deadline quiet_at;  /* when there is no query until then, it is a quiet moment */
 	struct deadline
 	    trouble_at[FRONT_TROUBLES]; /* then trouble of that kind may be told again */
 	struct deadline losses_at;      /* then datagrams that were lost may be told again */
@@ -335,6 +343,41 @@ take_signals(struct worker *w)
 	}
 }
 
+/* For those that wait beside it: when its turn began, and how busy it is. */
+static void
+show_turn(struct worker *w, struct deadline now)
+{
+	int64_t since_us = deadline_us_between(w->looked_at, now);
+	int64_t used_us;
+
+	atomic_store_explicit(&w->row->heartbeat_us, now.at_us, memory_order_relaxed);
+	atomic_store_explicit(&w->row->turn_us, now.at_us, memory_order_relaxed);
+	if (since_us < (int64_t)BUSY_INTERVAL_MS * 1000)
+		return;
+	used_us = deadline_used_us();
+	atomic_store_explicit(&w->row->busy, (uint32_t)(100 * (used_us - w->used_us) / since_us),
+	    memory_order_relaxed);
+	w->used_us = used_us;
+	w->looked_at = now;
+}
+
+/*
+ * Takes what has come from a listener, or leaves it to a worker that is about to take it: one
+ * that takes more at a time does it for less.
+ */
+static void
+take_or_leave(struct worker *w, enum waitset_owner owner, size_t index, struct deadline now)
+{
+	if (board_another_takes(w->setup->board, w->setup->index, now)) {
+		front_stand_back(w->front, deadline_after(now, STAND_BACK_MS));
+		udp_stand_back(w->udp, deadline_after(now, STAND_BACK_MS));
+	} else if (owner == WAITSET_LISTENER) {
+		front_listener_ready(w->front, index, now);
+	} else {
+		udp_ready(w->udp, index);
+	}
+}
+
 /* The one wait. Notes what has become ready. */
 static void
 wait_for_events(struct worker *w)
@@ -346,21 +389,20 @@ wait_for_events(struct worker *w)
 	size_t count;
 	size_t i;
 
+	atomic_store_explicit(&w->row->turn_us, 0, memory_order_relaxed);
 	count = waitset_wait(w->set, events, EVENTS_AT_ONCE, by);
 	now = deadline_now();
-	atomic_store_explicit(&w->row->heartbeat_us, now.at_us, memory_order_relaxed);
+	show_turn(w, now);
 	for (i = 0; i < count; i++) {
 		size_t index = waitset_index(&events[i]);
 
 		switch (waitset_owner(&events[i])) {
 		case WAITSET_LISTENER:
-			front_listener_ready(w->front, index, now);
+		case WAITSET_DATAGRAMS:
+			take_or_leave(w, waitset_owner(&events[i]), index, now);
 			break;
 		case WAITSET_CLIENT:
 			front_client_ready(w->front, index, events[i].events);
-			break;
-		case WAITSET_DATAGRAMS:
-			udp_ready(w->udp, index);
 			break;
 		case WAITSET_CONNECTION:
 			upstream_ready(w->upstreams, index, now);

@@ -152,6 +152,54 @@ tells_all_that_it_is_ready(void **state)
 	board_free(b);
 }
 
+/* What the first of the workers shows, and whether the one behind it leaves it what has come. */
+static const struct turn_row {
+	const char *name;
+	uint32_t state;
+	int64_t turn_us;
+	uint32_t busy;
+	bool leaves;
+} turn_rows[] = {
+	{ "it waits", BOARD_SERVING, 0, 10, false },
+	{ "its turn has begun", BOARD_SERVING, 1000000, 10, true },
+	{ "its turn is still short", BOARD_SERVING, 1000001 - BOARD_TURN_MS * 1000, 10, true },
+	{ "its turn is long", BOARD_SERVING, 1000000 - BOARD_TURN_MS * 1000, 10, false },
+	{ "it is stuck", BOARD_SERVING, 1, 10, false },
+	{ "it has a little time left", BOARD_SERVING, 1000000, BOARD_BUSY - 1, true },
+	{ "it has no time left", BOARD_SERVING, 1000000, BOARD_BUSY, false },
+	{ "it stops", BOARD_STOPPING, 1000000, 10, false },
+	{ "it does not serve yet", BOARD_EMPTY, 1000000, 10, false },
+};
+
+static void
+leaves_it_to_who_comes_back(void **state)
+{
+	struct deadline now = { 1000000 };
+	struct board *b = board_new(WORKERS, UPSTREAMS);
+	struct board_worker *first;
+	size_t i;
+
+	(void)state;
+	assert_non_null(b);
+	first = board_worker(b, 0);
+	for (i = 0; i < LENGTH(turn_rows); i++) {
+		const struct turn_row *row = &turn_rows[i];
+
+		atomic_store(&first->state, row->state);
+		atomic_store(&first->turn_us, row->turn_us);
+		atomic_store(&first->busy, row->busy);
+		if (board_another_takes(b, 1, now) != row->leaves ||
+		    board_another_takes(b, 2, now) != row->leaves)
+			fail_msg("%s", row->name);
+		/* The first never does, or all would. */
+		assert_false(board_another_takes(b, 0, now));
+	}
+	atomic_store(&first->state, BOARD_SERVING);
+	board_leave(b, 0);
+	assert_false(board_another_takes(b, 1, now));
+	board_free(b);
+}
+
 int
 main(void)
 {
@@ -160,6 +208,7 @@ main(void)
 		cmocka_unit_test(gives_each_row_its_own_cache_lines),
 		cmocka_unit_test(enters_and_leaves),
 		cmocka_unit_test(tells_all_that_it_is_ready),
+		cmocka_unit_test(leaves_it_to_who_comes_back),
 		cmocka_unit_test(outlives_the_death_of_any_worker),
 	};
 
