@@ -78,6 +78,7 @@ LIBS := $(shell pkg-config $(if $(filter static,$(VARIANT)),--static) --libs $(L
 SOURCES	:= $(sort $(wildcard src/*.c))
 MODULES	:= $(filter-out $(B)/src/main.o,$(SOURCES:%.c=$(B)/%.o))
 UNITS	:= $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+BENCH_PROGRAMS := bare client upstream
 TARGETS	:= $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 PROGRAM	:= $(wildcard include/*.h src/*.c)
 
@@ -85,8 +86,8 @@ PROGRAM	:= $(wildcard include/*.h src/*.c)
 export ASAN_OPTIONS ?= exitcode=99:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 
-.PHONY: all demo run test unit blackbox container replay fuzz bench lint tidy layers format deps install \
-	install-units uninstall clean help program units replays fuzzers FORCE
+.PHONY: all demo run test unit blackbox container replay fuzz bench benchmark lint tidy layers \
+	format deps install install-units uninstall clean help program units replays fuzzers FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 # V=1 shows the commands.
@@ -170,9 +171,14 @@ $(TARGETS:%=$(B)/%): $(B)/%: $(B)/tests/fuzz/%.o $(B)/modules.a $(B)/flags
 	echo '  LINK $@'
 	$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-bench: all $(B)/tests/bench/upstream $(B)/tests/bench/client	## the figures; QUICK=1 for fewer
-	DOT_PROXY=$(CURDIR)/build/dot-proxy BENCH_PROGRAMS=$(CURDIR)/$(B)/tests/bench \
-	    QUICK=$(QUICK) $(PYTHON) tests/bench/run
+bench:			## the figures, beside those of others; QUICK=1 for fewer, BENCH=-h for options
+	tests/deps build bench
+	$(MAKE) --no-print-directory benchmark
+
+# With what of the others is installed.
+benchmark: all $(BENCH_PROGRAMS:%=$(B)/tests/bench/%)
+	DOT_PROXY=$(CURDIR)/$(B)/dot-proxy BENCH_PROGRAMS=$(CURDIR)/$(B)/tests/bench \
+	    QUICK=$(QUICK) $(PYTHON) tests/bench/run $(BENCH)
 
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/flags
 	echo '  LINK $@'

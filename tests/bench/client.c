@@ -30,13 +30,14 @@ enum {
 	RECORD_LEN = 16, /* of type A, its name a pointer */
 	TIMES_MAX = 4000000,
 	SECOND_US = 1000000,
-	PATIENCE_US = 5 * SECOND_US, /* as dig */
+	ADDRESSES = 1000, /* unless told */
 	LOOK_ROUND_US = 100000,
 	RATE_MAX = 100000
 };
 
 static const char usage[] =
-    "usage: client [-c CLIENTS] [-l MS] [-n N] [-r RATE] [-d MS] [-s N] MODE ADDRESS PORT\n"
+    "usage: client [-c CLIENTS] [-a N] [-l MS] [-w MS] [-n N] [-r RATE] [-d MS] [-s N]\n"
+    "           MODE ADDRESS PORT\n"
     "       client -h\n"
     "\n"
     "Asks the DNS server at an IPv4 address, and says how it went.\n"
@@ -49,9 +50,10 @@ static const char usage[] =
     "  tcp, udp    queries leave at a fixed rate, each client in turn; times count from when a\n"
     "              query should have left\n"
     "\n"
-    "  -c CLIENTS  so many at once, each from an address of its own as far as there are 1000\n"
-    "              (default: 1)\n"
+    "  -c CLIENTS  so many at once (default: 1); their sockets come from 1000 addresses in turn\n"
+    "  -a N        each, each-udp: from so many addresses instead, each query from the next one\n"
     "  -l MS       ask for so long (default: 1000); what is asked by then is waited for\n"
+    "  -w MS       wait so long for an answer (default: 5000, as dig)\n"
     "  -n N        each, each-udp: ask no more than so often in all\n"
     "  -r RATE     queries a second (default: 1000)\n"
     "  -d MS       ask for names that the upstream answers after so many milliseconds\n"
@@ -70,7 +72,6 @@ struct pending {
 
 struct client {
 	int fd; /* -1: none */
-	size_t index;
 	unsigned next_id;
 	bool sent;             /* EACH, EACH_UDP: the query is; OCTET: the octet */
 	struct pending one;    /* EACH, EACH_UDP */
@@ -91,7 +92,11 @@ static struct {
 	enum mode mode;
 	struct sockaddr_in server;
 	size_t clients;
+	uint32_t addresses;
+	uint32_t next_address;
+	bool afresh; /* EACH, EACH_UDP: each query has a socket of its own */
 	int64_t length_us;
+	int64_t patience_us;
 	unsigned long limit; /* of queries; 0: none */
 	int64_t rate;
 	int delay_ms;
@@ -101,7 +106,7 @@ static struct {
 	int64_t start_us;
 	int64_t end_us;
 	unsigned long asked;
-	unsigned long in_time; /* answered before the end */
+	double in_time; /* answered before the end */
 	unsigned long failed;
 	unsigned long wrong;  /* of those: an answer that was not the right one */
 	unsigned long on_way; /* neither answered nor failed */
@@ -189,8 +194,11 @@ count(struct pending *p, const uint8_t *message, size_t len)
 	}
 	if (t->count < TIMES_MAX)
 		t->us[t->count++] = (uint32_t)(now - p->began_us);
+	/* What ends later counts by its part before the end: whole rounds would be too few. */
 	if (now <= s.end_us)
 		s.in_time++;
+	else if (p->began_us < s.end_us)
+		s.in_time += (double)(s.end_us - p->began_us) / (double)(now - p->began_us);
 	p->began_us = 0;
 	s.on_way--;
 }
@@ -203,11 +211,11 @@ is_udp(void)
 	return s.mode == UDP || s.mode == EACH_UDP;
 }
 
-/* 127.7.0.1 to 127.7.3.250, so that local ports do not run out. */
+/* 127.7.0.1 to 127.7.39.250, so that local ports do not run out. */
 static struct sockaddr_in
-source_of(const struct client *c)
+next_source(void)
 {
-	uint32_t n = (uint32_t)(c->index % 1000);
+	uint32_t n = s.next_address++ % s.addresses;
 	struct sockaddr_in a = { .sin_family = AF_INET };
 
 	a.sin_addr.s_addr = htonl(0x7f070000U + (n / 250 << 8) + n % 250 + 1);
@@ -227,7 +235,7 @@ watch(struct client *c, int how, uint32_t events)
 static bool
 open_socket(struct client *c)
 {
-	struct sockaddr_in from = source_of(c);
+	struct sockaddr_in from = next_source();
 	int type = is_udp() ? SOCK_DGRAM : SOCK_STREAM;
 	int on = 1;
 
@@ -268,7 +276,7 @@ may_ask(int64_t now)
 static void
 give_up(struct client *c)
 {
-	if (s.mode == EACH)
+	if (s.afresh)
 		close_socket(c);
 	fail(&c->one);
 }
@@ -290,13 +298,13 @@ begin(struct client *c)
 	c->one.began_us = now_us();
 	make_query(c, c->next_id++ & 0xffff, &c->one);
 	c->sent = false;
-	if (s.mode == EACH && !open_socket(c)) {
+	if (s.afresh && !open_socket(c)) {
 		fail(&c->one);
 		return;
 	}
 	/* On loopback the connection is mostly up by now. */
 	send_one(c);
-	if (s.mode == EACH && c->fd != -1)
+	if (s.afresh && c->fd != -1)
 		watch(c, EPOLL_CTL_ADD, c->sent ? EPOLLIN : EPOLLIN | EPOLLOUT);
 }
 
@@ -310,7 +318,7 @@ finish(struct client *c, const uint8_t *message, size_t len)
 			give_up(c);
 		return;
 	}
-	if (s.mode == EACH)
+	if (s.afresh)
 		close_socket(c);
 	count(&c->one, message, len);
 }
@@ -458,7 +466,7 @@ give_up_late(int64_t now)
 	for (i = 0; i < s.clients; i++) {
 		struct client *c = &s.table[i];
 
-		if (c->one.began_us != 0 && now - c->one.began_us > PATIENCE_US)
+		if (c->one.began_us != 0 && now - c->one.began_us > s.patience_us)
 			give_up(c);
 	}
 }
@@ -523,8 +531,8 @@ load_at_rate(void)
 	int64_t now = s.start_us;
 	int64_t next;
 
-	while (now < s.end_us || (s.on_way > 0 && now < s.end_us + PATIENCE_US)) {
-		next = now < s.end_us ? send_due(now) : s.end_us + PATIENCE_US;
+	while (now < s.end_us || (s.on_way > 0 && now < s.end_us + s.patience_us)) {
+		next = now < s.end_us ? send_due(now) : s.end_us + s.patience_us;
 		wait_until(next);
 		now = now_us();
 	}
@@ -620,9 +628,9 @@ report_times(const char *name, struct times *t)
 static void
 report(void)
 {
-	(void)printf("asked=%lu answered=%zu in_time=%lu failed=%lu wrong=%lu qps=%.1f", s.asked,
+	(void)printf("asked=%lu answered=%zu in_time=%.1f failed=%lu wrong=%lu qps=%.1f", s.asked,
 	    s.fast.count + s.slow.count, s.in_time, s.failed, s.wrong,
-	    (double)s.in_time * SECOND_US / (double)s.length_us);
+	    s.in_time * SECOND_US / (double)s.length_us);
 	report_times("fast", &s.fast);
 	report_times("slow", &s.slow);
 	(void)printf("\n");
@@ -648,17 +656,17 @@ set_up(void)
 		struct client *c = &s.table[i];
 
 		c->fd = -1;
-		c->index = i;
 		if (s.mode == IDLE || s.mode == OCTET) {
 			open_idle(c);
 			continue;
 		}
 		if ((c->in = malloc(IN_LEN)) == NULL)
 			die("memory");
-		if (s.mode == EACH)
-			continue;
-		if (s.mode != EACH_UDP && (c->by_id = calloc(IDS, sizeof *c->by_id)) == NULL)
+		if (s.mode != EACH && s.mode != EACH_UDP &&
+		    (c->by_id = calloc(IDS, sizeof *c->by_id)) == NULL)
 			die("memory");
+		if (s.afresh)
+			continue;
 		if (!open_socket(c))
 			die("connect");
 		watch(c, EPOLL_CTL_ADD, EPOLLIN);
@@ -685,15 +693,24 @@ read_options(int argc, char **argv)
 	int option;
 
 	s.clients = 1;
+	s.addresses = ADDRESSES;
 	s.length_us = SECOND_US;
+	s.patience_us = 5 * (int64_t)SECOND_US;
 	s.rate = 1000;
-	while ((option = getopt(argc, argv, "c:l:n:r:d:s:h")) != -1) {
+	while ((option = getopt(argc, argv, "c:a:l:w:n:r:d:s:h")) != -1) {
 		switch (option) {
 		case 'c':
 			s.clients = (size_t)number(optarg, 1, CLIENTS_MAX);
 			break;
+		case 'a':
+			s.addresses = (uint32_t)number(optarg, 1, CLIENTS_MAX);
+			s.afresh = true;
+			break;
 		case 'l':
 			s.length_us = 1000 * number(optarg, 1, 600000);
+			break;
+		case 'w':
+			s.patience_us = 1000 * number(optarg, 1, 60000);
 			break;
 		case 'n':
 			s.limit = (unsigned long)number(optarg, 1, TIMES_MAX);
@@ -716,6 +733,7 @@ read_options(int argc, char **argv)
 		return false;
 	while (s.mode <= UDP && strcmp(argv[optind], modes[s.mode]) != 0)
 		s.mode++;
+	s.afresh = s.mode == EACH || (s.mode == EACH_UDP && s.afresh);
 	s.server.sin_family = AF_INET;
 	s.server.sin_port = htons((uint16_t)number(argv[optind + 2], 1, 65535));
 	return s.mode <= UDP && inet_pton(AF_INET, argv[optind + 1], &s.server.sin_addr) == 1;
