@@ -1,16 +1,16 @@
-"""What is measured of dot-proxy alone: its memory, black holes in front of a good upstream,
-and how often the second upstream is asked in vain."""
+"""What is measured of dot-proxy alone: the memory of its workers, how often the second upstream
+is asked in vain, and what more of something costs that should cost nothing."""
 
 import collections
 import contextlib
 import os
 import pathlib
 import signal
-import socket
 import statistics
 import tempfile
 import time
 
+import bench
 import load
 import target
 import team
@@ -18,9 +18,6 @@ from clock import wait_until
 
 ADDRESS = "127.0.61.1"
 PORT = 5300
-FIRST, SECOND = ("127.0.50.1", 8530), ("127.0.50.2", 8530)
-HOLE = "127.0.50.3", 8530
-HOSTNAME = "bench.test"
 SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 
 OWNERS = {"OpenSSL": ("libcrypto", "libssl"), "libc": ("libc.", "ld-linux"),
@@ -29,7 +26,6 @@ OWNERS = {"OpenSSL": ("libcrypto", "libssl"), "libc": ("libc.", "ld-linux"),
 WORKERS = 4             # so many are started to see what one more costs
 EXTRA_QUERIES = 20_000
 EXTRA_DELAY = 20
-FOLLOWING = 10
 CLIENT_SECONDS = 60     # no client needs them
 
 ONE_CA, BUNDLE = "a CA file with one certificate", "the system's bundle"
@@ -42,7 +38,7 @@ listen: @address@:@port@
 upstreams:
 @upstreams@
 workers: @workers@
-log: {level: warn}
+log: {level: @log@}
 """
 
 MEMORY_COLUMNS = [("one more, idle", "idle_costs", 0), ("its PSS", "idle_pss", 0),
@@ -52,11 +48,16 @@ MEMORY_COLUMNS = [("one more, idle", "idle_costs", 0), ("its PSS", "idle_pss", 0
 MAPPING_COLUMNS = [("idle PSS", "idle_pss", 0), ("private dirty", "idle_dirty", 0),
                    ("RSS", "idle_rss", 0), ("with TLS PSS", "tls_pss", 0),
                    ("private dirty", "tls_dirty", 0)]
-HOLE_COLUMNS = [("first answer ms", "first_ms", 2), ("next ten, median ms", "next_ms", 2),
-                ("x healthy", "next_x", 2), ("next ten, worst ms", "worst_ms", 2),
-                ("failed", "failed", 0)]
 EXTRA_COLUMNS = [("asked of the second", "extra", 0), ("% more", "percent", 3),
                  ("median ms", "p50_ms", 2), ("p99 ms", "p99_ms", 2), ("failed", "failed", 0)]
+
+GROWTH_COLUMNS = [("connection per query, q/s", "tcp_qps", 0), ("CPU us/query", "tcp_cpu_us", 1),
+                  ("UDP, q/s", "udp_qps", 0), ("CPU us/query", "udp_cpu_us", 1),
+                  ("failed", "failed", 0)]
+ADDRESSES = (100, 1000, 10_000)
+IDLE = (1, 100, 1000)
+UPSTREAMS = (1, 4, 16)
+LEVELS = ("error", "info")
 
 # Name, title and columns, in this order.
 TABLES = (
@@ -65,14 +66,13 @@ TABLES = (
       MEMORY_COLUMNS)]
     + [(f"mappings: {label}", f"What each of those KiB is, with {label}", MAPPING_COLUMNS)
        for label in (ONE_CA, BUNDLE)]
-    + [("holes", "First upstream a black hole (wanted: the first answer within 500 ms, the next "
-        "ten within 2 x healthy)", HOLE_COLUMNS),
-       ("extra", f"Asked of the second upstream in {EXTRA_QUERIES:,} queries that the first "
-        f"answers in {EXTRA_DELAY} ms (wanted: under 0.1% more)", EXTRA_COLUMNS)])
+    + [("extra", f"Asked of the second upstream in {EXTRA_QUERIES:,} queries that the first "
+        f"answers in {EXTRA_DELAY} ms (wanted: under 0.1% more)", EXTRA_COLUMNS),
+       ("growth", "What more of something costs: 100 clients with a connection per query, and 100 "
+        "over UDP", GROWTH_COLUMNS)])
 
-FIGURES = ("memory", "holes", "extra")
+FIGURES = {"memory": 6, "extra": 2, "growth": 24}   # seconds, about
 SETTLE_SECONDS = 0.2    # a worker serves by then, and rests
-SECONDS = 4             # each of them, about
 
 
 def kind_of(mapping, sizes):
@@ -114,27 +114,22 @@ def _median_of(pids, state):
 class Figures:
     """Rows are kept as {figure: {label: samples}}."""
 
-    def __init__(self, programs, scratch, dot_proxy, first):
-        self.client = str(programs / "client")
-        self.scratch, self.dot_proxy, self.first = scratch, dot_proxy, first
+    def __init__(self, measured, dot_proxy):
+        self.client, self.scratch = measured.client, measured.scratch
+        self.seconds = measured.seconds
+        self.first, self.second, self.dot_proxy = measured.upstream, measured.second, dot_proxy
         self.rows = collections.defaultdict(lambda: collections.defaultdict(list))
-        self.second = load.Upstream(str(programs / "upstream"), *SECOND,
-                                    str(scratch / "identity.pem"))
-
-    def close(self):
-        self.second.close()
 
     def upstreams(self, *addresses, ca=None):
-        return "\n".join(f"  - {{address: {address}, port: {port}, hostname: {HOSTNAME}, "
-                         f"ca_file: {ca or self.scratch / 'ca.pem'}}}"
-                         for address, port in addresses)
+        return "\n".join(f"  - {{address: {address}, port: {load.PORT}, hostname: {bench.HOSTNAME}, "
+                         f"ca_file: {ca or self.scratch / 'ca.pem'}}}" for address in addresses)
 
     @contextlib.contextmanager
-    def running(self, upstreams, workers=2):
+    def running(self, upstreams, workers=2, log="warn"):
         """A dot-proxy that serves, and that nobody has asked anything."""
         made = target.Target("dot-proxy", DOT_PROXY, {
             "address": ADDRESS, "port": str(PORT), "dot_proxy": self.dot_proxy,
-            "upstreams": upstreams, "workers": str(workers)})
+            "upstreams": upstreams, "workers": str(workers), "log": log})
         with tempfile.TemporaryDirectory(prefix="figure-", dir=self.scratch) as directory:
             running = made.start(pathlib.Path(directory), asks=False)
             try:
@@ -154,7 +149,7 @@ class Figures:
         bundle = self.scratch / "bundle.pem"
         bundle.write_bytes(own.read_bytes() + pathlib.Path(SYSTEM_CA).read_bytes())
         for label, path in ((ONE_CA, own), (BUNDLE, bundle)):
-            upstreams = self.upstreams(FIRST, ca=path)
+            upstreams = self.upstreams(bench.FIRST, ca=path)
             with self.running(upstreams, 1) as alone:
                 one = {"idle": alone.memory()["pss"]}
                 self.connect_each(alone)
@@ -194,56 +189,44 @@ class Figures:
         if connected != len(workers):
             raise RuntimeError(f"{connected} TLS connections of {len(workers)} workers")
 
-    # Black holes.
-
-    def holes(self):
-        healthy = self.hole("none: the first is healthy", FIRST)
-        with self.silent_listener(0) as fill:
-            fill()
-            self.hole("SYN dropped", HOLE, healthy)
-        with self.silent_listener(4096):
-            self.hole("accepts, and stays silent", HOLE, healthy)
-        try:
-            self.hole("silent after TLS", FIRST, healthy,
-                      before=lambda: self.first.silence(True))
-            self.first.silence(False)
-            self.hole("a warm connection goes silent", FIRST, healthy,
-                      before=lambda: (self.ask(FOLLOWING), self.first.silence(True)))
-        finally:
-            self.first.silence(False)
-
-    @contextlib.contextmanager
-    def silent_listener(self, backlog):
-        """Nobody accepts: TLS never begins. With its queue filled, each SYN is lost."""
-        with contextlib.ExitStack() as stack:
-            listener = stack.enter_context(socket.socket())
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(HOLE)
-            listener.listen(backlog)
-
-            def fill():
-                for _ in range(backlog + 1):
-                    stack.enter_context(socket.create_connection(HOLE, 1))
-            yield fill
-
-    def hole(self, label, first, healthy=None, before=lambda: None):
-        with self.running(self.upstreams(first, SECOND)):
-            before()
-            one, ten = self.ask(1), self.ask(FOLLOWING)
-        sample = {"first_ms": one.get("max_ms"), "next_ms": ten.get("p50_ms"),
-                  "worst_ms": ten.get("max_ms"), "failed": one["failed"] + ten["failed"]}
-        if healthy and ten["answered"]:
-            sample["next_x"] = sample["next_ms"] / healthy["next_ms"]
-        self.rows["holes"][label].append(sample)
-        return sample
-
     # The next one beside it.
 
     def extra(self):
-        with self.running(self.upstreams(FIRST, SECOND)):
+        with self.running(self.upstreams(bench.FIRST, bench.SECOND)):
             before = self.second.counters()["queries"]
             sample = load.by_client(self.client, "each-udp", (ADDRESS, PORT), CLIENT_SECONDS,
                                     clients=100, delay=EXTRA_DELAY, limit=EXTRA_QUERIES)
             sample["extra"] = self.second.counters()["queries"] - before
         sample["percent"] = 100 * sample["extra"] / EXTRA_QUERIES
         self.rows["extra"]["dot-proxy"].append(sample)
+
+    # What should cost nothing.
+
+    def growth(self):
+        one = self.upstreams(bench.FIRST)
+        with self.running(one) as running:
+            for count in ADDRESSES:
+                self.grown(running, f"{count:,} addresses of clients", addresses=count)
+        with self.running(one) as running:
+            for count in IDLE:
+                with load.crowd(self.client, "idle", (ADDRESS, PORT), count):
+                    self.grown(running, f"{count:,} idle clients beside")
+        for count in UPSTREAMS:
+            others = [f"127.0.51.{n}" for n in range(1, count)]
+            with self.running(self.upstreams(bench.FIRST, *others)) as running:
+                self.grown(running, f"{count} upstreams")
+        for level in LEVELS:
+            with self.running(one, log=level) as running:
+                self.grown(running, f"log level {level}")
+
+    def grown(self, running, label, **options):
+        sample = {"failed": 0}
+        self.ask(1)
+        for key, mode in (("tcp", "each"), ("udp", "each-udp")):
+            cpu = running.cpu_seconds()
+            one = load.by_client(self.client, mode, (ADDRESS, PORT), self.seconds, clients=100,
+                                 **options)
+            sample[f"{key}_qps"] = one["qps"]
+            sample[f"{key}_cpu_us"] = (running.cpu_seconds() - cpu) * 1e6 / one["answered"]
+            sample["failed"] += one["failed"]
+        self.rows["growth"][label].append(sample)

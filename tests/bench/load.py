@@ -3,22 +3,35 @@
 import contextlib
 import re
 import subprocess
+import time
 
+PORT = 8530             # of upstreams
+PATIENCE = 2            # seconds
+PROBE_RATE = 200        # queries a second
 AT_ONCE = 100_000       # queries a second
 
 
 class Upstream:
     """tests/bench/upstream.c, running; it ends with its standard input."""
 
-    def __init__(self, program, address, port, certificate):
+    def __init__(self, program, address, certificate):
+        self.address = address
         self.process = subprocess.Popen(
-            [program, "-a", address, "-p", str(port), "-c", certificate],
+            [program, "-a", address, "-p", str(PORT), "-c", certificate],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline() != "ready\n":
             raise RuntimeError("the upstream does not start")
 
     def counters(self):
         return self.tell("")
+
+    def settle(self, seconds=5):
+        """Returns when no more connections come."""
+        by = time.monotonic() + seconds
+        last = None
+        while (now := self.counters()["connected"]) != last and time.monotonic() < by:
+            last = now
+            time.sleep(0.2)
 
     def silence(self, silent):
         """Gives no more answers, or does again."""
@@ -45,8 +58,10 @@ def run(command, seconds):
 
 
 def _client(program, mode, address, *, seconds=1, clients=1, delay=0, rate=None, slow=0,
-            limit=None):
-    command = [program, "-c", str(clients), "-l", str(round(seconds * 1000)), "-d", str(delay)]
+            limit=None, addresses=None, patience=PATIENCE):
+    command = [program, "-c", str(clients), "-l", str(round(seconds * 1000)), "-d", str(delay),
+               "-w", str(round(patience * 1000))]
+    command += ["-a", str(addresses)] if addresses else []
     command += ["-r", str(rate)] if rate else []
     command += ["-s", str(slow)] if slow else []
     command += ["-n", str(limit)] if limit else []
@@ -95,24 +110,34 @@ def outcome(process, seconds):
     return _sample(process.communicate(timeout=seconds)[0])
 
 
-def by_dnsperf(address, seconds, names, *, clients, outstanding):
+def by_dnsperf(client, address, seconds, names, *, clients, outstanding, delay):
     """
-    Over TCP connections that are kept. It says no percentiles: what a query took on average
-    stands for the median. (With a single query outstanding it stands still for most of the
-    time, whatever it asks: that is left to client.c.)
+    Over TCP connections that are kept. It says no percentiles: client.c tells them, at a low
+    rate beside it, on a connection of its own.
     """
+    probe = subprocess.Popen(_client(client, "tcp", address, seconds=seconds, rate=PROBE_RATE,
+                                     delay=delay),
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     said = run(["dnsperf", "-s", address[0], "-p", str(address[1]), "-m", "tcp", "-T", "1",
-                "-c", str(clients), "-q", str(outstanding), "-l", str(seconds), "-d", str(names)],
-               seconds)
+                "-c", str(clients), "-q", str(outstanding), "-l", str(seconds),
+                "-t", str(PATIENCE), "-d", str(names)], seconds)
+    probed = outcome(probe, seconds + PATIENCE + 30)
 
     def number(pattern):
         found = re.search(pattern, said)
         return float(found[1]) if found else 0.0
 
     good = int(number(r"NOERROR (\d+)"))
-    sent = int(number(r"Queries sent: +(\d+)"))
-    return {"qps": good / number(r"Run time \(s\): +([\d.]+)"), "answered": good,
-            "failed": sent - good, "p50_ms": number(r"Average Latency \(s\): +([\d.]+)") * 1000}
+    failed = int(number(r"Queries sent: +(\d+)")) - good
+    return {"qps": good / number(r"Run time \(s\): +([\d.]+)"),
+            "answered": good + probed["answered"], "failed": failed + probed["failed"],
+            "p50_ms": probed.get("p50_ms"), "p99_ms": probed.get("p99_ms")}
+
+
+def bare_ms(program, ca_file, hostname, address):
+    """How long a first query takes with nothing between."""
+    said = run([program, ca_file, hostname, address, str(PORT)], 1)
+    return int(re.search(r"us=(\d+)", said)[1]) / 1000
 
 
 def write_names(path, delay, count=50_000):

@@ -1,9 +1,11 @@
-"""What came of the measurements: tables, a file for other programs, and pictures."""
+"""What came of the measurements, as tables and pictures. The data are those of results.json."""
 
-import json
 import shutil
 import statistics
 import subprocess
+
+import cases
+import figures
 
 OURS, THEIRS, OCTETS = "#1f6f8b", "#b8b8b8", "#dddddd"
 
@@ -20,52 +22,63 @@ def spread(samples, key, digits):
     return f"{write(min(values), digits)} to {write(max(values), digits)}"
 
 
-def best(results, targets, case, key, more_is_better):
+def of(data, name, case, key):
+    """The median of a target in a case; None when it was not measured."""
+    return median(data["results"].get(name, {}).get(case, ()), key)
+
+
+def is_peer(data, name, case):
     """
-    The best median of a peer; where client connections are kept, of one that looks at the
-    messages on them.
+    Not ours; and where client connections are kept, one that looks at the messages on them.
     """
-    values = [median(samples[case], key) for name, samples in results.items()
-              if case in samples and not targets[name].is_ours
-              and not (case.startswith("tcp-") and targets[name].passes_octets)]
-    values = [value for value in values if value]
-    if not values:
-        return None
-    return max(values) if more_is_better else min(values)
+    about = data["targets"][name]
+    return not about["ours"] and not (case.startswith("tcp-") and about["octets"])
+
+
+def best(data, case, key, more_is_better):
+    """(value, name) of the peer with the best median; (None, None) without any."""
+    found = [(of(data, name, case, key), name) for name in data["results"]
+             if is_peer(data, name, case) and of(data, name, case, key)]
+    return (max if more_is_better else min)(found, default=(None, None))
 
 
 def write(value, digits):
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
-def table(results, targets, case, title, columns, left_out):
-    """
-    The columns are (heading, key, digits, more is better or None); beside those with a
-    better stands the ratio to the best peer, and beside the first one its spread.
-    """
+def table(data, case, left_out):
+    """Beside the first column stands its spread, beside those with a better the ratio to the best."""
+    columns = cases.COLUMNS[data["cases"][case]["kind"]]
+    columns = [column for column in columns if any(of(data, name, case, column[1]) is not None
+                                                   for name in data["results"])]
     head = [""]
     rows = []
-    for n, (heading, key, digits, better) in enumerate(columns):
+    for n, (heading, _, _, better) in enumerate(columns):
         head += [heading] + ([] if better is None else ["x best"]) + ([] if n else ["from, to"])
-    for name, samples in results.items():
-        if case not in samples:
+    for name, results in data["results"].items():
+        if case not in results:
             continue
-        row = [name + (" *" if targets[name].passes_octets else "")]
-        for n, (heading, key, digits, better) in enumerate(columns):
-            value = median(samples[case], key)
+        row = [label(data, name)]
+        for n, (_, key, digits, better) in enumerate(columns):
+            value = median(results[case], key)
             row.append(write(value, digits))
             if better is not None:
-                peer = best(results, targets, case, key, better)
+                peer, _ = best(data, case, key, better)
                 row.append(write(value / peer if value is not None and peer else None, 2))
             if n == 0:
-                row.append(spread(samples[case], key, digits))
+                row.append(spread(results[case], key, digits))
         rows.append(row)
-    _print(title, [head, *rows])
+    print_rows(data["cases"][case]["title"], [head, *rows])
     for name, why in left_out.items():
         print(f"  {name}: left out, {why}")
 
 
-def _print(title, rows):
+def label(data, name):
+    about = data["targets"][name]
+    return name + " *" * about["octets"] + " !" * bool(about["unverified"])
+
+
+def print_rows(title, rows):
     print(f"\n{title}")
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
@@ -76,30 +89,53 @@ def _print(title, rows):
 def figure(title, rows, columns):
     """Rows are {label: samples}, columns (heading, key, digits): each with its spread."""
     lines = [["", *(heading for heading, _, _ in columns)]]
-    for label, samples in rows.items():
-        line = [label]
+    for name, samples in rows.items():
+        line = [name]
         for _, key, digits in columns:
             value, extent = write(median(samples, key), digits), spread(samples, key, digits)
             line.append(value if extent in ("", f"{value} to {value}") else f"{value} ({extent})")
         lines.append(line)
-    _print(title, lines)
+    print_rows(title, lines)
 
 
-def write_json(path, about, results):
-    path.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
+def show(data):
+    print(f"\ndot-proxy beside others, {data['date']}: {data['cores']} cores of {data['cpu']}, "
+          f"{data['system']}")
+    print(f"Medians of up to {data['repeats']}, {data['seconds']} s each; everything on this one "
+          "machine. `x best': beside the best of the others.\n"
+          "* passes octets on: where connections are kept, it is no measure for the others.")
+    if data["nat"]:
+        print("WARNING: nft has NAT rules: connection tracking slows what is measured here, new "
+              "connections above all.")
+    for name, about in data["targets"].items():
+        print(f"  {name}: {about['version']}")
+        if about["unverified"]:
+            print(f"  ! {name} takes the upstream's certificate for {', '.join(about['unverified'])}"
+                  ", and asks all the same")
+    for name, why in {**data["missing"], **data["left_out"].get("all", {})}.items():
+        print(f"  {name}: MISSING: {why}")
+    for case in data["cases"]:
+        if any(case in results for results in data["results"].values()):
+            table(data, case, data["left_out"].get(case, {}))
+    for name, title, columns in figures.TABLES:
+        if name in data["figures"]:
+            figure(title, data["figures"][name], columns)
+    for name, why in data["figures_left_out"].items():
+        print(f"\n{name}: left out, {why}")
 
 
 def _quote(text):
     return "'" + text.replace("'", "''") + "'"
 
 
-def _bars(results, targets, case, title):
-    rows = [(name, median(samples[case], "qps"), targets[name])
-            for name, samples in results.items() if case in samples]
-    lines = [f"set title {_quote(title)}", "$data << EOD"]
-    for name, value, target in rows:
-        color = OURS if target.is_ours else OCTETS if target.passes_octets else THEIRS
-        lines.append(f"\"{name}\" {value or 0} {int(color[1:], 16)}")
+def _bars(data, case):
+    lines = [f"set title {_quote(data['cases'][case]['title'])}", "$data << EOD"]
+    for name in data["results"]:
+        value = of(data, name, case, "qps")
+        if value is not None:
+            about = data["targets"][name]
+            color = OURS if about["ours"] else OCTETS if about["octets"] else THEIRS
+            lines.append(f"\"{name}\" {value} {int(color[1:], 16)}")
     lines += ["EOD", "plot $data using 0:2:3:xtic(1) with boxes lc rgb variable notitle"]
     return lines
 
@@ -110,31 +146,38 @@ def _gnuplot(path, size, lines):
     subprocess.run(["gnuplot"], input="\n".join(script) + "\n", text=True, check=True, timeout=60)
 
 
-def draw_bars(path, results, targets, cases, about):
-    """A panel for each (case, title): queries per second of each target."""
-    cases = [(case, title) for case, title in cases
-             if any(case in samples for samples in results.values())]
-    if not cases:
+def _words(data):
+    return f"{data['date']}, {data['cores']} cores of {data['cpu']}"
+
+
+def draw_bars(path, data, chosen):
+    """A panel for each of these cases that was measured: queries per second of each target."""
+    chosen = [case for case in chosen if any(case in done for done in data["results"].values())]
+    if not chosen:
         return
-    rows = (len(cases) + 1) // 2
-    lines = [f"set multiplot layout {rows},2 title {_quote(about)}", "set style fill solid",
-             "set boxwidth 0.8", "set yrange [0:*]", "set ylabel 'queries/s'",
-             "set format y '%.0s%c'", "set xtics rotate by -40 nomirror", "set grid y",
-             "set border 3", "set ytics nomirror"]
-    for case, title in cases:
-        lines += _bars(results, targets, case, title)
+    rows = (len(chosen) + 1) // 2
+    lines = [f"set multiplot layout {rows},2 title {_quote(_words(data))}",
+             "set style fill solid", "set boxwidth 0.8", "set yrange [0:*]",
+             "set ylabel 'queries/s'", "set format y '%.0s%c'",
+             "set xtics rotate by -40 nomirror", "set grid y", "set border 3",
+             "set ytics nomirror"]
+    for case in chosen:
+        lines += _bars(data, case)
     _gnuplot(path, f"1100,{60 + 300 * rows}", [*lines, "unset multiplot"])
 
 
-def draw_latency(path, results, points, about):
-    """Median and 99th percentile over load; POINTS are (queries per second, case)."""
-    lines = [f"set title {_quote(about)}", "set logscale xy", "set xlabel 'queries/s'",
+def draw_latency(path, data, mode):
+    """Median and 99th percentile over load, over TCP or UDP."""
+    points = [(about["options"]["rate"], case) for case, about in data["cases"].items()
+              if about["mode"] == mode and not about["options"]["slow"]]
+    title = f"{mode.upper()} at a fixed rate, {_words(data)}"
+    lines = [f"set title {_quote(title)}", "set logscale xy", "set xlabel 'queries/s'",
              "set ylabel 'ms: median, and dashed the 99th percentile'", "set key outside",
              "set grid", "set border 3", "set tics nomirror"]
     plots = []
-    for n, (name, samples) in enumerate(results.items()):
-        rows = [(rate, median(samples[case], "p50_ms"), median(samples[case], "p99_ms"))
-                for rate, case in points if case in samples]
+    for n, name in enumerate(data["results"]):
+        rows = [(rate, of(data, name, case, "p50_ms"), of(data, name, case, "p99_ms"))
+                for rate, case in points]
         rows = [row for row in rows if None not in row]
         if not rows:
             continue
@@ -143,6 +186,16 @@ def draw_latency(path, results, points, about):
                   f"$data{n} using 1:3 with lines dt 2 lc {n + 1} notitle"]
     if plots:
         _gnuplot(path, "900,500", [*lines, "plot " + ", ".join(plots)])
+
+
+def draw(out, data):
+    """The pictures of a run: bars for each delay of the upstream, and latency over load."""
+    for delay in sorted({about["delay"] for about in data["cases"].values()}):
+        draw_bars(out / f"bars-{delay}ms.svg", data,
+                  [case for case, about in data["cases"].items()
+                   if about["outstanding"] and about["delay"] == delay])
+    for mode in ("tcp", "udp"):
+        draw_latency(out / f"latency-{mode}.svg", data, mode)
 
 
 def can_draw():

@@ -15,6 +15,7 @@ PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin"
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 START_SECONDS = 10
 STOP_SECONDS = 6
+LISTEN = "0A"           # the state of a socket, in /proc/net/tcp
 
 QUERY = struct.pack(">6H", 0x5d07, 0x0100, 1, 0, 0, 0) + b"\5first\5bench\7example\0\0\1\0\1"
 
@@ -28,8 +29,9 @@ class Target:
     A text of lines `key: value', then files for the target to read, each below a line
     `--- NAME'. In both, @key@ stands for a setting of this run. The keys are: start, the
     command; version, a command whose first line with a number is shown; module, a file it
-    needs beside the program, below a lib directory; cases, when not all; kind, `octets' when
-    it does not look at messages.
+    needs beside the program, below a lib directory; cases, the kinds of cases when not all
+    (brief: loads of the short form); kind, `octets' when it does not look at messages. Lines
+    with @second@ count only where there is a second upstream.
     """
 
     def __init__(self, name, text, settings):
@@ -49,10 +51,13 @@ class Target:
         return self.keys.get("kind") == "octets"
 
     def takes(self, case):
-        return case in self.keys["cases"].split() if "cases" in self.keys else True
+        kinds = self.keys["cases"].split() if "cases" in self.keys else [case.kind]
+        return case.kind in kinds or "brief" in kinds and case.kind == "load" and case.quick > 0
 
     def fill_in(self, text, **more):
         settings = {**self.settings, **more}
+        if "second" not in settings:
+            text = re.sub(r"^.*@second@.*\n", "", text, flags=re.M)
         return re.sub(r"@(\w+)@", lambda m: settings.get(m[1], m[0]), text)
 
     def command(self, key, **more):
@@ -77,9 +82,12 @@ class Target:
                 return str(path)
         raise Unusable(f"{self.keys['module']} is not installed")
 
-    def start(self, directory, asks=True):
-        """Starts it, and returns when it has answered a first query; or at once, unasked."""
-        more = {"dir": str(directory)}
+    def start(self, directory, asks=True, **settings):
+        """
+        Starts it, with some settings changed, and returns when it has answered a first query;
+        or at once, unasked.
+        """
+        more = {**settings, "dir": str(directory)}
         if "module" in self.keys:
             more["module"] = self.module()
         command = self.command("start", **more)
@@ -103,22 +111,32 @@ class Running:
         if not asks:
             return
         try:
-            self._await_answer(began + START_SECONDS)
+            self._await(self.answers, began + START_SECONDS)
             self.start_seconds = time.monotonic() - began
             self.serves_udp = self._serves_udp()
         except BaseException:
             self.stop()
             raise
 
-    def _await_answer(self, by):
-        while not self._answers():
+    def await_listening(self):
+        self._await(self._listens, time.monotonic() + START_SECONDS)
+
+    def _await(self, condition, by):
+        while not condition():
             if self.process.poll() is not None:
                 raise Unusable(self._last_words() or f"ends with status {self.process.returncode}")
             if time.monotonic() > by:
                 raise Unusable(f"no answer within {START_SECONDS} s: {self._last_words()}")
             time.sleep(0.0005)
 
-    def _answers(self):
+    def _listens(self):
+        """By what the kernel says: some connect to the upstream when they are connected to."""
+        address, port = self.target.address
+        local = f"{struct.unpack('=I', socket.inet_aton(address))[0]:08X}:{port:04X}"
+        lines = pathlib.Path("/proc/net/tcp").read_text().splitlines()
+        return any(line.split()[1] == local and line.split()[3] == LISTEN for line in lines[1:])
+
+    def answers(self):
         """Whether it answers over TCP, and without error."""
         try:
             with socket.create_connection(self.target.address, timeout=1) as sock:

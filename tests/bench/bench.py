@@ -1,0 +1,265 @@
+"""Visits to the targets: each starts one, measures it, and ends it."""
+
+import collections
+import concurrent.futures
+import contextlib
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import cases
+import dead
+import load
+import target
+
+SETTLE_SECONDS = 0.2
+REST_SECONDS = 3
+LOOK_SECONDS = 2.5      # for an answer that must not come
+FIRST, SECOND = "127.0.50.1", "127.0.50.2"
+HOSTNAME = "bench.test"
+
+
+class Progress:
+    """Says how far it is: on a terminal in one line, else in a line now and then."""
+
+    def __init__(self, seconds):
+        self.expected, self.done = seconds, 0
+        self.began = self.said = time.monotonic()
+        print(f"About {self.clock(seconds)} minutes.", file=sys.stderr, flush=True)
+
+    @staticmethod
+    def clock(seconds):
+        return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+    def step(self, doing, seconds):
+        """Begins something that should take so long."""
+        now = time.monotonic()
+        spent = now - self.began
+        pace = spent / self.done if self.done > 0.1 * self.expected else 1
+        left = pace * (self.expected - self.done)
+        text = (f"{100 * self.done / self.expected:3.0f}%, {self.clock(spent)} gone, "
+                f"about {self.clock(left)} to go: {doing}")
+        if sys.stderr.isatty():
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+        elif now - self.said > 10 or self.done == 0:
+            print(text, file=sys.stderr, flush=True)
+            self.said = now
+        self.done += seconds
+
+    def end(self):
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+class Bench:
+    """What came of it is in results, {target: {case: [samples]}}."""
+
+    def __init__(self, targets, times, seconds, programs, scratch):
+        self.targets, self.times, self.seconds = targets, times, seconds
+        self.scratch = scratch
+        self.client, self.bare = str(programs / "client"), str(programs / "bare")
+        self.results = {name: {} for name in targets}
+        self.left_out = collections.defaultdict(dict)     # case: target: why
+        self.progress = None    # set before the first visit
+        self.broken = False     # a target of ours is left out somewhere
+        self.stack = contextlib.ExitStack()
+        identity = str(scratch / "identity.pem")
+        self.upstream, self.second = (
+            self.stack.enter_context(contextlib.closing(
+                load.Upstream(str(programs / "upstream"), address, identity)))
+            for address in (FIRST, SECOND))
+
+    def close(self):
+        self.stack.close()
+
+    @contextlib.contextmanager
+    def started(self, name, **settings):
+        """A target that serves, and has not been asked anything."""
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self.scratch) as directory:
+            running = self.targets[name].start(pathlib.Path(directory), asks=False, **settings)
+            try:
+                running.await_listening()
+                time.sleep(SETTLE_SECONDS)
+                yield running
+            finally:
+                running.stop()
+
+    # Whether they verify.
+
+    def verify(self):
+        """
+        Asks each target that trusts another CA than the upstream's, or expects another name:
+        {target: what it does not see}.
+        """
+        wrong = {"another CA": {"ca": str(self.scratch / "other-ca.pem")},
+                 "another name": {"hostname": "other.test"}}
+        found = {}
+        with concurrent.futures.ThreadPoolExecutor(len(self.targets)) as pool:
+            for what, settings in wrong.items():
+                asked = pool.map(lambda name: self.believes(name, settings), self.targets)
+                for name, believes in zip(self.targets, asked):
+                    if believes:
+                        found.setdefault(name, []).append(what)
+        return found
+
+    def believes(self, name, settings):
+        try:
+            with self.started(name, **settings) as running:
+                by = time.monotonic() + LOOK_SECONDS
+                while time.monotonic() < by:
+                    if running.answers():
+                        return True
+                    time.sleep(0.1)
+        except target.Unusable:
+            pass        # some do not even start
+        return False
+
+    # What is measured.
+
+    def measure_load(self, running, case):
+        address, seconds = running.target.address, case.stretch * self.seconds
+        before, cpu = self.upstream.counters(), running.cpu_seconds()
+        if case.mode == "dnsperf":
+            sample = load.by_dnsperf(self.client, address, seconds,
+                                     self.scratch / f"names-{case.delay}", delay=case.delay,
+                                     **case.options)
+        else:
+            sample = load.by_client(self.client, case.mode, address, seconds, delay=case.delay,
+                                    **case.options)
+        spent = running.cpu_seconds() - cpu
+        after = self.upstream.counters()
+        if sample["answered"]:
+            sample["cpu_us"] = spent * 1e6 / sample["answered"]
+        if case.delay and case.outstanding:
+            sample["possible"] = sample["qps"] * case.delay / 1000 / case.outstanding
+        sample["connections"] = after["connected"] - before["connected"]
+        sample["in_use"] = after["most"]
+        return sample
+
+    def measure_crowd(self, running, _):
+        """How long a good client takes: alone, and beside those of each mode."""
+        def median_ms():
+            samples.append(load.by_client(self.client, "each", address, self.seconds))
+            return samples[-1].get("p50_ms")
+
+        address, samples = running.target.address, []
+        sample = {"alone_ms": median_ms()}
+        pss = running.memory()["pss"]
+        for mode in ("idle", "octet"):
+            with load.crowd(self.client, mode, address, cases.CROWD):
+                self.upstream.settle()
+                if mode == "idle":
+                    sample["client_kib"] = (running.memory()["pss"] - pss) / cases.CROWD
+                    sample["in_use"] = self.upstream.counters()["open"]
+                sample[f"{mode}_ms"] = median_ms()
+            if sample[f"{mode}_ms"] and sample["alone_ms"]:
+                sample[f"{mode}_x"] = sample[f"{mode}_ms"] / sample["alone_ms"]
+        sample["failed"] = sum(one["failed"] for one in samples)
+        return sample
+
+    def measure_slow(self, running, _):
+        """Fast queries at a low rate from before the slow ones come until they are answered."""
+        address = running.target.address
+        options = {"clients": 10, "rate": cases.LIGHT_RATE}
+        seconds = cases.SLOW_MS / 1000 + max(0.4, self.seconds)
+        alone = load.by_client(self.client, "tcp", address, seconds, **options)
+        slow = load.slow_ones(self.client, address, cases.SLOW_ONES, cases.SLOW_MS, after=0.2)
+        beside = load.by_client(self.client, "tcp", address, seconds, **options)
+        sample = {"alone_ms": alone.get("p99_ms"), "beside_ms": beside.get("p99_ms"),
+                  "failed": alone["failed"] + beside["failed"],
+                  "slow_failed": load.outcome(slow, 30)["failed"]}
+        if sample["alone_ms"] and sample["beside_ms"]:
+            sample["beside_x"] = sample["beside_ms"] / sample["alone_ms"]
+        return sample
+
+    def measure_cold(self, name, _):
+        with self.started(name) as running:
+            first = load.by_client(self.client, "each", running.target.address, 5, limit=1,
+                                   patience=5)
+            sample = {"ms": first.get("max_ms")}
+        sample["bare_ms"] = load.bare_ms(self.bare, str(self.scratch / "ca.pem"), HOSTNAME, FIRST)
+        if sample["ms"]:
+            sample["bare_x"] = sample["ms"] / sample["bare_ms"]
+        return sample
+
+    def measure_dead(self, name, case):
+        def ask(seconds, limit):
+            return load.by_client(self.client, "each", self.targets[name].address, seconds,
+                                  limit=limit, patience=seconds)
+
+        return dead.measure(lambda **settings: self.started(name, **settings), ask,
+                            case.options["way"], self.upstream, self.second)
+
+    # Visits.
+
+    def visit(self, name, due):
+        by_kind = collections.defaultdict(list)
+        for case in due:
+            by_kind[case.kind].append(case)
+        if by_kind.keys() - {"cold", "dead"}:
+            self.visit_running(name, by_kind)
+        for kind, measure in (("cold", self.measure_cold), ("dead", self.measure_dead)):
+            for case in by_kind[kind]:
+                self.take(name, case, lambda: measure(name, case))
+
+    def take(self, name, case, measure):
+        """Keeps a sample, or why there is none: one that breaks down does not end the run."""
+        self.progress.step(f"{name}: {case.name}", case.takes(self.seconds))
+        try:
+            self.results[name].setdefault(case.name, []).append(measure())
+        except (target.Unusable, RuntimeError, OSError, subprocess.TimeoutExpired) as why:
+            self.left_out[case.name][name] = f"it broke down: {why}"
+            self.broken = self.broken or self.targets[name].is_ours
+
+    def visit_running(self, name, by_kind):
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self.scratch) as directory:
+            running = self.targets[name].start(pathlib.Path(directory))
+            try:
+                for case in by_kind["start"]:
+                    self.take(name, case, lambda: {"ms": running.start_seconds * 1000})
+                time.sleep(SETTLE_SECONDS)
+                memory = {f"idle_{key}": value for key, value in running.memory().items()}
+                memory["processes"] = len(running.pids())
+                loaded = self.visit_loaded(running, by_kind["load"], self.measure_load)
+                for case in by_kind["memory"]:
+                    self.take(name, case, lambda: self.rested(running, memory, loaded))
+                self.visit_loaded(running, by_kind["crowd"], self.measure_crowd)
+                self.visit_loaded(running, by_kind["slow"], self.measure_slow)
+            finally:
+                running.stop()
+
+    def visit_loaded(self, running, due, measure):
+        """The memory after each of these cases, in KiB."""
+        name, pss = running.target.name, []
+        for case in due:
+            if case.needs_udp and not running.serves_udp:
+                self.left_out[case.name][name] = "it does not listen on UDP"
+                continue
+            self.take(name, case, lambda case=case: measure(running, case))
+            pss.append(running.memory()["pss"])
+        return pss
+
+    @staticmethod
+    def rested(running, memory, loaded):
+        if not loaded:
+            return memory
+        time.sleep(REST_SECONDS)
+        return {**memory, "loaded_pss": max(loaded), "after_pss": running.memory()["pss"]}
+
+    def visit_all(self, n):
+        """The n-th round: every target, with the cases that are measured so often."""
+        for name in list(self.targets):
+            due = [case for case, times in self.times.items()
+                   if n < times and self.targets[name].takes(case)]
+            if not due:
+                continue
+            try:
+                self.visit(name, due)
+            except target.Unusable as why:
+                print(f"{name}: left out: {why}", file=sys.stderr)
+                self.left_out["all"][name] = str(why)
+                self.broken = self.broken or self.targets[name].is_ours
+                del self.targets[name]
+                del self.results[name]

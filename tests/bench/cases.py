@@ -1,0 +1,116 @@
+"""What is measured of each target: the kinds of load, how often, and what its table shows."""
+
+import dataclasses
+
+CROWD = 1000
+SLOW_ONES = 1000
+SLOW_MS = 2000
+LIGHT_RATE = 100
+FOLLOWING = 10
+
+# How the first upstream can be dead; dead.py brings it about.
+WAYS = {"refused": "refuses connections", "dropped": "does not answer a SYN",
+        "accepts": "accepts, and stays silent", "silent": "is silent after TLS",
+        "warm": "goes silent while connections to it are open"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One measurement, repeated."""
+
+    name: str
+    title: str
+    kind: str                   # which table it gets: a key of COLUMNS
+    mode: str = ""              # load: of client.c, or dnsperf: TCP connections that are kept
+    delay: int = 0              # of the upstream, in milliseconds
+    outstanding: int = 0        # queries, all the time
+    options: dict = dataclasses.field(default_factory=dict, compare=False)
+    quick: int = 0              # so many times in the short form, which is 0.3 s each
+    stretch: float = 1          # so much longer than the others
+
+    @property
+    def needs_udp(self):
+        return self.mode.endswith("udp")
+
+    def takes(self, seconds):
+        """About how long, in seconds."""
+        if self.kind == "dead":
+            return 4
+        if self.kind == "load":
+            return self.stretch * seconds + 0.4 + (1 if self.options.get("slow") else 0)
+        return {"start": 0.8, "cold": 1, "memory": 4, "crowd": 3 * seconds + 2,
+                "slow": 2 * (SLOW_MS / 1000 + seconds + 0.5)}[self.kind]
+
+
+def all_cases():
+    yield Case("start", "Start to first answer", "start", quick=3)
+    yield Case("cold", "First query after the start, beside a bare connection, handshake and query",
+               "cold", quick=3)
+    yield from loads()
+    yield from rates()
+    yield Case("memory", "Memory of all processes of a target, in KiB: after its first answer, the "
+               "most after any load, and after 3 s of rest", "memory", quick=1)
+    yield Case("crowd", f"A client's connection and query beside {CROWD:,} clients that do nothing, "
+               "or sent one octet", "crowd", quick=1)
+    yield Case("slow", f"{LIGHT_RATE} queries/s beside {SLOW_ONES:,} that came at once and take "
+               f"{SLOW_MS // 1000} s", "slow")
+    for way, words in WAYS.items():
+        yield Case(f"dead-{way}", f"The first upstream {words}, the second is well", "dead",
+                   options={"way": way}, quick=1)
+
+
+def loads():
+    """As many queries as are answered, so many outstanding all the time."""
+    quick = {"each-1-0ms", "each-100-0ms", "each-1000-0ms", "tcp-10x10-0ms", "tcp-100x1-0ms",
+             "udp-1-0ms", "udp-100-0ms", "udp-1000-20ms"}
+    for delay in (0, 20, 100):
+        at = f"upstream at {delay} ms"
+        cases = [(f"each-{n}", f"A connection per query, {n:,} client{'s' * (n > 1)}", "each",
+                  {"clients": n}, n) for n in (1, 10, 100, 1000)]
+        cases += [(f"tcp-{n}x{100 // n}", f"{n} TCP connections, 100 outstanding in all", "dnsperf",
+                   {"clients": n, "outstanding": 100}, 100) for n in (10, 100)]
+        cases += [(f"udp-{n}", f"UDP, {n:,} outstanding", "each-udp", {"clients": n}, n)
+                  for n in (1, 100, 1000)]
+        for name, title, mode, options, outstanding in cases:
+            name = f"{name}-{delay}ms"
+            yield Case(name, f"{title}, {at}", "load", mode, delay, outstanding, options,
+                       3 if name in quick else 0)
+
+
+def rates():
+    """So many queries a second, whether the answers come or not."""
+    for mode in ("tcp", "udp"):
+        for rate in (100, 1000, 5000):
+            for slow in (0, 100):
+                beside = ", 1% of the names take 1 s (times of the others)" if slow else ""
+                yield Case(f"{mode}-rate-{rate}{'-slow' if slow else ''}",
+                           f"{mode.upper()}, {rate:,} queries/s, 10 clients{beside}", "load", mode,
+                           options={"clients": 10, "rate": rate, "slow": slow},
+                           quick=rate == 1000, stretch=3 if rate == 100 else 1)
+
+
+# (heading, key, digits, more is better or None). Beside those with a better stands the ratio
+# to the best of the others.
+COLUMNS = {
+    "start": [("ms to the first answer", "ms", 1, False)],
+    "cold": [("first query ms", "ms", 2, False), ("bare ms", "bare_ms", 2, None),
+             ("x bare", "bare_x", 2, None)],
+    "load": [("q/s", "qps", 0, True), ("of possible", "possible", 2, None),
+             ("CPU us/query", "cpu_us", 1, False), ("p50 ms", "p50_ms", 2, None),
+             ("p99 ms", "p99_ms", 2, False), ("failed", "failed", 0, None),
+             ("upstream conns", "in_use", 0, None), ("new ones", "connections", 0, None)],
+    "memory": [("idle PSS", "idle_pss", 0, False), ("RSS", "idle_rss", 0, None),
+               ("loaded PSS", "loaded_pss", 0, False), ("at rest PSS", "after_pss", 0, False),
+               ("processes", "processes", 0, None)],
+    "crowd": [("alone ms", "alone_ms", 2, None), ("beside idle ones ms", "idle_ms", 2, None),
+              ("x alone", "idle_x", 2, None), ("beside one octet ms", "octet_ms", 2, None),
+              ("x alone", "octet_x", 2, None), ("failed", "failed", 0, None),
+              ("KiB per idle client", "client_kib", 1, False),
+              ("upstream conns", "in_use", 0, None)],
+    "slow": [("alone p99 ms", "alone_ms", 2, None), ("beside slow ones", "beside_ms", 2, None),
+             ("x alone", "beside_x", 2, None), ("failed", "failed", 0, None),
+             ("slow failed", "slow_failed", 0, None)],
+    "dead": [("first answer ms", "first_ms", 1, False), ("next ten, median", "next_ms", 2, None),
+             ("x healthy", "next_x", 2, None), ("worst", "worst_ms", 1, None),
+             ("failed", "failed", 0, None)],
+}
