@@ -15,7 +15,6 @@ import load
 import target
 
 SETTLE_SECONDS = 0.2
-REST_SECONDS = 3
 LOOK_SECONDS = 2.5      # for an answer that must not come
 FIRST, SECOND = "127.0.50.1", "127.0.50.2"
 HOSTNAME = "bench.test"
@@ -56,9 +55,9 @@ class Progress:
 class Bench:
     """What came of it is in results, {target: {case: [samples]}}."""
 
-    def __init__(self, targets, times, seconds, programs, scratch):
+    def __init__(self, targets, times, seconds, rest, programs, scratch):
         self.targets, self.times, self.seconds = targets, times, seconds
-        self.scratch = scratch
+        self.rest, self.scratch = rest, scratch
         self.client, self.bare = str(programs / "client"), str(programs / "bare")
         self.results = {name: {} for name in targets}
         self.left_out = collections.defaultdict(dict)     # case: target: why
@@ -174,7 +173,7 @@ class Bench:
             sample["beside_x"] = sample["beside_ms"] / sample["alone_ms"]
         return sample
 
-    def measure_cold(self, name, _):
+    def measure_cold(self, name):
         with self.started(name) as running:
             first = load.by_client(self.client, "each", running.target.address, 5, limit=1,
                                    patience=5)
@@ -184,25 +183,16 @@ class Bench:
             sample["bare_x"] = sample["ms"] / sample["bare_ms"]
         return sample
 
-    def measure_dead(self, name, case):
-        def ask(seconds, limit):
-            return load.by_client(self.client, "each", self.targets[name].address, seconds,
-                                  limit=limit, patience=seconds)
-
-        return dead.measure(lambda **settings: self.started(name, **settings), ask,
-                            case.options["way"], self.upstream, self.second)
-
     # Visits.
 
     def visit(self, name, due):
         by_kind = collections.defaultdict(list)
         for case in due:
             by_kind[case.kind].append(case)
-        if by_kind.keys() - {"cold", "dead"}:
+        if by_kind.keys() - {"cold"}:
             self.visit_running(name, by_kind)
-        for kind, measure in (("cold", self.measure_cold), ("dead", self.measure_dead)):
-            for case in by_kind[kind]:
-                self.take(name, case, lambda: measure(name, case))
+        for case in by_kind["cold"]:
+            self.take(name, case, lambda: self.measure_cold(name))
 
     def take(self, name, case, measure):
         """Keeps a sample, or why there is none: one that breaks down does not end the run."""
@@ -241,25 +231,39 @@ class Bench:
             pss.append(running.memory()["pss"])
         return pss
 
-    @staticmethod
-    def rested(running, memory, loaded):
-        if not loaded:
-            return memory
-        time.sleep(REST_SECONDS)
-        return {**memory, "loaded_pss": max(loaded), "after_pss": running.memory()["pss"]}
+    def rested(self, running, memory, loaded):
+        if loaded:
+            memory["loaded_pss"] = max(loaded)
+        if loaded and self.rest:
+            time.sleep(self.rest)
+            memory["after_pss"] = running.memory()["pss"]
+        return memory
 
     def visit_all(self, n):
         """The n-th round: every target, with the cases that are measured so often."""
+        due = [case for case, times in self.times.items() if n < times]
         for name in list(self.targets):
-            due = [case for case, times in self.times.items()
-                   if n < times and self.targets[name].takes(case)]
-            if not due:
+            own = [case for case in due if case.kind != "dead" and self.targets[name].takes(case)]
+            if not own:
                 continue
             try:
-                self.visit(name, due)
+                self.visit(name, own)
             except target.Unusable as why:
                 print(f"{name}: left out: {why}", file=sys.stderr)
                 self.left_out["all"][name] = str(why)
                 self.broken = self.broken or self.targets[name].is_ours
                 del self.targets[name]
                 del self.results[name]
+        for case in due:
+            names = [name for name in self.targets if self.targets[name].takes(case)]
+            if case.kind == "dead" and names:
+                self.visit_dead(case, names)
+
+    def visit_dead(self, case, names):
+        self.progress.step(f"all: {case.name}", case.takes(self.seconds))
+        samples, failed = dead.measure(self, names, case.options["way"])
+        for name, sample in samples.items():
+            self.results[name].setdefault(case.name, []).append(sample)
+        for name, why in failed.items():
+            self.left_out[case.name][name] = str(why)
+            self.broken = self.broken or self.targets[name].is_ours
