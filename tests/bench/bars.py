@@ -114,7 +114,7 @@ class Bars:
         for label in (ONE_CA, BUNDLE):
             self.at_most(f"  one more worker with TLS, {label}, KiB",
                          report.median(workers.get(label, ()), "tls_costs"), 450, 0)
-        self.at_most("Upstream connections under light load", self.ours("udp-1-0ms", "in_use"), 1, 0)
+        self.at_most("Upstream connections under light load", self.ours("cold", "in_use"), 1, 0)
         processes = self.ours("memory", "processes")
         self.at_most("  under heavy load", self.ours("udp-1000-0ms", "in_use"),
                      round(processes or 3) - 1, 0, " (workers)")
@@ -150,13 +150,13 @@ def readme(data, picture):
     ahead = []
     for case in README_CASES:
         title = data["cases"][case]["title"]
-        value, (peer, name) = (report.of(data, OURS, case, "qps"),
-                               report.best(data, case, "qps", True))
+        value = report.of(data, OURS, case, "qps")
+        peer, name = report.best(data, case, "qps", True)
         if value is None or peer is None:
             continue
         lines.append(f"| {title} | {value:,.0f} | {name} {peer:,.0f} | {value / peer:.2f} | "
-                     f"{report.of(data, OURS, case, 'p99_ms'):,.1f} | "
-                     f"{report.of(data, OURS, case, 'cpu_us'):,.1f} |")
+                     + " | ".join(report.write(report.of(data, OURS, case, key), 1)
+                                  for key in ("p99_ms", "cpu_us")) + " |")
         ahead += leaders(data, case, "qps", True, title)
     lines += ["", "| other | dot-proxy | best of the others |", "| --- | ---: | ---: |"]
     for case, key, words, unit, digits in (

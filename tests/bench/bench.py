@@ -15,6 +15,7 @@ import load
 import target
 
 SETTLE_SECONDS = 0.2
+LIGHT_SECONDS = 0.3
 LOOK_SECONDS = 2.5      # for an answer that must not come
 FIRST, SECOND = "127.0.50.1", "127.0.50.2"
 HOSTNAME = "bench.test"
@@ -178,6 +179,9 @@ class Bench:
             first = load.by_client(self.client, "each", running.target.address, 5, limit=1,
                                    patience=5)
             sample = {"ms": first.get("max_ms")}
+            load.by_client(self.client, "tcp", running.target.address, LIGHT_SECONDS, clients=2,
+                           rate=cases.LIGHT_RATE)
+            sample["in_use"] = self.upstream.counters()["open"]
         sample["bare_ms"] = load.bare_ms(self.bare, str(self.scratch / "ca.pem"), HOSTNAME, FIRST)
         if sample["ms"]:
             sample["bare_x"] = sample["ms"] / sample["bare_ms"]

@@ -38,25 +38,25 @@ class Case:
             lost = 0.8 if self.outstanding == 1000 else 0
             return (self.stretch * seconds + 0.2 + lost + self.delay / 1000
                     + (0.9 if self.options.get("slow") else 0))
-        return {"start": 0.8, "cold": 1, "memory": 3, "dead": 14, "crowd": 3 * seconds + 2,
+        return {"start": 0.8, "cold": 1.2, "memory": 3, "dead": 14, "crowd": 3 * seconds + 2,
                 "slow": 2 * (SLOW_MS / 1000 + seconds + 0.5)}[self.kind]
 
 
 def all_cases():
     yield Case("start", "Start to first answer", "start", quick=3)
-    yield Case("cold", "First query after the start, beside a bare connection, handshake and query",
-               "cold", quick=3)
+    yield Case("cold", "First query after the start, beside a bare connection, handshake and "
+               f"query; then {LIGHT_RATE} queries/s", "cold", quick=3)
     yield from loads()
     yield from rates()
     yield Case("memory", "Memory of all processes of a target, in KiB: after its first answer, the "
                "most after any load, and after 3 s of rest", "memory", quick=1)
-    yield Case("crowd", f"A client's connection and query beside {CROWD:,} clients that do nothing, "
-               "or sent one octet", "crowd")
+    yield Case("crowd", f"A client's connection and query beside {CROWD:,} clients that do "
+               "nothing, or sent one octet", "crowd")
     yield Case("slow", f"{LIGHT_RATE} queries/s beside {SLOW_ONES:,} that came at once and take "
                f"{SLOW_MS // 1000} s", "slow")
     for way, words in WAYS.items():
         yield Case(f"dead-{way}", f"The first upstream {words}, the second is well", "dead",
-                   options={"way": way}, quick=way in ("dropped", "silent"))
+                   options={"way": way}, quick=int(way in ("dropped", "silent")))
 
 
 def loads():
@@ -86,7 +86,8 @@ def rates():
                 yield Case(f"{mode}-rate-{rate}{'-slow' if slow else ''}",
                            f"{mode.upper()}, {rate:,} queries/s, 10 clients{beside}", "load", mode,
                            options={"clients": 10, "rate": rate, "slow": slow},
-                           quick=(mode, rate) == ("udp", 1000), stretch=2 if rate == 100 else 1)
+                           quick=int((mode, rate) == ("udp", 1000)),
+                           stretch=2 if rate == 100 else 1)
 
 
 # (heading, key, digits, more is better or None). Beside those with a better stands the ratio
@@ -94,7 +95,7 @@ def rates():
 COLUMNS = {
     "start": [("ms to the first answer", "ms", 1, False)],
     "cold": [("first query ms", "ms", 2, False), ("bare ms", "bare_ms", 2, None),
-             ("x bare", "bare_x", 2, None)],
+             ("x bare", "bare_x", 2, None), ("upstream conns", "in_use", 0, None)],
     "load": [("q/s", "qps", 0, True), ("of possible", "possible", 2, None),
              ("CPU us/query", "cpu_us", 1, False), ("p50 ms", "p50_ms", 2, None),
              ("p99 ms", "p99_ms", 2, False), ("failed", "failed", 0, None),

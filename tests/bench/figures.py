@@ -121,8 +121,9 @@ class Figures:
         self.rows = collections.defaultdict(lambda: collections.defaultdict(list))
 
     def upstreams(self, *addresses, ca=None):
-        return "\n".join(f"  - {{address: {address}, port: {load.PORT}, hostname: {bench.HOSTNAME}, "
-                         f"ca_file: {ca or self.scratch / 'ca.pem'}}}" for address in addresses)
+        return "\n".join(
+            f"  - {{address: {address}, port: {load.PORT}, hostname: {bench.HOSTNAME}, "
+            f"ca_file: {ca or self.scratch / 'ca.pem'}}}" for address in addresses)
 
     @contextlib.contextmanager
     def running(self, upstreams, workers=2, log="warn"):

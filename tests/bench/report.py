@@ -47,7 +47,7 @@ def write(value, digits):
 
 
 def table(data, case, left_out):
-    """Beside the first column stands its spread, beside those with a better the ratio to the best."""
+    """Beside the first column stands its spread, where there is a better the ratio to the best."""
     columns = cases.COLUMNS[data["cases"][case]["kind"]]
     columns = [column for column in columns if any(of(data, name, case, column[1]) is not None
                                                    for name in data["results"])]
@@ -110,8 +110,8 @@ def show(data):
     for name, about in data["targets"].items():
         print(f"  {name}: {about['version']}")
         if about["unverified"]:
-            print(f"  ! {name} takes the upstream's certificate for {', '.join(about['unverified'])}"
-                  ", and asks all the same")
+            print(f"  ! {name} asks an upstream whose certificate is of "
+                  f"{', '.join(about['unverified'])}")
     for name, why in {**data["missing"], **data["left_out"].get("all", {})}.items():
         print(f"  {name}: MISSING: {why}")
     for case in data["cases"]:
@@ -179,7 +179,7 @@ def draw_latency(path, data, mode):
         rows = [(rate, of(data, name, case, "p50_ms"), of(data, name, case, "p99_ms"))
                 for rate, case in points]
         rows = [row for row in rows if None not in row]
-        if not rows:
+        if len(rows) < 2:
             continue
         lines += [f"$data{n} << EOD", *(" ".join(map(str, row)) for row in rows), "EOD"]
         plots += [f"$data{n} using 1:2 with linespoints lc {n + 1} title {_quote(name)}",
