@@ -1,7 +1,7 @@
 /*
  * A fast server for DNS over TLS that always gives the same answers: one A record to each
  * query of type A, nothing to the others. One thread and one epoll set; every connection is
- * pipelined, and answers that have to wait lie on a wheel of milliseconds beside it.
+ * pipelined, and answers that have to wait lie on a wheel of ticks beside it.
  *
  * It serves until its standard input ends. For each line that comes there, it writes one
  * with its counters. From a line `silent' to a line `speak' it takes queries, and sends
@@ -33,7 +33,9 @@ enum {
 	BACKLOG = 4096,
 	IN_LEN = 65536 + LENGTH_PREFIX,
 	ANSWERS_WAITING_MAX = 65536,
-	WHEEL_MS = 8192, /* a power of two, and longer than any delay */
+	TICK_US = 200,         /* an answer leaves so much later than it should at most */
+	TICKS_IN_MS = 1000 / TICK_US,
+	WHEEL_TICKS = 65536, /* longer than any delay */
 	DELAY_MAX_MS = 8000,
 	TYPE_OPT = 41
 };
@@ -81,11 +83,11 @@ static struct {
 	int delay_ms;
 	bool silent;
 	struct connection *connections[DESCRIPTORS_MAX];
-	struct answer *wheel[WHEEL_MS];
-	struct answer *wheel_last[WHEEL_MS];
+	struct answer *wheel[WHEEL_TICKS];
+	struct answer *wheel_last[WHEEL_TICKS];
 	struct answer *vacant;
 	size_t waiting;    /* answers on the wheel */
-	int64_t turned_to; /* the wheel: all before this millisecond is done */
+	int64_t turned_to; /* the wheel: all before this tick is done */
 	unsigned long connected;
 	unsigned long open;
 	unsigned long most; /* open at a time since the last line of counters */
@@ -256,7 +258,8 @@ flush(int fd)
 static void
 put_on_wheel(int fd, const uint8_t *octets, size_t len, int delay_ms)
 {
-	size_t slot = (size_t)(now_us() / 1000 + delay_ms + 1) % WHEEL_MS;
+	int64_t due = now_us() / TICK_US + (int64_t)delay_ms * TICKS_IN_MS + 1;
+	size_t slot = (size_t)due % WHEEL_TICKS;
 	struct answer *a = s.vacant;
 
 	if (a == NULL) {
@@ -397,12 +400,12 @@ hand_over(struct answer *a)
 static void
 turn_wheel(void)
 {
-	int64_t now_ms = now_us() / 1000;
+	int64_t now = now_us() / TICK_US;
 	struct answer *a;
 	struct answer *next;
 
-	for (; s.turned_to <= now_ms; s.turned_to++) {
-		size_t slot = (size_t)s.turned_to % WHEEL_MS;
+	for (; s.turned_to <= now; s.turned_to++) {
+		size_t slot = (size_t)s.turned_to % WHEEL_TICKS;
 
 		for (a = s.wheel[slot]; a != NULL; a = next) {
 			next = a->next;
@@ -415,18 +418,23 @@ turn_wheel(void)
 	}
 }
 
-/* The milliseconds until the next answer is due; -1 when none waits. */
-static int
-next_due_ms(void)
+/* The time until the next answer is due; NULL when none waits. */
+static const struct timespec *
+next_due(struct timespec *left)
 {
-	int64_t ms = s.turned_to;
+	int64_t tick = s.turned_to;
+	int64_t us;
 
 	if (s.waiting == 0)
-		return -1;
-	while (s.wheel[(size_t)ms % WHEEL_MS] == NULL)
-		ms++;
-	ms -= now_us() / 1000;
-	return ms > 0 ? (int)ms : 0;
+		return NULL;
+	while (s.wheel[(size_t)tick % WHEEL_TICKS] == NULL)
+		tick++;
+	us = tick * TICK_US - now_us();
+	if (us < 0)
+		us = 0;
+	left->tv_sec = us / 1000000;
+	left->tv_nsec = us % 1000000 * 1000;
+	return left;
 }
 
 /* ---- life ---- */
@@ -453,11 +461,12 @@ static void
 loop(int listener)
 {
 	struct epoll_event events[EVENTS_AT_ONCE];
+	struct timespec left;
 	int count;
 	int i;
 
 	for (;;) {
-		count = epoll_wait(s.set, events, EVENTS_AT_ONCE, next_due_ms());
+		count = epoll_pwait2(s.set, events, EVENTS_AT_ONCE, next_due(&left), NULL);
 		for (i = 0; i < count; i++) {
 			if (events[i].data.fd == listener)
 				welcome(listener);
@@ -512,7 +521,7 @@ set_up(const char *certificate)
 	(void)signal(SIGPIPE, SIG_IGN);
 	if ((s.set = epoll_create1(EPOLL_CLOEXEC)) == -1)
 		die("epoll");
-	s.turned_to = now_us() / 1000;
+	s.turned_to = now_us() / TICK_US;
 }
 
 static int
