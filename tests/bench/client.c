@@ -36,7 +36,7 @@ enum {
 };
 
 static const char usage[] =
-    "usage: client [-c CLIENTS] [-a N] [-l MS] [-w MS] [-n N] [-r RATE] [-d MS] [-s N]\n"
+    "usage: client [-c CLIENTS] [-a N] [-l MS] [-w MS] [-n N] [-o N] [-r RATE] [-d MS] [-s N]\n"
     "           MODE ADDRESS PORT\n"
     "       client -h\n"
     "\n"
@@ -44,6 +44,7 @@ static const char usage[] =
     "\n"
     "  each        each client connects, asks once, closes, and begins again when it is answered\n"
     "  each-udp    each client asks, and asks again when it is answered\n"
+    "  kept        each client keeps a connection, with so many queries on their way as -o says\n"
     "  idle        the clients connect, and do nothing until standard input ends; those that\n"
     "              are closed connect again\n"
     "  octet       as idle, but each sends the first octet of a query\n"
@@ -55,12 +56,13 @@ static const char usage[] =
     "  -l MS       ask for so long (default: 1000); what is asked by then is waited for\n"
     "  -w MS       wait so long for an answer (default: 5000, as dig)\n"
     "  -n N        each, each-udp: ask no more than so often in all\n"
+    "  -o N        kept: so many for each client (default: 1)\n"
     "  -r RATE     queries a second (default: 1000)\n"
     "  -d MS       ask for names that the upstream answers after so many milliseconds\n"
     "  -s N        every N-th name is one that it answers after 1000 ms; they are counted apart\n"
     "  -h          print this\n";
 
-enum mode { EACH, EACH_UDP, IDLE, OCTET, TCP, UDP };
+enum mode { EACH, EACH_UDP, KEPT, IDLE, OCTET, TCP, UDP };
 
 /* One query that is on its way; free when it began at 0. */
 struct pending {
@@ -75,7 +77,7 @@ struct client {
 	unsigned next_id;
 	bool sent;             /* EACH, EACH_UDP: the query is; OCTET: the octet */
 	struct pending one;    /* EACH, EACH_UDP */
-	struct pending *by_id; /* TCP, UDP */
+	struct pending *by_id; /* KEPT, TCP, UDP */
 	uint8_t *in;
 	size_t in_len;
 	uint8_t query[LENGTH_PREFIX + MESSAGE_MAX];
@@ -98,6 +100,7 @@ static struct {
 	int64_t length_us;
 	int64_t patience_us;
 	unsigned long limit; /* of queries; 0: none */
+	unsigned outstanding; /* KEPT: for each client */
 	int64_t rate;
 	int delay_ms;
 	unsigned long slow_every;
@@ -351,7 +354,7 @@ go_on(struct client *c)
 		finish(c, c->in + LENGTH_PREFIX, get16(c->in));
 }
 
-/* ---- tcp, udp: at a fixed rate ---- */
+/* ---- kept; tcp, udp: at a fixed rate ---- */
 
 /* The connection has gone, and with it what was asked on it. */
 static void
@@ -389,6 +392,7 @@ static void
 take_answer(struct client *c, const uint8_t *message, size_t len)
 {
 	struct pending *p;
+	int64_t now;
 
 	if (len < HEADER_LEN)
 		return;
@@ -397,6 +401,8 @@ take_answer(struct client *c, const uint8_t *message, size_t len)
 		s.wrong++; /* nobody asked, or no longer */
 	else
 		count(p, message, len);
+	if (s.mode == KEPT && may_ask(now = now_us()))
+		send_at(c, now);
 }
 
 static void
@@ -476,7 +482,7 @@ ready(struct client *c)
 {
 	if (c->fd == -1)
 		return;
-	if (s.mode == TCP) {
+	if (s.mode == TCP || s.mode == KEPT) {
 		receive_stream(c);
 	} else if (s.mode == UDP) {
 		receive_datagrams(c);
@@ -524,15 +530,30 @@ load_each(void)
 		s.length_us = now - s.start_us;
 }
 
+static void
+begin_kept(void)
+{
+	size_t i;
+	unsigned n;
+
+	for (n = 0; n < s.outstanding; n++)
+		for (i = 0; i < s.clients; i++)
+			send_at(&s.table[i], now_us());
+}
+
 /* What has no answer when patience is over has failed. */
 static void
-load_at_rate(void)
+load_open(void)
 {
 	int64_t now = s.start_us;
 	int64_t next;
 
+	if (s.mode == KEPT)
+		begin_kept();
 	while (now < s.end_us || (s.on_way > 0 && now < s.end_us + s.patience_us)) {
-		next = now < s.end_us ? send_due(now) : s.end_us + s.patience_us;
+		next = s.end_us + s.patience_us;
+		if (now < s.end_us)
+			next = s.mode == KEPT ? s.end_us : send_due(now);
 		wait_until(next);
 		now = now_us();
 	}
@@ -689,15 +710,16 @@ number(const char *text, long min, long max)
 static bool
 read_options(int argc, char **argv)
 {
-	static const char *const modes[] = { "each", "each-udp", "idle", "octet", "tcp", "udp" };
+	static const char *const modes[] = { "each", "each-udp", "kept", "idle", "octet", "tcp", "udp" };
 	int option;
 
 	s.clients = 1;
 	s.addresses = ADDRESSES;
 	s.length_us = SECOND_US;
 	s.patience_us = 5 * (int64_t)SECOND_US;
+	s.outstanding = 1;
 	s.rate = 1000;
-	while ((option = getopt(argc, argv, "c:a:l:w:n:r:d:s:h")) != -1) {
+	while ((option = getopt(argc, argv, "c:a:l:w:n:o:r:d:s:h")) != -1) {
 		switch (option) {
 		case 'c':
 			s.clients = (size_t)number(optarg, 1, CLIENTS_MAX);
@@ -714,6 +736,9 @@ read_options(int argc, char **argv)
 			break;
 		case 'n':
 			s.limit = (unsigned long)number(optarg, 1, TIMES_MAX);
+			break;
+		case 'o':
+			s.outstanding = (unsigned)number(optarg, 1, IDS / 2);
 			break;
 		case 'r':
 			s.rate = number(optarg, 1, RATE_MAX);
@@ -757,7 +782,7 @@ main(int argc, char **argv)
 	if (s.mode == EACH || s.mode == EACH_UDP)
 		load_each();
 	else
-		load_at_rate();
+		load_open();
 	report();
 	return 0;
 }

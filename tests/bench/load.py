@@ -58,12 +58,13 @@ def run(command, seconds):
 
 
 def _client(program, mode, address, *, seconds=1, clients=1, delay=0, rate=None, slow=0,
-            limit=None, addresses=None, patience=PATIENCE):
+            limit=None, addresses=None, outstanding=None, patience=PATIENCE):
     command = [program, "-c", str(clients), "-l", str(round(seconds * 1000)), "-d", str(delay),
                "-w", str(round(patience * 1000))]
     command += ["-a", str(addresses)] if addresses else []
     command += ["-r", str(rate)] if rate else []
     command += ["-s", str(slow)] if slow else []
+    command += ["-o", str(outstanding)] if outstanding else []
     command += ["-n", str(limit)] if limit else []
     return [*command, mode, *map(str, address)]
 
@@ -119,7 +120,7 @@ def by_dnsperf(client, address, seconds, names, *, clients, outstanding, delay):
                                      delay=delay),
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     said = run(["dnsperf", "-s", address[0], "-p", str(address[1]), "-m", "tcp", "-T", "1",
-                "-c", str(clients), "-q", str(outstanding), "-l", str(seconds),
+                "-c", str(clients), "-q", str(clients * outstanding), "-l", str(seconds),
                 "-t", str(PATIENCE), "-d", str(names)], seconds)
     probed = outcome(probe, seconds + PATIENCE + 30)
 
