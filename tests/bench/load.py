@@ -102,7 +102,7 @@ def slow_ones(program, address, count, delay, after):
     process.
     """
     command = _client(program, "tcp", address, seconds=count / AT_ONCE, rate=AT_ONCE, clients=10,
-                      delay=delay)
+                      delay=delay, patience=delay / 1000 + PATIENCE)
     return subprocess.Popen(["sh", "-c", f'sleep {after}; exec "$@"', "sh", *command],
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
