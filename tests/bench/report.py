@@ -9,6 +9,9 @@ import figures
 
 OURS, THEIRS, OCTETS = "#1f6f8b", "#b8b8b8", "#dddddd"
 
+NAT_WARNING = ("WARNING: nft has NAT rules: connection tracking slows what is measured here, new "
+               "connections above all, and loses them when its table is full.")
+
 
 def median(samples, key):
     values = [sample[key] for sample in samples if sample.get(key) is not None]
@@ -105,8 +108,7 @@ def show(data):
           "machine. `x best': beside the best of the others.\n"
           "* passes octets on: where connections are kept, it is no measure for the others.")
     if data["nat"]:
-        print("WARNING: nft has NAT rules: connection tracking slows what is measured here, new "
-              "connections above all.")
+        print(NAT_WARNING)
     for name, about in data["targets"].items():
         print(f"  {name}: {about['version']}")
         if about["unverified"]:
