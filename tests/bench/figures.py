@@ -62,7 +62,8 @@ LEVELS = ("error", "info")
 # Name, title and columns, in this order.
 TABLES = (
     [("memory", "Memory of a worker in KiB, the middle one of four (wanted: under 250 idle, under "
-      "450 with TLS).\n`One more': what all of them have beyond a single one, for each more",
+      "450 with TLS).\n`One more': what all of them have beyond a single one, for each more, "
+      "without code,\nwhich is there once and whose PSS depends on who else maps the libraries",
       MEMORY_COLUMNS)]
     + [(f"mappings: {label}", f"What each of those KiB is, with {label}", MAPPING_COLUMNS)
        for label in (ONE_CA, BUNDLE)]
@@ -152,9 +153,9 @@ class Figures:
         for label, path in ((ONE_CA, own), (BUNDLE, bundle)):
             upstreams = self.upstreams(bench.FIRST, ca=path)
             with self.running(upstreams, 1) as alone:
-                one = {"idle": alone.memory()["pss"]}
+                one = {"idle": alone.memory()["pss_of_data"]}
                 self.connect_each(alone)
-                one["tls"] = alone.memory()["pss"]
+                one["tls"] = alone.memory()["pss_of_data"]
             with self.running(upstreams, WORKERS) as running:
                 self.memory_of(running, label, one)
 
@@ -165,7 +166,8 @@ class Figures:
         for state in ("idle", "tls"):
             if state == "tls":
                 self.connect_each(running)
-            sample[f"{state}_costs"] = (running.memory()["pss"] - one[state]) / (WORKERS - 1)
+            sample[f"{state}_costs"] = ((running.memory()["pss_of_data"] - one[state])
+                                        / (WORKERS - 1))
             for kind, sizes in _median_of(workers, state).items():
                 parts[kind].update(sizes)
         sample.update(parts["all"])

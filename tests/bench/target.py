@@ -189,10 +189,15 @@ class Running:
         return seconds
 
     def memory(self):
-        """PSS and RSS of all its processes, and the largest RSS of one, in KiB."""
+        """
+        PSS and RSS of all its processes, the largest RSS of one, and the PSS without what is
+        mapped from files (code that is there once, and whose share depends on who else maps
+        it), in KiB.
+        """
         each = [sizes for sizes in map(memory_of, self.pids()) if sizes]
         rss = [sizes["Rss"] for sizes in each]
         return {"pss": sum(sizes["Pss"] for sizes in each), "rss": sum(rss),
+                "pss_of_data": sum(sizes["Pss"] - sizes["Pss_File"] for sizes in each),
                 "largest": max(rss, default=None)}
 
     def stop(self):
