@@ -29,6 +29,12 @@ enum { ADDRESS_TEXT_MAX = 80 };
 int address_parse(const char *text, uint16_t port, struct address *out);
 
 /*
+ * What keeps the address from being bound or connected to, in words that continue "`ADDRESS' ";
+ * NULL: nothing does.
+ */
+const char *address_problem(const struct address *);
+
+/*
  * Writes the address and its port, "192.0.2.1:853" or "[2001:db8::1]:853", and
  * returns TEXT.
  */

@@ -121,9 +121,10 @@ int config_listen_instead(struct config *, const struct config_listener *, size_
 
 /*
  * Replaces what is listened on by the one address (see address_parse(); port 53 where none
- * is written), by UDP and TCP. Returns 0, or -1 when it is no address, or would make a loop with an upstream.
+ * is written), by UDP and TCP. Returns NULL, or what keeps TEXT from that, in words that continue
+ * "`TEXT' "; then nothing has changed.
  */
-int config_set_listen(struct config *, const char *text);
+const char *config_set_listen(struct config *, const char *text);
 
 /* The name of a sandbox level as the configuration has it. */
 const char *config_sandbox_name(enum config_sandbox);

@@ -108,6 +108,18 @@ address_parse(const char *text, uint16_t port, struct address *out)
 	return 0;
 }
 
+const char *
+address_problem(const struct address *a)
+{
+	if (a->sa.sa_family != AF_INET6)
+		return NULL;
+	if (IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
+		return "is an IPv4 address; write it as one, as in 192.0.2.1";
+	if (IN6_IS_ADDR_LINKLOCAL(&a->in6.sin6_addr) && a->in6.sin6_scope_id == 0)
+		return "needs its interface, as in fe80::1%eth0";
+	return NULL;
+}
+
 char *
 address_format_host(const struct address *a, char text[static ADDRESS_TEXT_MAX])
 {

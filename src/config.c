@@ -135,14 +135,19 @@ config_listen_instead(struct config *config, const struct config_listener *liste
 	return 0;
 }
 
-int
+const char *
 config_set_listen(struct config *config, const char *text)
 {
 	struct config_listener one = { .udp = true, .tcp = true };
+	const char *problem;
 
 	if (address_parse(text, CONFIG_DNS_PORT, &one.address) == -1)
-		return -1;
-	return config_listen_instead(config, &one, 1);
+		return "is no IP address";
+	if ((problem = address_problem(&one.address)) != NULL)
+		return problem;
+	if (config_listen_instead(config, &one, 1) == -1)
+		return "is an upstream: a loop";
+	return NULL;
 }
 
 void

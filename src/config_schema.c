@@ -45,13 +45,12 @@ read_address(struct tree *t, int node, const char *text, uint16_t port, const ch
     struct address *out)
 {
 	int shown = tree_shown(text);
+	const char *problem;
 
 	if (address_parse(text, port, out) == 0) {
-		if (out->sa.sa_family != AF_INET6 || out->in6.sin6_scope_id != 0 ||
-		    !IN6_IS_ADDR_LINKLOCAL(&out->in6.sin6_addr))
+		if ((problem = address_problem(out)) == NULL)
 			return 0;
-		tree_complain(t, node, "`%.*s' needs its interface, as in fe80::1%%eth0", shown,
-		    text);
+		tree_complain(t, node, "`%.*s' %s", shown, text, problem);
 	} else if (is_hostname(text))
 		tree_complain(t, node, "`%.*s' is no IP address, and names are not looked up%s",
 		    shown, text, hint);

@@ -63,6 +63,7 @@ load_config(const struct arguments *args)
 {
 	struct config_report report;
 	struct config *config = config_load(args->config_file, &report);
+	const char *problem;
 
 	/* Who serves has told the warnings; a healthcheck comes again every few seconds. */
 	if (report.warnings != NULL && !is_command(args, "healthcheck"))
@@ -71,9 +72,8 @@ load_config(const struct arguments *args)
 		(void)fputs(report.errors, stderr);
 	config_report_free(&report);
 	if (config != NULL && args->listen != NULL &&
-	    config_set_listen(config, args->listen) == -1) {
-		(void)fprintf(stderr,
-		    "dot-proxy: -l %s: not an IP address, or that of an upstream\n", args->listen);
+	    (problem = config_set_listen(config, args->listen)) != NULL) {
+		(void)fprintf(stderr, "dot-proxy: -l: `%s' %s\n", args->listen, problem);
 		config_free(config);
 		return NULL;
 	}

@@ -372,7 +372,7 @@ read_config(struct supervisor *s)
 		refuse_file(s, &report);
 	config_report_free(&report);
 	if (config != NULL && launch->listen != NULL &&
-	    config_set_listen(config, launch->listen) == -1) {
+	    config_set_listen(config, launch->listen) != NULL) {
 		refuse(s, "an upstream has the address that -l names", 1, NULL);
 		config_free(config);
 		return NULL;

@@ -154,6 +154,8 @@ def test_huge_file(tmp_path):
         ["1:13: not an IP address: `fe80::1%nowhere' (is there such an interface?)"]),
        ("F-13-zone-missing", b"upstreams: ['fe80::1']\n",
         ["1:13: `fe80::1' needs its interface, as in fe80::1%eth0"]),
+       ("F-13-IPv4-mapped", GOOD + b"listen: '[::ffff:127.0.0.1]:53'\n",
+        ["2:9: `[::ffff:127.0.0.1]:53' is an IPv4 address; write it as one, as in 192.0.2.1"]),
        ("F-13-port-out-of-range", GOOD + b"listen: 127.0.0.1:65536\n",
         ["2:9: not an IP address: `127.0.0.1:65536' "
          "(as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")"]))
@@ -166,7 +168,9 @@ def test_refused(tmp_path, config, text, messages):
        ("F-06-loop-by-option", "127.0.0.1:853"),
        ("F-06-loop-by-option-and-wildcard", "0.0.0.0:853"),
        ("F-13-host-name-as-option", "localhost"),
-       ("F-13-port-0-as-option", "127.0.0.1:0"))
+       ("F-13-port-0-as-option", "127.0.0.1:0"),
+       ("F-13-zone-missing-as-option", "fe80::1"),
+       ("F-13-IPv4-mapped-as-option", "[::ffff:127.0.0.1]:53"))
 def test_option_refused(tmp_path, config, listen):
     config(b"upstreams: [127.0.0.1]\n")
     for command in ([], ["check"]):

@@ -9,6 +9,7 @@
 
 #define UP "upstreams: [9.9.9.9]\n"
 #define LABEL_60 "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz01234567"
+#define MAPPED "is an IPv4 address; write it as one, as in 192.0.2.1"
 #define FORMS " (as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")"
 #define RANGE                                                     \
 	"expected private, any, or a range such as 192.0.2.0/24 " \
@@ -202,6 +203,11 @@ static const struct refused_row {
 	    "c:1:13: not an IP address: `fe80::1%nowhere' (is there such an interface?)\n" },
 	{ "F-13 link-local without a zone", BYTES("upstreams: ['fe80::1']\n"),
 	    "c:1:13: `fe80::1' needs its interface, as in fe80::1%eth0\n" },
+	{ "F-13 IPv4 in an address of IPv6",
+	    BYTES("upstreams: ['::ffff:9.9.9.9#dns.example', {address: '::FFFF:909:909'}]\n"
+		  "listen: ['[::ffff:127.0.0.1]:53', '::ffff:0:0']\n"),
+	    "c:1:13: `::ffff:9.9.9.9' " MAPPED "\nc:1:53: `::FFFF:909:909' " MAPPED "\n"
+	    "c:2:10: `[::ffff:127.0.0.1]:53' " MAPPED "\nc:2:35: `::ffff:0:0' " MAPPED "\n" },
 	{ "F-13 a colon alone in a list", BYTES("upstreams: [9.9.9.9:853, @]\n"),
 	    "c:1:26: not YAML: `@' cannot begin a value without quotes\n" },
 	{ "F-13 port out of range", BYTES("listen: 127.0.0.1:65536\n" UP),
@@ -235,10 +241,9 @@ static const struct refused_row {
 	{ "F-06 loop by a wildcard", BYTES("upstreams: [127.0.0.9]\nlisten: 0.0.0.0:853\n"),
 	    "c:1:13: a loop: dot-proxy itself listens on 0.0.0.0:853\n" },
 	{ "F-06 loop by a wildcard of IPv6",
-	    BYTES("upstreams: ['::1', 127.0.0.1, '::ffff:127.0.0.1']\nlisten: '[::]:853'\n"),
+	    BYTES("upstreams: ['::1', 127.0.0.1]\nlisten: '[::]:853'\n"),
 	    "c:1:13: a loop: dot-proxy itself listens on [::]:853\n"
-	    "c:1:20: a loop: dot-proxy itself listens on [::]:853\n"
-	    "c:1:31: a loop: dot-proxy itself listens on [::]:853\n" },
+	    "c:1:20: a loop: dot-proxy itself listens on [::]:853\n" },
 	{ "F-10 host names",
 	    BYTES("upstreams:\n"
 		  "- {address: 9.9.9.9, hostname: ''}\n"
@@ -576,19 +581,23 @@ counts_what_it_does_not_print(void **state)
 static const struct listen_row {
 	const char *text;
 	const char *listen; /* NULL: refused */
+	const char *problem;
 } listen_rows[] = {
-	{ "127.0.0.1", "127.0.0.1:53" },
-	{ "127.0.0.1:5353", "127.0.0.1:5353" },
-	{ "[::1]:5353", "[::1]:5353" },
-	{ "0.0.0.0:8853", "0.0.0.0:8853" },
-	{ "127.0.0.2:853", "127.0.0.2:853" },
-	{ "localhost", NULL },
-	{ "", NULL },
-	{ "127.0.0.1:0", NULL },
-	{ "127.0.0.1:853", NULL },
-	{ "0.0.0.0:853", NULL },
-	{ "[::]:853", NULL },
-	{ "192.0.2.1:853", NULL },
+	{ "127.0.0.1", "127.0.0.1:53", NULL },
+	{ "127.0.0.1:5353", "127.0.0.1:5353", NULL },
+	{ "[::1]:5353", "[::1]:5353", NULL },
+	{ "0.0.0.0:8853", "0.0.0.0:8853", NULL },
+	{ "127.0.0.2:853", "127.0.0.2:853", NULL },
+	{ "fe80::1%lo", "[fe80::1%lo]:53", NULL },
+	{ "localhost", NULL, "is no IP address" },
+	{ "", NULL, "is no IP address" },
+	{ "127.0.0.1:0", NULL, "is no IP address" },
+	{ "fe80::1", NULL, "needs its interface, as in fe80::1%eth0" },
+	{ "[::ffff:127.0.0.1]:5353", NULL, MAPPED },
+	{ "127.0.0.1:853", NULL, "is an upstream: a loop" },
+	{ "0.0.0.0:853", NULL, "is an upstream: a loop" },
+	{ "[::]:853", NULL, "is an upstream: a loop" },
+	{ "192.0.2.1:853", NULL, "is an upstream: a loop" },
 };
 
 static void
@@ -603,11 +612,11 @@ sets_what_is_listened_on(void **state)
 
 	assert_non_null(config);
 	if (row->listen != NULL) {
-		assert_int_equal(config_set_listen(config, row->text), 0);
+		assert_null(config_set_listen(config, row->text));
 		assert_int_equal(config->listen_count, 1);
 		assert_string_equal(address_format(&config->listen[0].address, text), row->listen);
 	} else {
-		assert_int_equal(config_set_listen(config, row->text), -1);
+		assert_string_equal(config_set_listen(config, row->text), row->problem);
 		assert_int_equal(config->listen_count, 2);
 		assert_string_equal(address_format(&config->listen[0].address, text), "10.0.0.1:53");
 	}
