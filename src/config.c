@@ -60,8 +60,10 @@ warn_of_owner(struct tree *t, int fd)
 		return;
 	if (st.st_mode & S_IWOTH)
 		complaint_add(&t->warnings, 0, 0, "everybody may write to it (chmod o-w helps)");
-	if (st.st_uid != 0 && st.st_uid != geteuid())
-		complaint_add(&t->warnings, 0, 0, "it belongs to user %ju, neither root nor us",
+	/* Who is not root goes by the file of whoever started him, as in a container. */
+	if (st.st_uid != 0 && geteuid() == 0)
+		complaint_add(&t->warnings, 0, 0,
+		    "it belongs to user %ju, and root goes by it (chown root helps)",
 		    (uintmax_t)st.st_uid);
 }
 

@@ -1,6 +1,7 @@
 """Group F: what the command line says about a configuration, good or bad."""
 
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -220,13 +221,21 @@ def test_world_writable_file_is_warned_of(tmp_path, config):
     assert warnings == ["config.yml: everybody may write to it (chmod o-w helps)"]
 
 
-@row("F-11-foreign-owner")
+@table("user, owner, warnings",
+       ("F-11-foreign-owner", 0, 12345,
+        ["config.yml: it belongs to user 12345, and root goes by it (chown root helps)"]),
+       ("F-11-foreign-owner-mounted", 65532, 12345, []),
+       ("F-11-own", 65532, 65532, []))
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
-def test_foreign_owner_is_warned_of(tmp_path, config):
-    config(GOOD)
-    os.chown(tmp_path / "config.yml", 65534, 0)
-    _, warnings = understood(tmp_path)
-    assert warnings == ["config.yml: it belongs to user 65534, neither root nor us"]
+def test_root_is_warned_of_a_foreign_owner(tmp_path, config, user, owner, warnings):
+    config(GOOD, trusted=False)
+    os.chown(tmp_path / "config.yml", owner, owner)
+    tmp_path.chmod(0o755)
+    shutil.copy(proxy.BINARY, tmp_path / "dot-proxy")
+    done = subprocess.run(["./dot-proxy", "check"], cwd=tmp_path, user=user, group=user,
+                          extra_groups=[], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=20)
+    assert (done.returncode, done.stderr.splitlines()) == (0, warnings)
 
 
 # What is understood.
