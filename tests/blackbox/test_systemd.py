@@ -662,6 +662,16 @@ def test_units_are_right(installed):
     unit = units.Unit(_unit(installed))
     program = f"{installed}/bin/dot-proxy -c /etc/dot-proxy/config.yml"
     assert (unit["ExecStart"], unit["ExecStartPre"]) == (program, f"{program} check")
+    # What `check' prints of a good configuration is not for the journal; what is wrong, is.
+    assert (unit["StandardOutput"], unit["StandardError"]) == ("null", "journal")
+
+
+def test_units_name_their_manual():
+    pages = {f"man:{name}({section})" for name, _, section in
+             (page.rpartition(".") for page in os.listdir(f"{ROOT}/deploy/man"))}
+    service, socket = (units.Unit(f"{ROOT}/deploy/systemd/dot-proxy.{kind}")["Documentation"]
+                       for kind in ("service", "socket"))
+    assert set(service.split()) == pages and set(socket.split()) < pages
 
 
 def test_unit_is_not_exposed(installed):
