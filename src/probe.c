@@ -125,6 +125,7 @@ probe_upstream(const struct config *config, const struct config_upstream *u, FIL
 	    (d = dot_open(server, NULL, 0, why)) != NULL)
 		rc = probe_connection(d, config, out, why);
 	if (rc == -1 && d != NULL && dot_may_try_again(d)) {
+		fprintf(out, "  once more    without ALPN, which it refuses\n");
 		dot_close(d);
 		if ((d = dot_open(server, NULL, 0, why)) != NULL)
 			rc = probe_connection(d, config, out, why);
