@@ -121,7 +121,8 @@ $(B)/flags: FORCE
 	printf '%s\n' $(call quote,$(COMPILE)) $(call quote,$(LINK) $(LIBS)) >$@.new
 	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-demo: deps		## one query from dig through dot-proxy to a server with TLS, all on loopback
+demo:			## one query from dig through dot-proxy to a server with TLS, all on loopback
+	tests/deps build demo
 	$(MAKE) --no-print-directory all
 	$(PYTHON) tests/demo.py
 
