@@ -1,4 +1,4 @@
-"""EDNS ends at the proxy: what reaches the upstream, what the client gets (house rule 7)."""
+"""EDNS ends at the proxy: what reaches the upstream, what the client gets."""
 
 import dns.message
 import dns.name

@@ -1,4 +1,4 @@
-"""The plain relay of the design card: three settings make it, and it is strictly one at a time."""
+"""The plain relay of the README: three settings make it, and it is strictly one at a time."""
 
 import pytest
 

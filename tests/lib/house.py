@@ -1,6 +1,6 @@
 """
 A test's own small world: upstreams, one proxy, clients. It keeps the promises that are true in
-every row (O1 to O6, O8 and O9 of the fault table) and checks them when the test ends.
+every row (O1 to O6, O8 and O9 in rows.py) and checks them when the test ends.
 """
 
 import errno
