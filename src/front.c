@@ -482,7 +482,11 @@ take_in(struct front *f, int fd, const struct address *from, struct deadline now
 	}
 	if (free_place(f) == NULL) {
 		note_crowding(f, FRONT_CROWDED, NULL);
-		(void)evict(f, now);
+		/* Who was to make room may have asked since it was looked at. */
+		if (!evict(f, now)) {
+			(void)close(fd);
+			return;
+		}
 	}
 	welcome(f, fd, from, now);
 }
