@@ -276,23 +276,14 @@ evict(struct front *f, struct deadline now)
 	return true;
 }
 
-/* How many clients there are of that address, and which of them has been idle longest (NULL: none). */
 static int
-count_host(struct front *f, const struct address *from, struct client **oldest)
+count_host(struct front *f, const struct address *from)
 {
-	struct client *c;
+	const struct client *c;
 	int count = 0;
 
-	*oldest = NULL;
 	LIST_FOREACH(c, bucket(f, from), host_link)
-	{
-		if (!address_same_host(&c->from, from))
-			continue;
-		count++;
-		if (c->state == CLIENT_IDLE &&
-		    (*oldest == NULL || c->since.at_us < (*oldest)->since.at_us))
-			*oldest = c;
-	}
+	count += address_same_host(&c->from, from);
 	return count;
 }
 
@@ -303,18 +294,22 @@ count_host(struct front *f, const struct address *from, struct client **oldest)
 static bool
 admit(struct front *f, const struct address *from, struct deadline now)
 {
-	struct client *oldest;
+	struct client *c;
+	struct client *next;
 
 	if ((size_t)f->config->clients.per_address >= f->client_count ||
-	    count_host(f, from, &oldest) < f->config->clients.per_address)
+	    count_host(f, from) < f->config->clients.per_address)
 		return true;
 	note_crowding(f, FRONT_ADDRESS_CROWDED, from);
-	while (oldest != NULL && has_just_asked(f, oldest, now))
-		(void)count_host(f, from, &oldest);
-	if (oldest == NULL)
-		return false;
-	close_client(f, oldest, now);
-	return true;
+	/* Each is looked at once, however many of them have just asked. */
+	for (c = TAILQ_FIRST(&f->states[CLIENT_IDLE]); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, state_link);
+		if (!address_same_host(&c->from, from) || has_just_asked(f, c, now))
+			continue;
+		close_client(f, c, now);
+		return true;
+	}
+	return false;
 }
 
 struct front *

@@ -3,6 +3,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
+#include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "message.h"
@@ -11,6 +13,8 @@
 #include "waitset.h"
 
 #define A_MESSAGE ID QUERY COUNTS("\1", "\0", "\0", "\0") QUESTION
+
+enum { MANY = 4000 };
 
 struct bench {
 	struct config *config;
@@ -37,11 +41,11 @@ accept_meanwhile(int fd, void *addr, socklen_t *len, int flags)
 	return (int)syscall(SYS_accept4, fd, addr, len, flags);
 }
 
-/* The module with one listener, and so many places for clients. */
+/* The module with one listener, and so many places for clients, PER_ADDRESS of one address. */
 static struct bench
-begin(size_t places)
+begin(size_t places, size_t per_address)
 {
-	static const char text[] = "upstreams: 192.0.2.1\n";
+	char text[128];
 	struct bench b = { .set = waitset_new() };
 	struct config_report report;
 	socklen_t len = sizeof b.at;
@@ -52,6 +56,8 @@ begin(size_t places)
 	listener = net_listen(&b.at, &why);
 	assert_int_not_equal(listener, -1);
 	assert_int_equal(getsockname(listener, &b.at.sa, &len), 0);
+	(void)snprintf(text, sizeof text, "upstreams: 192.0.2.1\nclients: {per_address: %zu}\n",
+	    per_address);
 	b.config = config_read(text, strlen(text), "c", &report);
 	assert_null(report.errors);
 	b.table = query_table_new((size_t)b.config->inflight);
@@ -103,7 +109,7 @@ static void
 a_client_that_asks_while_another_comes_does_not_make_room(void **state)
 {
 	static const uint8_t rest[] = "\x1d" A_MESSAGE;
-	struct bench b = begin(1);
+	struct bench b = begin(1, 1);
 	int first;
 	int second;
 
@@ -126,11 +132,62 @@ a_client_that_asks_while_another_comes_does_not_make_room(void **state)
 	end(&b);
 }
 
+static int64_t
+cpu_us(void)
+{
+	struct timespec t;
+
+	assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t), 0);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* One more comes while all of its address have asked and were not read: it costs a look at each. */
+static void
+many_that_have_just_asked_cost_a_look_each(void **state)
+{
+	static int clients[MANY];
+	struct bench b;
+	int64_t looks_us;
+	int64_t cost_us;
+	uint8_t octet;
+	int last;
+	size_t i;
+
+	(void)state;
+	if (net_raise_descriptor_limit() < 2 * MANY + 64U)
+		skip();
+	b = begin((size_t)2 * MANY, MANY);
+	for (i = 0; i < MANY; i++) {
+		clients[i] = come(&b);
+		assert_int_equal(take_in(&b), 0);
+	}
+	assert_int_equal(front_client_count(b.front), MANY);
+	for (i = 0; i < MANY; i++)
+		assert_int_equal(send(clients[i], "", 1, 0), 1);
+	last = come(&b);
+	cost_us = cpu_us();
+	front_listener_ready(b.front, 0, deadline_now());
+	looks_us = cpu_us();
+	cost_us = looks_us - cost_us;
+	for (i = 0; i < MANY; i++)
+		assert_int_equal(recv(clients[i], &octet, 1, MSG_PEEK | MSG_DONTWAIT), -1);
+	looks_us = cpu_us() - looks_us;
+	assert_true(is_ended(last));
+	assert_int_equal(front_client_count(b.front), MANY);
+	assert_in_range(cost_us, 0, 10 * looks_us);
+	(void)close(last);
+	for (i = 0; i < MANY; i++)
+		(void)close(clients[i]);
+	end(&b);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(
-	    a_client_that_asks_while_another_comes_does_not_make_room) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_client_that_asks_while_another_comes_does_not_make_room),
+		cmocka_unit_test(many_that_have_just_asked_cost_a_look_each),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
