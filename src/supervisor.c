@@ -420,6 +420,7 @@ hand_over(struct supervisor *s, struct deadline now)
 			g->served = true;
 	if (!g->served)
 		return;
+	s->hopeless = false;
 	(void)snprintf(workers, sizeof workers, "%d", g->config->workers);
 	log_event(LOG_LEVEL_INFO, g->older == NULL ? "serving" : "configuration reloaded", "file",
 	    s->launch->config_file, "workers", workers, "version", s->launch->version, NULL);

@@ -20,6 +20,9 @@ from dnsmsg import Query
 from marks import times_down, went_down
 from rows import row, table
 
+RELOADED = "configuration reloaded"
+REFUSED = "configuration refused, the old one stays"
+
 # A worker that has lived for so long did not die quickly.
 GROWN_UP = 1.1
 SANITIZERS_LET_SIGNALS_PASS = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")
@@ -331,6 +334,43 @@ def test_workers_that_die_at_birth_do_not_make_a_storm(house, workers):
     resource.prlimit(running.pid, resource.RLIMIT_NOFILE, was)
     team.wait_whole(running, workers, seconds=21)
     house.right(house.ask("recovered.test"))
+
+
+def _halt_after_births(running, old, workers):
+    """Begins a new generation, and halts the supervisor when five, but not all, are born."""
+    for times in range(1, 21):
+        os.kill(running.pid, signal.SIGHUP)
+        limit = now() + 5
+        while len(running.workers()) < len(old) + 5 and len(running.lines(REFUSED)) < times:
+            assert now() < limit, running.log_text()
+        team.halt(running.pid)
+        born = set(running.workers()) - old
+        if 5 <= len(born) < workers:
+            return born
+        os.kill(running.pid, signal.SIGCONT)
+        wait_until(lambda: len(running.lines(REFUSED)) == times, 5)
+    raise AssertionError("all were born before it stood still")
+
+
+@row("P-09")
+def test_workers_that_die_at_birth_beside_others_that_serve(house):
+    """The first five of a new generation die while others serve, and the supervisor looks elsewhere."""
+    workers = 64
+    running = team.serve(house, house.upstream(), workers=workers, reload="signal")
+    house.right(house.ask())
+    old = set(running.workers())
+    was = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
+    # One more is enough to read the files, but not for a worker.
+    resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (_descriptors(running) + 1, was[1]))
+    born = _halt_after_births(running, old, workers)
+    wait_until(lambda: all(team.state(pid) == "Z" for pid in born), 5, "they have died")
+    resource.prlimit(running.pid, resource.RLIMIT_NOFILE, was)
+    refusals = len(running.lines(REFUSED))
+    os.kill(running.pid, signal.SIGCONT)
+    # Others of them mostly serve before it looks; if not, the old ones go on.
+    wait_until(lambda: running.lines(RELOADED) or len(running.lines(REFUSED)) > refusals, 10)
+    team.wait_whole(running, workers, seconds=20)
+    house.right(house.ask("served.test"))
 
 
 def _wait_grown_up(running):
