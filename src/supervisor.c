@@ -294,7 +294,7 @@ schedule_restart(struct supervisor *s, struct generation *g, struct slot *slot, 
 		slot->pause_ms = slot->pause_ms == 0    ? RESTART_MIN_MS :
 		    slot->pause_ms * 2 < RESTART_MAX_MS ? slot->pause_ms * 2 :
 							  RESTART_MAX_MS;
-	if (!g->served && ++g->deaths >= HOPELESS_DEATHS && g == s->newest)
+	if (!g->served && ++g->deaths >= HOPELESS_DEATHS && g == s->newest && !s->stopping)
 		s->hopeless = true;
 }
 

@@ -373,6 +373,25 @@ def test_workers_that_die_at_birth_beside_others_that_serve(house):
     house.right(house.ask("served.test"))
 
 
+@row("P-09")
+def test_stop_while_a_new_generation_dies_at_birth(house):
+    """What is in hand is still answered."""
+    workers = 64
+    running = team.serve(house, house.upstream(), workers=workers, reload="signal")
+    client = house.client()
+    asked, = client.send(Query("delay-700.in-hand.test"))
+    wait_until(lambda: house.upstreams[0].queries, 2)
+    old = set(running.workers())
+    was = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (_descriptors(running) + 1, was[1]))
+    born = _halt_after_births(running, old, workers)
+    wait_until(lambda: all(team.state(pid) == "Z" for pid in born), 5, "they have died")
+    os.kill(running.pid, signal.SIGTERM)
+    os.kill(running.pid, signal.SIGCONT)
+    house.right(client.receive_until(asked))
+    assert running.wait() == 0, running.log_text()
+
+
 def _wait_grown_up(running):
     """Waits until no worker would count as one that died quickly."""
     def age(pid):
