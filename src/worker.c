@@ -21,6 +21,10 @@
 
 enum {
 	EVENTS_AT_ONCE = 256,
+
+	/* So often in a turn, where that many have come each time. */
+	LOOKS_MAX = 32,
+
 	QUERIES_AT_ONCE = 256,
 
 	/* Descriptors for listeners, the log and the like. */
@@ -378,21 +382,12 @@ take_or_leave(struct worker *w, enum waitset_owner owner, size_t index, struct d
 	}
 }
 
-/* The one wait. Notes what has become ready. */
+/* Notes what has become ready. */
 static void
-wait_for_events(struct worker *w)
+take_events(struct worker *w, const struct epoll_event *events, size_t count, struct deadline now)
 {
-	struct epoll_event events[EVENTS_AT_ONCE];
-	bool has_work = front_has_work(w->front) || udp_has_work(w->udp);
-	struct deadline by = has_work ? deadline_now() : next_deadline(w);
-	struct deadline now;
-	size_t count;
 	size_t i;
 
-	atomic_store_explicit(&w->row->turn_us, 0, memory_order_relaxed);
-	count = waitset_wait(w->set, events, EVENTS_AT_ONCE, by);
-	now = deadline_now();
-	show_turn(w, now);
 	for (i = 0; i < count; i++) {
 		size_t index = waitset_index(&events[i]);
 
@@ -412,6 +407,27 @@ wait_for_events(struct worker *w)
 			break;
 		}
 	}
+}
+
+/* The one wait. In a rush it looks on, so that nothing is sent where an end has come already. */
+static void
+wait_for_events(struct worker *w)
+{
+	struct epoll_event events[EVENTS_AT_ONCE];
+	bool has_work = front_has_work(w->front) || udp_has_work(w->udp);
+	struct deadline by = has_work ? deadline_now() : next_deadline(w);
+	struct deadline now;
+	size_t count;
+	int looks = 0;
+
+	atomic_store_explicit(&w->row->turn_us, 0, memory_order_relaxed);
+	do {
+		count = waitset_wait(w->set, events, EVENTS_AT_ONCE, by);
+		now = deadline_now();
+		show_turn(w, now);
+		take_events(w, events, count, now);
+		by = now;
+	} while (count == EVENTS_AT_ONCE && ++looks < LOOKS_MAX);
 }
 
 /* What the supervisor tells when it is asked. */

@@ -1,9 +1,12 @@
 """Queries that are asked more than once, or not where they were to be asked: one answer each."""
 
+import os
 import resource
+import signal
 
 import dnsmsg
 import faults
+import team
 from clock import wait_until
 from dnsmsg import Query
 from house import EDNS
@@ -127,3 +130,25 @@ def test_client_with_half_a_message_gets_its_answers(house):
     client.send_octets(dnsmsg.framed(Query("half.test").wire)[:10])
     house.right(client.receive_until(asked))
     client.wait_closed()
+
+
+def test_idle_connection_that_ends_in_a_rush_is_not_cut_short(house):
+    """More has come than a look of the worker takes in, and behind it the end: nothing goes there."""
+    server = house.upstream()
+    running = house.proxy(server, timeouts={"client_idle": "20s"})
+    worker, = running.workers()
+    clients = [house.client() for _ in range(300)]
+    for client in clients:
+        client.wait_taken()
+    for n in range(3):
+        house.right(house.ask(f"warm-{n}.test"))
+        team.halt(worker)
+        asked = [client.send(Query(f"rush-{n}-{k}.test"))[0] for k, client in enumerate(clients)]
+        server.break_off()
+        os.kill(worker, signal.SIGCONT)
+        for client, exchange in zip(clients, asked):
+            house.right(client.receive_until(exchange))
+    # Who was thought to cut connections short would be asked one by one.
+    slow = [Query(f"delay-200.side-by-side-{n}.test") for n in range(10)]
+    for exchange in clients[0].send(*slow):
+        house.right(clients[0].receive_until(exchange), 0.5)
