@@ -7,25 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net.h"
+#include "front_internal.h"
 #include "pages.h"
 #include "waitset.h"
 
 enum {
-	LENGTH_PREFIX = 2, /* RFC 1035 4.2.2 */
-	BUFFER_LEN = LENGTH_PREFIX + DNS_MESSAGE_MAX,
-	BUFFER_STRIDE = (BUFFER_LEN / 4096 + 1) * 4096 + 64, /* see query.c */
-	ACCEPT_AT_ONCE = 64,
 	WRITE_AT_ONCE = 64,
-
-	/* After a failed accept(2), which would fail again at once, clients wait for so long. */
-	ACCEPT_PAUSE_MS = 100,
 
 	/* However crowded it is, a client may be idle for so long. */
 	CROWDED_IDLE_MS = 250,
-
-	/* Clients are found by their address in so many lists; a power of two. */
-	HOST_BUCKETS = 4096,
 
 	/* A client may have so many times the places that are free; see may_take(). */
 	SHARE_OF_ONE = 64,
@@ -40,83 +30,10 @@ enum {
 	WRITE_GRACE_MS = 1000
 };
 
-/* Told once of each change; what there is to read or write is then known. */
-static const uint32_t client_events = EPOLLIN | EPOLLRDHUP | EPOLLET;
-
-/*
- * What a client is doing, and so what it is waited for with. Each of these has one time
- * that is the same for all clients, so the one in it longest is due first.
- */
-enum client_state {
-	CLIENT_FREE,    /* this place is */
-	CLIENT_IDLE,    /* it owes a query: timeouts.client_idle */
-	CLIENT_READING, /* it has sent a part of a message: timeouts.client_read */
-	CLIENT_WAITING, /* we owe it answers: each query has its own deadline */
-	CLIENT_WRITING, /* it does not take its answers: timeouts.query */
-	CLIENT_STATES
-};
-
-struct client {
-	int fd;
-	struct address from;
-	enum client_state state;
-	struct deadline since; /* in this state */
-	TAILQ_ENTRY(client) state_link;
-	TAILQ_ENTRY(client) ready_link;
-	TAILQ_ENTRY(client) dirty_link;
-	LIST_ENTRY(client) host_link;
-	bool ready;    /* is in the list of those that may have a query */
-	bool dirty;    /* is in the list of those that answers were handed over for */
-	bool readable; /* there may be something to read */
-	bool hung_up;  /* it has closed its side, behind what there is to read */
-	bool blocked;  /* it takes no answers until it is writable */
-	bool ended;    /* nothing more is read from it */
-	bool gone;     /* it has reset the connection */
-	bool allowed;
-	bool has_asked;
-	uint8_t *in; /* what came but was not taken yet */
-	size_t in_len;
-	size_t held;   /* places for queries that are taken by it */
-	bool crowding; /* it had to leave places to others, with more to read */
-	bool spread;   /* `in' has used more than a page */
-	struct query_list in_hand;
-	struct query_list answered; /* to be sent, in this order */
-	size_t sent;                /* octets of the first of them, with its prefix */
-};
-TAILQ_HEAD(client_list, client);
-LIST_HEAD(client_bucket, client);
-
-struct front {
-	const struct config *config;
-	const int *listeners;
-	size_t listener_count;
-	int set;
-	struct query_table *table;
-	struct client *clients;
-	size_t client_count;                      /* places */
-	size_t touched;                           /* of them, the first ones, were ever used */
-	size_t connected;                         /* of them in use */
-	uint8_t *octets;                          /* the `in' of all clients */
-	struct client_list states[CLIENT_STATES]; /* the one in it longest in front */
-	struct client_list ready;
-	struct client_list dirty;
-	struct client_bucket hosts[HOST_BUCKETS]; /* by a hash of the address */
-	struct query_list abandoned;
-	bool listening;
-	bool retiring;             /* see front_retire() */
-	bool draining;             /* see front_drain() */
-	struct deadline listen_at; /* when not listening: then again */
-	struct trouble {
-		struct failure why; /* of the first of them */
-		unsigned times;
-	} troubles[FRONT_TROUBLES];
-	uint8_t scratch[BUFFER_LEN];
-};
-
 /* ---- the table of clients ---- */
 
-static void
-enter(struct front *f, struct client *c, enum client_state state, struct deadline now)
+void
+front_enter(struct front *f, struct client *c, enum client_state state, struct deadline now)
 {
 	/* Being idle, or slow, does not begin again with every octet. */
 	if (c->state == state)
@@ -131,8 +48,8 @@ enter(struct front *f, struct client *c, enum client_state state, struct deadlin
 		TAILQ_INSERT_TAIL(&f->states[state], c, state_link);
 }
 
-static void
-set_ready(struct front *f, struct client *c)
+void
+front_set_ready(struct front *f, struct client *c)
 {
 	if (c->ready)
 		return;
@@ -140,8 +57,8 @@ set_ready(struct front *f, struct client *c)
 	TAILQ_INSERT_TAIL(&f->ready, c, ready_link);
 }
 
-static void
-clear_ready(struct front *f, struct client *c)
+void
+front_clear_ready(struct front *f, struct client *c)
 {
 	if (!c->ready)
 		return;
@@ -149,19 +66,18 @@ clear_ready(struct front *f, struct client *c)
 	TAILQ_REMOVE(&f->ready, c, ready_link);
 }
 
-/* The list of those whose address has the same hash. Who picks addresses can make it long, up to all clients. */
-static struct client_bucket *
-bucket(struct front *f, const struct address *from)
+struct client_bucket *
+front_bucket(struct front *f, const struct address *from)
 {
-	return &f->hosts[address_hash_host(from) & (HOST_BUCKETS - 1)];
+	return &f->hosts[address_hash_host(from) & (FRONT_BUCKETS - 1)];
 }
 
-static void
-close_client(struct front *f, struct client *c, struct deadline now)
+void
+front_close_client(struct front *f, struct client *c, struct deadline now)
 {
 	struct query *q;
 
-	clear_ready(f, c);
+	front_clear_ready(f, c);
 	if (c->dirty) {
 		c->dirty = false;
 		TAILQ_REMOVE(&f->dirty, c, dirty_link);
@@ -176,140 +92,11 @@ close_client(struct front *f, struct client *c, struct deadline now)
 		query_free(f->table, q);
 	}
 	if (c->spread)
-		pages_clear(c->in, 1, BUFFER_LEN);
+		pages_clear(c->in, 1, FRONT_BUFFER_LEN);
 	(void)close(c->fd);
 	f->connected--;
 	LIST_REMOVE(c, host_link);
-	enter(f, c, CLIENT_FREE, now);
-}
-
-static void
-note_failed_accept(struct front *f, const char *what)
-{
-	struct trouble *t = &f->troubles[FRONT_CANNOT_ACCEPT];
-	int error = errno;
-
-	if (t->times++ > 0)
-		return;
-	(void)fail_errno(&t->why, "%s", what);
-	if (error == EMFILE)
-		fail_remedy(&t->why,
-		    "raise the limit of open files: `ulimit -n', LimitNOFILE= of systemd, "
-		    "or --ulimit nofile= of a container");
-	else if (error == ENFILE)
-		fail_remedy(&t->why,
-		    "the whole system has no more open files: raise the sysctl fs.file-max, "
-		    "or find who holds them");
-}
-
-static void
-note_crowding(struct front *f, enum front_trouble kind, const struct address *from)
-{
-	struct trouble *t = &f->troubles[kind];
-	char text[ADDRESS_TEXT_MAX];
-
-	if (t->times++ > 0)
-		return;
-	if (kind == FRONT_CROWDED) {
-		(void)fail_with(&t->why, "all %zu places are taken", f->client_count);
-		fail_remedy(&t->why,
-		    "raise `clients: {max: ...}', and the limit of descriptors if need be");
-	} else {
-		(void)fail_with(&t->why, "%s has %d connections", address_format_host(from, text),
-		    f->config->clients.per_address);
-		fail_remedy(&t->why,
-		    "raise `clients: {per_address: ...}' if many share this address");
-	}
-}
-
-bool
-front_trouble(struct front *f, enum front_trouble kind, struct failure *why, unsigned *times)
-{
-	struct trouble *t = &f->troubles[kind];
-
-	if (t->times == 0)
-		return false;
-	*why = t->why;
-	*times = t->times;
-	t->times = 0;
-	return true;
-}
-
-/* Whether it has sent something that was not read yet: then it is idle no more, and keeps its place. */
-static bool
-has_just_asked(struct front *f, struct client *c, struct deadline now)
-{
-	uint8_t octet;
-
-	if (recv(c->fd, &octet, sizeof octet, MSG_PEEK) != sizeof octet)
-		return false;
-	c->readable = true;
-	set_ready(f, c);
-	enter(f, c, CLIENT_WAITING, now);
-	return true;
-}
-
-/* Who makes room for others: the one that has been idle longest, or else the one that sends slowest. NULL: nobody. */
-static struct client *
-least_busy(struct front *f, struct deadline now)
-{
-	struct client *c;
-
-	while ((c = TAILQ_FIRST(&f->states[CLIENT_IDLE])) != NULL)
-		if (!has_just_asked(f, c, now))
-			return c;
-	TAILQ_FOREACH(c, &f->states[CLIENT_READING], state_link) {
-		if (TAILQ_EMPTY(&c->in_hand))
-			return c;
-	}
-	return NULL;
-}
-
-static bool
-evict(struct front *f, struct deadline now)
-{
-	struct client *c = least_busy(f, now);
-
-	if (c == NULL)
-		return false;
-	close_client(f, c, now);
-	return true;
-}
-
-static int
-count_host(struct front *f, const struct address *from)
-{
-	const struct client *c;
-	int count = 0;
-
-	LIST_FOREACH(c, bucket(f, from), host_link)
-	count += address_same_host(&c->from, from);
-	return count;
-}
-
-/*
- * Whether there is room for one more client of that address. At its limit, the one of its
- * own that has been idle longest makes room; other addresses are not touched.
- */
-static bool
-admit(struct front *f, const struct address *from, struct deadline now)
-{
-	struct client *c;
-	struct client *next;
-
-	if ((size_t)f->config->clients.per_address >= f->client_count ||
-	    count_host(f, from) < f->config->clients.per_address)
-		return true;
-	note_crowding(f, FRONT_ADDRESS_CROWDED, from);
-	/* Each is looked at once, however many of them have just asked. */
-	for (c = TAILQ_FIRST(&f->states[CLIENT_IDLE]); c != NULL; c = next) {
-		next = TAILQ_NEXT(c, state_link);
-		if (!address_same_host(&c->from, from) || has_just_asked(f, c, now))
-			continue;
-		close_client(f, c, now);
-		return true;
-	}
-	return false;
+	front_enter(f, c, CLIENT_FREE, now);
 }
 
 struct front *
@@ -335,7 +122,7 @@ front_new(const struct config *config, const int *listeners, size_t count, int s
 	TAILQ_INIT(&f->dirty);
 	TAILQ_INIT(&f->abandoned);
 	f->clients = pages_new(clients, sizeof *f->clients);
-	f->octets = pages_new(clients, BUFFER_STRIDE);
+	f->octets = pages_new(clients, FRONT_BUFFER_STRIDE);
 	if (f->clients == NULL || f->octets == NULL) {
 		(void)fail_errno(why, "clients");
 		front_free(f);
@@ -355,167 +142,10 @@ front_free(struct front *f)
 		return;
 	for (i = 0; f->clients != NULL && i < f->touched; i++)
 		if (f->clients[i].state != CLIENT_FREE)
-			close_client(f, &f->clients[i], deadline_now());
-	pages_free(f->octets, f->client_count, BUFFER_STRIDE);
+			front_close_client(f, &f->clients[i], deadline_now());
+	pages_free(f->octets, f->client_count, FRONT_BUFFER_STRIDE);
 	pages_free(f->clients, f->client_count, sizeof *f->clients);
 	pages_free(f, 1, sizeof *f);
-}
-
-/* ---- listening ---- */
-
-static void
-stop_listening(struct front *f, struct deadline until)
-{
-	size_t i;
-
-	for (i = 0; f->listening && i < f->listener_count; i++)
-		waitset_remove(f->set, f->listeners[i]);
-	f->listening = false;
-	f->listen_at = until;
-}
-
-static void
-start_listening(struct front *f)
-{
-	size_t i;
-
-	f->listen_at = DEADLINE_NEVER;
-	f->listening = true;
-	for (i = 0; i < f->listener_count; i++)
-		if (waitset_add(f->set, f->listeners[i], EPOLLIN | EPOLLEXCLUSIVE, WAITSET_LISTENER,
-			i) == -1)
-			note_failed_accept(f, "listen");
-}
-
-void
-front_stand_back(struct front *f, struct deadline until)
-{
-	if (f->listening)
-		stop_listening(f, until);
-}
-
-/* A free place: one that was used before, or else one that costs memory only from now on. NULL: all are taken. */
-static struct client *
-free_place(struct front *f)
-{
-	struct client *c = TAILQ_FIRST(&f->states[CLIENT_FREE]);
-
-	if (c != NULL || f->touched == f->client_count)
-		return c;
-	c = &f->clients[f->touched];
-	c->in = f->octets + f->touched * BUFFER_STRIDE;
-	f->touched++;
-	TAILQ_INSERT_HEAD(&f->states[CLIENT_FREE], c, state_link);
-	return c;
-}
-
-/* Takes in a client that has connected; there is a place. */
-static void
-welcome(struct front *f, int fd, const struct address *from, struct deadline now)
-{
-	struct client *c = free_place(f);
-	size_t index = (size_t)(c - f->clients);
-
-	c->fd = fd;
-	c->from = *from;
-	c->readable = false;
-	c->hung_up = false;
-	c->blocked = false;
-	c->ended = false;
-	c->gone = false;
-	c->allowed = config_allows(f->config, from);
-	c->has_asked = false;
-	c->in_len = 0;
-	c->held = 0;
-	c->crowding = false;
-	c->spread = false;
-	c->sent = 0;
-	TAILQ_INIT(&c->in_hand);
-	TAILQ_INIT(&c->answered);
-	f->connected++;
-	LIST_INSERT_HEAD(bucket(f, from), c, host_link);
-	enter(f, c, CLIENT_IDLE, now);
-	if (waitset_add(f->set, fd, client_events, WAITSET_CLIENT, index) == -1) {
-		note_failed_accept(f, "accept");
-		close_client(f, c, now);
-		return;
-	}
-	/* Its first query is mostly there by now: that saves a wait. */
-	c->readable = true;
-	set_ready(f, c);
-}
-
-/* What accept(2) reports of a single client, or of nothing at all. */
-static bool
-is_passing(int error)
-{
-	switch (error) {
-	case ECONNABORTED:
-	case EINTR:
-	case EPROTO:
-	case EPERM:
-	case ENETDOWN:
-	case ENETUNREACH:
-	case EHOSTDOWN:
-	case EHOSTUNREACH:
-	case ENOPROTOOPT:
-	case EOPNOTSUPP:
-	case ENONET:
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* Takes in who has connected, if its address has not too many clients; others make room. */
-static void
-take_in(struct front *f, int fd, const struct address *from, struct deadline now)
-{
-	if (!admit(f, from, now)) {
-		(void)close(fd);
-		return;
-	}
-	if (free_place(f) == NULL) {
-		note_crowding(f, FRONT_CROWDED, NULL);
-		/* Who was to make room may have asked since it was looked at. */
-		if (!evict(f, now)) {
-			(void)close(fd);
-			return;
-		}
-	}
-	welcome(f, fd, from, now);
-}
-
-void
-front_listener_ready(struct front *f, size_t listener, struct deadline now)
-{
-	struct address from;
-	int i;
-	int fd;
-
-	for (i = 0; f->listening && i < ACCEPT_AT_ONCE; i++) {
-		/* When all of them wait for answers, the next ones wait in the queue. */
-		if (free_place(f) == NULL && least_busy(f, now) == NULL) {
-			/* Behind those that were just taken in, there may be nobody. */
-			if (i > 0)
-				return;
-			note_crowding(f, FRONT_CROWDED, NULL);
-			stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
-			return;
-		}
-		fd = net_accept(f->listeners[listener], &from);
-		if (fd >= 0) {
-			take_in(f, fd, &from, now);
-		} else if (errno == EAGAIN) {
-			return;
-		} else if (!is_passing(errno)) {
-			note_failed_accept(f, "accept");
-			if (!evict(f, now)) {
-				stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
-				return;
-			}
-		}
-	}
 }
 
 /* ---- what a client sends ---- */
@@ -540,7 +170,7 @@ front_client_ready(struct front *f, size_t client, uint32_t events)
 		c->hung_up = true;
 	if (!c->ended && (c->hung_up || ((events & EPOLLIN) != 0 && !f->draining))) {
 		c->readable = true;
-		set_ready(f, c);
+		front_set_ready(f, c);
 	}
 	if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0 && c->blocked) {
 		c->blocked = false;
@@ -552,10 +182,10 @@ front_client_ready(struct front *f, size_t client, uint32_t events)
 static bool
 has_message(const uint8_t *octets, size_t have, size_t *len)
 {
-	if (have < LENGTH_PREFIX)
+	if (have < FRONT_LENGTH_PREFIX)
 		return false;
 	*len = (size_t)octets[0] << 8 | octets[1];
-	return have - LENGTH_PREFIX >= *len;
+	return have - FRONT_LENGTH_PREFIX >= *len;
 }
 
 /* Puts a client where it belongs after something was read from it or sent to it. */
@@ -566,24 +196,24 @@ settle(struct front *f, struct client *c, struct deadline now)
 	size_t len;
 
 	if (!TAILQ_EMPTY(&c->answered))
-		enter(f, c, c->blocked ? CLIENT_WRITING : CLIENT_WAITING, now);
+		front_enter(f, c, c->blocked ? CLIENT_WRITING : CLIENT_WAITING, now);
 	else if (has_message(c->in, c->in_len, &len))
-		enter(f, c, CLIENT_WAITING, now);
+		front_enter(f, c, CLIENT_WAITING, now);
 	else if (c->in_len > 0 && !c->ended && !f->draining)
-		enter(f, c, CLIENT_READING, now);
+		front_enter(f, c, CLIENT_READING, now);
 	else if (!TAILQ_EMPTY(&c->in_hand))
-		enter(f, c, CLIENT_WAITING, now);
+		front_enter(f, c, CLIENT_WAITING, now);
 	else if (!c->readable && (c->ended || f->draining || once))
-		close_client(f, c, now);
+		front_close_client(f, c, now);
 	else
-		enter(f, c, CLIENT_IDLE, now);
+		front_enter(f, c, CLIENT_IDLE, now);
 }
 
 /* Reads what has come behind the HAVE octets; the new number. Notes whether there can be more. */
 static size_t
 receive(struct client *c, uint8_t *octets, size_t have)
 {
-	size_t room = BUFFER_LEN - have;
+	size_t room = FRONT_BUFFER_LEN - have;
 	ssize_t n = recv(c->fd, octets + have, room, 0);
 
 	if (n > 0) {
@@ -634,7 +264,7 @@ give_back(struct front *f, struct client *c, struct query *q)
 	c->held--;
 	if (c->crowding && may_take(f, c)) {
 		c->crowding = false;
-		set_ready(f, c);
+		front_set_ready(f, c);
 	}
 }
 
@@ -654,24 +284,24 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 		have = receive(c, octets, have);
 	/* Nobody is there to be answered: what it has asked is given up. */
 	if (c->gone) {
-		close_client(f, c, now);
+		front_close_client(f, c, now);
 		return 0;
 	}
 	while (count < room && may_take(f, c) && has_message(octets + used, have - used, &len)) {
-		queries[count] = take(f, c, octets + used + LENGTH_PREFIX, len, now);
+		queries[count] = take(f, c, octets + used + FRONT_LENGTH_PREFIX, len, now);
 		if (queries[count] == NULL)
 			break;
 		count++;
-		used += LENGTH_PREFIX + len;
+		used += FRONT_LENGTH_PREFIX + len;
 	}
 	memmove(c->in, octets + used, have - used);
 	c->in_len = have - used;
 	/* Who has more is served again after the others. */
-	clear_ready(f, c);
+	front_clear_ready(f, c);
 	c->spread = c->spread || c->in_len > SPREAD_LEN;
 	c->crowding = !may_take(f, c);
 	if (!c->crowding && (c->readable || has_message(c->in, c->in_len, &len)))
-		set_ready(f, c);
+		front_set_ready(f, c);
 	settle(f, c, now);
 	return count;
 }
@@ -728,7 +358,7 @@ stop_reading(struct front *f, struct client *c)
 	c->ended = true;
 	c->readable = false;
 	c->in_len = 0;
-	clear_ready(f, c);
+	front_clear_ready(f, c);
 }
 
 void
@@ -749,13 +379,13 @@ count_sent(struct front *f, struct client *c, size_t n, struct deadline now)
 	struct query *q;
 
 	c->sent += n;
-	while (
-	    (q = TAILQ_FIRST(&c->answered)) != NULL && c->sent >= LENGTH_PREFIX + q->response_len) {
-		c->sent -= LENGTH_PREFIX + q->response_len;
+	while ((q = TAILQ_FIRST(&c->answered)) != NULL &&
+	    c->sent >= FRONT_LENGTH_PREFIX + q->response_len) {
+		c->sent -= FRONT_LENGTH_PREFIX + q->response_len;
 		TAILQ_REMOVE(&c->answered, q, client_link);
 		give_back(f, c, q);
 		/* It does take its answers: its time to do so begins again. */
-		enter(f, c, CLIENT_WAITING, now);
+		front_enter(f, c, CLIENT_WAITING, now);
 	}
 }
 
@@ -769,8 +399,8 @@ write_answers(const struct client *c)
 	TAILQ_FOREACH(q, &c->answered, client_link) {
 		if (message.msg_iovlen == WRITE_AT_ONCE)
 			break;
-		pieces[message.msg_iovlen++] = (struct iovec){ q->response - LENGTH_PREFIX,
-			LENGTH_PREFIX + q->response_len };
+		pieces[message.msg_iovlen++] = (struct iovec){ q->response - FRONT_LENGTH_PREFIX,
+			FRONT_LENGTH_PREFIX + q->response_len };
 	}
 	pieces[0].iov_base = (uint8_t *)pieces[0].iov_base + c->sent;
 	pieces[0].iov_len -= c->sent;
@@ -787,10 +417,10 @@ send_to(struct front *f, struct client *c, struct deadline now)
 			count_sent(f, c, (size_t)n, now);
 		} else if (errno == EAGAIN) {
 			c->blocked = true;
-			(void)waitset_change(f->set, c->fd, client_events | EPOLLOUT,
+			(void)waitset_change(f->set, c->fd, FRONT_CLIENT_EVENTS | EPOLLOUT,
 			    WAITSET_CLIENT, (size_t)(c - f->clients));
 		} else if (errno != EINTR) {
-			close_client(f, c, now);
+			front_close_client(f, c, now);
 			return;
 		}
 	}
@@ -856,13 +486,13 @@ expire_client(struct front *f, struct client *c, struct deadline now)
 
 	/* What it has sent is not read before there is a place for it. */
 	if (unread) {
-		enter(f, c, CLIENT_WAITING, now);
+		front_enter(f, c, CLIENT_WAITING, now);
 	} else if (c->state == CLIENT_READING && !TAILQ_EMPTY(&c->in_hand)) {
 		/* It gets what it is owed, and nothing more is read from it. */
 		stop_reading(f, c);
-		enter(f, c, CLIENT_WAITING, now);
+		front_enter(f, c, CLIENT_WAITING, now);
 	} else {
-		close_client(f, c, now);
+		front_close_client(f, c, now);
 	}
 }
 
@@ -877,7 +507,7 @@ front_expire(struct front *f, struct deadline now)
 		while (deadline_passed(due(f, timed_states[i]), now))
 			expire_client(f, TAILQ_FIRST(&f->states[timed_states[i]]), now);
 	if (!f->listening && deadline_passed(f->listen_at, now))
-		start_listening(f);
+		front_start_listening(f);
 }
 
 struct deadline
@@ -892,17 +522,6 @@ front_deadline(const struct front *f)
 }
 
 void
-front_retire(struct front *f, struct deadline now)
-{
-	size_t i;
-
-	for (i = 0; i < f->listener_count; i++)
-		front_listener_ready(f, i, now);
-	stop_listening(f, DEADLINE_NEVER);
-	f->retiring = true;
-}
-
-void
 front_drain(struct front *f)
 {
 	struct client *c;
@@ -914,7 +533,7 @@ front_drain(struct front *f)
 		if (c->state == CLIENT_FREE || c->ended)
 			continue;
 		c->readable = true;
-		set_ready(f, c);
+		front_set_ready(f, c);
 	}
 }
 

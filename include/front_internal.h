@@ -1,0 +1,116 @@
+#ifndef DOTPROXY_FRONT_INTERNAL_H
+#define DOTPROXY_FRONT_INTERNAL_H
+
+#include <sys/epoll.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "deadline.h"
+#include "dns.h"
+#include "front.h"
+#include "query.h"
+
+/* What the files of the front share: the table of clients. */
+
+enum {
+	FRONT_LENGTH_PREFIX = 2, /* RFC 1035 4.2.2 */
+	FRONT_BUFFER_LEN = FRONT_LENGTH_PREFIX + DNS_MESSAGE_MAX,
+	FRONT_BUFFER_STRIDE = (FRONT_BUFFER_LEN / 4096 + 1) * 4096 + 64, /* see query.c */
+
+	/* Clients are found by their address in so many lists; a power of two. */
+	FRONT_BUCKETS = 4096
+};
+
+/*
+ * What a client is doing, and so what it is waited for with. Each of these has one time
+ * that is the same for all clients, so the one in it longest is due first.
+ */
+enum client_state {
+	CLIENT_FREE,    /* this place is */
+	CLIENT_IDLE,    /* it owes a query: timeouts.client_idle */
+	CLIENT_READING, /* it has sent a part of a message: timeouts.client_read */
+	CLIENT_WAITING, /* we owe it answers: each query has its own deadline */
+	CLIENT_WRITING, /* it does not take its answers: timeouts.query */
+	CLIENT_STATES
+};
+
+struct client {
+	int fd;
+	struct address from;
+	enum client_state state;
+	struct deadline since; /* in this state */
+	TAILQ_ENTRY(client) state_link;
+	TAILQ_ENTRY(client) ready_link;
+	TAILQ_ENTRY(client) dirty_link;
+	LIST_ENTRY(client) host_link;
+	bool ready;    /* is in the list of those that may have a query */
+	bool dirty;    /* is in the list of those that answers were handed over for */
+	bool readable; /* there may be something to read */
+	bool hung_up;  /* it has closed its side, behind what there is to read */
+	bool blocked;  /* it takes no answers until it is writable */
+	bool ended;    /* nothing more is read from it */
+	bool gone;     /* it has reset the connection */
+	bool allowed;
+	bool has_asked;
+	uint8_t *in; /* what came but was not taken yet */
+	size_t in_len;
+	size_t held;   /* places for queries that are taken by it */
+	bool crowding; /* it had to leave places to others, with more to read */
+	bool spread;   /* `in' has used more than a page */
+	struct query_list in_hand;
+	struct query_list answered; /* to be sent, in this order */
+	size_t sent;                /* octets of the first of them, with its prefix */
+};
+TAILQ_HEAD(client_list, client);
+LIST_HEAD(client_bucket, client);
+
+struct front {
+	const struct config *config;
+	const int *listeners;
+	size_t listener_count;
+	int set;
+	struct query_table *table;
+	struct client *clients;
+	size_t client_count;                      /* places */
+	size_t touched;                           /* of them, the first ones, were ever used */
+	size_t connected;                         /* of them in use */
+	uint8_t *octets;                          /* the `in' of all clients */
+	struct client_list states[CLIENT_STATES]; /* the one in it longest in front */
+	struct client_list ready;
+	struct client_list dirty;
+	struct client_bucket hosts[FRONT_BUCKETS]; /* by a hash of the address */
+	struct query_list abandoned;
+	bool listening;
+	bool retiring;             /* see front_retire() */
+	bool draining;             /* see front_drain() */
+	struct deadline listen_at; /* when not listening: then again */
+	struct trouble {
+		struct failure why; /* of the first of them */
+		unsigned times;
+	} troubles[FRONT_TROUBLES];
+	uint8_t scratch[FRONT_BUFFER_LEN];
+};
+
+/* Told once of each change; what there is to read or write is then known. */
+#define FRONT_CLIENT_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET)
+
+/* Puts a client into a state, for which its time begins if it is another one. */
+void front_enter(struct front *, struct client *, enum client_state, struct deadline now);
+
+/* Whether it is among those that may have a query. */
+void front_set_ready(struct front *, struct client *);
+void front_clear_ready(struct front *, struct client *);
+
+/* The list of those whose address has the same hash. Who picks addresses can make it long, up to all clients. */
+struct client_bucket *front_bucket(struct front *, const struct address *from);
+
+/* Ends a connection; its place is free, and queries that it has in hand are abandoned. */
+void front_close_client(struct front *, struct client *, struct deadline now);
+
+/* Takes part in the wait for those who connect. */
+void front_start_listening(struct front *);
+
+#endif
