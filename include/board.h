@@ -91,10 +91,12 @@ size_t board_take_session(struct board *, size_t upstream, uint8_t octets[static
 /*
  * Whether a worker before this one will take in a moment what has come for any of them: it is
  * in a turn that began no longer than BOARD_TURN_MS ago, and less than BOARD_BUSY percent of a
- * processor is enough for what it does.
+ * processor is enough for what it does. One that waits has just been woken for something else,
+ * or the kernel would have woken it for this; but when it did not come while this one STOOD_BACK
+ * for it, it does not.
  */
 enum { BOARD_TURN_MS = 2, BOARD_BUSY = 90 };
-bool board_another_takes(struct board *, size_t index, struct deadline now);
+bool board_another_takes(struct board *, size_t index, bool stood_back, struct deadline now);
 
 /* A worker enters its row, or the supervisor clears that of one that has gone. */
 void board_enter(struct board_worker *, pid_t pid, struct deadline now);

@@ -222,21 +222,27 @@ board_enter(struct board_worker *row, pid_t pid, struct deadline now)
 	atomic_store(&row->pid, (int32_t)pid);
 }
 
+static bool
+takes_in_a_moment(struct board_worker *row, bool stood_back, struct deadline now)
+{
+	struct deadline turn = { atomic_load_explicit(&row->turn_us, memory_order_relaxed) };
+
+	if (atomic_load(&row->state) != BOARD_SERVING ||
+	    atomic_load_explicit(&row->busy, memory_order_relaxed) >= BOARD_BUSY)
+		return false;
+	if (turn.at_us == 0)
+		return !stood_back;
+	return !deadline_passed(deadline_after(turn, BOARD_TURN_MS), now);
+}
+
 bool
-board_another_takes(struct board *b, size_t index, struct deadline now)
+board_another_takes(struct board *b, size_t index, bool stood_back, struct deadline now)
 {
 	size_t i;
 
-	for (i = 0; i < index; i++) {
-		struct board_worker *row = board_worker(b, i);
-		int64_t turn_us = atomic_load_explicit(&row->turn_us, memory_order_relaxed);
-
-		if (turn_us != 0 && atomic_load(&row->state) == BOARD_SERVING &&
-		    atomic_load_explicit(&row->busy, memory_order_relaxed) < BOARD_BUSY &&
-		    !deadline_passed(deadline_after((struct deadline){ turn_us }, BOARD_TURN_MS),
-			now))
+	for (i = 0; i < index; i++)
+		if (takes_in_a_moment(board_worker(b, i), stood_back, now))
 			return true;
-	}
 	return false;
 }
 

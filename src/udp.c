@@ -53,6 +53,7 @@ struct udp {
 	struct pending *pending;
 	struct udp_socket sockets[CONFIG_LISTEN_MAX];
 	size_t count;
+	size_t first;   /* to be looked at in the next turn: each in its turn */
 	bool listening; /* the sockets are in the wait set */
 	bool draining;
 	struct deadline listen_at; /* not before that */
@@ -421,10 +422,13 @@ udp_gather(struct udp *u, struct query **queries, size_t most, struct deadline n
 	size_t i;
 
 	for (i = 0; i < u->count; i++) {
+		struct udp_socket *s = &u->sockets[(u->first + i) % u->count];
+
 		left = most - count < room(u) ? most - count : room(u);
-		if (u->sockets[i].ready && left > 0)
-			count += gather_from(u, &u->sockets[i], queries + count, left, now);
+		if (s->ready && left > 0)
+			count += gather_from(u, s, queries + count, left, now);
 	}
+	u->first++;
 	return count;
 }
 

@@ -60,10 +60,11 @@ struct worker {
 	int signals;
 	bool told_to_stop;
 	bool told_to_retire;
-	struct deadline looked_at; /* at how busy it is */
-	int64_t used_us;           /* processor time until then */
-	struct deadline stop_by;   /* NEVER until it was told to stop */
-	struct deadline quiet_at;  /* when there is no query until then, it is a quiet moment */
+	struct deadline looked_at;  /* at how busy it is */
+	struct deadline stood_back; /* what had come was left to another worker until then */
+	int64_t used_us;            /* processor time until then */
+	struct deadline stop_by;    /* NEVER until it was told to stop */
+	struct deadline quiet_at;   /* when there is no query until then, it is a quiet moment */
 	struct deadline
 	    trouble_at[FRONT_TROUBLES]; /* then trouble of that kind may be told again */
 	struct deadline losses_at;      /* then datagrams that were lost may be told again */
@@ -372,9 +373,13 @@ show_turn(struct worker *w, struct deadline now)
 static void
 take_or_leave(struct worker *w, enum waitset_owner owner, size_t index, struct deadline now)
 {
-	if (board_another_takes(w->setup->board, w->setup->index, now)) {
-		front_stand_back(w->front, deadline_after(now, STAND_BACK_MS));
-		udp_stand_back(w->udp, deadline_after(now, STAND_BACK_MS));
+	struct deadline until = deadline_after(now, STAND_BACK_MS);
+	bool again = !deadline_passed(deadline_after(w->stood_back, STAND_BACK_MS), now);
+
+	if (board_another_takes(w->setup->board, w->setup->index, again, now)) {
+		front_stand_back(w->front, until);
+		udp_stand_back(w->udp, until);
+		w->stood_back = until;
 	} else if (owner == WAITSET_LISTENER) {
 		front_listener_ready(w->front, index, now);
 	} else {

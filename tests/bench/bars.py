@@ -5,9 +5,9 @@ from figures import ADDRESSES, BUNDLE, IDLE, LEVELS, ONE_CA, UPSTREAMS
 
 OURS = "dot-proxy"
 KIB = 1024
-README_CASES = ["each-1-0ms", "each-100-0ms", "each-1000-0ms", "tcp-10x10-0ms", "tcp-100x1-0ms",
-                "udp-1-0ms", "udp-100-0ms", "udp-1000-0ms", "each-1000-20ms", "udp-1000-20ms",
-                "each-1000-100ms", "udp-1000-100ms"]
+README_CASES = ["each-1-0ms", "each-10-0ms", "each-100-0ms", "each-1000-0ms", "tcp-10x10-0ms",
+                "tcp-100x1-0ms", "udp-1-0ms", "udp-100-0ms", "udp-1000-0ms", "each-1000-20ms",
+                "udp-1000-20ms", "each-1000-100ms", "udp-1000-100ms"]
 PICTURE_CASES = ["each-100-0ms", "tcp-100x1-0ms", "udp-1000-0ms", "udp-1000-20ms"]
 
 

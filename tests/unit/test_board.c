@@ -158,17 +158,19 @@ static const struct turn_row {
 	uint32_t state;
 	int64_t turn_us;
 	uint32_t busy;
-	bool leaves;
+	bool leaves; /* the first time; and the second, after it has stood back */
+	bool leaves_again;
 } turn_rows[] = {
-	{ "it waits", BOARD_SERVING, 0, 10, false },
-	{ "its turn has begun", BOARD_SERVING, 1000000, 10, true },
-	{ "its turn is still short", BOARD_SERVING, 1000001 - BOARD_TURN_MS * 1000, 10, true },
-	{ "its turn is long", BOARD_SERVING, 1000000 - BOARD_TURN_MS * 1000, 10, false },
-	{ "it is stuck", BOARD_SERVING, 1, 10, false },
-	{ "it has a little time left", BOARD_SERVING, 1000000, BOARD_BUSY - 1, true },
-	{ "it has no time left", BOARD_SERVING, 1000000, BOARD_BUSY, false },
-	{ "it stops", BOARD_STOPPING, 1000000, 10, false },
-	{ "it does not serve yet", BOARD_EMPTY, 1000000, 10, false },
+	{ "it waits, or was just woken", BOARD_SERVING, 0, 10, true, false },
+	{ "it waits, and had no time left", BOARD_SERVING, 0, BOARD_BUSY, false, false },
+	{ "its turn has begun", BOARD_SERVING, 1000000, 10, true, true },
+	{ "its turn is still short", BOARD_SERVING, 1000001 - BOARD_TURN_MS * 1000, 10, true, true },
+	{ "its turn is long", BOARD_SERVING, 1000000 - BOARD_TURN_MS * 1000, 10, false, false },
+	{ "it is stuck", BOARD_SERVING, 1, 10, false, false },
+	{ "it has a little time left", BOARD_SERVING, 1000000, BOARD_BUSY - 1, true, true },
+	{ "it has no time left", BOARD_SERVING, 1000000, BOARD_BUSY, false, false },
+	{ "it stops", BOARD_STOPPING, 1000000, 10, false, false },
+	{ "it does not serve yet", BOARD_EMPTY, 1000000, 10, false, false },
 };
 
 static void
@@ -188,15 +190,16 @@ leaves_it_to_who_comes_back(void **state)
 		atomic_store(&first->state, row->state);
 		atomic_store(&first->turn_us, row->turn_us);
 		atomic_store(&first->busy, row->busy);
-		if (board_another_takes(b, 1, now) != row->leaves ||
-		    board_another_takes(b, 2, now) != row->leaves)
+		if (board_another_takes(b, 1, false, now) != row->leaves ||
+		    board_another_takes(b, 2, false, now) != row->leaves ||
+		    board_another_takes(b, 1, true, now) != row->leaves_again)
 			fail_msg("%s", row->name);
 		/* The first never does, or all would. */
-		assert_false(board_another_takes(b, 0, now));
+		assert_false(board_another_takes(b, 0, false, now));
 	}
 	atomic_store(&first->state, BOARD_SERVING);
 	board_leave(b, 0);
-	assert_false(board_another_takes(b, 1, now));
+	assert_false(board_another_takes(b, 1, false, now));
 	board_free(b);
 }
 
