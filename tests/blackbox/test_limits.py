@@ -245,6 +245,17 @@ def no_more_descriptors(pid):
     return was
 
 
+def told_once_without_a_spin(house, cause, remedy):
+    running = house.proxies[-1]
+    line = running.wait_line("clients cannot be accepted", cause=cause)
+    assert remedy in line["remedy"]
+    before, begin = running.cpu(), now()
+    time.sleep(1)
+    used = running.cpu() - before
+    assert used < 0.05 * (now() - begin) * (3 if house.sanitized else 1), f"{used:.3f} s of CPU"
+    assert len(running.lines("clients cannot be accepted")) == 1
+
+
 @row("P-01")
 def test_no_descriptor_for_clients(house):
     """No spin, no flood of lines; who is there is served, who comes later is, later."""
@@ -257,13 +268,7 @@ def test_no_descriptor_for_clients(house):
     wait_until(lambda: server.queries)
     was = no_more_descriptors(worker)
     late = [house.client() for _ in range(20)]
-    line = running.wait_line("clients cannot be accepted", cause="Too many open files")
-    assert "ulimit -n" in line["remedy"]
-    before, begin = running.cpu(), now()
-    time.sleep(1)
-    used = running.cpu() - before
-    assert used < 0.05 * (now() - begin) * (3 if house.sanitized else 1), f"{used:.3f} s of CPU"
-    assert len(running.lines("clients cannot be accepted")) == 1
+    told_once_without_a_spin(house, "Too many open files", "ulimit -n")
     assert asked.answer is None
     house.right(there.receive_until(asked))
     resource.prlimit(worker, resource.RLIMIT_NOFILE, was)
@@ -284,14 +289,7 @@ def test_no_descriptor_in_the_whole_system(house):
     house.right(house.ask())
     with tampered(worker, "accept4:error=ENFILE"):
         late = [house.client() for _ in range(20)]
-        line = running.wait_line("clients cannot be accepted",
-                                 cause="Too many open files in system")
-        assert "fs.file-max" in line["remedy"]
-        before, begin = running.cpu(), now()
-        time.sleep(1)
-        used = running.cpu() - before
-        assert used < 0.05 * (now() - begin) * (3 if house.sanitized else 1), f"{used:.3f} s of CPU"
-        assert len(running.lines("clients cannot be accepted")) == 1
+        told_once_without_a_spin(house, "Too many open files in system", "fs.file-max")
     for n, client in enumerate(late):
         client.settle(now())
         house.right(client.ask(f"late-{n}.test"))
