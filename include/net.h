@@ -17,8 +17,8 @@
 enum { NET_BACKLOG = 4096 };
 
 /*
- * A TCP socket that listens on the address; its clients have TCP_NODELAY. Returns it, or -1 with the reason and,
- * for a port that is taken or not permitted, the remedy.
+ * A TCP socket that listens on the address; its clients have TCP_NODELAY. Returns it, or -1
+ * with the reason and, for a port that is taken or not permitted, the remedy.
  */
 int net_listen(const struct address *, struct failure *why);
 

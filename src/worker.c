@@ -61,8 +61,8 @@ struct worker {
 	bool told_to_stop;
 	bool told_to_retire;
 	struct deadline looked_at;  /* at how busy it is */
-	struct deadline stood_back; /* what had come was left to another worker until then */
 	int64_t used_us;            /* processor time until then */
+	struct deadline stood_back; /* what had come was left to another worker until then */
 	struct deadline stop_by;    /* NEVER until it was told to stop */
 	struct deadline quiet_at;   /* when there is no query until then, it is a quiet moment */
 	struct deadline
