@@ -3,14 +3,13 @@
 import functools
 import json
 import os
-import shlex
 import signal
 import socket
 import subprocess
-import threading
 
 import client
 import dnsmsg
+import logs
 import sockdiag
 from clock import now, wait_until
 
@@ -45,19 +44,6 @@ def _run_delay(directory):
         return int(file.read().split()[1]) / 1e9
 
 
-class Line(dict):
-    """A line of the log: its key=value pairs, and when it was read."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.text = text
-        self.at = now()
-        try:
-            self.update(pair.split("=", 1) for pair in shlex.split(text) if "=" in pair)
-        except ValueError:
-            pass
-
-
 class Proxy:
     """
     One run of the program. start() returns when it serves; stop() checks that it ends well.
@@ -66,7 +52,6 @@ class Proxy:
     def __init__(self, config, address, loop, make_socket=socket.socket, popen=subprocess.Popen,
                  args=(), prefix=(), **popen_args):
         self.address = address
-        self.log = []
         self.started = now()
         self._loop = loop
         self._make_socket = make_socket
@@ -75,12 +60,7 @@ class Proxy:
         popen_args.setdefault("stdout", subprocess.DEVNULL)
         self.process = popen(command, stderr=subprocess.PIPE, **popen_args)
         loop.watch(self.starved)
-        self._reader = threading.Thread(target=self._read_log, daemon=True)
-        self._reader.start()
-
-    def _read_log(self):
-        for line in self.process.stderr:
-            self.log.append(Line(line.decode("utf-8", "backslashreplace").rstrip("\n")))
+        self._log = logs.Log(self.process.stderr)
 
     def start(self, probe=True):
         """Waits until it serves, and remembers what it holds then."""
@@ -113,12 +93,17 @@ class Proxy:
 
     # The log.
 
+    @property
+    def log(self):
+        """All lines that were written before this moment."""
+        return self._log.lines()
+
     def log_text(self):
-        return "\n".join(line.text for line in list(self.log))
+        return "\n".join(line.text for line in self.log)
 
     def lines(self, event=None, **fields):
         """The lines of an event whose fields contain these texts."""
-        return [line for line in list(self.log)
+        return [line for line in self.log
                 if (event is None or line.get("event") == event)
                 and all(text in line.get(key, "") for key, text in fields.items())]
 
@@ -203,7 +188,7 @@ class Proxy:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"it did not end within {seconds} s:\n{self.log_text()}") from None
-        self._reader.join(2)
+        self._log.wait_end(2)
         return status
 
     def stop(self):
@@ -221,4 +206,4 @@ class Proxy:
         if self.alive:
             self.process.kill()
             self.process.wait()
-        self._reader.join(2)
+        self._log.wait_end(2)
