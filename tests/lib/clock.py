@@ -21,11 +21,22 @@ def wait_until(condition, seconds=5.0, what=None):
         time.sleep(0.005)
 
 
+def run_delay(directory):
+    """Seconds for which a task, by its directory in /proc, was ready to run but had no processor."""
+    with open(f"{directory}/schedstat") as file:
+        return int(file.read().split()[1]) / 1e9
+
+
+def _test_starved():
+    return run_delay(f"/proc/self/task/{threading.main_thread().native_id}")
+
+
 class Loop:
     """
     An asyncio loop in a thread of its own, in which the upstreams live. It also ticks, and
-    notes how much later than it should it runs, and for how long the proxy had to wait for a
-    processor: time for which the machine is to blame, and not the proxy.
+    notes how much later than it should it runs, and for how long the proxy, and the thread of
+    the test, had to wait for a processor: time for which the machine is to blame, and not the
+    proxy.
     """
 
     TICK = 0.010
@@ -59,8 +70,9 @@ class Loop:
         self.loop.call_soon_threadsafe(self._watch, starved)
 
     def _watch(self, starved):
+        before = _test_starved()
         self._late = self._lost[-1]
-        self._watched = [starved]
+        self._watched = [starved, lambda: _test_starved() - before]
 
     def late(self, begin, end):
         """How much of the time between two moments is the machine's fault, in seconds."""

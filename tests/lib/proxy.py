@@ -11,7 +11,7 @@ import client
 import dnsmsg
 import logs
 import sockdiag
-from clock import now, wait_until
+from clock import now, run_delay, wait_until
 
 BINARY = os.path.abspath(os.environ.get("DOT_PROXY", os.path.join(
     os.path.dirname(__file__), "..", "..", "build", "dot-proxy")))
@@ -37,11 +37,6 @@ def write_config(path, settings):
             else:
                 file.write(f"{key}: {json.dumps(value)}\n")
     return path
-
-
-def _run_delay(directory):
-    with open(f"{directory}/schedstat") as file:
-        return int(file.read().split()[1]) / 1e9
 
 
 class Proxy:
@@ -159,7 +154,7 @@ class Proxy:
     def starved(self):
         """Seconds for which it was ready to run but no processor was free."""
         try:
-            return sum(_run_delay(f"/proc/{pid}") for pid in self._processes())
+            return sum(run_delay(f"/proc/{pid}") for pid in self._processes())
         except OSError:
             return 0.0
 
