@@ -182,7 +182,8 @@ class Bench:
             load.by_client(self.client, "tcp", running.target.address, LIGHT_SECONDS, clients=2,
                            rate=cases.LIGHT_RATE)
             sample["in_use"] = self.upstream.counters()["open"]
-        sample["bare_ms"] = load.bare_ms(self.bare, str(self.scratch / "ca.pem"), HOSTNAME, FIRST)
+        sample["bare_ms"] = load.bare_ms(self.bare, str(self.scratch / "ca.pem"), HOSTNAME, FIRST,
+                                         SETTLE_SECONDS)
         if sample["ms"]:
             sample["bare_x"] = sample["ms"] / sample["bare_ms"]
         return sample

@@ -44,8 +44,8 @@ class Case:
 
 def all_cases():
     yield Case("start", "Start to first answer", "start", quick=3)
-    yield Case("cold", "First query after the start, beside a bare connection, handshake and "
-               f"query; then {LIGHT_RATE} queries/s", "cold", quick=3)
+    yield Case("cold", "First query of a target that has waited, beside a bare connection, handshake "
+               f"and query; then {LIGHT_RATE} queries/s", "cold", quick=3)
     yield from loads()
     yield from rates()
     yield Case("memory", "Memory of all processes of a target, in KiB: after its first answer, the "

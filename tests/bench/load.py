@@ -135,9 +135,9 @@ def by_dnsperf(client, address, seconds, names, *, clients, outstanding, delay):
             "p50_ms": probed.get("p50_ms"), "p99_ms": probed.get("p99_ms")}
 
 
-def bare_ms(program, ca_file, hostname, address):
-    """How long a first query takes with nothing between."""
-    said = run([program, ca_file, hostname, address, str(PORT)], 1)
+def bare_ms(program, ca_file, hostname, address, wait):
+    """How long a first query takes with nothing between, by a process that has waited before."""
+    said = run([program, ca_file, hostname, address, str(PORT), str(int(1000 * wait))], 1 + wait)
     return int(re.search(r"us=(\d+)", said)[1]) / 1000
 
 
