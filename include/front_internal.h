@@ -84,6 +84,7 @@ struct front {
 	struct client_bucket hosts[FRONT_BUCKETS]; /* by a hash of the address */
 	struct query_list abandoned;
 	bool listening;
+	unsigned singles;          /* looks at listeners, in a row, that found no second client */
 	bool retiring;             /* see front_retire() */
 	bool draining;             /* see front_drain() */
 	struct deadline listen_at; /* when not listening: then again */

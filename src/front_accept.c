@@ -12,6 +12,9 @@
 enum {
 	ACCEPT_AT_ONCE = 64,
 
+	/* After so many clients that came one at a time, another is looked for at each so-many-th. */
+	SINGLES = 16,
+
 	/* After a failed accept(2), which would fail again at once, clients wait for so long. */
 	ACCEPT_PAUSE_MS = 100
 };
@@ -268,6 +271,16 @@ take_in(struct front *f, int fd, const struct address *from, struct deadline now
 	welcome(f, fd, from, now);
 }
 
+/*
+ * Whether to look for another client after the first. When there is none, that costs nearly
+ * what taking one does; who is not looked for is reported by the next wait.
+ */
+static bool
+looks_for_another(const struct front *f)
+{
+	return f->retiring || f->singles < SINGLES || f->singles % SINGLES == 0;
+}
+
 void
 front_listener_ready(struct front *f, size_t listener, struct deadline now)
 {
@@ -288,6 +301,9 @@ front_listener_ready(struct front *f, size_t listener, struct deadline now)
 		fd = net_accept(f->listeners[listener], &from);
 		if (fd >= 0) {
 			take_in(f, fd, &from, now);
+			f->singles = i == 0 ? f->singles + 1 : 0;
+			if (i == 0 && !looks_for_another(f))
+				return;
 		} else if (errno == EAGAIN) {
 			return;
 		} else if (!is_passing(errno)) {
@@ -308,8 +324,8 @@ front_retire(struct front *f, struct deadline now)
 	/* Also when it has stood back, or paused: who has come by now is ours. */
 	if (!f->listening)
 		front_start_listening(f);
+	f->retiring = true;
 	for (i = 0; i < f->listener_count; i++)
 		front_listener_ready(f, i, now);
 	stop_listening(f, DEADLINE_NEVER);
-	f->retiring = true;
 }

@@ -26,6 +26,9 @@ struct bench {
 /* Sends an octet, at the moment at which another client is accepted; -1: nobody does. */
 static int sends_meanwhile = -1;
 
+/* How often somebody was accepted, or nobody was there. */
+static size_t accepts;
+
 /* The module keeps where this is. */
 static int listener;
 
@@ -35,6 +38,7 @@ int accept_meanwhile(int fd, void *addr, socklen_t *len, int flags) __asm__("acc
 int
 accept_meanwhile(int fd, void *addr, socklen_t *len, int flags)
 {
+	accepts++;
 	if (sends_meanwhile != -1)
 		assert_int_equal(send(sends_meanwhile, "", 1, 0), 1);
 	return (int)syscall(SYS_accept4, fd, addr, len, flags);
@@ -176,6 +180,71 @@ many_that_have_just_asked_are_looked_at_once(void **state)
 	end(&b);
 }
 
+enum { LONERS = 64, CROWD = 32 };
+
+/* Lets clients come one at a time, so that no other is expected with the next. */
+static void
+let_come_alone(struct bench *b, int *clients)
+{
+	size_t i;
+
+	for (i = 0; i < LONERS; i++) {
+		clients[i] = come(b);
+		assert_int_equal(take_in(b), 0);
+		assert_int_equal(front_client_count(b->front), i + 1);
+	}
+}
+
+static void
+hang_up(const int *clients, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		(void)close(clients[i]);
+}
+
+/* Nor does a crowd that comes later wait for long. */
+static void
+who_comes_alone_is_mostly_accepted_by_one_call(void **state)
+{
+	struct bench b = begin(LONERS + CROWD, LONERS + CROWD);
+	int clients[LONERS + CROWD];
+	size_t turns = 0;
+	size_t i;
+
+	(void)state;
+	accepts = 0;
+	let_come_alone(&b, clients);
+	assert_in_range(accepts, LONERS + 1, LONERS + LONERS / 2);
+	for (i = 0; i < CROWD; i++)
+		clients[LONERS + i] = come(&b);
+	while (front_client_count(b.front) < LONERS + CROWD && turns < CROWD) {
+		assert_int_equal(take_in(&b), 0);
+		turns++;
+	}
+	assert_in_range(turns, 1, CROWD / 2);
+	hang_up(clients, LENGTH(clients));
+	end(&b);
+}
+
+static void
+all_are_taken_in_by_one_that_retires_though_they_came_alone_before(void **state)
+{
+	struct bench b = begin(LONERS + 3, LONERS + 3);
+	int clients[LONERS + 3];
+	size_t i;
+
+	(void)state;
+	let_come_alone(&b, clients);
+	for (i = LONERS; i < LENGTH(clients); i++)
+		clients[i] = come(&b);
+	front_retire(b.front, deadline_now());
+	assert_int_equal(front_client_count(b.front), LENGTH(clients));
+	hang_up(clients, LENGTH(clients));
+	end(&b);
+}
+
 /* Nobody else may be there for those who have connected by then. */
 static void
 who_has_come_is_taken_in_by_one_that_retires(void **state)
@@ -199,6 +268,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_client_that_asks_while_another_comes_does_not_make_room),
 		cmocka_unit_test(who_has_come_is_taken_in_by_one_that_retires),
+		cmocka_unit_test(who_comes_alone_is_mostly_accepted_by_one_call),
+		cmocka_unit_test(all_are_taken_in_by_one_that_retires_though_they_came_alone_before),
 		cmocka_unit_test(many_that_have_just_asked_are_looked_at_once),
 	};
 
