@@ -55,11 +55,8 @@ bool address_equal(const struct address *, const struct address *);
 /* Same host whatever the port; ::ffff:192.0.2.1 and 192.0.2.1 are the same host. */
 bool address_same_host(const struct address *, const struct address *);
 
-/*
- * A number that is the same for the same host, see address_same_host(). Not proof against
- * those who look for addresses with the same one.
- */
-uint32_t address_hash_host(const struct address *);
+/* A number that is the same for the same host, see address_same_host() and hash.h. */
+uint64_t address_hash_host(const struct address *, uint64_t seed);
 
 /* Whether it is 0.0.0.0 or ::. */
 bool address_is_wildcard(const struct address *);

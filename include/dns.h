@@ -108,6 +108,9 @@ enum dns_verdict dns_read_query(const uint8_t *msg, size_t len, struct dns_query
  */
 bool dns_asks(const uint8_t *query, size_t question_len, enum dns_own_question);
 
+/* Whether a message of LEN octets, whatever it is, asks one that is answered here. */
+bool dns_asks_own(const uint8_t *msg, size_t len);
+
 /* Writes a query of our own, with RD and an OPT record. Returns the length. */
 size_t dns_write_query(uint8_t out[static DNS_OWN_QUERY_MAX], uint16_t id, enum dns_own_question);
 

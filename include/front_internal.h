@@ -18,10 +18,7 @@
 enum {
 	FRONT_LENGTH_PREFIX = 2, /* RFC 1035 4.2.2 */
 	FRONT_BUFFER_LEN = FRONT_LENGTH_PREFIX + DNS_MESSAGE_MAX,
-	FRONT_BUFFER_STRIDE = (FRONT_BUFFER_LEN / 4096 + 1) * 4096 + 64, /* see query.c */
-
-	/* Clients are found by their address in so many lists; a power of two. */
-	FRONT_BUCKETS = 4096
+	FRONT_BUFFER_STRIDE = (FRONT_BUFFER_LEN / 4096 + 1) * 4096 + 64 /* see query.c */
 };
 
 /*
@@ -39,13 +36,13 @@ enum client_state {
 
 struct client {
 	int fd;
-	struct address from;
+	struct host *host; /* used by each of its clients */
 	enum client_state state;
 	struct deadline since; /* in this state */
 	TAILQ_ENTRY(client) state_link;
 	TAILQ_ENTRY(client) ready_link;
 	TAILQ_ENTRY(client) dirty_link;
-	LIST_ENTRY(client) host_link;
+	TAILQ_ENTRY(client) crowding_link;
 	bool ready;    /* is in the list of those that may have a query */
 	bool dirty;    /* is in the list of those that answers were handed over for */
 	bool readable; /* there may be something to read */
@@ -65,7 +62,6 @@ struct client {
 	size_t sent;                /* octets of the first of them, with its prefix */
 };
 TAILQ_HEAD(client_list, client);
-LIST_HEAD(client_bucket, client);
 
 struct front {
 	const struct config *config;
@@ -81,7 +77,7 @@ struct front {
 	struct client_list states[CLIENT_STATES]; /* the one in it longest in front */
 	struct client_list ready;
 	struct client_list dirty;
-	struct client_bucket hosts[FRONT_BUCKETS]; /* by a hash of the address */
+	struct hosts *hosts; /* of the clients */
 	struct query_list abandoned;
 	bool listening;
 	unsigned singles;          /* looks at listeners, in a row, that found no second client */
@@ -104,9 +100,6 @@ void front_enter(struct front *, struct client *, enum client_state, struct dead
 /* Whether it is among those that may have a query. */
 void front_set_ready(struct front *, struct client *);
 void front_clear_ready(struct front *, struct client *);
-
-/* The list of those whose address has the same hash. Who picks addresses can make it long, up to all clients. */
-struct client_bucket *front_bucket(struct front *, const struct address *from);
 
 /* Ends a connection; its place is free, and queries that it has in hand are abandoned. */
 void front_close_client(struct front *, struct client *, struct deadline now);

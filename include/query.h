@@ -13,7 +13,7 @@
 
 struct client;
 struct connection;
-struct pending_host;
+struct host;
 struct query;
 
 /* One asking of one query: on that connection, under that ID. */
@@ -64,7 +64,7 @@ struct query {
 	struct query_peer peer;
 	TAILQ_ENTRY(query) client_link; /* in one of the lists of the client, or of a socket */
 	LIST_ENTRY(query) pending_link; /* this and the next two: see pending.h */
-	struct pending_host *pending_host;
+	struct host *host;
 	uint64_t pending_hash;
 	struct dns_query dns;
 	bool allowed;            /* the client may ask here */

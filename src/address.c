@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hash.h"
+
 enum {
 	V4_BITS = 32,
 	V6_BITS = 128,
@@ -212,17 +214,13 @@ address_same_host(const struct address *a, const struct address *b)
 	    memcmp(left, right, sizeof left) == 0 && zone_of(a) == zone_of(b);
 }
 
-uint32_t
-address_hash_host(const struct address *a)
+uint64_t
+address_hash_host(const struct address *a, uint64_t seed)
 {
 	uint8_t bytes[16];
-	uint32_t hash = 2166136261U; /* FNV-1a */
-	size_t i;
 
 	(void)plain_bytes(a, bytes);
-	for (i = 0; i < sizeof bytes; i++)
-		hash = (hash ^ bytes[i]) * 16777619U;
-	return hash ^ hash >> 16;
+	return hash_octets(seed, bytes, sizeof bytes);
 }
 
 bool

@@ -257,6 +257,15 @@ dns_asks(const uint8_t *query, size_t question_len, enum dns_own_question own)
 	    same_question(own_questions[own].octets, query + DNS_HEADER_LEN, question_len);
 }
 
+bool
+dns_asks_own(const uint8_t *msg, size_t len)
+{
+	size_t question_len = dns_question_len(msg, len);
+
+	return dns_asks(msg, question_len, DNS_OWN_HEALTH) ||
+	    dns_asks(msg, question_len, DNS_OWN_READY);
+}
+
 static bool
 is_bare_error(uint16_t flags)
 {

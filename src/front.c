@@ -7,7 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dns.h"
 #include "front_internal.h"
+#include "hosts.h"
 #include "pages.h"
 #include "waitset.h"
 
@@ -17,8 +19,9 @@ enum {
 	/* However crowded it is, a client may be idle for so long. */
 	CROWDED_IDLE_MS = 250,
 
-	/* A client may have so many times the places that are free; see may_take(). */
-	SHARE_OF_ONE = 64,
+	/* A client, and all of one address, may have so many times the places that are free. */
+	SHARE_OF_CLIENT = 64,
+	SHARE_OF_HOST = 128,
 
 	/* What a client leaves behind of more than this is given back when it goes. */
 	SPREAD_LEN = 4096,
@@ -66,11 +69,82 @@ front_clear_ready(struct front *f, struct client *c)
 	TAILQ_REMOVE(&f->ready, c, ready_link);
 }
 
-struct client_bucket *
-front_bucket(struct front *f, const struct address *from)
+/* ---- sharing the places for queries ---- */
+
+/*
+ * Whether a client may take one more: alone it may have nearly all, but leaves some to others
+ * of its address, and those together leave some to other addresses. Several addresses can
+ * still take all, for as long as their queries last.
+ */
+static bool
+may_take(const struct front *f, const struct client *c)
 {
-	return &f->hosts[address_hash_host(from) & (FRONT_BUCKETS - 1)];
+	size_t room = query_table_room(f->table);
+
+	return c->host->held <= SHARE_OF_HOST * room && c->held <= SHARE_OF_CLIENT * room;
 }
+
+static void
+take_place(struct client *c)
+{
+	c->held++;
+	c->host->held++;
+}
+
+static void
+leave_place(struct client *c)
+{
+	c->held--;
+	c->host->held--;
+}
+
+/* It goes on when a client of its address leaves a place: one of them has some. */
+static void
+join_crowd(struct client *c)
+{
+	if (c->crowding)
+		return;
+	c->crowding = true;
+	TAILQ_INSERT_TAIL(&c->host->crowding, c, crowding_link);
+}
+
+static void
+leave_crowd(struct client *c)
+{
+	if (!c->crowding)
+		return;
+	c->crowding = false;
+	TAILQ_REMOVE(&c->host->crowding, c, crowding_link);
+}
+
+/* The next client of that address that may go on does. */
+static void
+thin_crowd(struct front *f, const struct host *host)
+{
+	struct client *c;
+
+	if (host->held > SHARE_OF_HOST * query_table_room(f->table))
+		return;
+	/* Those in front that may not have many places each, so they are few. */
+	TAILQ_FOREACH(c, &host->crowding, crowding_link) {
+		if (!may_take(f, c))
+			continue;
+		leave_crowd(c);
+		front_set_ready(f, c);
+		return;
+	}
+}
+
+/* A place that a client had is free again. */
+static void
+give_back(struct front *f, struct client *c, struct query *q)
+{
+	query_free(f->table, q);
+	leave_place(c);
+	thin_crowd(f, c->host);
+}
+
+/* ---- its life, and that of a client ---- */
 
 void
 front_close_client(struct front *f, struct client *c, struct deadline now)
@@ -78,6 +152,7 @@ front_close_client(struct front *f, struct client *c, struct deadline now)
 	struct query *q;
 
 	front_clear_ready(f, c);
+	leave_crowd(c);
 	if (c->dirty) {
 		c->dirty = false;
 		TAILQ_REMOVE(&f->dirty, c, dirty_link);
@@ -85,17 +160,20 @@ front_close_client(struct front *f, struct client *c, struct deadline now)
 	while ((q = TAILQ_FIRST(&c->in_hand)) != NULL) {
 		TAILQ_REMOVE(&c->in_hand, q, client_link);
 		q->client = NULL;
+		leave_place(c);
 		TAILQ_INSERT_TAIL(&f->abandoned, q, client_link);
 	}
 	while ((q = TAILQ_FIRST(&c->answered)) != NULL) {
 		TAILQ_REMOVE(&c->answered, q, client_link);
 		query_free(f->table, q);
+		leave_place(c);
 	}
+	thin_crowd(f, c->host);
+	hosts_leave(f->hosts, c->host);
 	if (c->spread)
 		pages_clear(c->in, 1, FRONT_BUFFER_LEN);
 	(void)close(c->fd);
 	f->connected--;
-	LIST_REMOVE(c, host_link);
 	front_enter(f, c, CLIENT_FREE, now);
 }
 
@@ -123,7 +201,8 @@ front_new(const struct config *config, const int *listeners, size_t count, int s
 	TAILQ_INIT(&f->abandoned);
 	f->clients = pages_new(clients, sizeof *f->clients);
 	f->octets = pages_new(clients, FRONT_BUFFER_STRIDE);
-	if (f->clients == NULL || f->octets == NULL) {
+	f->hosts = hosts_new(clients);
+	if (f->clients == NULL || f->octets == NULL || f->hosts == NULL) {
 		(void)fail_errno(why, "clients");
 		front_free(f);
 		return NULL;
@@ -143,6 +222,7 @@ front_free(struct front *f)
 	for (i = 0; f->clients != NULL && i < f->touched; i++)
 		if (f->clients[i].state != CLIENT_FREE)
 			front_close_client(f, &f->clients[i], deadline_now());
+	hosts_free(f->hosts);
 	pages_free(f->octets, f->client_count, FRONT_BUFFER_STRIDE);
 	pages_free(f->clients, f->client_count, sizeof *f->clients);
 	pages_free(f, 1, sizeof *f);
@@ -168,6 +248,8 @@ front_client_ready(struct front *f, size_t client, uint32_t events)
 		return;
 	if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
 		c->hung_up = true;
+	/* Also when it has more in front of that, for which there is no place now. */
+	c->gone = c->gone || (events & EPOLLERR) != 0;
 	if (!c->ended && (c->hung_up || ((events & EPOLLIN) != 0 && !f->draining))) {
 		c->readable = true;
 		front_set_ready(f, c);
@@ -241,31 +323,9 @@ take(struct front *f, struct client *c, const uint8_t *message, size_t len, stru
 	q->arrived = now;
 	q->by = deadline_after(now, f->config->timeouts.query_ms);
 	c->has_asked = true;
-	c->held++;
+	take_place(c);
 	TAILQ_INSERT_TAIL(&c->in_hand, q, client_link);
 	return q;
-}
-
-/*
- * Whether a client may take one more place: one alone may have nearly all, but leaves some to
- * others. Several together can still take all, for as long as their queries last.
- */
-static bool
-may_take(const struct front *f, const struct client *c)
-{
-	return c->held <= SHARE_OF_ONE * query_table_room(f->table);
-}
-
-/* A place that a client had is free again. */
-static void
-give_back(struct front *f, struct client *c, struct query *q)
-{
-	query_free(f->table, q);
-	c->held--;
-	if (c->crowding && may_take(f, c)) {
-		c->crowding = false;
-		front_set_ready(f, c);
-	}
 }
 
 /* Reads once from a client, and takes the whole messages there are. */
@@ -287,8 +347,13 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 		front_close_client(f, c, now);
 		return 0;
 	}
-	while (count < room && may_take(f, c) && has_message(octets + used, have - used, &len)) {
-		queries[count] = take(f, c, octets + used + FRONT_LENGTH_PREFIX, len, now);
+	while (count < room && has_message(octets + used, have - used, &len)) {
+		const uint8_t *message = octets + used + FRONT_LENGTH_PREFIX;
+
+		/* What is answered here at once takes nothing from anybody, and must pass in any rush. */
+		if (!may_take(f, c) && !dns_asks_own(message, len))
+			break;
+		queries[count] = take(f, c, message, len, now);
 		if (queries[count] == NULL)
 			break;
 		count++;
@@ -298,10 +363,15 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 	c->in_len = have - used;
 	/* Who has more is served again after the others. */
 	front_clear_ready(f, c);
+	leave_crowd(c);
 	c->spread = c->spread || c->in_len > SPREAD_LEN;
-	c->crowding = !may_take(f, c);
-	if (!c->crowding && (c->readable || has_message(c->in, c->in_len, &len)))
-		front_set_ready(f, c);
+	if (c->readable || has_message(c->in, c->in_len, &len)) {
+		if (may_take(f, c))
+			front_set_ready(f, c);
+		else
+			join_crowd(c);
+	}
+	thin_crowd(f, c->host);
 	settle(f, c, now);
 	return count;
 }
@@ -359,6 +429,7 @@ stop_reading(struct front *f, struct client *c)
 	c->readable = false;
 	c->in_len = 0;
 	front_clear_ready(f, c);
+	leave_crowd(c);
 }
 
 void
@@ -367,8 +438,9 @@ front_reject(struct front *f, struct query *q)
 	struct client *c = q->client;
 
 	TAILQ_REMOVE(&c->in_hand, q, client_link);
-	give_back(f, c, q);
+	/* First, so that what it gives back is another's. */
 	stop_reading(f, c);
+	give_back(f, c, q);
 	set_dirty(f, c);
 }
 
@@ -482,7 +554,7 @@ expire_client(struct front *f, struct client *c, struct deadline now)
 {
 	bool unread = c->readable &&
 	    (c->state == CLIENT_IDLE ||
-		(c->state == CLIENT_READING && query_table_room(f->table) == 0));
+		(c->state == CLIENT_READING && (c->crowding || query_table_room(f->table) == 0)));
 
 	/* What it has sent is not read before there is a place for it. */
 	if (unread) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "front_internal.h"
+#include "hosts.h"
 #include "net.h"
 #include "waitset.h"
 
@@ -112,17 +113,6 @@ evict(struct front *f, struct deadline now)
 	return true;
 }
 
-static int
-count_host(struct front *f, const struct address *from)
-{
-	const struct client *c;
-	int count = 0;
-
-	LIST_FOREACH(c, front_bucket(f, from), host_link)
-	count += address_same_host(&c->from, from);
-	return count;
-}
-
 /*
  * Whether there is room for one more client of that address. At its limit, the one of its
  * own that has been idle longest makes room; other addresses are not touched.
@@ -130,17 +120,18 @@ count_host(struct front *f, const struct address *from)
 static bool
 admit(struct front *f, const struct address *from, struct deadline now)
 {
+	const struct host *host = hosts_find(f->hosts, from);
 	struct client *c;
 	struct client *next;
 
-	if ((size_t)f->config->clients.per_address >= f->client_count ||
-	    count_host(f, from) < f->config->clients.per_address)
+	if (host == NULL || (size_t)f->config->clients.per_address >= f->client_count ||
+	    host->uses < (size_t)f->config->clients.per_address)
 		return true;
 	note_crowding(f, FRONT_ADDRESS_CROWDED, from);
 	/* Each is looked at once, however many of them have just asked. */
 	for (c = TAILQ_FIRST(&f->states[CLIENT_IDLE]); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, state_link);
-		if (!address_same_host(&c->from, from) || has_just_asked(f, c, now))
+		if (c->host != host || has_just_asked(f, c, now))
 			continue;
 		front_close_client(f, c, now);
 		return true;
@@ -202,7 +193,7 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	size_t index = (size_t)(c - f->clients);
 
 	c->fd = fd;
-	c->from = *from;
+	c->host = hosts_use(f->hosts, from);
 	c->readable = false;
 	c->hung_up = false;
 	c->blocked = false;
@@ -218,7 +209,6 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	TAILQ_INIT(&c->in_hand);
 	TAILQ_INIT(&c->answered);
 	f->connected++;
-	LIST_INSERT_HEAD(front_bucket(f, from), c, host_link);
 	front_enter(f, c, CLIENT_IDLE, now);
 	if (waitset_add(f->set, fd, FRONT_CLIENT_EVENTS, WAITSET_CLIENT, index) == -1) {
 		note_failed_accept(f, "accept");

@@ -329,6 +329,19 @@ def test_check_passes_in_a_rush_of_its_neighbours(house):
     rush.given_up = True            # it has asked too much at once
 
 
+def test_check_passes_when_its_neighbours_fill_tcp(house):
+    """The same by TCP, and by several connections."""
+    server = house.upstream(faults.never_answer)
+    house.proxy(server, inflight=200, workers=1)
+    rush = [house.client() for _ in range(3)]
+    for client in rush:
+        client.send(*[Query(f"n{n}.test") for n in range(100)])
+    wait_until(lambda: len(server.queries) >= 190)
+    Check(house).good("it answers over UDP and TCP", AT_ONCE)
+    for client in rush:
+        client.close()
+
+
 def test_check_waits_for_its_place(house):
     """As any query does, when as many as there may be are in hand."""
     server = house.upstream()

@@ -3,6 +3,7 @@
 import asyncio
 
 import faults
+import pytest
 from clock import wait_until
 from dnsmsg import Query
 from house import MIB
@@ -71,6 +72,27 @@ def test_client_with_many_slow_queries_leaves_places(house):
     greedy.receive_all()
     for exchange in greedy.exchanges:
         house.right(exchange)
+
+
+@pytest.mark.parametrize("clients", [1, 3, 25])
+def test_address_with_many_slow_queries_leaves_places(house, clients):
+    """However many connections they come by."""
+    gate = Gate(house.loop)
+    server = house.upstream(gate.script)
+    house.proxy(server, timeouts=LONG, inflight=256, workers=1)
+    greedy = [house.client(source="127.0.0.2") for _ in range(clients)]
+    for n, client in enumerate(greedy):
+        client.send(*_names(450 // clients, f"slow-{n}"))
+    wait_until(lambda: len(server.queries) >= 248)
+    for n in range(3):
+        house.right(house.client(source="127.0.0.3").ask(f"tcp-{n}.test"), 1)
+    house.right(house.datagrams().ask("udp.test"), 1)
+    assert sum(len(client.unanswered) for client in greedy) == 450 // clients * clients
+    gate.open()
+    for client in greedy:
+        client.receive_all()
+        for exchange in client.exchanges:
+            house.right(exchange)
 
 
 # IDs.

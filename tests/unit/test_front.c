@@ -93,12 +93,22 @@ end(struct bench *b)
 }
 
 static int
-come(const struct bench *b)
+come_from(const struct bench *b, const char *host)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct address from;
 
+	assert_int_equal(address_parse(host, 53, &from), 0);
+	address_set_port(&from, 0);
+	assert_int_equal(bind(fd, &from.sa, address_len(&from)), 0);
 	assert_int_equal(connect(fd, &b->at.sa, address_len(&b->at)), 0);
 	return fd;
+}
+
+static int
+come(const struct bench *b)
+{
+	return come_from(b, "127.0.0.1");
 }
 
 /* Takes in who has come, and what they have sent by now; returns the number of queries. */
@@ -180,6 +190,171 @@ many_that_have_just_asked_are_looked_at_once(void **state)
 	end(&b);
 }
 
+static void
+hang_up(const int *clients, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		(void)close(clients[i]);
+}
+
+enum { GREEDY = 4, EACH = 400 };
+
+struct hand {
+	struct query *queries[GREEDY * EACH];
+	size_t count;
+};
+
+/* Sends some queries from the client, as one piece. */
+static void
+ask(int client, size_t count)
+{
+	static uint8_t octets[EACH * (1 + sizeof A_MESSAGE)];
+	uint8_t *p = octets;
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		*p++ = 0;
+		*p++ = sizeof A_MESSAGE - 1;
+		memcpy(p, A_MESSAGE, sizeof A_MESSAGE - 1);
+		p += sizeof A_MESSAGE - 1;
+	}
+	assert_int_equal(send(client, octets, (size_t)(p - octets), 0), p - octets);
+}
+
+/* Takes all that may be taken; how many more that is. */
+static size_t
+gather_all(struct bench *b, struct hand *hand)
+{
+	size_t before = hand->count;
+
+	while (front_has_work(b->front))
+		hand->count += front_gather(b->front, hand->queries + hand->count,
+		    LENGTH(hand->queries) - hand->count, deadline_now());
+	return hand->count - before;
+}
+
+/* Answers the one that was taken first. */
+static void
+answer_first(struct bench *b, struct hand *hand)
+{
+	struct query *q = hand->queries[0];
+
+	memmove(hand->queries, hand->queries + 1, --hand->count * sizeof hand->queries[0]);
+	q->response_len = DNS_HEADER_LEN;
+	front_answer(b->front, q);
+	front_send(b->front, deadline_now());
+}
+
+/* They come one after the other, ask for more than there is, and all get it in the end. */
+static void
+clients_of_one_address_leave_places(void **state)
+{
+	static struct hand hand;
+	struct bench b = begin(GREEDY + 3, GREEDY + 2);
+	int clients[GREEDY + 3];
+	size_t taken;
+	size_t i;
+
+	(void)state;
+	hand.count = 0;
+	for (i = 0; i < GREEDY; i++) {
+		clients[i] = come(&b);
+		ask(clients[i], EACH);
+		front_listener_ready(b.front, 0, deadline_now());
+		(void)gather_all(&b, &hand);
+	}
+	/* Nearly all of 1024, but some are left for other addresses. */
+	taken = hand.count;
+	assert_in_range(taken, 1000, 1024 - 6);
+	clients[GREEDY] = come(&b);
+	ask(clients[GREEDY], 1);
+	clients[GREEDY + 1] = come_from(&b, "127.0.0.2");
+	ask(clients[GREEDY + 1], 1);
+	clients[GREEDY + 2] = come_from(&b, "127.0.0.3");
+	ask(clients[GREEDY + 2], 1);
+	front_listener_ready(b.front, 0, deadline_now());
+	assert_int_equal(gather_all(&b, &hand), 2);
+	taken = hand.count;
+	while (hand.count > 0) {
+		answer_first(&b, &hand);
+		taken += gather_all(&b, &hand);
+	}
+	assert_int_equal(taken, GREEDY * EACH + 3);
+	hang_up(clients, LENGTH(clients));
+	end(&b);
+}
+
+/* One has nearly all the places and wants more; the last one waits, as its address has too many. */
+static void
+those_of_one_address_get_places_in_turn(void **state)
+{
+	static const struct {
+		size_t asks;
+		size_t taken;
+	} rows[] = { { 200, 129 }, { 1, 1 }, { 1, 0 } };
+	static struct hand hand;
+	struct bench b = begin(LENGTH(rows), LENGTH(rows));
+	int clients[LENGTH(rows)];
+	const struct client *greedy;
+	size_t i;
+
+	(void)state;
+	hand.count = 0;
+	while (query_table_room(b.table) > 131)
+		(void)query_new(b.table, (const uint8_t *)A_MESSAGE, sizeof A_MESSAGE - 1);
+	for (i = 0; i < LENGTH(rows); i++) {
+		clients[i] = come(&b);
+		ask(clients[i], rows[i].asks);
+		front_listener_ready(b.front, 0, deadline_now());
+		assert_int_equal(gather_all(&b, &hand), rows[i].taken);
+	}
+	assert_int_equal(query_table_room(b.table), 1);
+	/* The greedy one has waited longest, and then it is the other's turn. */
+	greedy = hand.queries[0]->client;
+	answer_first(&b, &hand);
+	assert_int_equal(gather_all(&b, &hand), 1);
+	assert_ptr_equal(hand.queries[hand.count - 1]->client, greedy);
+	answer_first(&b, &hand);
+	assert_int_equal(gather_all(&b, &hand), 1);
+	assert_ptr_not_equal(hand.queries[hand.count - 1]->client, greedy);
+	hang_up(clients, LENGTH(clients));
+	end(&b);
+}
+
+/* With more to read from it, for which there is no place, and with nobody to answer to. */
+static void
+one_that_is_gone_leaves_its_places(void **state)
+{
+	static const struct linger none = { .l_onoff = 1 };
+	static struct hand hand;
+	struct bench b = begin(3, 3);
+	struct epoll_event event;
+	struct query *q;
+	int greedy;
+	size_t i;
+
+	(void)state;
+	hand.count = 0;
+	greedy = come(&b);
+	for (i = 0; i < 3; i++)
+		ask(greedy, EACH);
+	front_listener_ready(b.front, 0, deadline_now());
+	assert_in_range(gather_all(&b, &hand), 1000, 1024 - 8);
+	assert_int_equal(setsockopt(greedy, SOL_SOCKET, SO_LINGER, &none, sizeof none), 0);
+	(void)close(greedy);
+	while (front_client_count(b.front) > 0) {
+		assert_int_equal(waitset_wait(b.set, &event, 1, deadline_in(2000)), 1);
+		front_client_ready(b.front, waitset_index(&event), event.events);
+		assert_int_equal(gather_all(&b, &hand), 0);
+	}
+	while ((q = front_next_abandoned(b.front)) != NULL)
+		query_free(b.table, q);
+	assert_int_equal(query_table_room(b.table), 1024);
+	end(&b);
+}
+
 enum { LONERS = 64, CROWD = 32 };
 
 /* Lets clients come one at a time, so that no other is expected with the next. */
@@ -193,15 +368,6 @@ let_come_alone(struct bench *b, int *clients)
 		assert_int_equal(take_in(b), 0);
 		assert_int_equal(front_client_count(b->front), i + 1);
 	}
-}
-
-static void
-hang_up(const int *clients, size_t count)
-{
-	size_t i;
-
-	for (i = 0; i < count; i++)
-		(void)close(clients[i]);
 }
 
 /* Nor does a crowd that comes later wait for long. */
@@ -268,6 +434,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_client_that_asks_while_another_comes_does_not_make_room),
 		cmocka_unit_test(who_has_come_is_taken_in_by_one_that_retires),
+		cmocka_unit_test(clients_of_one_address_leave_places),
+		cmocka_unit_test(those_of_one_address_get_places_in_turn),
+		cmocka_unit_test(one_that_is_gone_leaves_its_places),
 		cmocka_unit_test(who_comes_alone_is_mostly_accepted_by_one_call),
 		cmocka_unit_test(all_are_taken_in_by_one_that_retires_though_they_came_alone_before),
 		cmocka_unit_test(many_that_have_just_asked_are_looked_at_once),
