@@ -88,13 +88,23 @@ def _born(pid):
 
 
 @row("first-stays-hot")
-def test_the_first_worker_takes_all_of_a_light_load(house):
+@pytest.mark.parametrize("replaced", [False, True])
+def test_the_first_worker_takes_all_of_a_light_load(house, replaced):
+    """
+    The kernel wakes the one that began to listen first. Who stands in front of the first
+    worker leaves a query to it in vain, once, and is behind it from then on.
+    """
     server = house.upstream()
     running = team.serve(house, server, workers=4)
+    if replaced:
+        first = running.workers()[0]
+        os.kill(first, signal.SIGKILL)
+        team.wait_whole(running, 4, without=[first])
     for n in range(200):
         team.wait_asleep(running)
         house.right(house.ask(f"n{n}.test"))
-    assert [len(connection.queries) for connection in server.connections] == [200]
+    *others, most = sorted(len(connection.queries) for connection in server.connections)
+    assert others in ([], [1], [1, 1], [1, 1, 1]) and most == 200 - len(others)
 
 
 @row("next-takes-over")
