@@ -3,6 +3,7 @@
 
 #include <sys/queue.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,8 +23,8 @@ struct host {
 	uint64_t hash; /* of the address, with a seed */
 	size_t uses;   /* see hosts_use() */
 	size_t held;   /* places for queries that it has */
-	TAILQ_HEAD(host_crowd, client)
-	crowding; /* its clients that had to leave places to others */
+	/* Its clients that had to leave places to others. */
+	TAILQ_HEAD(host_crowd, client) crowding;
 };
 
 /* For COUNT addresses at once at most. NULL with errno. */
@@ -36,5 +37,11 @@ struct host *hosts_find(const struct hosts *, const struct address *);
 /* The same, for one more use; each is given back by hosts_leave(). There are no more hosts than uses. */
 struct host *hosts_use(struct hosts *, const struct address *);
 void hosts_leave(struct hosts *, struct host *);
+
+/*
+ * Whether it may hold one more place for a query when ROOM are free: one that is alone gets
+ * nearly all, K busy ones a K-th each, and a few are always left for who comes next.
+ */
+bool hosts_may_hold_more(const struct host *, size_t room);
 
 #endif

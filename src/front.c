@@ -19,9 +19,8 @@ enum {
 	/* However crowded it is, a client may be idle for so long. */
 	CROWDED_IDLE_MS = 250,
 
-	/* A client, and all of one address, may have so many times the places that are free. */
+	/* A client may have so many times the places that are free: half of what its address may. */
 	SHARE_OF_CLIENT = 64,
-	SHARE_OF_HOST = 128,
 
 	/* What a client leaves behind of more than this is given back when it goes. */
 	SPREAD_LEN = 4096,
@@ -81,7 +80,7 @@ may_take(const struct front *f, const struct client *c)
 {
 	size_t room = query_table_room(f->table);
 
-	return c->host->held <= SHARE_OF_HOST * room && c->held <= SHARE_OF_CLIENT * room;
+	return hosts_may_hold_more(c->host, room) && c->held <= SHARE_OF_CLIENT * room;
 }
 
 static void
@@ -123,7 +122,7 @@ thin_crowd(struct front *f, const struct host *host)
 {
 	struct client *c;
 
-	if (host->held > SHARE_OF_HOST * query_table_room(f->table))
+	if (!hosts_may_hold_more(host, query_table_room(f->table)))
 		return;
 	/* Those in front that may not have many places each, so they are few. */
 	TAILQ_FOREACH(c, &host->crowding, crowding_link) {

@@ -5,6 +5,9 @@
 #include "hash.h"
 #include "pages.h"
 
+/* A host may hold so many times the places that are free. */
+enum { SHARE = 128 };
+
 LIST_HEAD(host_chain, host);
 
 /* Chains are as many as hosts at least, a power of two: nearly all hold one or none. */
@@ -103,4 +106,10 @@ hosts_leave(struct hosts *h, struct host *host)
 		return;
 	LIST_REMOVE(host, link);
 	LIST_INSERT_HEAD(&h->vacant, host, link);
+}
+
+bool
+hosts_may_hold_more(const struct host *host, size_t room)
+{
+	return host->held <= SHARE * room;
 }

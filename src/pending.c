@@ -9,12 +9,6 @@
 #include "pages.h"
 
 enum {
-	/*
-	 * An address may have so many times the places in hand that are free. So one that is alone
-	 * gets nearly all, K busy ones a K-th each, and a few are always left for who comes next.
-	 */
-	SHARE = 128,
-
 	ID_AND_FLAGS = 4 /* in front of a message */
 };
 
@@ -108,7 +102,7 @@ judge(const struct pending *p, const struct host *host, struct query *q)
 			return PENDING_REPEATED;
 	}
 	/* What is answered here at once takes nothing from anybody, and must pass in any rush. */
-	if (host->held > SHARE * pending_room(p) && !dns_asks_own(q->message, q->len))
+	if (!hosts_may_hold_more(host, pending_room(p)) && !dns_asks_own(q->message, q->len))
 		return PENDING_EXCESS;
 	return PENDING_TAKEN;
 }
