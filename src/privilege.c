@@ -135,9 +135,12 @@ static void
 limit_bounding_set(uint64_t mask)
 {
 	int capability;
+	int is_there;
 
-	for (capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
-		if ((mask & UINT64_C(1) << capability) == 0)
+	for (capability = 0; (is_there = prctl(PR_CAPBSET_READ, capability, 0, 0, 0)) >= 0;
+	     capability++)
+		/* Each call that drops one makes new credentials. */
+		if (is_there == 1 && (mask & UINT64_C(1) << capability) == 0)
 			(void)prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 }
