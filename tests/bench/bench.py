@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import contextlib
 import pathlib
+import random
 import subprocess
 import sys
 import tempfile
@@ -247,6 +248,9 @@ class Bench:
     def visit_all(self, n):
         """The n-th round: every target, with the cases that are measured so often."""
         due = [case for case, times in self.times.items() if n < times]
+        # What a case leaves behind (where processes run, how busy they were) shall not always
+        # meet the same one. The order is the same for all targets, and in every run.
+        random.Random(n).shuffle(due)
         for name in list(self.targets):
             own = [case for case in due if case.kind != "dead" and self.targets[name].takes(case)]
             if not own:

@@ -34,9 +34,9 @@ enum {
 	BACKLOG = 4096,
 	IN_LEN = 65536 + LENGTH_PREFIX,
 	ANSWERS_WAITING_MAX = 65536,
-	TICK_US = 100,         /* an answer leaves so much later than it should at most */
+	TICK_US = 20,          /* an answer leaves so much later than it should at most */
 	TICKS_IN_MS = 1000 / TICK_US,
-	WHEEL_TICKS = 131072, /* longer than any delay */
+	WHEEL_TICKS = 524288, /* longer than any delay */
 	DELAY_MAX_MS = 8000,
 	TYPE_OPT = 41
 };
@@ -405,6 +405,9 @@ turn_wheel(void)
 	struct answer *a;
 	struct answer *next;
 
+	/* After a long pause there would be many empty ones to look at. */
+	if (s.waiting == 0)
+		s.turned_to = now;
 	for (; s.turned_to <= now; s.turned_to++) {
 		size_t slot = (size_t)s.turned_to % WHEEL_TICKS;
 
