@@ -249,7 +249,7 @@ class Bench:
         """The n-th round: every target, with the cases that are measured so often."""
         due = [case for case, times in self.times.items() if n < times]
         # What a case leaves behind (where processes run, how busy they were) shall not always
-        # meet the same one. The order is the same for all targets, and in every run.
+        # meet the same one. The order is the same for all targets.
         random.Random(n).shuffle(due)
         for name in list(self.targets):
             own = [case for case in due if case.kind != "dead" and self.targets[name].takes(case)]
