@@ -69,6 +69,7 @@ upstream_list_new(const struct config *config, struct failure *why)
 		struct upstream *u = &l->upstreams[l->count];
 
 		u->config = &config->upstreams[l->count];
+		u->silent_at = DEADLINE_NEVER;
 		(void)config_upstream_name(u->config, u->name);
 		if ((u->trust = trust_for(l, u->config, why)) == NULL) {
 			upstream_list_free(l);
@@ -212,6 +213,7 @@ upstream_mark_failed(struct upstream_list *l, size_t index, const struct failure
 void
 upstream_mark_good(struct upstream *u)
 {
+	u->silent_at = DEADLINE_NEVER;
 	if (!health_answered(u->health))
 		return;
 	/* What was never reported need not be taken back. */

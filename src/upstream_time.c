@@ -17,6 +17,24 @@ ask_elsewhere(struct upstream_list *l, struct query *q, const struct connection 
 }
 
 /*
+ * A connection that never brought an answer says nothing. It may be a name that takes long, or
+ * several: its upstream is down when the next such connection says nothing either.
+ */
+static void
+note_silence(struct upstream_list *l, const struct connection *c, const struct failure *why,
+    struct deadline now)
+{
+	struct upstream *u = &l->upstreams[c->upstream];
+
+	if (health_is_down(u->health) || deadline_passed(u->silent_at, c->owed_since)) {
+		upstream_mark_failed(l, c->upstream, why, now);
+		return;
+	}
+	u->silent_at = deadline_sooner(u->silent_at, now);
+	u->cause = *why;
+}
+
+/*
  * An answer is owed and nothing at all has come for too long: the connection takes no more
  * queries. Whether that tells against the upstream depends on whether it ever answered on
  * it: a kept connection may have died on the way. An answer that comes after all counts.
@@ -29,15 +47,15 @@ suspect(struct upstream_list *l, struct connection *c, struct deadline now)
 	struct ask *a;
 
 	(void)dot_fail_timeout(c->dot, upstream_patience_ms(l, c), &why);
+	c->suspect = true;
+	if (!c->has_answered)
+		note_silence(l, c, &why, now);
 	/* Its silence was to be expected, or its place is needed: no client waits for it to end. */
 	if (!c->has_answered && (was_down || upstream_free_place(l) == NULL)) {
 		upstream_lose(l, c, &why, now);
 		return;
 	}
-	c->suspect = true;
 	upstream_drain(l, c);
-	if (!c->has_answered)
-		upstream_mark_failed(l, c->upstream, &why, now);
 	TAILQ_FOREACH(a, &c->sent, link) {
 		ask_elsewhere(l, a->query, c, now);
 	}
