@@ -28,6 +28,9 @@ enum {
 	TICK_MS = 500,
 	FILE_TICKS = 4,
 
+	/* At the start the first worker is left alone for so long: it has clients that wait. */
+	FIRST_ALONE_MS = 10,
+
 	/* The longest legal turn of a worker is far shorter, also on a slow machine. */
 	STUCK_MS = 5 * WORKER_HEARTBEAT_MS,
 
@@ -89,7 +92,31 @@ open_sockets(const struct supervisor *s)
 	return s->passed.count > 0 ? &s->passed : NULL;
 }
 
-/* Everything of a generation but its workers; CONFIG becomes its own. NULL with the reason, and whose fault it is. */
+/* Opens and sets up what CONFIG asks for. Returns 0, or -1 with the reason, and whose fault it is. */
+static int
+set_up(const struct supervisor *s, struct generation *g, enum supervisor_end *end,
+    struct failure *why)
+{
+	struct config *config = g->config;
+
+	*end = SUPERVISOR_MISCONFIGURED;
+	if (s->passed.count > 0 && listeners_prescribe(&s->passed, config) == -1)
+		return fail_with(why, "an upstream has the address of a socket that was passed");
+	if (privilege_plan(config->user, config->sandbox, &g->privilege, why) == -1)
+		return -1;
+	*end = SUPERVISOR_FAILED;
+	/* Before TLS, which takes longest: who asks meanwhile waits, and is not refused. */
+	if (listeners_open(&g->listeners, config, open_sockets(s), why) == -1)
+		return -1;
+	g->board = board_new((size_t)config->workers, config->upstream_count);
+	if (g->board == NULL)
+		return fail_errno(why, "start");
+	*end = SUPERVISOR_MISCONFIGURED;
+	g->upstreams = upstream_list_new(config, why);
+	return g->upstreams == NULL ? -1 : 0;
+}
+
+/* Everything of a generation but its workers; CONFIG becomes its own. NULL as set_up(). */
 static struct generation *
 new_generation(const struct supervisor *s, struct config *config, enum supervisor_end *end,
     struct failure *why)
@@ -107,22 +134,13 @@ new_generation(const struct supervisor *s, struct config *config, enum superviso
 	g->config = config;
 	for (i = 0; i < config->upstream_count; i++)
 		g->ports[i] = address_port(&config->upstreams[i].address);
-	*end = SUPERVISOR_MISCONFIGURED;
-	if (s->passed.count > 0 && listeners_prescribe(&s->passed, config) == -1)
-		(void)fail_with(why, "an upstream has the address of a socket that was passed");
-	else if (privilege_plan(config->user, config->sandbox, &g->privilege, why) == 0 &&
-	    (g->upstreams = upstream_list_new(config, why)) != NULL) {
-		*end = SUPERVISOR_FAILED;
-		if ((g->board = board_new((size_t)config->workers, config->upstream_count)) == NULL)
-			(void)fail_errno(why, "start");
-		else if (listeners_open(&g->listeners, config, open_sockets(s), why) == 0) {
-			heap_seal();
-			return g;
-		}
+	if (set_up(s, g, end, why) == -1) {
+		listeners_leave(&g->listeners, open_sockets(s));
+		free_generation(g);
+		g = NULL;
 	}
-	free_generation(g);
 	heap_seal();
-	return NULL;
+	return g;
 }
 
 /* ---- workers ---- */
@@ -628,6 +646,7 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 	struct failure why;
 	enum supervisor_end end;
 	sigset_t signals;
+	size_t i;
 
 	block_signals(&signals);
 	/* First, before anything else could get one of their numbers. */
@@ -648,6 +667,8 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 		free_generation(s.newest);
 		return fail_start(&why, SUPERVISOR_FAILED);
 	}
+	for (i = 1; i < (size_t)s.newest->config->workers; i++)
+		s.newest->slots[i].start_at = deadline_in(FIRST_ALONE_MS);
 	if (privilege_missing(&s.newest->privilege)[0] != '\0')
 		log_event(LOG_LEVEL_DEBUG, "sandbox", "missing",
 		    privilege_missing(&s.newest->privilege), NULL);

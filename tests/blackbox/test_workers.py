@@ -306,9 +306,9 @@ def _descriptors(running):
 
 @row("P-09")
 def test_workers_that_never_start(house):
-    """There is a descriptor for everything but the first that a worker needs."""
+    """There are descriptors for everything but what a worker needs."""
     running = team.serve(house, house.upstream())
-    enough = _descriptors(running)
+    enough = _descriptors(running) + 1
     running.stop()
     again = house.proxy(*house.upstreams, workers=2, start=False, popen_args={
         "prefix": ("prlimit", f"--nofile={enough}:{enough}")})
@@ -428,7 +428,7 @@ def _start_as_pid_1(house):
     init, = running.workers()
     with open(f"/proc/{init}/status") as file:
         assert any(line.split() == ["NSpid:", str(init), "1"] for line in file)
-    wait_until(lambda: len(_children(init)) == 2 and all(map(team.listens, _children(init))))
+    wait_until(lambda: len(_children(init)) == 2 and all(map(proxy.listens, _children(init))))
     return running, init
 
 

@@ -67,7 +67,7 @@ class House:
         self.config = config
         self.config_path = proxy.write_config(os.path.join(self.directory, "config.yml"), config)
         made = proxy.Proxy(self.config_path, address, self.loop, self._make_socket, self._popen,
-                           **(popen_args or {}))
+                           count=config["workers"], **(popen_args or {}))
         self.proxies.append(made)
         return made.start() if start else made
 

@@ -39,14 +39,27 @@ def write_config(path, settings):
     return path
 
 
+def listens(pid):
+    """Whether that process waits for clients."""
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            if os.readlink(f"/proc/{pid}/fd/{fd}") == "anon_inode:[eventpoll]":
+                with open(f"/proc/{pid}/fdinfo/{fd}") as file:
+                    return "tfd:" in file.read()
+    except OSError:
+        pass
+    return False
+
+
 class Proxy:
     """
     One run of the program. start() returns when it serves; stop() checks that it ends well.
     """
 
     def __init__(self, config, address, loop, make_socket=socket.socket, popen=subprocess.Popen,
-                 args=(), prefix=(), **popen_args):
+                 args=(), prefix=(), count=1, **popen_args):
         self.address = address
+        self.count = count          # of workers, at least
         self.started = now()
         self._loop = loop
         self._make_socket = make_socket
@@ -58,9 +71,9 @@ class Proxy:
         self._log = logs.Log(self.process.stderr)
 
     def start(self, probe=True):
-        """Waits until it serves, and remembers what it holds then."""
-        connection = wait_until(self._connect, 10, "the proxy listens")
-        wait_until(self.workers, 10, "a worker runs")
+        """Waits until all of it serves, and remembers what it holds then."""
+        connection = wait_until(self.connect, 10, "the proxy listens")
+        wait_until(self._is_whole if probe else self.workers, 10, "all workers serve")
         self.serves = now()
         if probe:
             # A question that is answered without any upstream: then all it has to open is open.
@@ -78,13 +91,16 @@ class Proxy:
         self.children_at_start = self.children()
         self.memory_at_start = self.memory()
 
-    def _connect(self):
+    def connect(self):
         if self.process.poll() is not None:
             raise AssertionError(f"it ended with {self.process.returncode}:\n{self.log_text()}")
         try:
             return client.Client(self.address, self._loop, self._make_socket)
         except OSError:
             return None
+
+    def _is_whole(self):
+        return sum(map(listens, self.workers())) >= self.count
 
     # The log.
 

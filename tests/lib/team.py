@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 
+import proxy
 from clock import wait_until
 
 
@@ -15,23 +16,11 @@ def serve(house, *upstreams, workers=2, **settings):
     return running.start()
 
 
-def listens(pid):
-    """Whether that process waits for clients."""
-    try:
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            if os.readlink(f"/proc/{pid}/fd/{fd}") == "anon_inode:[eventpoll]":
-                with open(f"/proc/{pid}/fdinfo/{fd}") as file:
-                    return "tfd:" in file.read()
-    except OSError:
-        pass
-    return False
-
-
 def is_whole(running, count, without=()):
     """Whether there are so many workers, all serve, and none of them is one of the `without`."""
     assert running.alive, f"it ended:\n{running.log_text()}"
     pids = running.workers()
-    return len(pids) == count and not set(pids) & set(without) and all(map(listens, pids))
+    return len(pids) == count and not set(pids) & set(without) and all(map(proxy.listens, pids))
 
 
 def wait_whole(running, count, without=(), seconds=10):
