@@ -215,6 +215,8 @@ class Bench:
             try:
                 for case in by_kind["start"]:
                     self.take(name, case, lambda: {"ms": running.start_seconds * 1000})
+                if not by_kind.keys() - {"start", "cold"}:
+                    return
                 time.sleep(SETTLE_SECONDS)
                 memory = {f"idle_{key}": value for key, value in running.memory().items()}
                 memory["processes"] = len(running.pids())
@@ -248,10 +250,13 @@ class Bench:
     def visit_all(self, n):
         """The n-th round: every target, with the cases that are measured so often."""
         due = [case for case, times in self.times.items() if n < times]
-        # What a case leaves behind (where processes run, how busy they were) shall not always
-        # meet the same one. The order is the same for all targets.
-        random.Random(n).shuffle(due)
-        for name in list(self.targets):
+        names = list(self.targets)
+        # What a case or a target leaves behind (where processes run, how busy they were) shall
+        # not always meet the same one. The order of cases is the same for all targets.
+        order = random.Random(n)
+        order.shuffle(due)
+        order.shuffle(names)
+        for name in names:
             own = [case for case in due if case.kind != "dead" and self.targets[name].takes(case)]
             if not own:
                 continue

@@ -44,7 +44,7 @@ class Case:
 
 
 def all_cases():
-    yield Case("start", "Start to first answer", "start", quick=3, often=3)
+    yield Case("start", "Start to first answer", "start", quick=3, often=9)
     yield Case("cold", "First query of a target that has waited, beside a bare connection, "
                f"handshake and query; then {LIGHT_RATE} queries/s", "cold", quick=3, often=3)
     yield from loads()
