@@ -33,11 +33,11 @@ struct upstream {
 	struct failure cause;          /* of the last failure that was seen here */
 	unsigned cut_short;            /* connections in a row that ended with queries on them */
 	struct deadline one_by_one;    /* until then, one query at a time */
-	struct deadline silent_at; /* a connection said nothing, and no other has since; or NEVER */
-	struct deadline looked_at; /* a query was asked of it beside a faster one */
-	bool looking;              /* which has answered, but it has not yet */
-	struct deadline bare_until; /* until then, nothing is added to a query */
-	bool was_connected;         /* ever */
+	struct deadline silent_at;     /* silent on a fresh connection since; NEVER: it answers */
+	struct deadline looked_at;     /* a query was asked of it beside a faster one */
+	bool looking;                  /* which has answered, but it has not yet */
+	struct deadline bare_until;    /* until then, nothing is added to a query */
+	bool was_connected;            /* ever */
 	bool news_connected;
 	bool news_down;
 	bool news_back;

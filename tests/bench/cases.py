@@ -39,7 +39,7 @@ class Case:
             lost = 0.8 if self.outstanding == 1000 else 0
             return (self.stretch * seconds + 0.2 + lost + self.delay / 1000
                     + (0.9 if self.options.get("slow") else 0))
-        return {"start": 0.8, "cold": 1.2, "memory": 3, "dead": 14, "crowd": 3 * seconds + 2,
+        return {"start": 0.3, "cold": 1.2, "memory": 3, "dead": 14, "crowd": 3 * seconds + 2,
                 "slow": 2 * (SLOW_MS / 1000 + seconds + 0.5)}[self.kind]
 
 

@@ -92,6 +92,7 @@ class Proxy:
         self.memory_at_start = self.memory()
 
     def connect(self):
+        """A client, or None where nobody listens yet."""
         if self.process.poll() is not None:
             raise AssertionError(f"it ended with {self.process.returncode}:\n{self.log_text()}")
         try:
