@@ -121,13 +121,13 @@ class Bars:
                      round(processes or 3) - 1, 0, " (workers)")
 
     def flat(self):
-        for labels, least in (
-                ([f"{n:,} addresses of clients" for n in ADDRESSES], 0.9),
-                ([f"{n:,} idle clients beside" for n in IDLE], 0.9),
-                ([f"{n} upstreams" for n in UPSTREAMS], 0.9),
-                ([f"log level {level}" for level in LEVELS], 0.97)):
+        for table, labels, least in (
+                ("growth", [f"{n:,} addresses of clients" for n in ADDRESSES], 0.9),
+                ("growth", [f"{n:,} idle clients beside" for n in IDLE], 0.9),
+                ("growth", [f"{n} upstreams" for n in UPSTREAMS], 0.9),
+                ("level", [f"log level {level}" for level in LEVELS], 0.97)):
             for key, words in (("tcp_qps", "connection per query"), ("udp_qps", "UDP")):
-                values = [report.median(self.data["figures"].get("growth", {}).get(label, ()), key)
+                values = [report.median(self.data["figures"].get(table, {}).get(label, ()), key)
                           for label in labels]
                 share = min(values[1:]) / values[0] if all(values) else None
                 self.at_least(f"From {labels[0]} to {labels[-1]}, {words}: q/s", share, least,

@@ -58,7 +58,9 @@ static const char usage[] =
     "  -n N        each, each-udp: ask no more than so often in all\n"
     "  -o N        kept: so many for each client (default: 1)\n"
     "  -r RATE     queries a second (default: 1000)\n"
-    "  -d MS       ask for names that the upstream answers after so many milliseconds\n"
+    "  -d MS       ask for names that the upstream answers after so many milliseconds; each,\n"
+    "              each-udp, kept: the clients begin one after the other in that time, before\n"
+    "              it counts, so that they do not all wait for the same moment ever after\n"
     "  -s N        every N-th name is one that it answers after 1000 ms; they are counted apart\n"
     "  -h          print this\n";
 
@@ -109,7 +111,7 @@ static struct {
 	int64_t start_us;
 	int64_t end_us;
 	unsigned long asked;
-	double in_time; /* answered before the end */
+	double in_time; /* answered between start and end */
 	unsigned long failed;
 	unsigned long wrong;  /* of those: an answer that was not the right one */
 	unsigned long on_way; /* neither answered nor failed */
@@ -189,6 +191,8 @@ count(struct pending *p, const uint8_t *message, size_t len)
 {
 	struct times *t = p->slow ? &s.slow : &s.fast;
 	int64_t now = now_us();
+	int64_t from = p->began_us > s.start_us ? p->began_us : s.start_us;
+	int64_t to = now < s.end_us ? now : s.end_us;
 
 	if (!is_right(message, len, p)) {
 		s.wrong++;
@@ -197,11 +201,11 @@ count(struct pending *p, const uint8_t *message, size_t len)
 	}
 	if (t->count < TIMES_MAX)
 		t->us[t->count++] = (uint32_t)(now - p->began_us);
-	/* What ends later counts by its part before the end: whole rounds would be too few. */
-	if (now <= s.end_us)
+	/* By its part between start and end: whole rounds would be too few. */
+	if (now == p->began_us)
 		s.in_time++;
-	else if (p->began_us < s.end_us)
-		s.in_time += (double)(s.end_us - p->began_us) / (double)(now - p->began_us);
+	else if (from < to)
+		s.in_time += (double)(to - from) / (double)(now - p->began_us);
 	p->began_us = 0;
 	s.on_way--;
 }
@@ -511,12 +515,33 @@ wait_until(int64_t by_us)
 		ready(events[i].data.ptr);
 }
 
+/*
+ * The N-th of COUNT that are to begin does so now. They are spread over the time that the
+ * upstream takes: if all began at once, its answers would all come at once, too, and each
+ * client would wait for those before it in every round.
+ */
+static void
+await_turn(size_t n, size_t count)
+{
+	int64_t delay_us = (int64_t)s.delay_ms * 1000;
+	int64_t turn_us = s.start_us - delay_us + delay_us * (int64_t)n / (int64_t)count;
+
+	while (now_us() < turn_us)
+		wait_until(turn_us);
+}
+
 static void
 load_each(void)
 {
-	int64_t look_round_us = s.start_us;
-	int64_t now = s.start_us;
+	int64_t look_round_us;
+	int64_t now;
+	size_t i;
 
+	for (i = 0; i < s.clients && may_ask(now_us()); i++) {
+		await_turn(i, s.clients);
+		begin(&s.table[i]);
+	}
+	look_round_us = now = now_us();
 	while (may_ask(now) || s.on_way > 0) {
 		if (now >= look_round_us) {
 			give_up_late(now);
@@ -536,20 +561,24 @@ begin_kept(void)
 	size_t i;
 	unsigned n;
 
-	for (n = 0; n < s.outstanding; n++)
-		for (i = 0; i < s.clients; i++)
+	for (n = 0; n < s.outstanding; n++) {
+		for (i = 0; i < s.clients; i++) {
+			await_turn(n * s.clients + i, s.outstanding * s.clients);
 			send_at(&s.table[i], now_us());
+		}
+	}
 }
 
 /* What has no answer when patience is over has failed. */
 static void
 load_open(void)
 {
-	int64_t now = s.start_us;
+	int64_t now;
 	int64_t next;
 
 	if (s.mode == KEPT)
 		begin_kept();
+	now = now_us();
 	while (now < s.end_us || (s.on_way > 0 && now < s.end_us + s.patience_us)) {
 		next = s.end_us + s.patience_us;
 		if (now < s.end_us)
@@ -778,6 +807,8 @@ main(int argc, char **argv)
 		return 0;
 	}
 	s.start_us = now_us();
+	if (s.mode != TCP && s.mode != UDP)
+		s.start_us += (int64_t)s.delay_ms * 1000;
 	s.end_us = s.start_us + s.length_us;
 	if (s.mode == EACH || s.mode == EACH_UDP)
 		load_each();
