@@ -70,8 +70,9 @@ int connection_send(struct connection *, struct outstanding *, size_t limit, str
 
 /* A message that came; the octets are the connection's, until the next call. */
 struct arrival {
-	struct ask *ask;      /* NULL: nobody waits for it any more */
-	enum dns_match match; /* never DNS_MISMATCH */
+	struct ask *ask;       /* NULL: nobody waits for it any more */
+	struct deadline since; /* when its query was sent */
+	enum dns_match match;  /* never DNS_MISMATCH */
 	uint8_t *message;
 	size_t len;
 };

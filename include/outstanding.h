@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "deadline.h"
+
 struct ask;
 
 /*
@@ -24,10 +26,14 @@ void outstanding_free(struct outstanding *);
  */
 int outstanding_add(struct outstanding *, size_t connection, struct ask *);
 
-/* Whose answer has come under this ID: true, with *ASK (NULL when it was given up), and the ID is free; false when it is not in use. */
-bool outstanding_take(struct outstanding *, size_t connection, uint16_t id, struct ask **ask);
+/*
+ * Frees an ID whose response has come. True with the ask it belongs to (NULL if that was given
+ * up) and when that was sent; false if the ID is not in use.
+ */
+bool outstanding_take(struct outstanding *, size_t connection, uint16_t id, struct ask **ask,
+    struct deadline *since);
 
-/* Nobody waits for this one any more; the ID stays taken. */
+/* Nobody waits for the response any more. The ID stays taken, with the time of its `since'. */
 void outstanding_give_up(struct outstanding *, size_t connection, uint16_t id);
 
 /* Frees all IDs of a connection. */

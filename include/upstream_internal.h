@@ -34,8 +34,7 @@ struct upstream {
 	unsigned cut_short;            /* connections in a row that ended with queries on them */
 	struct deadline one_by_one;    /* until then, one query at a time */
 	struct deadline silent_at;     /* silent on a fresh connection since; NEVER: it answers */
-	struct deadline looked_at;     /* a query was asked of it beside a faster one */
-	bool looking;                  /* which has answered, but it has not yet */
+	struct deadline looked_at;     /* `order: fastest' last asked it to learn its latency */
 	struct deadline bare_until;    /* until then, nothing is added to a query */
 	bool was_connected;            /* ever */
 	bool news_connected;

@@ -194,6 +194,7 @@ int
 connection_receive(struct connection *c, struct outstanding *ids, struct arrival *arrival,
     struct deadline now, struct failure *why)
 {
+	struct deadline since;
 	struct ask *a;
 	uint8_t *message;
 	size_t len = 0;
@@ -204,9 +205,9 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 	message = c->in + c->in_pos + LENGTH_PREFIX;
 	if (len < DNS_HEADER_LEN)
 		return fail_with(why, "read: a message of %zu octets is no DNS message", len);
-	if (!outstanding_take(ids, c->index, dns_id(message), &a))
+	if (!outstanding_take(ids, c->index, dns_id(message), &a, &since))
 		return fail_with(why, "read: a message came that answers no query");
-	*arrival = (struct arrival){ .ask = a, .message = message, .len = len };
+	*arrival = (struct arrival){ .ask = a, .since = since, .message = message, .len = len };
 	if (a == NULL) {
 		c->given_up--;
 	} else {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "pages.h"
+#include "query.h"
 
 /*
  * A hash table with linear probing. From the place where an entry belongs to the place
@@ -12,10 +13,14 @@
  * entries back. It is never more than three quarters full.
  */
 struct entry {
-	struct ask *ask;
+	union {
+		struct ask *ask;
+		struct deadline since; /* when it was sent, once it is given up */
+	};
 	uint16_t connection;
 	uint16_t id;
 	bool used;
+	bool given_up;
 };
 
 enum { RANDOM_AT_ONCE = 256 };
@@ -123,19 +128,25 @@ outstanding_add(struct outstanding *o, size_t connection, struct ask *ask)
 			return -1;
 		i = find(o, connection, id);
 	} while (o->entries[i].used);
-	o->entries[i] = (struct entry){ ask, (uint16_t)connection, id, true };
+	o->entries[i] = (struct entry){ .ask = ask,
+		.connection = (uint16_t)connection,
+		.id = id,
+		.used = true };
 	o->used++;
 	return id;
 }
 
 bool
-outstanding_take(struct outstanding *o, size_t connection, uint16_t id, struct ask **ask)
+outstanding_take(struct outstanding *o, size_t connection, uint16_t id, struct ask **ask,
+    struct deadline *since)
 {
 	size_t i = find(o, connection, id);
+	const struct entry *e = &o->entries[i];
 
-	if (!o->entries[i].used)
+	if (!e->used)
 		return false;
-	*ask = o->entries[i].ask;
+	*ask = e->given_up ? NULL : e->ask;
+	*since = e->given_up ? e->since : e->ask->since;
 	erase(o, i);
 	return true;
 }
@@ -143,10 +154,14 @@ outstanding_take(struct outstanding *o, size_t connection, uint16_t id, struct a
 void
 outstanding_give_up(struct outstanding *o, size_t connection, uint16_t id)
 {
-	size_t i = find(o, connection, id);
+	struct entry *e = &o->entries[find(o, connection, id)];
+	struct deadline since;
 
-	if (o->entries[i].used)
-		o->entries[i].ask = NULL;
+	if (!e->used || e->given_up)
+		return;
+	since = e->ask->since;
+	e->since = since;
+	e->given_up = true;
 }
 
 void

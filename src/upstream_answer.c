@@ -198,10 +198,9 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 	c->has_answered = true;
 	upstream_mark_good(u);
 	if (arrival->ask != NULL)
-		health_took(u->health, deadline_us_between(arrival->ask->since, now));
-	else if (u->looking)
-		health_looked(u->health, deadline_us_between(u->looked_at, now));
-	u->looking = false;
+		health_took(u->health, deadline_us_between(arrival->since, now));
+	else
+		health_looked(u->health, deadline_us_between(arrival->since, now));
 	edns_read_response(arrival->message, arrival->len, &response);
 	if (arrival->ask != NULL)
 		use_answer(l, c, arrival, &response, now);

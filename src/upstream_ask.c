@@ -18,16 +18,6 @@ enum {
 	LOOK_AGAIN_MS = 1000
 };
 
-/* It was not the fastest, but how fast it was is worth knowing. */
-static void
-note_loser(struct upstream *u, const struct ask *a)
-{
-	if (!a->sent || u->looking)
-		return;
-	u->looked_at = a->since;
-	u->looking = true;
-}
-
 /* Nobody is asked any more; IDs of what was sent stay taken. */
 static void
 release_asks(struct upstream_list *l, struct query *q)
@@ -39,7 +29,6 @@ release_asks(struct upstream_list *l, struct query *q)
 
 		if (c == NULL)
 			continue;
-		note_loser(&l->upstreams[c->upstream], &q->asks[i]);
 		connection_release(&q->asks[i], l->ids);
 		if (c->draining && connection_is_idle(c))
 			upstream_discard(l, c);

@@ -19,7 +19,6 @@ upstream_discard(struct upstream_list *l, struct connection *c)
 {
 	if (l->upstreams[c->upstream].current == c)
 		l->upstreams[c->upstream].current = NULL;
-	l->upstreams[c->upstream].looking = false;
 	waitset_remove(l->set, dot_fd(c->dot));
 	connection_close(c, l->ids);
 }

@@ -51,12 +51,13 @@ static void
 take(struct outstanding *o, size_t connection, uint16_t id)
 {
 	struct ask *ask = &asks[0];
+	struct deadline since;
 
 	if (!model.used[connection][id]) {
-		assert_false(outstanding_take(o, connection, id, &ask));
+		assert_false(outstanding_take(o, connection, id, &ask, &since));
 		return;
 	}
-	assert_true(outstanding_take(o, connection, id, &ask));
+	assert_true(outstanding_take(o, connection, id, &ask, &since));
 	assert_ptr_equal(ask, model.asks[connection][id]);
 	model.used[connection][id] = false;
 	model.count--;
@@ -124,6 +125,7 @@ takes_no_more_than_there_is_room_for(void **state)
 {
 	struct outstanding *o = outstanding_new(1000);
 	struct ask *ask = NULL;
+	struct deadline since;
 	size_t count = 0;
 	int last = 0;
 	int id;
@@ -135,7 +137,7 @@ takes_no_more_than_there_is_room_for(void **state)
 		last = id;
 	}
 	assert_true(count >= 1000);
-	assert_true(outstanding_take(o, 0, (uint16_t)last, &ask));
+	assert_true(outstanding_take(o, 0, (uint16_t)last, &ask, &since));
 	assert_int_not_equal(outstanding_add(o, 1, &asks[1]), -1);
 	assert_int_equal(outstanding_add(o, 1, &asks[2]), -1);
 	outstanding_free(o);
@@ -146,16 +148,19 @@ keeps_the_id_of_who_has_given_up(void **state)
 {
 	struct outstanding *o = outstanding_new(8);
 	struct ask *ask = &asks[0];
+	struct deadline since;
 	int id;
 
 	(void)state;
 	assert_non_null(o);
+	asks[0].since = (struct deadline){ 12345 };
 	id = outstanding_add(o, 5, &asks[0]);
 	outstanding_give_up(o, 5, (uint16_t)id);
-	assert_false(outstanding_take(o, 4, (uint16_t)id, &ask));
-	assert_true(outstanding_take(o, 5, (uint16_t)id, &ask));
+	assert_false(outstanding_take(o, 4, (uint16_t)id, &ask, &since));
+	assert_true(outstanding_take(o, 5, (uint16_t)id, &ask, &since));
 	assert_null(ask);
-	assert_false(outstanding_take(o, 5, (uint16_t)id, &ask));
+	assert_true(since.at_us == 12345);
+	assert_false(outstanding_take(o, 5, (uint16_t)id, &ask, &since));
 	outstanding_free(o);
 	outstanding_free(NULL);
 }
@@ -181,6 +186,7 @@ spreads_ids_over_the_full_range(void **state)
 	unsigned high[256] = { 0 };
 	unsigned low[256] = { 0 };
 	unsigned steps[256] = { 0 };
+	struct deadline since;
 	struct ask *ask;
 	int before = 0;
 	int i;
@@ -191,7 +197,7 @@ spreads_ids_over_the_full_range(void **state)
 		int id = outstanding_add(o, 0, &asks[0]);
 
 		assert_in_range(id, 0, IDS - 1);
-		assert_true(outstanding_take(o, 0, (uint16_t)id, &ask));
+		assert_true(outstanding_take(o, 0, (uint16_t)id, &ask, &since));
 		high[id >> 8]++;
 		low[id & 255]++;
 		steps[(uint16_t)(id - before) >> 8]++;
