@@ -38,9 +38,8 @@ struct board_worker {
 };
 
 struct board_upstream {
-	_Atomic uint32_t failures; /* in a row; 0: it is up */
-	_Atomic bool
-	    doubtful; /* it was slow to show that it is there, and has not answered since */
+	_Atomic uint32_t failures;   /* in a row; 0: it is up */
+	_Atomic bool suspect;        /* slow to show that it is there, without an answer since */
 	_Atomic int64_t retry_at_us; /* it is left alone until then */
 	_Atomic int64_t down_since_us;
 	_Atomic int64_t usual_us; /* smoothed time of an answer; 0: not known */

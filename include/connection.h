@@ -26,7 +26,13 @@ struct connection {
 	uint32_t watched;        /* the events it is in the wait set with */
 	bool draining;           /* takes no new query, and closes when no one waits for it */
 	bool suspect;            /* nothing came for too long */
+	bool gated;              /* sends nothing but the canary until a response has come */
 	bool has_answered;       /* at least once: it is a kept connection */
+	size_t taken;            /* queries handed to it so far, without canaries */
+	size_t answers;          /* responses so far, without those to canaries */
+	struct ask canary;       /* at most one is open on a connection */
+	struct ask *mismatched;  /* its response was to another question; it waits again */
+	unsigned canaries;       /* canaries answered since the last response to a query */
 	struct deadline step_by; /* connecting, then the handshake, must be done by then */
 	struct deadline heard;   /* the last message came then, or it was opened */
 	struct deadline
@@ -61,11 +67,20 @@ void connection_close(struct connection *, struct outstanding *);
 bool connection_is_idle(const struct connection *);
 
 /*
+ * Adds a canary to what waits: a query of our own whose response shows that the server is there.
+ * It goes first, and alone on a connection that is gated. Not while one is open already.
+ */
+void connection_send_canary(struct connection *, struct query *canary);
+
+/* Queries that were sent and have no response yet, without a canary. */
+size_t connection_unanswered(const struct connection *);
+
+/*
  * Sends all that waits, in one write as far as it goes, as one batch; each ask gets
- * its ID, and NOW as the moment it was sent. No more than LIMIT are outstanding at once.
+ * its ID, and NOW as the moment it was sent.
  * 0, or -1 with the reason when the connection is lost.
  */
-int connection_send(struct connection *, struct outstanding *, size_t limit, struct deadline now,
+int connection_send(struct connection *, struct outstanding *, struct deadline now,
     struct failure *why);
 
 /* A message that came; the octets are the connection's, until the next call. */

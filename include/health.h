@@ -22,11 +22,11 @@ bool health_answered(struct board_upstream *);
 /* Whether it is down, whether or not it may be tried again. */
 bool health_is_down(const struct board_upstream *);
 
-/* It was slow to show that it is there: it is in doubt until it answers anybody. */
-void health_doubt(struct board_upstream *);
+/* It was slow to show that it is there, or ended a connection without an answer. */
+void health_suspect(struct board_upstream *);
 
-/* Whether it is down or in doubt: who asks it had better ask another one, too. */
-bool health_is_doubtful(const struct board_upstream *);
+/* Whether it is suspect, and not down: the next upstream should be asked as well. */
+bool health_is_suspect(const struct board_upstream *);
 
 /* Whether it is down and still to be left alone at the moment NOW. */
 bool health_is_left_alone(const struct board_upstream *, struct deadline now);

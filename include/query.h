@@ -84,7 +84,8 @@ struct query {
 	int blame;               /* the first upstream that failed it, or -1 */
 	unsigned attempts; /* connections that it was handed to, and those that failed to open */
 	bool found_one_up; /* not all upstreams were down when it was asked */
-	unsigned replays;  /* how often it was asked again after a kept connection died */
+	unsigned replays;  /* how often it was resent to an upstream that had it already */
+	unsigned ends;     /* connections that ended before its response had come */
 	bool has_second_opinion; /* another upstream was asked after an error */
 	bool stranded;           /* there is no place for a connection that it needs */
 };

@@ -31,12 +31,15 @@ struct upstream {
 	char name[CONFIG_UPSTREAM_NAME_MAX];
 	struct board_upstream *health; /* shared with the other workers */
 	struct failure cause;          /* of the last failure that was seen here */
-	unsigned cut_short;            /* connections in a row that ended with queries on them */
-	struct deadline one_by_one;    /* until then, one query at a time */
-	struct deadline silent_at;     /* silent on a fresh connection since; NEVER: it answers */
-	struct deadline looked_at;     /* `order: fastest' last asked it to learn its latency */
-	struct deadline bare_until;    /* until then, nothing is added to a query */
-	bool was_connected;            /* ever */
+	/*
+	 * As many queries as the last connection answered that ended with some unanswered: the next
+	 * one may end there, too. Others are opened in time, so that none waits for it. SIZE_MAX as
+	 * soon as a connection has answered more.
+	 */
+	size_t window;
+	struct deadline looked_at;  /* `order: fastest' last asked it to learn its latency */
+	struct deadline bare_until; /* until then, nothing is added to a query */
+	bool was_connected;         /* ever */
 	bool news_connected;
 	bool news_down;
 	bool news_back;
@@ -56,7 +59,10 @@ struct upstream_list {
 	struct outstanding *ids;
 	struct query_list in_hand; /* the oldest, which is due first, in front */
 	struct query_list done;
+	struct query canary; /* ". NS": any resolver has the answer */
+	uint8_t canary_message[DNS_OWN_QUERY_MAX];
 	bool stranded;            /* some in hand found no place for a connection */
+	bool has_room;            /* there may be one now */
 	struct deadline look_at;  /* then another one is asked beside, to see how fast it is */
 	struct deadline check_at; /* nothing is due before */
 };
@@ -71,7 +77,7 @@ void upstream_due(struct upstream_list *, struct deadline);
 void upstream_mark_failed(struct upstream_list *, size_t index, const struct failure *why,
     struct deadline now);
 
-/* It has answered: it is up. */
+/* It has answered in time: it is up. */
 void upstream_mark_good(struct upstream *);
 
 /* Whether it is worth asking: it is up, or its time of being left alone is over, or it could be reached again. */
@@ -89,15 +95,21 @@ void upstream_drain(struct upstream_list *, struct connection *);
 /* A place for one more connection, or NULL. */
 struct connection *upstream_free_place(struct upstream_list *);
 
-/* Opens a connection in a free place. NULL with the reason. */
+/* Opens a connection in a free place, for one query ALONE or for all. NULL with the reason. */
 struct connection *upstream_open(struct upstream_list *, struct connection *place, size_t index,
-    struct deadline now, struct failure *why);
+    bool alone, struct deadline now, struct failure *why);
 
 /* Puts the sessions that the server has given where all workers find them. */
 void upstream_share_sessions(struct upstream_list *, size_t index, struct deadline now);
 
-/* The connection that takes queries, if there is one and it still can. */
+/* The connection that takes the next query, if there is one. */
 struct connection *upstream_usable_connection(struct upstream_list *, size_t index);
+
+/* With a window: opens the next connection while the present ones still take queries. */
+void upstream_open_ahead(struct upstream_list *, size_t index, struct deadline now);
+
+/* A connection has answered more than the window: it is the one that takes queries now. */
+void upstream_forget_window(struct upstream_list *, struct connection *);
 
 /* Whether that upstream was asked this query. */
 bool upstream_was_tried(const struct query *, size_t index);
@@ -105,8 +117,9 @@ bool upstream_was_tried(const struct query *, size_t index);
 /* Whether anybody has the query in hand. */
 bool upstream_is_asked(const struct query *);
 
-/* The first to fail a query is the one that is told about. */
-void upstream_blame(struct query *, size_t index);
+/* The first upstream to fail a query is the one that its client is told about. */
+void upstream_blame(struct upstream_list *, struct query *, size_t index,
+    const struct failure *why);
 
 /* Has a connection send a query, with what we add to its EDNS or BARE. */
 void upstream_hand_over(struct connection *, struct ask *, struct query *, bool bare);
@@ -142,14 +155,16 @@ void upstream_lose(struct upstream_list *, struct connection *, const struct fai
     struct deadline now);
 
 /*
- * Asks again what a lost connection still owed. One that had answered before is no failed
- * upstream, since servers close connections when they like (RFC 7766 6.2.4): what was sent
- * on it is asked again on a fresh one, within bounds; what was not, as often as need be.
+ * Retries a query, whose ask has been taken off its connection, with the same upstream: it was
+ * no attempt, since a server may close a connection when it likes (RFC 7766 6.2.4).
  */
-void upstream_ask_again(struct upstream_list *, struct ask *, size_t index, bool kept,
+void upstream_retry(struct upstream_list *, struct ask *, size_t index, struct deadline now);
+
+/* The same when it was an attempt that failed: the next upstream is tried. */
+void upstream_charge(struct upstream_list *, struct ask *, size_t index, const struct failure *why,
     struct deadline now);
 
-/* How long a connection that owes an answer may be silent. */
-int upstream_patience_ms(const struct upstream_list *, const struct connection *);
+/* When something must be done about the silence of a connection; NEVER when nothing is due on it. */
+struct deadline upstream_silent_at(const struct upstream_list *, const struct connection *);
 
 #endif

@@ -54,7 +54,13 @@ connection_init(struct connection *c, struct dot *dot, size_t upstream,
 	c->watched = 0;
 	c->draining = false;
 	c->suspect = false;
+	c->gated = false;
 	c->has_answered = false;
+	c->taken = 0;
+	c->answers = 0;
+	c->canary.at = NULL;
+	c->mismatched = NULL;
+	c->canaries = 0;
 	c->outstanding = 0;
 	c->given_up = 0;
 	c->owed_since = DEADLINE_NEVER;
@@ -79,6 +85,21 @@ bool
 connection_is_idle(const struct connection *c)
 {
 	return TAILQ_EMPTY(&c->waiting) && TAILQ_EMPTY(&c->sent);
+}
+
+void
+connection_send_canary(struct connection *c, struct query *canary)
+{
+	if (c->canary.at != NULL)
+		return;
+	c->canary = (struct ask){ .query = canary, .at = c };
+	TAILQ_INSERT_HEAD(&c->waiting, &c->canary, link);
+}
+
+size_t
+connection_unanswered(const struct connection *c)
+{
+	return c->outstanding - (c->canary.at != NULL && c->canary.sent);
 }
 
 /* Puts the frame of an ask into the batch. False when there is no room, or no ID, for it now. */
@@ -123,11 +144,13 @@ write_batch(struct connection *c, struct failure *why)
 
 /* Puts as much of what waits into a batch as there is room for. */
 static void
-fill_batch(struct connection *c, struct outstanding *ids, size_t limit, struct deadline now)
+fill_batch(struct connection *c, struct outstanding *ids, struct deadline now)
 {
 	struct ask *a;
 
-	while (c->outstanding < limit && (a = TAILQ_FIRST(&c->waiting)) != NULL) {
+	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
+		if (c->gated && !c->has_answered && a != &c->canary)
+			break;
 		if (!add_frame(c, ids, a))
 			break;
 		TAILQ_REMOVE(&c->waiting, a, link);
@@ -140,12 +163,12 @@ fill_batch(struct connection *c, struct outstanding *ids, size_t limit, struct d
 }
 
 int
-connection_send(struct connection *c, struct outstanding *ids, size_t limit, struct deadline now,
+connection_send(struct connection *c, struct outstanding *ids, struct deadline now,
     struct failure *why)
 {
 	/* Batch after batch, until nothing waits or the connection takes no more. */
 	do {
-		fill_batch(c, ids, limit, now);
+		fill_batch(c, ids, now);
 		if (c->out_len == 0)
 			return 0;
 		if (write_batch(c, why) == -1)
@@ -215,13 +238,19 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 		arrival->match = dns_match_response(message, len, a->query->message,
 		    a->query->dns.question_len);
 		if (arrival->match == DNS_MISMATCH) {
-			/* It was sent, and that counts; its ID has gone with the message. */
-			a->sent = true;
+			c->mismatched = a;
 			TAILQ_INSERT_TAIL(&c->waiting, a, link);
 			return fail_with(why, "read: a message came that answers another question");
 		}
 		a->at = NULL;
 	}
+	if (a == &c->canary) {
+		c->canaries++;
+	} else {
+		c->canaries = 0;
+		c->answers++;
+	}
+	c->has_answered = true;
 	c->in_pos += LENGTH_PREFIX + len;
 	c->heard = now;
 	c->owed_since = c->outstanding + c->given_up > 0 ? now : DEADLINE_NEVER;
@@ -239,6 +268,7 @@ connection_release(struct ask *a, struct outstanding *ids)
 		unlink_sent(c, a);
 	} else {
 		TAILQ_REMOVE(&c->waiting, a, link);
+		c->taken -= a != &c->canary;
 	}
 	a->at = NULL;
 }

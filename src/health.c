@@ -39,8 +39,8 @@ bool
 health_answered(struct board_upstream *u)
 {
 	/* Written when it changes only: most often it does not, and the line stays with all workers. */
-	if (atomic_load(&u->doubtful))
-		atomic_store(&u->doubtful, false);
+	if (atomic_load(&u->suspect))
+		atomic_store(&u->suspect, false);
 	/* Most often it is up, and then the line is not taken from the other workers. */
 	return atomic_load(&u->failures) > 0 && atomic_exchange(&u->failures, 0) > 0;
 }
@@ -52,15 +52,15 @@ health_is_down(const struct board_upstream *u)
 }
 
 void
-health_doubt(struct board_upstream *u)
+health_suspect(struct board_upstream *u)
 {
-	atomic_store(&u->doubtful, true);
+	atomic_store(&u->suspect, true);
 }
 
 bool
-health_is_doubtful(const struct board_upstream *u)
+health_is_suspect(const struct board_upstream *u)
 {
-	return health_is_down(u) || atomic_load(&u->doubtful);
+	return !health_is_down(u) && atomic_load(&u->suspect);
 }
 
 bool
@@ -119,7 +119,7 @@ health_usual_us(const struct board_upstream *u)
 void
 health_copy(struct board_upstream *to, const struct board_upstream *from)
 {
-	atomic_store(&to->doubtful, atomic_load(&from->doubtful));
+	atomic_store(&to->suspect, atomic_load(&from->suspect));
 	atomic_store(&to->failures, atomic_load(&from->failures));
 	atomic_store(&to->retry_at_us, atomic_load(&from->retry_at_us));
 	atomic_store(&to->down_since_us, atomic_load(&from->down_since_us));

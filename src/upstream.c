@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dns.h"
 #include "upstream_internal.h"
 
 enum {
@@ -69,7 +70,7 @@ upstream_list_new(const struct config *config, struct failure *why)
 		struct upstream *u = &l->upstreams[l->count];
 
 		u->config = &config->upstreams[l->count];
-		u->silent_at = DEADLINE_NEVER;
+		u->window = SIZE_MAX;
 		(void)config_upstream_name(u->config, u->name);
 		if ((u->trust = trust_for(l, u->config, why)) == NULL) {
 			upstream_list_free(l);
@@ -137,15 +138,19 @@ upstream_attach(struct upstream_list *l, int set, struct query_table *table, str
     struct failure *why)
 {
 	size_t connections = upstream_connections_max(l->config);
+	enum dns_rcode rcode;
 	size_t i;
 
+	l->canary.message = l->canary_message;
+	l->canary.len = dns_write_query(l->canary_message, 0, DNS_OWN_ROOT);
+	(void)dns_read_query(l->canary_message, l->canary.len, &l->canary.dns, &rcode);
 	l->set = set;
 	l->table = table;
 	l->board = board;
 	for (i = 0; i < l->count; i++)
 		l->upstreams[i].health = board_upstream(board, i);
 	l->ids = outstanding_new((size_t)QUERY_ASKS_MAX * (size_t)l->config->inflight +
-	    connections * UPSTREAM_GIVEN_UP_MAX);
+	    connections * (UPSTREAM_GIVEN_UP_MAX + 1));
 	l->connections = connection_table_new(connections);
 	if (l->ids == NULL || l->connections == NULL)
 		return fail_errno(why, "upstreams");
@@ -213,7 +218,6 @@ upstream_mark_failed(struct upstream_list *l, size_t index, const struct failure
 void
 upstream_mark_good(struct upstream *u)
 {
-	u->silent_at = DEADLINE_NEVER;
 	if (!health_answered(u->health))
 		return;
 	/* What was never reported need not be taken back. */

@@ -7,73 +7,91 @@
 #include "upstream_internal.h"
 
 enum {
-	/* The wait for an answer on a kept connection: three times what is usual, within these. */
-	KEPT_ANSWER_MIN_MS = 200,
-	KEPT_ANSWER_MAX_MS = 1000,
-
-	/* A server that ends connections before it has answered all is asked one by one for so long. */
-	ONE_BY_ONE_MS = 60000,
-
 	/* A server that does not like what we add to a query is asked without for so long. */
 	BARE_MS = 3600000
 };
 
+/* How the end of a connection tells against the queries on it and against its upstream. */
+enum end {
+	END_NO_ATTEMPT, /* not at all: the queries are retried */
+	END_ATTEMPT, /* the query that was alone on it, or could not be sent, has had an attempt */
+	END_SUSPECT, /* as END_ATTEMPT, and the upstream is suspect */
+	END_DOWN     /* as END_ATTEMPT, and the upstream is down */
+};
+
 /*
- * A server may end a connection with queries on it when it must. One that does so again
- * and again does not take several at a time.
+ * A server may close a connection when it likes (RFC 7766 6.2.3, RFC 7858 3.4), and any of the
+ * queries on it may be the one that it does not like. So an end counts only where nothing was
+ * answered on the connection and no other query can be the cause.
  */
-static void
-note_end(struct upstream *u, bool cut_short, struct deadline now)
+static enum end
+judge_end(const struct connection *c)
 {
-	u->cut_short = cut_short ? u->cut_short + 1 : 0;
-	if (u->cut_short > 1)
-		u->one_by_one = deadline_after(now, ONE_BY_ONE_MS);
+	bool is_open = dot_stage(c->dot) == DOT_READY;
+
+	if (c->has_answered || (!is_open && dot_may_try_again(c->dot)))
+		return END_NO_ATTEMPT;
+	if (c->suspect)
+		return END_ATTEMPT; /* the silence before the end was counted */
+	if (!is_open || c->gated)
+		return END_DOWN;
+	if (connection_unanswered(c) > 1 || connection_is_idle(c))
+		return END_NO_ATTEMPT;
+	return END_SUSPECT;
 }
 
-void
-upstream_ask_again(struct upstream_list *l, struct ask *a, size_t index, bool kept,
-    struct deadline now)
+/* What an end says about how many queries the server answers on a connection. */
+static void
+note_window(struct upstream *u, const struct connection *c)
 {
-	struct query *q = a->query;
-	bool again = kept && (!a->sent || q->replays < UPSTREAM_REPLAYS_MAX);
-
-	q->replays += again && a->sent;
-	/* What was not sent is no attempt. */
-	q->attempts -= again && !a->sent;
-	a->at = NULL;
-	a->sent = false;
-	if (again && upstream_ask_as(l, q, index, a->bare, now) == TAKEN)
+	if (dot_stage(c->dot) != DOT_READY || connection_unanswered(c) == 0 ||
+	    connection_unanswered(c) + c->answers < 2)
 		return;
-	if (!again)
-		upstream_blame(q, index);
-	upstream_move_on(l, q, now);
+	u->window = c->answers > 0 ? c->answers : 1;
+}
+
+/* Decides what becomes of the queries of a connection that has gone. */
+static void
+redistribute(struct upstream_list *l, struct ask_list *asks, size_t index, enum end end,
+    const struct ask *mismatched, const struct failure *why, struct deadline now)
+{
+	struct ask *a;
+
+	while ((a = TAILQ_FIRST(asks)) != NULL) {
+		TAILQ_REMOVE(asks, a, link);
+		if (a->query == &l->canary) {
+			a->at = NULL;
+			continue;
+		}
+		a->query->ends += a->sent;
+		if (end == END_NO_ATTEMPT && a != mismatched)
+			upstream_retry(l, a, index, now);
+		else
+			upstream_charge(l, a, index, why, now);
+	}
 }
 
 void
 upstream_lose(struct upstream_list *l, struct connection *c, const struct failure *why,
     struct deadline now)
 {
-	struct ask_list lost = TAILQ_HEAD_INITIALIZER(lost);
-	size_t index = c->upstream;
-	bool kept = c->has_answered;
-	struct ask *a;
+	struct ask_list asks = TAILQ_HEAD_INITIALIZER(asks);
+	struct upstream *u = &l->upstreams[c->upstream];
+	const struct ask *mismatched = c->mismatched;
+	enum end end = judge_end(c);
 
-	upstream_share_sessions(l, index, now);
-	/* What the next one will leave out is no more reason to give the server up than to count it. */
-	kept = kept || dot_may_try_again(c->dot);
-	if (!kept && !c->suspect && (dot_stage(c->dot) != DOT_READY || !connection_is_idle(c)))
-		upstream_mark_failed(l, index, why, now);
+	upstream_share_sessions(l, c->upstream, now);
+	if (end == END_DOWN)
+		upstream_mark_failed(l, c->upstream, why, now);
+	if (end == END_SUSPECT)
+		health_suspect(u->health);
+	note_window(u, c);
 	if (c->outstanding > 0)
 		outstanding_clear(l->ids, c->index);
-	if (kept)
-		note_end(&l->upstreams[index], c->outstanding > 0, now);
-	TAILQ_CONCAT(&lost, &c->sent, link);
-	TAILQ_CONCAT(&lost, &c->waiting, link);
+	TAILQ_CONCAT(&asks, &c->sent, link);
+	TAILQ_CONCAT(&asks, &c->waiting, link);
 	upstream_discard(l, c);
-	while ((a = TAILQ_FIRST(&lost)) != NULL) {
-		TAILQ_REMOVE(&lost, a, link);
-		upstream_ask_again(l, a, index, kept, now);
-	}
+	redistribute(l, &asks, (size_t)(u - l->upstreams), end, mismatched, why, now);
 }
 
 /* Whether another upstream could not do better. */
@@ -135,9 +153,11 @@ heed_keepalive(struct upstream_list *l, struct connection *c, int ms, struct dea
 	if (ms > 0)
 		return;
 	upstream_drain(l, c);
+	if (c->canary.at != NULL && !c->canary.sent)
+		connection_release(&c->canary, l->ids);
 	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
 		TAILQ_REMOVE(&c->waiting, a, link);
-		upstream_ask_again(l, a, c->upstream, true, now);
+		upstream_retry(l, a, c->upstream, now);
 	}
 }
 
@@ -194,15 +214,22 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 {
 	struct upstream *u = &l->upstreams[c->upstream];
 	struct edns_response response;
+	int64_t took_us = deadline_us_between(arrival->since, now);
+	bool is_canary = arrival->ask == &c->canary;
 
-	c->has_answered = true;
-	upstream_mark_good(u);
-	if (arrival->ask != NULL)
-		health_took(u->health, deadline_us_between(arrival->since, now));
-	else
-		health_looked(u->health, deadline_us_between(arrival->since, now));
+	/* What takes longer is no sign that others will be answered in time. */
+	if (took_us <= (int64_t)l->config->timeouts.answer_ms * 1000)
+		upstream_mark_good(u);
+	if (arrival->ask == NULL)
+		health_looked(u->health, took_us);
+	else if (!is_canary)
+		health_took(u->health, took_us);
+	if (u->window != SIZE_MAX && c->answers > u->window && !c->draining)
+		upstream_forget_window(l, c);
+	else if (u->window != SIZE_MAX)
+		l->has_room = true;
 	edns_read_response(arrival->message, arrival->len, &response);
-	if (arrival->ask != NULL)
+	if (arrival->ask != NULL && !is_canary)
 		use_answer(l, c, arrival, &response, now);
 	/* Last, since it may send all that waits on this connection elsewhere. */
 	if (c->dot != NULL)
@@ -271,34 +298,18 @@ upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
 		upstream_watch(l, c);
 }
 
-int
-upstream_patience_ms(const struct upstream_list *l, const struct connection *c)
-{
-	int64_t usual_us = health_usual_us(l->upstreams[c->upstream].health);
-	int64_t ms = 3 * usual_us / 1000;
-
-	if (!c->has_answered || usual_us == 0)
-		return l->config->timeouts.answer_ms;
-	if (ms < KEPT_ANSWER_MIN_MS)
-		ms = KEPT_ANSWER_MIN_MS;
-	if (ms > KEPT_ANSWER_MAX_MS)
-		ms = KEPT_ANSWER_MAX_MS;
-	return ms < l->config->timeouts.answer_ms ? (int)ms : l->config->timeouts.answer_ms;
-}
-
 /* Sends what waits on a connection. */
 static void
 send_waiting(struct upstream_list *l, struct connection *c, struct deadline now)
 {
 	struct ask *a = TAILQ_LAST(&c->sent, ask_list);
-	bool one = !deadline_passed(l->upstreams[c->upstream].one_by_one, now);
 	struct failure why;
-	int rc = connection_send(c, l->ids, one ? 1 : SIZE_MAX, now, &why);
+	int rc = connection_send(c, l->ids, now, &why);
 
 	for (a = a == NULL ? TAILQ_FIRST(&c->sent) : TAILQ_NEXT(a, link); a != NULL;
 	     a = TAILQ_NEXT(a, link))
 		a->query->was_sent = true;
-	upstream_due(l, deadline_after(c->owed_since, upstream_patience_ms(l, c)));
+	upstream_due(l, upstream_silent_at(l, c));
 	if (rc == -1)
 		upstream_lose(l, c, &why, now);
 	else
@@ -312,8 +323,9 @@ upstream_send(struct upstream_list *l, struct deadline now)
 	struct query *next;
 	size_t i;
 
-	if (l->stranded && upstream_free_place(l) != NULL) {
+	if (l->stranded && l->has_room) {
 		l->stranded = false;
+		l->has_room = false;
 		for (q = TAILQ_FIRST(&l->in_hand); q != NULL; q = next) {
 			next = TAILQ_NEXT(q, upstream_link);
 			if (q->stranded)

@@ -11,6 +11,9 @@ enum {
 	/* When all have failed a query, it is asked once more after so long. */
 	TRY_AGAIN_MS = 100,
 
+	/* A query under which so many connections have ended gets one of its own: it may be the cause. */
+	ENDS_MAX = 2,
+
 	/* With `order: fastest', so often another one than the fastest is looked at. */
 	LOOK_AROUND_MS = 10000,
 
@@ -45,8 +48,9 @@ upstream_finish(struct upstream_list *l, struct query *q, enum query_outcome out
 }
 
 void
-upstream_blame(struct query *q, size_t index)
+upstream_blame(struct upstream_list *l, struct query *q, size_t index, const struct failure *why)
 {
+	l->upstreams[index].cause = *why;
 	if (q->blame == -1)
 		q->blame = (int)index;
 }
@@ -93,17 +97,22 @@ upstream_hand_over(struct connection *c, struct ask *a, struct query *q, bool ba
 	a->at = c;
 	a->sent = false;
 	a->bare = bare;
+	c->taken++;
 	TAILQ_INSERT_TAIL(&c->waiting, a, link);
 }
 
+/* Whether the query is on its way to an upstream by a connection that is not stalled. */
 static bool
-is_asked_at(const struct query *q, const struct connection *c)
+is_asked_at(const struct query *q, size_t index)
 {
 	size_t i;
 
-	for (i = 0; i < QUERY_ASKS_MAX; i++)
-		if (q->asks[i].at == c)
+	for (i = 0; i < QUERY_ASKS_MAX; i++) {
+		const struct connection *c = q->asks[i].at;
+
+		if (c != NULL && c->upstream == index && !c->suspect)
 			return true;
+	}
 	return false;
 }
 
@@ -111,13 +120,14 @@ enum taken
 upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bare,
     struct deadline now)
 {
-	struct connection *c = upstream_usable_connection(l, index);
+	bool alone = q->ends >= ENDS_MAX;
+	struct connection *c = alone ? NULL : upstream_usable_connection(l, index);
 	struct ask *a = vacant_ask(q);
 	struct connection *place;
 	struct failure why;
 
 	/* Another upstream's failure may lead to one that has the query already. */
-	if (c != NULL && is_asked_at(q, c))
+	if (is_asked_at(q, index))
 		return TAKEN;
 	if (a == NULL)
 		return NO_ROOM;
@@ -129,9 +139,9 @@ upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bar
 		if ((place = upstream_free_place(l)) == NULL)
 			return NO_ROOM;
 		q->attempts++;
-		if ((c = upstream_open(l, place, index, now, &why)) == NULL) {
+		if ((c = upstream_open(l, place, index, alone, now, &why)) == NULL) {
 			note_tried(q, index);
-			upstream_blame(q, index);
+			upstream_blame(l, q, index, &why);
 			upstream_mark_failed(l, index, &why, now);
 			return FAILED;
 		}
@@ -139,6 +149,7 @@ upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bar
 		q->attempts++;
 	}
 	upstream_hand_over(c, a, q, bare);
+	upstream_open_ahead(l, index, now);
 	return TAKEN;
 }
 
@@ -213,7 +224,7 @@ upstream_ask_next(struct upstream_list *l, struct query *q, struct deadline now)
 
 	while ((i = pick(l, q, true, now)) != -1) {
 		struct upstream *u = &l->upstreams[i];
-		bool on_trial = health_is_doubtful(u->health);
+		bool on_trial = health_is_down(u->health) || health_is_suspect(u->health);
 
 		if (health_is_down(u->health))
 			(void)health_claim_trial(u->health, now);
@@ -276,7 +287,7 @@ upstream_ask_anyone(struct upstream_list *l, struct query *q, struct deadline no
 static bool
 tries_again(struct upstream_list *l, struct query *q, struct deadline now)
 {
-	if (!q->found_one_up || q->attempts >= l->count + EXTRA_ATTEMPTS)
+	if (!q->found_one_up || q->ends > ENDS_MAX || q->attempts >= l->count + EXTRA_ATTEMPTS)
 		return false;
 	q->found_one_up = false;
 	memset(q->tried, 0, sizeof q->tried);
@@ -302,6 +313,30 @@ upstream_move_on(struct upstream_list *l, struct query *q, struct deadline now)
 		upstream_finish(l, q, upstream_failed_outcome(q));
 	q->stranded = taken == NO_ROOM;
 	l->stranded = l->stranded || q->stranded;
+}
+
+void
+upstream_retry(struct upstream_list *l, struct ask *a, size_t index, struct deadline now)
+{
+	struct query *q = a->query;
+	bool bare = a->bare;
+
+	q->attempts--;
+	q->tried[index / 64] &= ~(UINT64_C(1) << index % 64);
+	a->at = NULL;
+	a->sent = false;
+	if (upstream_ask_as(l, q, index, bare, now) != TAKEN)
+		upstream_move_on(l, q, now);
+}
+
+void
+upstream_charge(struct upstream_list *l, struct ask *a, size_t index, const struct failure *why,
+    struct deadline now)
+{
+	a->at = NULL;
+	a->sent = false;
+	upstream_blame(l, a->query, index, why);
+	upstream_move_on(l, a->query, now);
 }
 
 void

@@ -3,6 +3,17 @@
 #include "upstream_internal.h"
 #include "waitset.h"
 
+enum {
+	/*
+	 * Opening a connection takes about three round trips, and the queries of one round trip are
+	 * in flight: with less room than that times this, the next connection is opened.
+	 */
+	AHEAD_ROUND_TRIPS = 4,
+
+	/* Not for a server that answers fewer queries on a connection than this. */
+	AHEAD_WINDOW_MIN = 16
+};
+
 void
 upstream_watch(struct upstream_list *l, struct connection *c)
 {
@@ -21,6 +32,7 @@ upstream_discard(struct upstream_list *l, struct connection *c)
 		l->upstreams[c->upstream].current = NULL;
 	waitset_remove(l->set, dot_fd(c->dot));
 	connection_close(c, l->ids);
+	l->has_room = true;
 }
 
 void
@@ -43,8 +55,8 @@ upstream_free_place(struct upstream_list *l)
 }
 
 struct connection *
-upstream_open(struct upstream_list *l, struct connection *place, size_t index, struct deadline now,
-    struct failure *why)
+upstream_open(struct upstream_list *l, struct connection *place, size_t index, bool alone,
+    struct deadline now, struct failure *why)
 {
 	struct upstream *u = &l->upstreams[index];
 	uint8_t session[BOARD_SESSION_MAX];
@@ -67,10 +79,14 @@ upstream_open(struct upstream_list *l, struct connection *place, size_t index, s
 		return NULL;
 	}
 	upstream_due(l, place->step_by);
-	if (l->config->timeouts.upstream_idle_ms == 0)
+	if (alone || l->config->timeouts.upstream_idle_ms == 0)
 		place->draining = true; /* after the one query that it is opened for */
 	else
 		u->current = place;
+	if (health_is_suspect(u->health)) {
+		place->gated = true;
+		connection_send_canary(place, &l->canary);
+	}
 	return place;
 }
 
@@ -86,11 +102,90 @@ upstream_share_sessions(struct upstream_list *l, size_t index, struct deadline n
 		board_put_session(l->board, index, session, len, deadline_after(now, ms));
 }
 
+/* Whether a connection is one of those of an upstream that take queries. */
+static bool
+takes_queries(const struct connection *c, size_t index)
+{
+	return c->dot != NULL && c->upstream == index && !c->draining;
+}
+
+/* One that has answered all that the window allows gets one more query at a time: a trial. */
+static bool
+has_room(const struct connection *c, size_t window)
+{
+	return c->taken < window || (connection_is_idle(c) && c->given_up == 0);
+}
+
+/* The fullest first: what is opened ahead stands by until the others are full. */
+static struct connection *
+fullest_with_room(struct upstream_list *l, size_t index)
+{
+	struct connection *best = NULL;
+	size_t i;
+
+	for (i = 0; i < l->connection_count; i++) {
+		struct connection *c = &l->connections[i];
+
+		if (takes_queries(c, index) && has_room(c, l->upstreams[index].window) &&
+		    (best == NULL || c->taken > best->taken))
+			best = c;
+	}
+	return best;
+}
+
+void
+upstream_open_ahead(struct upstream_list *l, size_t index, struct deadline now)
+{
+	size_t window = l->upstreams[index].window;
+	size_t in_flight = 0;
+	size_t room = 0;
+	struct connection *place;
+	struct failure why;
+	size_t i;
+
+	if (window == SIZE_MAX || window < AHEAD_WINDOW_MIN)
+		return;
+	for (i = 0; i < l->connection_count; i++) {
+		const struct connection *c = &l->connections[i];
+
+		if (!takes_queries(c, index))
+			continue;
+		in_flight += c->taken - c->answers;
+		room += c->taken < window ? window - c->taken : 0;
+	}
+	if (room >= AHEAD_ROUND_TRIPS * in_flight || (place = upstream_free_place(l)) == NULL)
+		return;
+	/* Should this fail, the query that needs it will say so. */
+	(void)upstream_open(l, place, index, false, now, &why);
+}
+
+void
+upstream_forget_window(struct upstream_list *l, struct connection *by)
+{
+	struct upstream *u = &l->upstreams[by->upstream];
+	size_t i;
+
+	u->window = SIZE_MAX;
+	u->current = by;
+	l->has_room = true;
+	for (i = 0; i < l->connection_count; i++) {
+		struct connection *c = &l->connections[i];
+
+		if (c == by || !takes_queries(c, by->upstream))
+			continue;
+		upstream_drain(l, c);
+		if (connection_is_idle(c))
+			upstream_discard(l, c);
+	}
+}
+
 struct connection *
 upstream_usable_connection(struct upstream_list *l, size_t index)
 {
 	struct connection *c = l->upstreams[index].current;
 
+	if (l->upstreams[index].window != SIZE_MAX)
+		c = fullest_with_room(l, index);
 	if (c == NULL)
 		return NULL;
 	if (c->given_up > UPSTREAM_GIVEN_UP_MAX && upstream_free_place(l) != NULL) {

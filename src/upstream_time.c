@@ -2,13 +2,70 @@
 
 #include "upstream_internal.h"
 
-/* A query whose answer is owed by a connection that has fallen silent; it may still come. */
+enum {
+	/* How long a connection may be silent: three times the usual response time, within these. */
+	SILENCE_MIN_MS = 200,
+	SILENCE_MAX_MS = 1000,
+
+	/* Each canary that is answered doubles that, so often at most. */
+	DOUBLED_MAX = 4
+};
+
+static int
+sooner_ms(int64_t a, int b)
+{
+	return a < b ? (int)a : b;
+}
+
+/* How long a connection may be silent while a response is due on it. */
+static int
+response_timeout_ms(const struct upstream_list *l, const struct connection *c)
+{
+	int64_t usual_us = health_usual_us(l->upstreams[c->upstream].health);
+	int answer_ms = l->config->timeouts.answer_ms;
+	unsigned doubled = c->canaries < DOUBLED_MAX ? c->canaries : DOUBLED_MAX;
+	int64_t ms = 3 * usual_us / 1000;
+
+	/* The canary was alone on it, and needs no recursion. */
+	if (c->gated && !c->has_answered)
+		return answer_ms / 2;
+	if (!c->has_answered || usual_us == 0)
+		return answer_ms;
+	if (ms < SILENCE_MIN_MS)
+		ms = SILENCE_MIN_MS;
+	return sooner_ms((int64_t)sooner_ms(ms, SILENCE_MAX_MS) << doubled, answer_ms);
+}
+
+/*
+ * Whether a canary would tell something: a name may take its time, but a server that answers
+ * nothing at all is suspect. Not where nobody waits for a response, the upstream is down
+ * already, or the server has stopped in the middle of a message.
+ */
+static bool
+needs_canary(const struct upstream_list *l, const struct connection *c)
+{
+	return c->canary.at == NULL && c->in_pos == c->in_len &&
+	    !health_is_down(l->upstreams[c->upstream].health) &&
+	    (!c->has_answered || connection_unanswered(c) > 0);
+}
+
+struct deadline
+upstream_silent_at(const struct upstream_list *l, const struct connection *c)
+{
+	int ms = response_timeout_ms(l, c);
+
+	if (c->suspect)
+		return DEADLINE_NEVER;
+	return deadline_after(c->owed_since, needs_canary(l, c) ? ms / 2 : ms);
+}
+
+/* A query whose response is due on a connection that has stalled; it may still come. */
 static void
 ask_elsewhere(struct upstream_list *l, struct query *q, const struct connection *c,
-    struct deadline now)
+    const struct failure *why, struct deadline now)
 {
 	if (!c->has_answered) {
-		upstream_blame(q, c->upstream);
+		upstream_blame(l, q, c->upstream, why);
 		(void)upstream_ask_anyone(l, q, now);
 	} else if (q->replays < UPSTREAM_REPLAYS_MAX) {
 		q->replays++;
@@ -17,54 +74,55 @@ ask_elsewhere(struct upstream_list *l, struct query *q, const struct connection 
 }
 
 /*
- * A connection that never brought an answer says nothing. It may be a name that takes long, or
- * several: its upstream is down when the next such connection says nothing either.
+ * Nothing has come for too long, not even the response to a canary. The connection takes no more
+ * queries; a response that comes after all counts. A connection that has answered before may
+ * have died on the way. One that never has makes its upstream suspect; and when the next one,
+ * which begins with a canary, says nothing either, the upstream is down.
  */
 static void
-note_silence(struct upstream_list *l, const struct connection *c, const struct failure *why,
-    struct deadline now)
+stall(struct upstream_list *l, struct connection *c, struct deadline now)
 {
-	struct upstream *u = &l->upstreams[c->upstream];
-
-	if (health_is_down(u->health) || deadline_passed(u->silent_at, c->owed_since)) {
-		upstream_mark_failed(l, c->upstream, why, now);
-		return;
-	}
-	u->silent_at = deadline_sooner(u->silent_at, now);
-	u->cause = *why;
-}
-
-/*
- * An answer is owed and nothing at all has come for too long: the connection takes no more
- * queries. Whether that tells against the upstream depends on whether it ever answered on
- * it: a kept connection may have died on the way. An answer that comes after all counts.
- */
-static void
-suspect(struct upstream_list *l, struct connection *c, struct deadline now)
-{
-	bool was_down = health_is_down(l->upstreams[c->upstream].health);
 	struct failure why;
 	struct ask *a;
 
-	(void)dot_fail_timeout(c->dot, upstream_patience_ms(l, c), &why);
+	(void)dot_fail_timeout(c->dot, response_timeout_ms(l, c), &why);
 	c->suspect = true;
-	if (!c->has_answered)
-		note_silence(l, c, &why, now);
-	/* Its silence was to be expected, or its place is needed: no client waits for it to end. */
-	if (!c->has_answered && (was_down || upstream_free_place(l) == NULL)) {
+	if (c->canary.at != NULL)
+		connection_release(&c->canary, l->ids);
+	if (!c->has_answered && c->gated)
+		upstream_mark_failed(l, c->upstream, &why, now);
+	else if (!c->has_answered)
+		health_suspect(l->upstreams[c->upstream].health);
+	/* Its slot is needed: no client waits for it to end. */
+	if (!c->has_answered && upstream_free_place(l) == NULL) {
 		upstream_lose(l, c, &why, now);
 		return;
 	}
 	upstream_drain(l, c);
 	TAILQ_FOREACH(a, &c->sent, link) {
-		ask_elsewhere(l, a->query, c, now);
+		ask_elsewhere(l, a->query, c, &why, now);
 	}
 	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
 		TAILQ_REMOVE(&c->waiting, a, link);
-		upstream_ask_again(l, a, c->upstream, c->has_answered, now);
+		if (c->has_answered)
+			upstream_retry(l, a, c->upstream, now);
+		else
+			upstream_charge(l, a, c->upstream, &why, now);
 	}
 	if (connection_is_idle(c))
 		upstream_discard(l, c);
+}
+
+/* A response is due, and nothing has come: asks whether the server is there, or gives it up. */
+static void
+expire_silence(struct upstream_list *l, struct connection *c, struct deadline now)
+{
+	if (!needs_canary(l, c)) {
+		stall(l, c, now);
+		return;
+	}
+	connection_send_canary(c, &l->canary);
+	upstream_due(l, upstream_silent_at(l, c));
 }
 
 static void
@@ -93,12 +151,11 @@ expire_connection(struct upstream_list *l, struct connection *c, struct deadline
 		expire_opening(l, c, now);
 		return;
 	}
-	silent_at = c->suspect ? DEADLINE_NEVER :
-				 deadline_after(c->owed_since, upstream_patience_ms(l, c));
+	silent_at = upstream_silent_at(l, c);
 	if (connection_is_idle(c))
 		idle_at = deadline_after(c->heard, c->idle_ms);
 	if (deadline_passed(silent_at, now))
-		suspect(l, c, now);
+		expire_silence(l, c, now);
 	else if (deadline_passed(idle_at, now))
 		upstream_discard(l, c);
 	else
@@ -127,9 +184,13 @@ run_late(struct upstream_list *l, struct query *q, struct deadline now)
 		return;
 	}
 	for (i = 0; i < QUERY_ASKS_MAX; i++) {
-		if (q->asks[i].at == NULL || !is_in_doubt(&q->asks[i]))
+		struct connection *c = q->asks[i].at;
+
+		if (c == NULL || !is_in_doubt(&q->asks[i]))
 			continue;
-		health_doubt(l->upstreams[q->asks[i].at->upstream].health);
+		health_suspect(l->upstreams[c->upstream].health);
+		if (dot_stage(c->dot) == DOT_READY && needs_canary(l, c))
+			connection_send_canary(c, &l->canary);
 		in_doubt = true;
 	}
 	/* A slow answer is no reason to trouble those that are down; silence is. */

@@ -53,11 +53,9 @@ def test_slow_name_is_no_dead_upstream(house, types):
     for n in range(20):
         house.right(house.ask(f"n{n}.test"), 0.2)
     client.receive_all()
-    asked = a.asked("delay-900.test") + b.asked("delay-900.test")
-    wait_until(lambda: all(query.connection.closed for query in asked), 3,
-               "the connections with nothing but the slow name are closed")
     house.right(house.ask("then.test"), 0.2)
     assert not running.lines("upstream down")
+    assert len(a.connections) == 1, "a canary shows that its connection is well"
 
 
 def _response(**wrong):

@@ -86,15 +86,27 @@ def test_next_one_is_asked_beside_after_400_ms(house):
 
 
 @row("X-10-doubt")
-def test_next_one_is_asked_at_once_while_the_first_is_in_doubt(house):
-    """What it has not answered so far may have met a server that is no more."""
-    a, b = house.upstream(late(1.2)), house.upstream()
+def test_suspect_upstream_and_the_next_one_are_asked_at_once(house):
+    """It has not even answered a canary: the server may have gone."""
+    a, b = house.upstream(faults.slow(1.2)), house.upstream()
     house.proxy(a, b, timeouts=DEFAULTS)
     client = house.client()
     house.right(client.ask("late.test"), 0.5)
     house.right(client.ask("late-too.test"), 0.1)
     assert b.asked("late-too.test")
     wait_until(lambda: a.asked("late-too.test"), 2)
+
+
+@row("U-25-one-slow-name")
+def test_slow_name_does_not_make_its_upstream_suspect(house):
+    """A canary shows that the server is there."""
+    a, b = house.upstream(late(1.2)), house.upstream()
+    house.proxy(a, b, timeouts=DEFAULTS)
+    client = house.client()
+    house.right(client.ask("late.test"), 0.5)
+    time.sleep(0.1)     # the canary's round trip
+    house.right(client.ask("prompt.test"), 0.1)
+    assert a.asked("prompt.test") and not b.asked("prompt.test")
 
 
 @table("after", ("X-10-100ms", "100ms"), ("X-10-1s", "1s"))

@@ -285,3 +285,47 @@ def from_connection(number, otherwise):
     async def asked(connection, query):
         await (answer if connection.number >= number else otherwise.asked)(connection, query)
     return Script(asked=asked)
+
+
+def ends_after(count, delay=0.0):
+    """Ends each connection, in order, when it has answered so many queries; others are open then."""
+    async def asked(connection, query):
+        await asyncio.sleep(delay + query.delay)
+        answered = connection.facts.setdefault("answered", 0)
+        if answered == count:
+            return
+        connection.facts["answered"] = answered + 1
+        await connection.reply(query.answer())
+        if answered + 1 == count:
+            await connection.close()
+    return Script(asked=asked)
+
+
+def lives_for(seconds, delay=0.0):
+    """Ends each connection, in order, after some seconds."""
+    async def established(connection):
+        await asyncio.sleep(seconds)
+        await connection.close()
+    return Script(established=established, asked=slow(delay).asked)
+
+
+def closes_at(name, delay=0.0):
+    """Ends the connection, with all that is open on it, at a query for that name."""
+    async def asked(connection, query):
+        if query.name == name:
+            await connection.close()
+            return
+        await asyncio.sleep(delay)
+        await answer(connection, query)
+    return Script(asked=asked)
+
+
+def each_second_connection(otherwise):
+    """Every other connection ends at once, or as OTHERWISE does it."""
+    async def established(connection):
+        if connection.number % 2:
+            await otherwise(connection)
+    return Script(established=established)
+
+
+cut_each_second = each_second_connection(_reset_established)

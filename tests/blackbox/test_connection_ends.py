@@ -1,0 +1,327 @@
+"""
+Servers end connections when they like: after some queries, after some seconds, at a restart. Every
+query is counted, and none is lost.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import dnsmsg
+import faults
+import udpload
+from clock import now, wait_until
+from dnsmsg import Query
+from house import EDNS
+from marks import times_down
+from rows import row, table
+
+# As the program has them when nothing is said.
+DEFAULTS = {"query": "4500ms", "connect": "1s", "handshake": "1500ms", "answer": "2s"}
+FLAP_SECONDS = float(os.environ.get("DOT_PROXY_FLAP_SECONDS", "30"))
+
+
+class Load:
+    """A UDP load that runs beside the test."""
+
+    def __init__(self, house, rate, count, *special):
+        house.query_seconds = 4.5
+        host, port = house.proxies[-1].address
+        self.process = subprocess.Popen(
+            [sys.executable, udpload.__file__, host, str(port), str(rate), str(count), *special],
+            stdout=subprocess.PIPE, text=True)
+        house.others.append(self)
+
+    def seen(self):
+        out, _ = self.process.communicate(timeout=90)
+        assert self.process.returncode == 0
+        return json.loads(out)
+
+    def close(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+def run_load(house, rate, count, *special):
+    return Load(house, rate, count, *special).seen()
+
+
+def all_answered(seen, of=None):
+    asked = seen["asked"] - sum(sum(each.values()) for each in seen["special"].values())
+    assert not seen["wrong"], seen["wrong"][:3]
+    assert (seen["answered"], seen["servfail"], seen["lost"]) == (of or asked, 0, 0), seen
+
+
+def not_down(running, *servers):
+    for server in servers:
+        assert times_down(running, server) == 0, running.log_text()
+
+
+# What servers really do.
+
+LIMITS = [(f"U-19-{name}", *values) for name, *values in (
+    # answers a connection, queries a second and in all, seconds to the server, upstreams, workers
+    ("50", 50, 300, 1500, 0.02, 1, 1),
+    ("128", 128, 600, 3000, 0.02, 1, 1),
+    ("1000", 1000, 600, 4800, 0.02, 1, 1),
+    ("2000", 2000, 600, 6000, 0.02, 1, 1),
+    ("50-slow-and-far", 50, 30, 300, 0.1, 1, 1),
+    ("128-two-upstreams", 128, 600, 3000, 0.02, 2, 1),
+    ("128-two-workers", 128, 600, 3000, 0.02, 1, 2),
+    ("2000-two-of-both", 2000, 600, 6000, 0.02, 2, 2))]
+
+
+@table("ends_after, rate, count, delay, upstreams, workers", *LIMITS)
+def test_server_that_limits_queries_per_connection_costs_nothing(house, ends_after, rate, count,
+                                                                 delay, upstreams, workers):
+    servers = [house.upstream(faults.ends_after(ends_after, delay)) for _ in range(upstreams)]
+    running = house.proxy(*servers, timeouts=DEFAULTS, workers=workers)
+    begin = now()
+    seen = run_load(house, rate, count)
+    all_answered(seen)
+    not_down(running, *servers)
+    late = house.loop.late(begin, now())
+    assert seen["p99"] < 3 * delay + 0.1 + late, seen
+    ends = sum(c.facts.get("answered") == ends_after for c in servers[0].connections)
+    assert ends >= min(3, count // ends_after // workers), "it did end connections"
+
+
+@row("U-19-5s")
+def test_server_that_ends_connections_by_age_costs_nothing(house):
+    server = house.upstream(faults.lives_for(2, 0.02))
+    running = house.proxy(server, timeouts=DEFAULTS)
+    all_answered(run_load(house, 600, 4800))
+    not_down(running, server)
+
+
+@table("rest", ("U-20-at-once", 0), ("U-20-1s", 1), ("U-20-idle", 6))
+def test_end_of_a_connection_is_not_remembered(house, rest):
+    """Twice; then as many queries are in flight as before."""
+    server = house.upstream(faults.slow(0.1))
+    running = house.proxy(server, timeouts={**DEFAULTS, "client_idle": "20s"})
+    client = house.client()
+    house.right(client.ask("warm.test"))
+    for n in range(2):
+        asked = client.send(*[Query(f"open-{n}-{k}.test") for k in range(10)])
+        wait_until(lambda: server.asked(f"open-{n}-9.test"))
+        server.reset()
+        client.receive_all()
+        for exchange in asked:
+            house.right(exchange, 0.5)
+        time.sleep(rest)
+    house.right(client.ask("again.test"))
+    opened = len(server.connections)
+    for exchange in client.send(*[Query(f"after-{k}.test") for k in range(50)]):
+        house.right(client.receive_until(exchange), 0.4)
+    assert len(server.connections) <= opened + 1
+    not_down(running, server)
+
+
+@table("burst", ("U-21-6", 6), ("U-21-20", 20), ("U-21-100", 100))
+def test_server_that_answers_one_query_per_connection(house, burst):
+    server = house.upstream(faults.ends_after(1))
+    running = house.proxy(server, timeouts=DEFAULTS)
+    for n in range(3):
+        client = house.client()
+        for exchange in client.send(*[Query(f"burst-{n}-{k}.test") for k in range(burst)]):
+            house.right(client.receive_until(exchange), 2)
+        client.finish()
+    not_down(running, server)
+
+
+@row("U-21-forgotten")
+def test_one_query_per_connection_is_forgotten(house):
+    """One connection that answers several is enough."""
+    server = house.upstream(faults.ends_after(1, 0.05))
+    house.proxy(server, timeouts=DEFAULTS)
+    client = house.client()
+    for n in range(2):
+        for exchange in client.send(*[Query(f"burst-{n}-{k}.test") for k in range(20)]):
+            house.right(client.receive_until(exchange), 2)
+    server.do(faults.slow(0.05))
+    for n in range(3):
+        house.right(client.ask(f"well-{n}.test"))
+    opened = len(server.connections)
+    for exchange in client.send(*[Query(f"many-{k}.test") for k in range(100)]):
+        house.right(client.receive_until(exchange), 0.5)
+    assert len(server.connections) <= opened + 1
+
+
+@table("count, delay, upstreams", ("U-22-1-upstream", 4500, 0.005, 1),
+       ("U-22-2-upstreams", 4500, 0.005, 2), ("U-22-far", 1800, 0.05, 1))
+def test_name_at_which_servers_close_costs_others_nothing(house, count, delay, upstreams):
+    servers = [house.upstream(faults.closes_at("bad.test", delay)) for _ in range(upstreams)]
+    running = house.proxy(*servers, timeouts=DEFAULTS)
+    seen = run_load(house, 600, count, "bad.test")
+    all_answered(seen)
+    bad = seen["special"]["bad.test"]
+    assert bad["answered"] == bad["lost"] == 0 and bad["servfail"] == count // udpload.EVERY
+    not_down(running, *servers)
+    for server in servers:
+        assert len(server.asked("bad.test")) <= 3 * bad["servfail"]
+
+
+FLAPS = {"U-23-refused": None, "U-23-cut": faults.cut_each_second}
+
+
+@table("upstreams", ("U-23-1-upstream", 1), ("U-23-2-upstreams", 2))
+def test_each_second_connection_is_cut(house, upstreams):
+    servers = [house.upstream(faults.cut_each_second | faults.ends_after(128, 0.02))
+               for _ in range(upstreams)]
+    running = house.proxy(*servers, timeouts=DEFAULTS)
+    begin = now()
+    all_answered(run_load(house, 600, 6000))
+    for server in servers:
+        assert times_down(running, server) <= 1 + (now() - begin) // 10
+
+
+@row("U-23-refused")
+def test_flapping_upstream_is_logged_once_in_ten_seconds(house):
+    """The second line says how often it went down since the first."""
+    a, b = house.pair()
+    running = house.proxy(a, b, timeouts=DEFAULTS)
+    begin = now()
+    n = 0
+    while now() < begin + 13:
+        a.restart(*([faults.refuse] if n % 2 else []))
+        until = begin + 0.3 * n
+        while now() < until:
+            house.right(house.ask(f"n{n}.test"))
+        n += 1
+    lines = running.lines("upstream down", upstream=a.name)
+    assert 1 <= len(lines) <= 2, running.log_text()
+    assert len(running.lines("upstream back", upstream=a.name)) <= 2
+    wait_until(lambda: len(running.lines("upstream down", upstream=a.name)) == 2 or
+               house.ask(f"more-{now()}.test") is None, 5)
+    assert int(running.lines("upstream down", upstream=a.name)[1].get("times")) > 1
+
+
+# Slow is not down.
+
+
+@row("U-24")
+def test_first_upstream_that_takes_three_seconds(house):
+    a, b = house.upstream(faults.slow(3.0)), house.upstream()
+    house.proxy(a, b, timeouts=DEFAULTS)
+    seconds, rate = 12, 600
+    seen = run_load(house, rate, rate * seconds)
+    all_answered(seen)
+    assert len(a.connections) < 30 * seconds / 60 + 4, len(a.connections)
+    assert len(a.queries) < rate * seconds / 2, "not every query goes to it"
+
+
+@table("at_once", ("U-25-one-by-one", 1), ("U-25-ten-at-once", 10))
+@pytest.mark.timeout(100)
+def test_slow_names_mark_no_upstream_down(house, at_once):
+    servers = [house.upstream() for _ in range(4)]
+    running = house.proxy(*servers, timeouts={**DEFAULTS, "client_idle": "20s"})
+    clients = [house.client() for _ in range(at_once)]
+    for n in range(max(2, 6 // at_once)):
+        asked = [client.send(Query(f"delay-3500.n{n}-{k}.test"))[0]
+                 for k, client in enumerate(clients)]
+        for client, exchange in zip(clients, asked):
+            house.right(client.receive_until(exchange))
+    not_down(running, *servers)
+    house.right(house.ask("prompt.test"), 0.2)
+
+
+@table("upstreams", ("U-26-1-upstream", 1), ("U-26-3-upstreams", 3))
+def test_type_that_is_never_answered_marks_no_upstream_down(house, upstreams):
+    async def no_aaaa(connection, query):
+        if query.seen.qtype != dnsmsg.AAAA:
+            await faults.answer(connection, query)
+
+    servers = [house.upstream(faults.Script(asked=no_aaaa)) for _ in range(upstreams)]
+    running = house.proxy(*servers, timeouts=DEFAULTS)
+    client = house.client()
+    for n in range(3):
+        aaaa, a = client.send(Query(f"n{n}.test", qtype=dnsmsg.AAAA), Query(f"n{n}.test"))
+        house.right(client.receive_until(a), 0.3)
+        house.servfail(client.receive_until(aaaa), 4.7)
+        for k in range(5):
+            house.right(client.ask(f"then-{n}-{k}.test"), 0.3)
+    not_down(running, *servers)
+
+
+@row("U-25-black-hole")
+def test_black_hole_is_still_found(house):
+    """Within the time that two silent connections took before."""
+    a, b = house.upstream(faults.never_answer), house.upstream()
+    running = house.proxy(a, b, timeouts=DEFAULTS)
+    begin = now()
+    n = 0
+    while times_down(running, a) == 0:
+        assert now() < begin + 4.5, running.log_text()
+        house.right(house.ask(f"n{n}.test"), 0.6)
+        n += 1
+    assert len(a.connections) <= 3
+
+
+# All at once.
+
+
+def _disturb(servers, chance, until):
+    """Ends connections at random, restarts, flaps; one server at a time, and never for long."""
+    while now() < until:
+        server = chance.choice(servers)
+        what = chance.random()
+        if what < 0.4:
+            server.break_off()
+        elif what < 0.6:
+            server.reset()
+        elif what < 0.8:
+            server.restart(faults.refuse)
+            time.sleep(chance.uniform(0.1, 0.4))
+            server.do(faults.ends_after(chance.choice((1, 50, 128, 2000)), 0.02))
+        else:
+            server.do(faults.ends_after(chance.choice((1, 50, 128, 2000)), 0.02))
+        time.sleep(chance.uniform(0.05, 0.5))
+
+
+@pytest.mark.timeout(FLAP_SECONDS + 60)
+@row("U-19-at-random")
+def test_nothing_is_lost_while_servers_end_connections_at_random(house):
+    servers = [house.upstream(faults.ends_after(128, 0.02)) for _ in range(2)]
+    house.proxy(*servers, timeouts=DEFAULTS)
+    seed = random.randrange(1 << 30)
+    disturbing = threading.Thread(target=_disturb, args=(servers, random.Random(seed),
+                                                         now() + FLAP_SECONDS))
+    disturbing.start()
+    seen = run_load(house, 600, int(600 * FLAP_SECONDS))
+    disturbing.join(20)
+    all_answered(seen)
+    assert seen["slowest"] < 1.5, f"nothing is late: {seen} (seed {seed})"
+
+
+# Each SERVFAIL of our own says why.
+
+SILENT = {name: getattr(faults, name) for name in (
+    "refuse", "accept_and_close", "accept_and_reset", "accept_and_silence", "http",
+    "fin_in_handshake", "close_notify_in_handshake", "close_after_handshake",
+    "reset_after_handshake", "never_answer", "close_after_query", "reset_after_query",
+    "alert_after_query", "one_octet", "half_a_message", "half_a_message_and_close", "wrong_id")}
+
+
+@pytest.mark.parametrize("name", SILENT, ids=lambda name: f"U-27-{name}")
+@pytest.mark.parametrize("upstreams", [1, 2])
+def test_each_servfail_names_upstream_step_and_reason(house, name, upstreams):
+    servers = [house.upstream(SILENT[name]) for _ in range(upstreams)]
+    house.proxy(*servers)
+    client = house.client()
+    client.send(*[Query(f"at-once-{n}.test", edns=EDNS) for n in range(5)])
+    client.receive_all()
+    for n in range(3):
+        client.ask(Query(f"n{n}.test", edns=EDNS))
+    for exchange in client.exchanges:
+        house.servfail(exchange)
+        (code, text), = exchange.answer.ede
+        assert code in (22, 23)
+        assert any(text.startswith(f"{server.name}: ") for server in servers), text
+        step, reason = text.split(": ")[1:3] if text.count(": ") > 1 else (None, None)
+        assert step in ("connect", "handshake", "read", "write", "query") and reason, text
