@@ -246,6 +246,7 @@ answer(struct worker *w, struct query *q, struct deadline now)
 		answer_error(w, q, rcode, DNS_EDE_NONE, NULL, now);
 		return true;
 	case DNS_RELAY:
+		q->len = q->dns.len;
 		break;
 	}
 	if (answer_own(w, q, now))
@@ -253,6 +254,11 @@ answer(struct worker *w, struct query *q, struct deadline now)
 	if (!q->allowed) {
 		answer_error(w, q, DNS_REFUSED, DNS_EDE_PROHIBITED, "this address may not ask here",
 		    now);
+		return true;
+	}
+	if (dns_is_resolver_arpa(q->message, &q->dns)) {
+		answer_error(w, q, DNS_NOERROR, DNS_EDE_OTHER,
+		    "resolver.arpa is answered by the resolver itself (RFC 9462)", now);
 		return true;
 	}
 	if (q->dns.qtype == DNS_TYPE_AXFR || q->dns.qtype == DNS_TYPE_IXFR) {
