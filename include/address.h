@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct hash_key;
+
 /* An IPv4 or IPv6 address with a port; a plain value. */
 struct address {
 	union {
@@ -55,8 +57,8 @@ bool address_equal(const struct address *, const struct address *);
 /* Same host whatever the port; ::ffff:192.0.2.1 and 192.0.2.1 are the same host. */
 bool address_same_host(const struct address *, const struct address *);
 
-/* A number that is the same for the same host, see address_same_host() and hash.h. */
-uint64_t address_hash_host(const struct address *, uint64_t seed);
+/* The hash of its host: equal for those of which address_same_host() is true. */
+uint64_t address_hash_host(const struct address *, const struct hash_key *);
 
 /* Whether it is 0.0.0.0 or ::. */
 bool address_is_wildcard(const struct address *);

@@ -73,6 +73,7 @@ struct dns_query {
 	bool has_edns;      /* an OPT record was seen, be it in a broken message */
 	bool dnssec_ok;     /* the DO bit of the first */
 	uint16_t udp_size;  /* the requestor's payload size, as sent */
+	size_t len;         /* up to the end of the last record; what is behind it is ignored */
 	struct dns_opt opt; /* only in a query that is to be relayed, as is the next */
 	bool is_signed;     /* TSIG or SIG(0) ends it: a changed octet would break it */
 };
@@ -96,7 +97,7 @@ enum dns_verdict {
  * could be read, and *RCODE on DNS_ANSWER:
  * NOTIMP for an opcode other than QUERY (RFC 8906 3.1.4); FORMERR for more than one
  * question (RFC 9619 4), a QNAME that is broken or compressed, a broken record or
- * EDNS option, two OPT records (RFC 6891 6.1.1), octets after the end; BADVERS for an
+ * EDNS option, two OPT records (RFC 6891 6.1.1), bytes behind a signature; BADVERS for an
  * EDNS version over 0 (RFC 6891 6.1.3); NOERROR for no question at all (RFC 7873 5.4).
  */
 enum dns_verdict dns_read_query(const uint8_t *msg, size_t len, struct dns_query *q,
@@ -107,6 +108,12 @@ enum dns_verdict dns_read_query(const uint8_t *msg, size_t len, struct dns_query
  * are the same whatever the case of letters.
  */
 bool dns_asks(const uint8_t *query, size_t question_len, enum dns_own_question);
+
+/*
+ * Whether a query that is to be relayed asks, in class IN, for resolver.arpa or a name below it,
+ * which must not be forwarded (RFC 9462 6.1).
+ */
+bool dns_is_resolver_arpa(const uint8_t *query, const struct dns_query *q);
 
 /* Whether a message of LEN octets, whatever it is, asks one that is answered here. */
 bool dns_asks_own(const uint8_t *msg, size_t len);
@@ -132,10 +139,11 @@ enum dns_match dns_match_response(const uint8_t *msg, size_t len, const uint8_t 
     size_t question_len);
 
 /*
- * Finds the OPT record of a response. False when the response cannot be read to its end,
- * or its OPT is broken, is not the only one, or is in another section.
+ * Finds the OPT record of a response. Returns the length up to the end of its last record;
+ * 0 when that cannot be read, or its OPT is broken, is not the only one, or is in another
+ * section.
  */
-bool dns_read_response(const uint8_t *msg, size_t len, struct dns_opt *opt);
+size_t dns_read_response(const uint8_t *msg, size_t len, struct dns_opt *opt);
 
 /*
  * The octets of the one question behind the header: name, type and class. 0 when there

@@ -28,8 +28,8 @@ struct edns_settings {
 };
 
 /*
- * Writes what is sent upstream for the query of LEN octets that Q was read from, which is to
- * be relayed. What we add (an OPT where there is none, edns-tcp-keepalive, the opt-out of
+ * Writes what is sent upstream for the query that Q was read from, which is to be relayed; LEN
+ * is that of Q. What we add (an OPT where there is none, edns-tcp-keepalive, the opt-out of
  * RFC 7871 7.1.2, Padding) is left out when BARE, and where the message would grow over
  * DNS_MESSAGE_MAX. Returns the length; 0 when it is over CAP.
  */
@@ -39,6 +39,7 @@ size_t edns_write_query(uint8_t *out, size_t cap, const uint8_t *query, size_t l
 /* What edns_read_response() found in a message from an upstream. */
 struct edns_response {
 	bool is_readable; /* its OPT record can be told from the rest */
+	size_t len;       /* up to the end of its last record */
 	struct dns_opt opt;
 	int keepalive_ms; /* how long the server keeps an idle connection (RFC 7828); -1: not said */
 };
@@ -48,8 +49,8 @@ void edns_read_response(const uint8_t *msg, size_t len, struct edns_response *r)
 /*
  * Writes what the client gets for the response of LEN octets that R was read from: with an
  * OPT record only if its query Q had one. Without, an RCODE that needs one (RFC 6891 6.1.3)
- * becomes SERVFAIL. OUT has room for DNS_MESSAGE_MAX octets. Returns the length; 0 when the
- * response is not readable.
+ * becomes SERVFAIL. Bytes behind the last record are left out (unless it is signed). OUT has
+ * room for DNS_MESSAGE_MAX octets. Returns the length; 0 when the response is not readable.
  */
 size_t edns_write_response(uint8_t *out, const uint8_t *msg, size_t len,
     const struct edns_response *r, const struct dns_query *q, const struct edns_settings *settings);

@@ -5,15 +5,18 @@
 #include <stdint.h>
 
 /*
- * Hashes for tables whose keys strangers pick: each table begins with a seed of its own, so
- * nobody can pick keys that share a chain.
+ * SipHash-2-4 for tables whose keys strangers pick: each table has a random key of its own,
+ * so nobody can pick keys that share a chain.
  */
 
-/* A random number to begin with. -1 with errno when the system gives none. */
-int hash_seed(uint64_t *seed);
+struct hash_key {
+	uint64_t halves[2];
+};
 
-/* The hash of what HASH is of, and a word or LEN octets behind it. */
-uint64_t hash_word(uint64_t hash, uint64_t word);
-uint64_t hash_octets(uint64_t hash, const void *octets, size_t len);
+/* Makes a random key. -1 with errno when the system gives no random bytes. */
+int hash_key_init(struct hash_key *);
+
+/* The hash of LEN bytes under a key. */
+uint64_t hash_bytes(const struct hash_key *, const void *bytes, size_t len);
 
 #endif

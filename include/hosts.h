@@ -20,7 +20,7 @@ struct hosts;
 struct host {
 	LIST_ENTRY(host) link; /* in its chain, or in that of the vacant ones */
 	struct address address;
-	uint64_t hash; /* of the address, with a seed */
+	uint64_t hash; /* of the address, under a key of the table */
 	size_t uses;   /* see hosts_use() */
 	size_t held;   /* places for queries that it has */
 	/* Its clients that had to leave places to others. */

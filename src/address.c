@@ -215,12 +215,12 @@ address_same_host(const struct address *a, const struct address *b)
 }
 
 uint64_t
-address_hash_host(const struct address *a, uint64_t seed)
+address_hash_host(const struct address *a, const struct hash_key *key)
 {
 	uint8_t bytes[16];
 
 	(void)plain_bytes(a, bytes);
-	return hash_octets(seed, bytes, sizeof bytes);
+	return hash_bytes(key, bytes, sizeof bytes);
 }
 
 bool

@@ -23,7 +23,9 @@ enum {
 	/* A record behind a name (RFC 1035 4.1.3), and a pointer to the question's (4.1.4). */
 	RECORD_LEN = 10,
 	QUESTION_POINTER = 0xc000 | DNS_HEADER_LEN,
-	CHARACTER_STRING_MAX = 255
+	CHARACTER_STRING_MAX = 255,
+
+	CLASS_IN = 1
 };
 
 struct header {
@@ -197,14 +199,15 @@ dns_read_query(const uint8_t *msg, size_t len, struct dns_query *q, enum dns_rco
 	q->has_edns = e.count > 0;
 	q->dnssec_ok = (e.opt.ttl & EDNS_DO) != 0;
 	q->udp_size = e.opt.class;
+	q->len = r.pos;
 	q->opt = e.place;
 	q->is_signed = e.is_signed;
 
 	/* Nothing but the header need look like ours in other opcodes. */
 	if ((h.flags & FLAGS_OPCODE) != 0)
 		*rcode = DNS_NOTIMP;
-	else if (!reader_done(&r) || h.qdcount > 1 || e.count > 1 || e.misplaced ||
-	    opt_is_broken(&e.opt))
+	else if (r.failed || (q->is_signed && !reader_done(&r)) || h.qdcount > 1 || e.count > 1 ||
+	    e.misplaced || opt_is_broken(&e.opt))
 		*rcode = DNS_FORMERR;
 	else if (opt_version(&e.opt) > 0)
 		*rcode = DNS_BADVERS;
@@ -221,6 +224,16 @@ lower(uint8_t c)
 	return c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
 }
 
+/* Whether the next LEN octets of both are equal, whatever the case of letters. */
+static bool
+same_letters(struct reader *a, struct reader *b, size_t len)
+{
+	for (; len > 0; len--)
+		if (lower(reader_u8(a)) != lower(reader_u8(b)))
+			return false;
+	return true;
+}
+
 /*
  * A length octet is no letter, so the names can be compared octet by octet, and
  * where they are equal, the second is as well formed as the first.
@@ -234,10 +247,7 @@ same_question(const uint8_t *a, const uint8_t *b, size_t len)
 		return true;
 	reader_init(&ra, a, len);
 	reader_init(&rb, b, len);
-	while (ra.len - ra.pos > 4)
-		if (lower(reader_u8(&ra)) != lower(reader_u8(&rb)))
-			return false;
-	return reader_u32(&ra) == reader_u32(&rb);
+	return same_letters(&ra, &rb, len - 4) && reader_u32(&ra) == reader_u32(&rb);
 }
 
 /* Name, type and class of our own questions. */
@@ -264,6 +274,21 @@ dns_asks_own(const uint8_t *msg, size_t len)
 
 	return dns_asks(msg, question_len, DNS_OWN_HEALTH) ||
 	    dns_asks(msg, question_len, DNS_OWN_READY);
+}
+
+bool
+dns_is_resolver_arpa(const uint8_t *query, const struct dns_query *q)
+{
+	static const uint8_t zone[] = "\10resolver\4arpa"; /* the NUL is the root label */
+	struct reader name, end;
+
+	if (q->qclass != CLASS_IN)
+		return false;
+	reader_init(&name, query + DNS_HEADER_LEN, q->question_len - 4);
+	reader_init(&end, zone, sizeof zone);
+	while (name.len - name.pos > sizeof zone)
+		reader_skip(&name, reader_u8(&name));
+	return name.len - name.pos == sizeof zone && same_letters(&name, &end, sizeof zone);
 }
 
 static bool
@@ -302,7 +327,7 @@ dns_match_response(const uint8_t *msg, size_t len, const uint8_t *query, size_t 
 	return DNS_MATCH;
 }
 
-bool
+size_t
 dns_read_response(const uint8_t *msg, size_t len, struct dns_opt *opt)
 {
 	struct reader r;
@@ -314,7 +339,9 @@ dns_read_response(const uint8_t *msg, size_t len, struct dns_opt *opt)
 	skip_questions(&r, h.qdcount);
 	read_records(&r, &h, &e);
 	*opt = e.place;
-	return reader_done(&r) && e.count <= 1 && !e.misplaced && !opt_is_broken(&e.opt);
+	if (r.failed || e.count > 1 || e.misplaced || opt_is_broken(&e.opt))
+		return 0;
+	return r.pos;
 }
 
 size_t

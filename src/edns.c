@@ -280,7 +280,8 @@ edns_read_response(const uint8_t *msg, size_t len, struct edns_response *r)
 	struct reader data;
 
 	*r = (struct edns_response){ .keepalive_ms = -1 };
-	r->is_readable = dns_read_response(msg, len, &r->opt);
+	r->len = dns_read_response(msg, len, &r->opt);
+	r->is_readable = r->len > 0;
 	if (!r->is_readable)
 		return;
 	read_opt(msg, &r->opt, &opt);
@@ -306,7 +307,7 @@ edns_write_response(uint8_t *out, const uint8_t *msg, size_t len, const struct e
 		return copy_whole(out, DNS_MESSAGE_MAX, msg, len);
 	if (!r->is_readable)
 		return 0;
-	cut_out(msg, len, &r->opt, &rest);
+	cut_out(msg, r->len, &r->opt, &rest);
 	read_opt(msg, &r->opt, &opt);
 	size = rest.head_len + rest.tail_len;
 	crossing = crossing_len(opt.options, settings);

@@ -486,11 +486,12 @@ send_to(struct front *f, struct client *c, struct deadline now)
 	while (!c->blocked && !TAILQ_EMPTY(&c->answered)) {
 		if ((n = write_answers(c)) >= 0) {
 			count_sent(f, c, (size_t)n, now);
-		} else if (errno == EAGAIN) {
+		} else if (errno == EAGAIN || errno == EINTR) {
+			/* After EINTR the socket is writable, and the next turn tries again. */
 			c->blocked = true;
 			(void)waitset_change(f->set, c->fd, FRONT_CLIENT_EVENTS | EPOLLOUT,
 			    WAITSET_CLIENT, (size_t)(c - f->clients));
-		} else if (errno != EINTR) {
+		} else {
 			front_close_client(f, c, now);
 			return;
 		}

@@ -14,7 +14,7 @@ LIST_HEAD(host_chain, host);
 struct hosts {
 	size_t most;
 	size_t mask; /* chains, less 1 */
-	uint64_t seed;
+	struct hash_key key;
 	struct host_chain *chains;
 	struct host_chain vacant;
 	struct host *places;
@@ -35,7 +35,7 @@ hosts_new(size_t count)
 	h->mask = chains - 1;
 	h->chains = pages_new(chains, sizeof *h->chains);
 	h->places = pages_new(count, sizeof *h->places);
-	if (h->chains == NULL || h->places == NULL || hash_seed(&h->seed) == -1) {
+	if (h->chains == NULL || h->places == NULL || hash_key_init(&h->key) == -1) {
 		hosts_free(h);
 		return NULL;
 	}
@@ -84,13 +84,13 @@ add(struct hosts *h, const struct address *a, uint64_t hash)
 struct host *
 hosts_find(const struct hosts *h, const struct address *a)
 {
-	return find(h, a, address_hash_host(a, h->seed));
+	return find(h, a, address_hash_host(a, &h->key));
 }
 
 struct host *
 hosts_use(struct hosts *h, const struct address *a)
 {
-	uint64_t hash = address_hash_host(a, h->seed);
+	uint64_t hash = address_hash_host(a, &h->key);
 	struct host *host = find(h, a, hash);
 
 	if (host == NULL)

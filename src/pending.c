@@ -19,6 +19,7 @@ struct pending {
 	size_t most;
 	size_t count;
 	size_t mask; /* chains, less 1 */
+	struct hash_key key;
 	struct query_chain *queries;
 	struct hosts *hosts; /* clients, each used by its queries */
 };
@@ -38,7 +39,7 @@ pending_new(size_t count)
 	p->queries = pages_new(chains, sizeof *p->queries);
 	/* One more, who is refused, may be looked at. */
 	p->hosts = hosts_new(count + 1);
-	if (p->queries == NULL || p->hosts == NULL) {
+	if (p->queries == NULL || p->hosts == NULL || hash_key_init(&p->key) == -1) {
 		pending_free(p);
 		return NULL;
 	}
@@ -67,13 +68,23 @@ pending_room(const struct pending *p)
 	return p->most - p->count;
 }
 
+/* The hash of what makes two queries the same: address, port, ID, flags and question. */
 static uint64_t
-hash_query(const struct host *host, const struct query *q, size_t question_len)
+hash_query(const struct pending *p, const struct host *host, const struct query *q,
+    size_t question_len)
 {
-	uint64_t hash = hash_word(host->hash, address_port(&q->peer.from));
+	uint8_t bytes[sizeof host->hash + sizeof(uint16_t) + ID_AND_FLAGS + DNS_QUESTION_MAX];
+	uint16_t port = address_port(&q->peer.from);
+	size_t len = 0;
 
-	hash = hash_octets(hash, q->message, ID_AND_FLAGS);
-	return hash_octets(hash, q->message + DNS_HEADER_LEN, question_len);
+	memcpy(bytes, &host->hash, sizeof host->hash);
+	len += sizeof host->hash;
+	memcpy(bytes + len, &port, sizeof port);
+	len += sizeof port;
+	memcpy(bytes + len, q->message, ID_AND_FLAGS);
+	len += ID_AND_FLAGS;
+	memcpy(bytes + len, q->message + DNS_HEADER_LEN, question_len);
+	return hash_bytes(&p->key, bytes, len + question_len);
 }
 
 /* A name says itself where it ends, so equal octets are an equal question. */
@@ -97,7 +108,7 @@ judge(const struct pending *p, const struct host *host, struct query *q)
 	size_t question_len = dns_question_len(q->message, q->len);
 
 	if (question_len > 0) {
-		q->pending_hash = hash_query(host, q, question_len);
+		q->pending_hash = hash_query(p, host, q, question_len);
 		if (is_repeated(p, q, question_len))
 			return PENDING_REPEATED;
 	}

@@ -516,6 +516,13 @@ send_batch(const struct udp_socket *s)
 	return sendmmsg(s->fd, headers, n, MSG_NOSIGNAL);
 }
 
+/* Whether the same call may succeed later: no buffer or no memory now, or a signal came. */
+static bool
+is_transient(int error)
+{
+	return error == EAGAIN || error == ENOBUFS || error == ENOMEM || error == EINTR;
+}
+
 /* Deals with the first answer of a socket, which could not be sent. False: try again later. */
 static bool
 overcome(struct udp *u, struct udp_socket *s, int error, struct deadline now)
@@ -523,8 +530,8 @@ overcome(struct udp *u, struct udp_socket *s, int error, struct deadline now)
 	struct query *q = TAILQ_FIRST(&s->answered);
 	size_t len = q->response_len;
 
-	if ((error == EAGAIN || error == EINTR) && !deadline_passed(q->by, now))
-		return error == EINTR;
+	if (is_transient(error) && !deadline_passed(q->by, now))
+		return false;
 	if (error == EMSGSIZE) {
 		/* The path takes less than that: the client is to ask by TCP. */
 		q->response_len = dns_truncate(q->response, len, DNS_UDP_MIN);

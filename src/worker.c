@@ -246,6 +246,7 @@ answer(struct worker *w, struct query *q, struct deadline now)
 		answer_error(w, q, rcode, DNS_EDE_NONE, NULL, now);
 		return true;
 	case DNS_RELAY:
+		q->len = q->dns.len;
 		break;
 	}
 	if (answer_own(w, q, now))
@@ -253,6 +254,11 @@ answer(struct worker *w, struct query *q, struct deadline now)
 	if (!q->allowed) {
 		answer_error(w, q, DNS_REFUSED, DNS_EDE_PROHIBITED, "this address may not ask here",
 		    now);
+		return true;
+	}
+	if (dns_is_resolver_arpa(q->message, &q->dns)) {
+		answer_error(w, q, DNS_NOERROR, DNS_EDE_OTHER,
+		    "resolver.arpa is answered by the resolver itself (RFC 9462)", now);
 		return true;
 	}
 	if (q->dns.qtype == DNS_TYPE_AXFR || q->dns.qtype == DNS_TYPE_IXFR) {
@@ -387,31 +393,43 @@ take_or_leave(struct worker *w, enum waitset_owner owner, size_t index, struct d
 	}
 }
 
-/* Notes what has become ready. */
+static void
+take_event(struct worker *w, const struct epoll_event *event, struct deadline now)
+{
+	size_t index = waitset_index(event);
+
+	switch (waitset_owner(event)) {
+	case WAITSET_LISTENER:
+	case WAITSET_DATAGRAMS:
+		take_or_leave(w, waitset_owner(event), index, now);
+		break;
+	case WAITSET_CLIENT:
+		front_client_ready(w->front, index, event->events);
+		break;
+	case WAITSET_CONNECTION:
+		upstream_ready(w->upstreams, index, now);
+		break;
+	case WAITSET_SIGNALS:
+		take_signals(w);
+		break;
+	}
+}
+
+/*
+ * Notes what has become ready. Clients are accepted last: a new client may get the slot of an
+ * evicted one, and an event of the evicted one in the same batch must not reach the new one.
+ */
 static void
 take_events(struct worker *w, const struct epoll_event *events, size_t count, struct deadline now)
 {
 	size_t i;
 
-	for (i = 0; i < count; i++) {
-		size_t index = waitset_index(&events[i]);
-
-		switch (waitset_owner(&events[i])) {
-		case WAITSET_LISTENER:
-		case WAITSET_DATAGRAMS:
-			take_or_leave(w, waitset_owner(&events[i]), index, now);
-			break;
-		case WAITSET_CLIENT:
-			front_client_ready(w->front, index, events[i].events);
-			break;
-		case WAITSET_CONNECTION:
-			upstream_ready(w->upstreams, index, now);
-			break;
-		case WAITSET_SIGNALS:
-			take_signals(w);
-			break;
-		}
-	}
+	for (i = 0; i < count; i++)
+		if (waitset_owner(&events[i]) != WAITSET_LISTENER)
+			take_event(w, &events[i], now);
+	for (i = 0; i < count; i++)
+		if (waitset_owner(&events[i]) == WAITSET_LISTENER)
+			take_event(w, &events[i], now);
 }
 
 /* The one wait. In a rush it looks on, so that nothing is sent where an end has come already. */

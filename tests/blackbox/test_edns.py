@@ -142,7 +142,7 @@ def test_extended_rcode(house, edns, rcode):
 
 @row("D-12")
 def test_answer_that_cannot_be_read_is_asked_for_elsewhere(house):
-    a, b = house.pair(faults.message(lambda asked: asked.answer() + b"more"))
+    a, b = house.pair(faults.message(lambda asked: asked.answer()[:-1]))
     running = house.proxy(a, b)
     house.right(house.ask(), 0.5)
     assert a.queries and b.queries
@@ -151,7 +151,7 @@ def test_answer_that_cannot_be_read_is_asked_for_elsewhere(house):
 
 @row("D-12")
 def test_answer_that_cannot_be_read_is_servfail(house):
-    server = house.upstream(faults.message(lambda asked: asked.answer() + b"more"))
+    server = house.upstream(faults.message(lambda asked: asked.answer()[:-1]))
     house.proxy(server)
     exchange = house.servfail(house.ask(Query(edns=EDNS)), 0.5)
     assert exchange.answer.ede == [(23, f"{server.name}: query: the answer cannot be read")]

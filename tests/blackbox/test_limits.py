@@ -17,7 +17,7 @@ import team
 from clock import now, wait_until
 from dnsmsg import Query
 from house import MIB
-from rows import row
+from rows import row, table
 
 PATIENT = {"client_idle": "20s"}
 ADDRESS_CROWDED = "too many clients of one address"
@@ -279,9 +279,32 @@ def test_no_descriptor_for_clients(house):
     house.within(1, begin)
 
 
+@row("C-32")
+def test_new_client_not_touched_by_events_of_the_evicted_one(house):
+    """It gets the slot of a client whose reset is in the same batch of events."""
+    running = house.proxy(house.upstream(), timeouts=PATIENT, clients={"max": 4})
+    worker, = running.workers()
+    house.right(house.ask("warm.test"))
+    for n in range(20):
+        evicted, *others = _clients(house, 4)
+        team.halt(worker)
+        new = house.client()
+        asked, = new.send(Query(f"delay-50.n{n}.test"))
+        evicted.reset()
+        os.kill(worker, signal.SIGCONT)
+        house.right(new.receive_until(asked))
+        house.right(new.ask(f"second-{n}.test"))
+        for client in (new, *others):
+            client.close()
+        wait_until(lambda: running.clients() == 0)
+
+
+can_tamper = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("strace") is None,
+                                reason="needs root and strace, to make a system call fail")
+
+
 @row("P-01")
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("strace") is None,
-                    reason="needs root and strace, to make a system call fail")
+@can_tamper
 def test_no_descriptor_in_the_whole_system(house):
     """ENFILE, the shortage of others. The list of allowed calls would not let the tracer do it."""
     running = house.proxy(house.upstream(), user="root", sandbox="off")
@@ -311,6 +334,43 @@ def tampered(pid, how):
 def traced(pid):
     with open(f"/proc/{pid}/status") as file:
         return "TracerPid:\t0\n" not in file.read()
+
+
+# Answers that the kernel does not take now.
+
+
+@can_tamper
+@table("error", ("X-11-ENOBUFS", "ENOBUFS"), ("X-11-ENOMEM", "ENOMEM"), ("X-11-EAGAIN", "EAGAIN"),
+       ("P-31-EINTR", "EINTR"))
+def test_failed_sendmmsg_is_retried_and_stops_no_other_client(house, error):
+    running = house.proxy(house.upstream(), user="root", sandbox="off",
+                          timeouts={"query": "5s", "answer": "4s"})
+    worker, = running.workers()
+    client = house.datagrams()
+    house.right(client.ask("warm.test"))
+    with tampered(worker, f"sendmmsg:error={error}"):
+        waiting = client.send(*[Query(f"waiting-{n}.test") for n in range(100)])
+        for n in range(5):
+            house.right(house.ask(f"meanwhile-{n}.test"), 1)
+        client.hears_nothing()
+    for exchange in waiting:
+        house.right(client.receive_until(exchange))
+
+
+@can_tamper
+@row("P-31-EINTR")
+def test_interrupted_sendmsg_is_retried_and_stops_no_other_client(house):
+    running = house.proxy(house.upstream(), user="root", sandbox="off",
+                          timeouts={"query": "5s", "answer": "4s"})
+    worker, = running.workers()
+    client, other = house.client(), house.datagrams()
+    house.right(client.ask("warm.test"))
+    with tampered(worker, "sendmsg:error=EINTR"):
+        waiting = client.send(*[Query(f"waiting-{n}.test") for n in range(100)])
+        for n in range(5):
+            house.right(other.ask(f"meanwhile-{n}.test"), 1)
+    for exchange in waiting:
+        house.right(client.receive_until(exchange))
 
 
 @row("P-02")

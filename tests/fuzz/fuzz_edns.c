@@ -118,7 +118,8 @@ check_response(const uint8_t *msg, size_t len, const struct dns_query *q,
 	edns_read_response(out, n, &back);
 	must(back.is_readable && back.keepalive_ms == -1);
 	must(q->has_edns || back.opt.len == 0);
-	check_rest(out, back.opt.len > 0 ? back.opt.at : n, msg, len, &r.opt);
+	check_rest(out, back.opt.len > 0 ? back.opt.at : n, msg, r.len, &r.opt);
+	must(r.len <= len && back.len == n);
 	must(count_option(out, n, &back.opt, COOKIE) == 0);
 	must(count_option(out, n, &back.opt, PADDING) == 0);
 	must(settings->client_subnet || count_option(out, n, &back.opt, SUBNET) == 0);
@@ -149,7 +150,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	query = tight_copy(data + 3, query_len);
 	msg = tight_copy(data + 3 + query_len, len);
 	if (dns_read_query(query, query_len, &q, &rcode) == DNS_RELAY) {
-		check_query(query, query_len, &q, &settings, (data[0] & 4) != 0);
+		check_query(query, q.len, &q, &settings, (data[0] & 4) != 0);
 		check_response(msg, len, &q, &settings);
 	}
 	free(msg);

@@ -118,7 +118,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(q.question_len == 0 || (q.question_len >= 5 && q.question_len <= DNS_QUESTION_MAX));
 	must(q.question_len <= size - DNS_HEADER_LEN);
 	if (verdict == DNS_RELAY)
-		must(q.question_len > 0);
+		must(q.question_len > 0 && q.len <= size &&
+		    q.len >= DNS_HEADER_LEN + q.question_len && (!q.is_signed || q.len == size));
 	else
 		must(rcode == DNS_NOERROR || rcode == DNS_FORMERR || rcode == DNS_NOTIMP ||
 		    rcode == DNS_BADVERS);
@@ -126,6 +127,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(q.has_edns);
 	check_name(data, &q);
 	must(strlen(dns_format_type(q.qtype, type)) < sizeof type);
+	if (verdict == DNS_RELAY && dns_is_resolver_arpa(data, &q))
+		must(q.question_len >= 19 && q.qclass == 1);
 	if (dns_asks(data, q.question_len, DNS_OWN_HEALTH) ||
 	    dns_asks(data, q.question_len, DNS_OWN_READY))
 		must(q.qtype == DNS_TYPE_TXT && q.qclass == 3);

@@ -22,4 +22,8 @@
 
 enum { QUESTION_LEN = sizeof(QUESTION) - 1 };
 
+/* Records that sign the message that they end; SIG(0) covers no type. */
+#define TSIG "\3key\0" "\0\372\0\377\0\0\0\0\0\4tsig"
+#define SIG_0 "\0" "\0\30\0\377\0\0\0\0\0\4\0\0\0\0"
+
 #endif

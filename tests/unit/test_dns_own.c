@@ -55,6 +55,40 @@ knows_its_own_questions(void **state)
 	free(query);
 }
 
+#define ZONE "\10resolver\4arpa\0"
+
+static const struct zone_row {
+	const char *name;
+	const uint8_t *query;
+	size_t len;
+	bool is_in_zone;
+} zone_rows[] = {
+	{ "K-48 the name of discovery", BYTES(ID QUERY ONE "\4_dns" ZONE "\0\100" IN), true },
+	{ "K-48 the zone", BYTES(ID QUERY ONE ZONE "\0\6" IN), true },
+	{ "K-48 two labels below", BYTES(ID QUERY ONE "\1a\4_dns" ZONE TYPE_A IN), true },
+	{ "K-48 another case", BYTES(ID QUERY ONE "\10rEsOlVeR\4ARPA\0" TYPE_A IN), true },
+	{ "K-48 class CH", BYTES(ID QUERY ONE ZONE TYPE_A CH), false },
+	{ "K-48 a longer label", BYTES(ID QUERY ONE "\11xresolver\4arpa\0" TYPE_A IN), false },
+	{ "K-48 the name inside of a label", BYTES(ID QUERY ONE "\16\10resolver\4arpa\0" TYPE_A IN),
+	    false },
+	{ "K-48 the zone above", BYTES(ID QUERY ONE "\4arpa\0" TYPE_A IN), false },
+	{ "K-48 the root", BYTES(ID QUERY ONE "\0" TYPE_A IN), false },
+	{ "K-48 below another name", BYTES(ID QUERY ONE "\10resolver\4arpa\4test\0" TYPE_A IN), false },
+};
+
+static void
+knows_resolver_arpa(void **state)
+{
+	const struct zone_row *row = *state;
+	uint8_t *query = tight_copy(row->query, row->len);
+	struct dns_query q;
+	enum dns_rcode rcode;
+
+	assert_int_equal(dns_read_query(query, row->len, &q, &rcode), DNS_RELAY);
+	assert_int_equal(dns_is_resolver_arpa(query, &q), row->is_in_zone);
+	free(query);
+}
+
 static void
 asks_its_own_questions(void **state)
 {
@@ -257,11 +291,12 @@ main(void)
 		cmocka_unit_test(cuts_a_long_reason),
 		cmocka_unit_test(names_rcodes),
 	};
-	struct CMUnitTest tests[LENGTH(asked_rows) + LENGTH(text_rows) + LENGTH(said_rows) +
+	struct CMUnitTest tests[LENGTH(asked_rows) + LENGTH(zone_rows) + LENGTH(text_rows) + LENGTH(said_rows) +
 	    LENGTH(singles)];
 	size_t n = 0;
 
 	ROW_TESTS(asked_rows, knows_its_own_questions, tests, n);
+	ROW_TESTS(zone_rows, knows_resolver_arpa, tests, n);
 	ROW_TESTS(text_rows, writes_a_text, tests, n);
 	ROW_TESTS(said_rows, reads_what_was_said, tests, n);
 	memcpy(&tests[n], singles, sizeof singles);

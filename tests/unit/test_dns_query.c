@@ -53,6 +53,10 @@ static const struct query_row {
 	{ "records in every section (IXFR, TSIG)",
 	    BYTES(ID QUERY COUNTS("\1", "\1", "\1", "\2") QUESTION RR_A RR_A OPT_DO RR_A),
 	    DNS_RELAY, 0, { ASKED, WITH_DO } },
+	{ "TSIG", BYTES(ID QUERY ONE_AND_OPT QUESTION TSIG), DNS_RELAY, 0,
+	    { ASKED, .is_signed = true } },
+	{ "SIG(0)", BYTES(ID QUERY ONE_AND_OPT QUESTION SIG_0), DNS_RELAY, 0,
+	    { ASKED, .is_signed = true } },
 
 	{ "nothing", BYTES(""), DNS_DROP, 0, { 0 } },
 	{ "eleven octets", BYTES(ID QUERY "\0\0\0\0\0\0\0"), DNS_DROP, 0, { 0 } },
@@ -75,8 +79,8 @@ static const struct query_row {
 	{ "no question but a cookie",
 	    BYTES(ID QUERY COUNTS("\0", "\0", "\0", "\1") OPT_OPTIONS("\14", COOKIE)), DNS_ANSWER,
 	    DNS_NOERROR, { .flags = 0x0100, WITH_EDNS } },
-	{ "no question but octets", BYTES(ID QUERY COUNTS("\0", "\0", "\0", "\0") QUESTION),
-	    DNS_ANSWER, DNS_FORMERR, { .flags = 0x0100 } },
+	{ "no question but bytes", BYTES(ID QUERY COUNTS("\0", "\0", "\0", "\0") QUESTION),
+	    DNS_ANSWER, DNS_NOERROR, { .flags = 0x0100 } },
 
 	{ "two questions, EDNS",
 	    BYTES(ID QUERY COUNTS("\2", "\0", "\0", "\1") QUESTION "\300\14" TYPE_A IN OPT_DO),
@@ -91,12 +95,10 @@ static const struct query_row {
 	    BYTES(ID QUERY ONE LABEL_63 LABEL_63 LABEL_63 "\76" X10 X10 X10 X10 X10 X10
 							  "xx\0" TYPE_A IN),
 	    DNS_ANSWER, DNS_FORMERR, { .flags = 0x0100 } },
-	{ "octet after the end", BYTES(ID QUERY ONE QUESTION "x"), DNS_ANSWER, DNS_FORMERR,
-	    { ASKED } },
-	{ "octet after the OPT", BYTES(ID QUERY ONE_AND_OPT QUESTION OPT_DO "x"), DNS_ANSWER,
-	    DNS_FORMERR, { ASKED, WITH_DO } },
-	{ "OPT that is not counted", BYTES(ID QUERY ONE QUESTION OPT_DO), DNS_ANSWER, DNS_FORMERR,
-	    { ASKED } },
+	{ "C-36 byte behind TSIG", BYTES(ID QUERY ONE_AND_OPT QUESTION TSIG "x"), DNS_ANSWER,
+	    DNS_FORMERR, { ASKED, .is_signed = true } },
+	{ "C-36 byte behind SIG(0)", BYTES(ID QUERY ONE_AND_OPT QUESTION SIG_0 "x"), DNS_ANSWER,
+	    DNS_FORMERR, { ASKED, .is_signed = true } },
 	{ "additional count too high",
 	    BYTES(ID QUERY COUNTS("\1", "\0", "\0", "\2") QUESTION OPT_DO), DNS_ANSWER, DNS_FORMERR,
 	    { ASKED, WITH_DO } },
@@ -146,8 +148,8 @@ static const struct query_row {
 		"\3") "abc"),
 	    DNS_ANSWER, DNS_BADVERS, { ASKED, WITH_EDNS } },
 	{ "EDNS version 1 and a broken message",
-	    BYTES(ID QUERY ONE_AND_OPT QUESTION OPT_AT("\0", "\x04\xd0", "\0", "\1", "\0\0",
-		"\0") "x"),
+	    BYTES(ID QUERY COUNTS("\1", "\0", "\0", "\2") QUESTION
+		    OPT_AT("\0", "\x04\xd0", "\0", "\1", "\0\0", "\0") "x"),
 	    DNS_ANSWER, DNS_FORMERR, { ASKED, WITH_EDNS } },
 };
 
@@ -173,10 +175,40 @@ reads_a_query(void **state)
 	assert_int_equal(q.dnssec_ok, row->q.dnssec_ok);
 	assert_int_equal(q.udp_size, row->q.udp_size);
 	assert_int_equal(q.is_signed, row->q.is_signed);
+	if (row->verdict == DNS_RELAY)
+		assert_int_equal(q.len, row->len);
 	if (row->q.question_len > 0) {
 		assert_int_equal(q.qtype, row->q.qtype);
 		assert_int_equal(q.qclass, row->q.qclass);
 	}
+}
+
+static const struct tail_row {
+	const char *name;
+	const uint8_t *data;
+	size_t len;
+	size_t tail_len;
+	bool has_edns;
+} tail_rows[] = {
+	{ "C-36 byte behind the question", BYTES(ID QUERY ONE QUESTION "x"), 1, false },
+	{ "C-36 byte behind the OPT", BYTES(ID QUERY ONE_AND_OPT QUESTION OPT_DO "x"), 1, true },
+	{ "C-36 OPT that is not counted", BYTES(ID QUERY ONE QUESTION OPT_DO), 11, false },
+	{ "C-36 TSIG that is not counted", BYTES(ID QUERY ONE QUESTION TSIG), sizeof TSIG - 1, false },
+};
+
+static void
+ends_a_query_at_its_last_record(void **state)
+{
+	const struct tail_row *row = *state;
+	uint8_t *msg = tight_copy(row->data, row->len);
+	struct dns_query q;
+	enum dns_rcode rcode;
+
+	assert_int_equal(dns_read_query(msg, row->len, &q, &rcode), DNS_RELAY);
+	assert_int_equal(q.len, row->len - row->tail_len);
+	assert_int_equal(q.has_edns, row->has_edns);
+	assert_false(q.is_signed);
+	free(msg);
 }
 
 /* All of a good query is needed: cut anywhere, it is dropped or answered FORMERR. */
@@ -209,7 +241,7 @@ refuses_a_query_cut_short(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[2 * LENGTH(rows)] = { 0 };
+	struct CMUnitTest tests[2 * LENGTH(rows) + LENGTH(tail_rows)] = { 0 };
 	size_t n = 0, i;
 
 	for (i = 0; i < LENGTH(rows); i++) {
@@ -222,5 +254,9 @@ main(void)
 			.test_func = refuses_a_query_cut_short,
 			.initial_state = (void *)&rows[i] };
 	}
+	for (i = 0; i < LENGTH(tail_rows); i++)
+		tests[n++] = (struct CMUnitTest){ .name = tail_rows[i].name,
+			.test_func = ends_a_query_at_its_last_record,
+			.initial_state = (void *)&tail_rows[i] };
 	return cmocka_run_group_tests_name("dns_read_query", tests, NULL, NULL);
 }

@@ -20,7 +20,6 @@
 
 /* Behind a header, a question and an empty OPT, so at 40: owner and data are free. */
 #define RECORD(owner, len, data) owner TYPE_A IN "\0\0\0\74\0" len data
-#define TSIG "\3key\0" "\0\372\0\377\0\0\0\0\0\4tsig"
 #define SIG(covered) "\0\0\30\0\377\0\0\0\0\0\4" covered "so"
 
 static const struct edns_settings as_it_comes = { .padding = false, .client_subnet = true };
@@ -261,8 +260,14 @@ static const struct response_row {
 
 	{ "D-12 record that is cut", &padded, true, BYTES(ID R ANSWERED("\0") QUESTION "\0\0\1"),
 	    BYTES(""), -1 },
-	{ "D-12 octets behind the end", &padded, true, BYTES(ID R ANSWERED("\0") ANSWER "x"),
-	    BYTES(""), -1 },
+	{ "D-29 bytes behind the last record", &padded, false,
+	    BYTES(ID R ANSWERED("\0") ANSWER "more"), BYTES(ID R ANSWERED("\0") ANSWER), -1 },
+	{ "D-29 bytes behind the OPT", &padded, true,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY "more"),
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), -1 },
+	{ "D-29 OPT that is not counted", &padded, false,
+	    BYTES(ID R ANSWERED("\0") ANSWER OPT("\6", TIMEOUT("\0\1"))),
+	    BYTES(ID R ANSWERED("\0") ANSWER), -1 },
 	{ "D-12 two OPT", &padded, true, BYTES(ID R ANSWERED("\2") ANSWER OPT_EMPTY OPT_EMPTY),
 	    BYTES(""), -1 },
 	{ "D-12 OPT among the answers", &padded, true,
