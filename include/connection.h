@@ -25,6 +25,7 @@ struct connection {
 	int idle_ms;             /* unused for so long, it is closed */
 	uint32_t watched;        /* the events it is in the wait set with */
 	bool draining;           /* takes no new query, and closes when no one waits for it */
+	bool retries;            /* draining, but for retried queries until it is open */
 	bool suspect;            /* nothing came for too long */
 	bool gated;              /* sends nothing but the canary until a response has come */
 	bool has_answered;       /* at least once: it is a kept connection */

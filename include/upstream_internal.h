@@ -2,6 +2,7 @@
 #define DOTPROXY_UPSTREAM_INTERNAL_H
 
 #include "connection.h"
+#include "hash.h"
 #include "health.h"
 #include "outstanding.h"
 #include "upstream.h"
@@ -14,6 +15,7 @@
  *	upstream_ask.c		whom to ask
  *	upstream_answer.c	what happens on connections: answers, and their end
  *	upstream_time.c		what happens when nothing does
+ *	upstream_names.c	questions at which servers end connections
  */
 
 /* No server gets a query more often than this and once (RFC 9520 3.1). */
@@ -21,6 +23,16 @@ enum { UPSTREAM_REPLAYS_MAX = 2 };
 
 /* So many answers that nobody waits for any more, and a connection is not used on. */
 enum { UPSTREAM_GIVEN_UP_MAX = 64 };
+
+/*
+ * Questions at which a server has ended a connection that carried nothing else. Each is sent on a
+ * connection of its own for a while, so that it costs no other query anything.
+ */
+enum { FATAL_QUESTIONS = 16 };
+struct fatal_question {
+	uint64_t hash;
+	struct deadline until;
+};
 
 /* One upstream and what is known of its health. */
 struct upstream {
@@ -32,7 +44,7 @@ struct upstream {
 	struct board_upstream *health; /* shared with the other workers */
 	struct failure cause;          /* of the last failure that was seen here */
 	/*
-	 * As many queries as the last connection answered that ended with some unanswered: the next
+	 * How many queries the last connection answered that ended with some unanswered: the next
 	 * one may end there, too. Others are opened in time, so that none waits for it. SIZE_MAX as
 	 * soon as a connection has answered more.
 	 */
@@ -61,10 +73,14 @@ struct upstream_list {
 	struct query_list done;
 	struct query canary; /* ". NS": any resolver has the answer */
 	uint8_t canary_message[DNS_OWN_QUERY_MAX];
-	bool stranded;            /* some in hand found no place for a connection */
-	bool has_room;            /* there may be one now */
-	struct deadline look_at;  /* then another one is asked beside, to see how fast it is */
-	struct deadline check_at; /* nothing is due before */
+	struct hash_key hash_key;
+	struct fatal_question fatal[FATAL_QUESTIONS]; /* a ring */
+	size_t next_fatal;
+	struct deadline fatal_until; /* of the last one */
+	bool stranded;               /* some in hand found no place for a connection */
+	bool has_room;               /* there may be one now */
+	struct deadline look_at;     /* then another one is asked beside, to see how fast it is */
+	struct deadline check_at;    /* nothing is due before */
 };
 
 /* How an upstream took it that it should be asked. */
@@ -105,6 +121,9 @@ void upstream_share_sessions(struct upstream_list *, size_t index, struct deadli
 /* The connection that takes the next query, if there is one. */
 struct connection *upstream_usable_connection(struct upstream_list *, size_t index);
 
+/* The same for a query under which a connection has ended: one with few others, or none yet. */
+struct connection *upstream_retry_connection(struct upstream_list *, size_t index);
+
 /* With a window: opens the next connection while the present ones still take queries. */
 void upstream_open_ahead(struct upstream_list *, size_t index, struct deadline now);
 
@@ -140,6 +159,10 @@ enum taken upstream_ask_next(struct upstream_list *, struct query *, struct dead
 
 /* The same, and when none is up, asks all those that are down, side by side: any of them may be back. */
 enum taken upstream_ask_anyone(struct upstream_list *, struct query *, struct deadline now);
+
+/* A connection has ended at this question, and at no other. */
+void upstream_note_fatal(struct upstream_list *, const struct query *, struct deadline now);
+bool upstream_is_fatal(const struct upstream_list *, const struct query *, struct deadline now);
 
 /* Sees to it that a query that nobody has in hand is asked of somebody, or ends. */
 void upstream_move_on(struct upstream_list *, struct query *, struct deadline now);

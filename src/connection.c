@@ -53,6 +53,7 @@ connection_init(struct connection *c, struct dot *dot, size_t upstream,
 	c->idle_ms = idle_ms;
 	c->watched = 0;
 	c->draining = false;
+	c->retries = false;
 	c->suspect = false;
 	c->gated = false;
 	c->has_answered = false;

@@ -141,6 +141,8 @@ upstream_attach(struct upstream_list *l, int set, struct query_table *table, str
 	enum dns_rcode rcode;
 	size_t i;
 
+	if (hash_key_init(&l->hash_key) == -1)
+		return fail_errno(why, "upstreams");
 	l->canary.message = l->canary_message;
 	l->canary.len = dns_write_query(l->canary_message, 0, DNS_OWN_ROOT);
 	(void)dns_read_query(l->canary_message, l->canary.len, &l->canary.dns, &rcode);
@@ -228,8 +230,13 @@ upstream_mark_good(struct upstream *u)
 bool
 upstream_is_usable(const struct upstream *u, struct deadline now)
 {
+	if (u->current == NULL)
+		return !health_is_left_alone(u->health, now);
+	/* It has enough to answer already. */
+	if (health_is_suspect(u->health) && u->current->given_up >= UPSTREAM_GIVEN_UP_MAX)
+		return false;
 	return !health_is_left_alone(u->health, now) ||
-	    (u->current != NULL && dot_stage(u->current->dot) == DOT_READY);
+	    dot_stage(u->current->dot) == DOT_READY;
 }
 /* ---- what comes out ---- */
 

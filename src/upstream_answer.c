@@ -7,6 +7,9 @@
 #include "upstream_internal.h"
 
 enum {
+	/* A query that was alone on a connection, and was on others that have ended, is the cause. */
+	ENDS_BEFORE_FATAL = 2,
+
 	/* A server that does not like what we add to a query is asked without for so long. */
 	BARE_MS = 3600000
 };
@@ -44,10 +47,8 @@ judge_end(const struct connection *c)
 static void
 note_window(struct upstream *u, const struct connection *c)
 {
-	if (dot_stage(c->dot) != DOT_READY || connection_unanswered(c) == 0 ||
-	    connection_unanswered(c) + c->answers < 2)
-		return;
-	u->window = c->answers > 0 ? c->answers : 1;
+	if (c->answers > 0 && connection_unanswered(c) > 0 && !c->draining)
+		u->window = c->answers;
 }
 
 /* Decides what becomes of the queries of a connection that has gone. */
@@ -59,11 +60,9 @@ redistribute(struct upstream_list *l, struct ask_list *asks, size_t index, enum 
 
 	while ((a = TAILQ_FIRST(asks)) != NULL) {
 		TAILQ_REMOVE(asks, a, link);
-		if (a->query == &l->canary) {
-			a->at = NULL;
-			continue;
-		}
 		a->query->ends += a->sent;
+		if (end == END_SUSPECT && a->query->ends > ENDS_BEFORE_FATAL)
+			upstream_note_fatal(l, a->query, now);
 		if (end == END_NO_ATTEMPT && a != mismatched)
 			upstream_retry(l, a, index, now);
 		else
@@ -86,6 +85,9 @@ upstream_lose(struct upstream_list *l, struct connection *c, const struct failur
 	if (end == END_SUSPECT)
 		health_suspect(u->health);
 	note_window(u, c);
+	/* It belongs to the connection, whose slot may be in use again while the others are retried. */
+	if (c->canary.at != NULL)
+		connection_release(&c->canary, l->ids);
 	if (c->outstanding > 0)
 		outstanding_clear(l->ids, c->index);
 	TAILQ_CONCAT(&asks, &c->sent, link);

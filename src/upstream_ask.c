@@ -120,15 +120,22 @@ enum taken
 upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bare,
     struct deadline now)
 {
-	bool alone = q->ends >= ENDS_MAX;
-	struct connection *c = alone ? NULL : upstream_usable_connection(l, index);
+	bool alone = q->ends >= ENDS_MAX || upstream_is_fatal(l, q, now);
+	bool retried = !alone && q->ends > 0 && l->config->timeouts.upstream_idle_ms > 0;
+	struct connection *c = NULL;
 	struct ask *a = vacant_ask(q);
 	struct connection *place;
 	struct failure why;
 
 	/* Another upstream's failure may lead to one that has the query already. */
-	if (is_asked_at(q, index))
+	if (is_asked_at(q, index)) {
+		note_tried(q, index);
 		return TAKEN;
+	}
+	if (retried)
+		c = upstream_retry_connection(l, index);
+	else if (!alone)
+		c = upstream_usable_connection(l, index);
 	if (a == NULL)
 		return NO_ROOM;
 	if (q->attempts >= l->count + EXTRA_ATTEMPTS) {
@@ -139,12 +146,13 @@ upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bar
 		if ((place = upstream_free_place(l)) == NULL)
 			return NO_ROOM;
 		q->attempts++;
-		if ((c = upstream_open(l, place, index, alone, now, &why)) == NULL) {
+		if ((c = upstream_open(l, place, index, alone || retried, now, &why)) == NULL) {
 			note_tried(q, index);
 			upstream_blame(l, q, index, &why);
 			upstream_mark_failed(l, index, &why, now);
 			return FAILED;
 		}
+		c->retries = retried;
 	} else {
 		q->attempts++;
 	}

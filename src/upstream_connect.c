@@ -10,6 +10,12 @@ enum {
 	 */
 	AHEAD_ROUND_TRIPS = 4,
 
+	/* So many queries that may have made a connection end are retried on one, if possible. */
+	RETRIES_TOGETHER = 4,
+
+	/* Of an upstream, while they open. */
+	RETRY_CONNECTIONS_MAX = 8,
+
 	/* Not for a server that answers fewer queries on a connection than this. */
 	AHEAD_WINDOW_MIN = 16
 };
@@ -177,6 +183,29 @@ upstream_forget_window(struct upstream_list *l, struct connection *by)
 		if (connection_is_idle(c))
 			upstream_discard(l, c);
 	}
+}
+
+struct connection *
+upstream_retry_connection(struct upstream_list *l, size_t index)
+{
+	struct connection *emptiest = NULL;
+	size_t count = 0;
+	size_t i;
+
+	for (i = 0; i < l->connection_count; i++) {
+		struct connection *c = &l->connections[i];
+
+		if (c->dot == NULL || c->upstream != index || !c->retries ||
+		    dot_stage(c->dot) == DOT_READY)
+			continue;
+		count++;
+		if (emptiest == NULL || c->taken < emptiest->taken)
+			emptiest = c;
+	}
+	if (emptiest == NULL || emptiest->taken < RETRIES_TOGETHER ||
+	    count == RETRY_CONNECTIONS_MAX || upstream_free_place(l) == NULL)
+		return emptiest;
+	return NULL;
 }
 
 struct connection *
