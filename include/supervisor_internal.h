@@ -45,6 +45,9 @@ void supervisor_log_death(pid_t pid, int status);
 /* One line for a configuration that is not taken. Of COUNT mistakes CAUSE is the first. */
 void supervisor_log_refusal(const char *cause, size_t count, const char *remedy);
 
+/* One line for what workers have given up and what not, and one more where they are root. */
+void supervisor_log_sandbox(const struct privilege *);
+
 /* A line for each worker of that generation and those before it, and for each upstream. */
 void supervisor_log_state(const struct generation *newest, struct deadline now);
 

@@ -23,6 +23,8 @@
 #include "upstream.h"
 #include "worker.h"
 
+_Static_assert((int)LISTENERS_SOCKETS_MAX <= (int)SANDBOX_LISTENERS_MAX, "the sandbox knows all");
+
 enum {
 	/* Workers are looked after, and the file is looked at, that often. */
 	TICK_MS = 500,
@@ -159,6 +161,34 @@ leave_others(const struct supervisor *s, const struct generation *own)
 	}
 }
 
+/* What a generation has given up is logged once, by its first worker, and not where nothing changes. */
+static bool
+logs_sandbox(const struct generation *g, size_t index)
+{
+	const struct generation *older = g->older;
+
+	return index == 0 && g->slots[0].started.at_us == 0 &&
+	    (older == NULL || older->privilege.sandbox != g->privilege.sandbox ||
+		older->privilege.chose_root != g->privilege.chose_root);
+}
+
+/* Gives up for good what a worker does not need. */
+static int
+shut_in(struct generation *g, size_t index, struct failure *why)
+{
+	int sockets[LISTENERS_SOCKETS_MAX];
+	struct sandbox_bounds bounds = { .ports = g->ports,
+		.port_count = g->config->upstream_count,
+		.listeners = sockets,
+		.listener_count = listeners_sockets(&g->listeners, sockets) };
+
+	if (privilege_shut_in(&g->privilege, &bounds, why) == -1)
+		return -1;
+	if (logs_sandbox(g, index))
+		supervisor_log_sandbox(&g->privilege);
+	return 0;
+}
+
 /* What a worker does from its birth to its end. */
 static int
 be_worker(struct supervisor *s, struct generation *g, size_t index, pid_t supervisor)
@@ -178,9 +208,7 @@ be_worker(struct supervisor *s, struct generation *g, size_t index, pid_t superv
 		(void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 		if (getppid() != supervisor)
 			return 0;
-		if (privilege_shut_in(&g->privilege, g->ports, g->config->upstream_count, &why) ==
-			0 &&
-		    worker_run(&setup, &why) == 0)
+		if (shut_in(g, index, &why) == 0 && worker_run(&setup, &why) == 0)
 			return 0;
 	}
 	log_event(LOG_LEVEL_ERROR, "worker cannot start", "cause", why.text, "remedy", why.remedy,
@@ -669,9 +697,6 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 	}
 	for (i = 1; i < (size_t)s.newest->config->workers; i++)
 		s.newest->slots[i].start_at = deadline_in(FIRST_ALONE_MS);
-	if (privilege_missing(&s.newest->privilege)[0] != '\0')
-		log_event(LOG_LEVEL_DEBUG, "sandbox", "missing",
-		    privilege_missing(&s.newest->privilege), NULL);
 	watch(&s, &signals);
 	end = ended(&s);
 	while (s.newest != NULL) {

@@ -1,9 +1,5 @@
 #include "worker.h"
 
-#ifdef DOTPROXY_TEST_HOOKS
-#include <sys/utsname.h>
-#endif
-
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +10,7 @@
 #include "dns.h"
 #include "front.h"
 #include "heap.h"
+#include "hooks.h"
 #include "log.h"
 #include "query.h"
 #include "udp.h"
@@ -333,7 +330,7 @@ static void
 take_signals(struct worker *w)
 {
 #ifdef DOTPROXY_TEST_HOOKS
-	struct utsname name;
+	const struct listener *l = &w->setup->listeners->at[0];
 #endif
 	int number;
 
@@ -341,9 +338,8 @@ take_signals(struct worker *w)
 		w->told_to_stop = w->told_to_stop || number == SIGTERM;
 		w->told_to_retire = w->told_to_retire || number == SIGQUIT;
 #ifdef DOTPROXY_TEST_HOOKS
-		/* So that tests see what becomes of a worker that makes a call it must not make. */
-		if (number == SIGUSR2)
-			(void)uname(&name);
+		if (number >= SIGRTMIN && number < SIGRTMIN + HOOKS)
+			hooks_try((enum hook)(number - SIGRTMIN), l->tcp, l->udp);
 #endif
 	}
 }
@@ -476,7 +472,7 @@ loop(struct worker *w)
 	atomic_store(&w->row->state, BOARD_STOPPING);
 	front_retire(w->front, deadline_now());
 	udp_drain(w->udp);
-	listeners_close_tcp(w->setup->listeners);
+	listeners_give_up_tcp(w->setup->listeners);
 	/* Who retires lets its clients finish what they are about; others take the new ones. */
 	w->stop_by = deadline_in(WORKER_RETIRE_MS);
 	while (!w->told_to_stop && front_client_count(w->front) > 0 &&
@@ -499,7 +495,8 @@ arrange_signals(struct worker *w)
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGQUIT);
 #ifdef DOTPROXY_TEST_HOOKS
-	(void)sigaddset(&signals, SIGUSR2);
+	for (int i = 0; i < HOOKS; i++)
+		(void)sigaddset(&signals, SIGRTMIN + i);
 #endif
 	w->signals = waitset_add_signals(w->set, &signals);
 	return w->signals == -1 ? -1 : 0;
