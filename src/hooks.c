@@ -100,13 +100,14 @@ try(enum hook hook, int tcp, int udp)
 void
 hooks_try(enum hook hook, int tcp, int udp)
 {
+	static const char event[] = "hook"; /* of which users are told nothing */
 	char number[16];
 	long rc;
 
 	errno = 0;
 	rc = try(hook, tcp, udp);
 	(void)snprintf(number, sizeof number, "%d", (int)hook);
-	log_event(LOG_LEVEL_INFO, "hook", "number", number, "result",
+	log_event(LOG_LEVEL_INFO, event, "number", number, "result",
 	    rc == -1 ? strerror(errno) : "done", NULL);
 }
 
