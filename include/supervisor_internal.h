@@ -19,6 +19,8 @@
 struct slot {
 	pid_t pid; /* 0: there is none */
 	struct deadline started;
+	int64_t beat_us;          /* its heartbeat as it was seen last, whatever that says */
+	struct deadline beat_at;  /* when that was new */
 	struct deadline start_at; /* when there is none: then it is started */
 	int pause_ms;             /* before it is started again, when it dies quickly */
 };

@@ -237,7 +237,7 @@ start_worker(struct supervisor *s, struct generation *g, size_t index, struct de
 	}
 	slot->pid = pid;
 	slot->started = now;
-	board_enter(board_worker(g->board, index), pid, now);
+	slot->beat_at = now;
 }
 
 /* When the place of a worker that is not there is taken. */
@@ -356,11 +356,11 @@ reap(struct supervisor *s, struct deadline now)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if ((slot = find_slot(s, pid, &g)) == NULL)
 			continue;
-		slot->pid = 0;
 		if (!g->served)
 			g->served = atomic_load(&board_worker(g->board, (size_t)(slot - g->slots))
 						     ->state) != BOARD_EMPTY;
-		board_leave(g->board, (size_t)(slot - g->slots));
+		board_leave(g->board, (size_t)(slot - g->slots), pid);
+		slot->pid = 0;
 		if (g->retiring && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 			continue;
 		supervisor_log_death(pid, status);
@@ -370,19 +370,26 @@ reap(struct supervisor *s, struct deadline now)
 
 /* Ends workers that do not come back from a turn. */
 static void
-check_heartbeats(const struct generation *g, struct deadline now)
+check_heartbeats(struct generation *g, struct deadline now)
 {
 	char number[16];
 	size_t i;
 
 	for (i = 0; i < (size_t)g->config->workers; i++) {
-		struct deadline beat = { atomic_load(&board_worker(g->board, i)->heartbeat_us) };
+		struct slot *slot = &g->slots[i];
+		int64_t beat_us = atomic_load(&board_worker(g->board, i)->heartbeat_us);
 
-		if (g->slots[i].pid == 0 || !deadline_passed(deadline_after(beat, STUCK_MS), now))
+		/* What it says counts for nothing, that it changes for all. */
+		if (beat_us != slot->beat_us) {
+			slot->beat_us = beat_us;
+			slot->beat_at = now;
+		}
+		if (slot->pid == 0 ||
+		    !deadline_passed(deadline_after(slot->beat_at, STUCK_MS), now))
 			continue;
-		(void)snprintf(number, sizeof number, "%d", (int)g->slots[i].pid);
+		(void)snprintf(number, sizeof number, "%d", (int)slot->pid);
 		log_event(LOG_LEVEL_WARN, "worker stuck", "pid", number, NULL);
-		(void)kill(g->slots[i].pid, SIGKILL);
+		(void)kill(slot->pid, SIGKILL);
 	}
 }
 
@@ -536,7 +543,7 @@ stop(struct supervisor *s, struct deadline now)
 static void
 tick(struct supervisor *s, struct deadline now)
 {
-	const struct generation *g;
+	struct generation *g;
 	bool late = deadline_passed(deadline_after(s->tick_at, STUCK_MS / 2), now);
 
 	s->tick_at = deadline_after(now, TICK_MS);

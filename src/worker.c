@@ -436,7 +436,10 @@ static void
 show(const struct worker *w)
 {
 	size_t in_hand = (size_t)w->config->inflight - query_table_room(w->table);
+	bool stopping = w->told_to_stop || w->told_to_retire;
 
+	atomic_store_explicit(&w->row->state, stopping ? BOARD_STOPPING : BOARD_SERVING,
+	    memory_order_relaxed);
 	atomic_store_explicit(&w->row->in_hand, (uint32_t)in_hand, memory_order_relaxed);
 	atomic_store_explicit(&w->row->clients, (uint32_t)front_client_count(w->front),
 	    memory_order_relaxed);
