@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import signal
 
 import pytest
@@ -17,10 +18,13 @@ needs_sandbox = pytest.mark.skipif(proxy.sanitized(),
                                    reason="the sandbox is off under sanitizers")
 
 
-def _serve(house, *lacks, **settings):
+QEMU = "qemu-x86_64-static"
+
+
+def _serve(house, *lacks, prefix=(), **settings):
     """A proxy that answers over UDP and TCP, reloads, and replaces a worker."""
     running = team.serve(house, house.upstream(), **settings,
-                         popen_args={"prefix": oldkernel.prefix(*lacks)})
+                         popen_args={"prefix": prefix or oldkernel.prefix(*lacks)})
     house.right(house.ask("tcp.test"))
     host, port = running.address
     with house.datagrams(("127.0.0.1" if host == "0.0.0.0" else host, port)) as datagrams:
@@ -57,6 +61,16 @@ def test_best_effort_starts_and_names_what_is_missing_once(house, lacks, on, mis
     assert all(word in line.get("missing", "") for word in missing)
     assert not missing == ("missing" in line)
     assert not running.lines("worker cannot start")
+
+
+@row("P-32-qemu-user")
+@needs_sandbox
+@pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"needs {QEMU}")
+def test_serves_under_an_emulator_of_the_kernel(house):
+    running = _serve(house, prefix=(QEMU,))
+    line, = running.lines("sandbox")
+    assert "on" not in line and "Landlock (" in line["missing"] and "seccomp (" in line["missing"]
+    assert len(running.lines("UDP drops are not counted")) == 1
 
 
 @row("P-32-strict")

@@ -214,7 +214,7 @@ survives_any_octets(void **state)
 	uint8_t session[BOARD_SESSION_MAX];
 	struct deadline now = { 1000000 };
 	size_t count = ((uintptr_t)upstream + 64 - (uintptr_t)begin) / sizeof *begin +
-	    BOARD_SESSIONS * (BOARD_SESSION_MAX + 24) / sizeof *begin;
+	    BOARD_SESSIONS * ((size_t)BOARD_SESSION_MAX + 24) / sizeof *begin;
 	unsigned round;
 	size_t i;
 
