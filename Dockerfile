@@ -28,4 +28,5 @@ USER 65532:65532
 EXPOSE 53/tcp 53/udp
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/dot-proxy"]
+# podman keeps it only with `podman build --format docker`.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=5s CMD ["/dot-proxy", "healthcheck"]

@@ -15,6 +15,9 @@
  * worker, written by it alone, and what all of them write: a row for each upstream, and one
  * for the sockets. Only values, no pointers; each is written in one piece, so that a worker
  * may die at any instruction and leave nothing half-done.
+ *
+ * Any process may have written anything: whoever reads a value checks it, no value decides
+ * which process is signalled, and each worker writes its own row again in every turn.
  */
 
 enum board_state {
@@ -24,9 +27,8 @@ enum board_state {
 };
 
 struct board_worker {
-	_Atomic int32_t pid;
 	_Atomic uint32_t state;       /* enum board_state */
-	_Atomic int64_t heartbeat_us; /* its last turn; see struct deadline */
+	_Atomic int64_t heartbeat_us; /* its last turn: it works as long as this changes */
 	_Atomic int64_t turn_us;      /* when the turn that it is in began; 0: it waits */
 	_Atomic uint32_t busy;        /* percent of a processor that it has used of late */
 	_Atomic uint64_t queries;
@@ -38,11 +40,14 @@ struct board_worker {
 };
 
 struct board_upstream {
-	_Atomic uint32_t failures;   /* in a row; 0: it is up */
-	_Atomic bool suspect;        /* slow to show that it is there, without an answer since */
+	_Atomic uint32_t failures; /* in a row; 0: it is up */
+	_Atomic uint32_t suspect;  /* slow to show that it is there, without an answer since */
 	_Atomic int64_t retry_at_us; /* it is left alone until then */
 	_Atomic int64_t down_since_us;
 	_Atomic int64_t usual_us; /* smoothed time of an answer; 0: not known */
+	_Atomic uint32_t downs;   /* how often it went down since that was last logged */
+	_Atomic uint32_t logged_down; /* the log says that it is down */
+	_Atomic int64_t logged_at_us; /* when the log last said so */
 };
 
 /* So many UDP sockets at most. */
@@ -97,8 +102,7 @@ size_t board_take_session(struct board *, size_t upstream, uint8_t octets[static
 enum { BOARD_TURN_MS = 2, BOARD_BUSY = 90 };
 bool board_another_takes(struct board *, size_t index, bool stood_back, struct deadline now);
 
-/* A worker enters its row, or the supervisor clears that of one that has gone. */
-void board_enter(struct board_worker *, pid_t pid, struct deadline now);
-void board_leave(struct board *, size_t index);
+/* The supervisor clears the row of a worker that has gone, and frees what that process PID held. */
+void board_leave(struct board *, size_t index, pid_t pid);
 
 #endif

@@ -45,6 +45,16 @@ void listeners_leave(struct listeners *, const struct listeners *to);
 /* Takes no more connections: the address is free when nobody listens there any more. */
 void listeners_close_tcp(struct listeners *);
 
+/*
+ * The same for a worker whose sandbox knows the listeners by their numbers: the standard input
+ * takes the number of each, so that no other socket is taken for one.
+ */
+void listeners_give_up_tcp(struct listeners *);
+
+/* The numbers of all sockets. Returns how many. */
+enum { LISTENERS_SOCKETS_MAX = 2 * CONFIG_LISTEN_MAX };
+size_t listeners_sockets(const struct listeners *, int sockets[static LISTENERS_SOCKETS_MAX]);
+
 /* Closes what is left. */
 void listeners_close(struct listeners *);
 

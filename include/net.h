@@ -48,6 +48,13 @@ int net_adopt(int fd, struct address *at, struct failure *why);
 int net_receive_buffer(int fd);
 
 /*
+ * Whether a UDP socket says what the kernel has dropped, and whether what it sends leaves whole
+ * or not at all. It serves without, on a kernel that does not know how.
+ */
+bool net_counts_drops(int fd);
+bool net_forbids_fragments(int fd);
+
+/*
  * Starts a TCP connection, with TCP_NODELAY, that fails when what is sent on it is not
  * acknowledged for too long; with FAST_OPEN (RFC 7413) it seems to be up at once, and the
  * first octets written go with the SYN. It is up, or has failed, when the socket

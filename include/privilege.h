@@ -9,28 +9,33 @@
 
 #include "config.h"
 #include "fail.h"
+#include "sandbox.h"
+
+enum { PRIVILEGE_MISSING_MAX = 320 };
 
 /* What the processes will give up, found out before anything is. A plain value. */
 struct privilege {
 	bool change_user;
 	uid_t uid;
 	gid_t gid;
+	bool chose_root; /* the configuration names root as the user of the workers */
 	enum config_sandbox sandbox;
-	int landlock; /* its version in this kernel; 0: there is none */
-	bool seccomp; /* this kernel has filters */
+	int landlock;                        /* its version in use; -1: none */
+	bool seccomp;                        /* it is in use */
+	char missing[PRIVILEGE_MISSING_MAX]; /* what is not in use, and why; "" when nothing */
 };
 
 /*
  * Finds out whom workers will run as (USER, a name or a number; NULL: nobody, and only
  * when started as root) and what the kernel offers. -1 with the reason when there is no
  * such user, when there is no right to become that user although it was asked for, or
- * when SANDBOX is strict and the kernel lacks something.
+ * when SANDBOX is strict and something is missing: then the reason names all of it.
  */
 int privilege_plan(const char *user, enum config_sandbox sandbox, struct privilege *,
     struct failure *why);
 
-/* What the kernel lacks, in words; "" when nothing. */
-const char *privilege_missing(const struct privilege *);
+/* What of the sandbox is in use, in words; "" when nothing. */
+const char *privilege_in_force(const struct privilege *);
 
 /*
  * Makes use of what the program's file permits: a file capability that is permitted and
@@ -47,16 +52,17 @@ int privilege_limit_supervisor(struct failure *why);
 
 /*
  * A worker keeps nothing: no groups, no user of rank, no capability, no way to get any, no
- * core dumps. -1 with the reason.
+ * core dumps. Notes what the kernel does not know of it. -1 with the reason, also when
+ * something is missing and the sandbox is strict.
  */
-int privilege_limit_worker(const struct privilege *, struct failure *why);
+int privilege_limit_worker(struct privilege *, struct failure *why);
 
 /*
- * Then it is shut in: no files, TCP connections to PORTS (COUNT of them) only, where the
+ * Then it is shut in: no files, TCP connections to the ports of the bounds only, where the
  * kernel can say so, and the system calls of its loop only; any other one is its death.
- * -1 with the reason.
+ * Notes what the kernel refuses. -1 with the reason when that is something, and the sandbox
+ * is strict.
  */
-int privilege_shut_in(const struct privilege *, const uint16_t *ports, size_t count,
-    struct failure *why);
+int privilege_shut_in(struct privilege *, const struct sandbox_bounds *, struct failure *why);
 
 #endif

@@ -1,7 +1,6 @@
 #ifndef DOTPROXY_SANDBOX_H
 #define DOTPROXY_SANDBOX_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,19 +14,33 @@
 /* The version of Landlock that can restrict TCP. */
 enum { SANDBOX_LANDLOCK_TCP = 4 };
 
-/* The version of Landlock in this kernel; 0: there is none. */
-int sandbox_landlock_version(void);
+enum { SANDBOX_LISTENERS_MAX = 64 };
 
-/* Whether this kernel has seccomp filters that can end a process. */
-bool sandbox_has_seccomp(void);
+/* What a process may still use, and what it shares with others. The arrays stay the caller's. */
+struct sandbox_bounds {
+	const uint16_t *ports; /* of TCP: it may connect to these */
+	size_t port_count;
+	const int *listeners;  /* the sockets that other processes have as well */
+	size_t listener_count; /* SANDBOX_LISTENERS_MAX at most */
+};
+
+/* The version of Landlock in this kernel; -1 with the reason why it cannot be used. */
+int sandbox_landlock_version(struct failure *why);
+
+/* 0 when this kernel has seccomp filters and this build a list of system calls; -1 with the reason. */
+int sandbox_has_seccomp(struct failure *why);
 
 /*
  * No file can be opened any more; where VERSION allows to say so, no TCP port can be bound,
- * and none be connected to but PORTS (COUNT of them). -1 with the reason.
+ * and none be connected to but those of the bounds. -1 with the reason.
  */
-int sandbox_forbid_files(int version, const uint16_t *ports, size_t count, struct failure *why);
+int sandbox_forbid_files(int version, const struct sandbox_bounds *, struct failure *why);
 
-/* Any system call that the loop of a worker does not need ends the process with SIGSYS. -1 with the reason. */
-int sandbox_limit_system_calls(struct failure *why);
+/*
+ * Any system call that the loop of a worker does not need ends the process with SIGSYS: so do
+ * sockets of anything but TCP, signals to other processes, and changes to the listeners. The
+ * number of a listener stays what it is; see listeners_give_up_tcp(). -1 with the reason.
+ */
+int sandbox_limit_system_calls(const struct sandbox_bounds *, struct failure *why);
 
 #endif

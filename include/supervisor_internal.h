@@ -19,6 +19,8 @@
 struct slot {
 	pid_t pid; /* 0: there is none */
 	struct deadline started;
+	int64_t beat_us;          /* its heartbeat as it was seen last, whatever that says */
+	struct deadline beat_at;  /* when that was new */
 	struct deadline start_at; /* when there is none: then it is started */
 	int pause_ms;             /* before it is started again, when it dies quickly */
 };
@@ -44,6 +46,9 @@ void supervisor_log_death(pid_t pid, int status);
 
 /* One line for a configuration that is not taken. Of COUNT mistakes CAUSE is the first. */
 void supervisor_log_refusal(const char *cause, size_t count, const char *remedy);
+
+/* One line for what workers have given up and what not, and one more where they are root. */
+void supervisor_log_sandbox(const struct privilege *);
 
 /* A line for each worker of that generation and those before it, and for each upstream. */
 void supervisor_log_state(const struct generation *newest, struct deadline now);

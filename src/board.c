@@ -21,7 +21,7 @@ union common_row {
 	struct {
 		_Atomic uint64_t last_number; /* of a session */
 		_Atomic uint32_t overflows[BOARD_SOCKETS];
-		_Atomic bool ready;
+		_Atomic uint32_t ready;
 	} common;
 	uint8_t room[128];
 };
@@ -32,8 +32,8 @@ union common_row {
  */
 struct session {
 	_Atomic int32_t owner;
-	uint32_t len;    /* 0: there is none */
-	uint64_t number; /* the larger, the newer */
+	_Atomic uint32_t len; /* 0: there is none */
+	uint64_t number;      /* the larger, the newer */
 	int64_t until_us;
 	uint8_t octets[BOARD_SESSION_MAX];
 };
@@ -190,6 +190,9 @@ board_take_session(struct board *b, size_t upstream, uint8_t octets[static BOARD
 	if (newest == NULL)
 		return 0;
 	len = newest->len;
+	/* What is written there has passed through other processes. */
+	if (len > BOARD_SESSION_MAX)
+		len = 0;
 	memcpy(octets, newest->octets, len);
 	newest->len = 0;
 	release(newest);
@@ -215,13 +218,6 @@ empty_sessions_of(struct board *b, int32_t pid)
 	}
 }
 
-void
-board_enter(struct board_worker *row, pid_t pid, struct deadline now)
-{
-	atomic_store(&row->heartbeat_us, now.at_us);
-	atomic_store(&row->pid, (int32_t)pid);
-}
-
 static bool
 takes_in_a_moment(struct board_worker *row, bool stood_back, struct deadline now)
 {
@@ -232,7 +228,9 @@ takes_in_a_moment(struct board_worker *row, bool stood_back, struct deadline now
 		return false;
 	if (turn.at_us == 0)
 		return !stood_back;
-	return !deadline_passed(deadline_after(turn, BOARD_TURN_MS), now);
+	/* One that is yet to come was not written by the worker, but for what it is ahead of us. */
+	return turn.at_us < deadline_after(now, BOARD_TURN_MS).at_us &&
+	    !deadline_passed(deadline_after(turn, BOARD_TURN_MS), now);
 }
 
 bool
@@ -247,15 +245,14 @@ board_another_takes(struct board *b, size_t index, bool stood_back, struct deadl
 }
 
 void
-board_leave(struct board *b, size_t index)
+board_leave(struct board *b, size_t index, pid_t pid)
 {
 	struct board_worker *row = board_worker(b, index);
 
-	empty_sessions_of(b, atomic_load(&row->pid));
+	empty_sessions_of(b, (int32_t)pid);
 	atomic_store(&row->state, BOARD_EMPTY);
 	atomic_store(&row->turn_us, 0);
 	atomic_store(&row->busy, 0);
-	atomic_store(&row->pid, 0);
 	atomic_store(&row->in_hand, 0);
 	atomic_store(&row->clients, 0);
 }

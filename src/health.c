@@ -2,7 +2,12 @@
 
 #include <sys/random.h>
 
-enum { BACK_OFF_MAX_MS = 30000 };
+enum {
+	BACK_OFF_MAX_MS = 30000,
+
+	/* No answer takes longer; what says so was not written by us. */
+	USUAL_MAX_MS = 60000
+};
 
 /* 1, 2, 4, 8, 16, 30 seconds, a fifth more or less, so that many proxies do not come back in step. */
 static int
@@ -17,6 +22,15 @@ back_off_ms(unsigned failures)
 	return ms - ms / 5 + (int)(draw % (2 * (unsigned)ms / 5 + 1));
 }
 
+/* When it may be asked again. More than the longest back-off away, it was not written by us. */
+static int64_t
+retry_at_us(const struct board_upstream *u, struct deadline now)
+{
+	int64_t at_us = atomic_load(&u->retry_at_us);
+
+	return at_us > deadline_after(now, 2 * BACK_OFF_MAX_MS).at_us ? now.at_us : at_us;
+}
+
 bool
 health_failed(struct board_upstream *u, struct deadline now)
 {
@@ -24,7 +38,7 @@ health_failed(struct board_upstream *u, struct deadline now)
 	int64_t at_us = atomic_load(&u->retry_at_us);
 
 	/* An outage that many saw is one failure: whoever says so first says it for all. */
-	if (failures > 0 && at_us > now.at_us)
+	if (failures > 0 && retry_at_us(u, now) > now.at_us)
 		return false;
 	if (!atomic_compare_exchange_strong(&u->retry_at_us, &at_us,
 		deadline_after(now, back_off_ms(failures + 1)).at_us))
@@ -66,7 +80,7 @@ health_is_suspect(const struct board_upstream *u)
 bool
 health_is_left_alone(const struct board_upstream *u, struct deadline now)
 {
-	return health_is_down(u) && atomic_load(&u->retry_at_us) > now.at_us;
+	return health_is_down(u) && retry_at_us(u, now) > now.at_us;
 }
 
 bool
@@ -75,7 +89,7 @@ health_claim_trial(struct board_upstream *u, struct deadline now)
 	unsigned failures = atomic_load(&u->failures);
 	int64_t at_us = atomic_load(&u->retry_at_us);
 
-	if (failures == 0 || at_us > now.at_us ||
+	if (failures == 0 || retry_at_us(u, now) > now.at_us ||
 	    !atomic_compare_exchange_strong(&u->retry_at_us, &at_us,
 		deadline_after(now, back_off_ms(failures + 1)).at_us))
 		return false;
@@ -89,6 +103,9 @@ health_down_s(const struct board_upstream *u, struct deadline now)
 {
 	struct deadline since = { atomic_load(&u->down_since_us) };
 
+	/* In the future, or before there was time, it was not written by us. */
+	if (since.at_us < 0 || since.at_us > now.at_us)
+		return 0;
 	return (int)(deadline_us_between(since, now) / 1000000);
 }
 
@@ -113,7 +130,9 @@ health_looked(struct board_upstream *u, int64_t took_us)
 int64_t
 health_usual_us(const struct board_upstream *u)
 {
-	return atomic_load_explicit(&u->usual_us, memory_order_relaxed);
+	int64_t usual_us = atomic_load_explicit(&u->usual_us, memory_order_relaxed);
+
+	return usual_us < 0 || usual_us > (int64_t)USUAL_MAX_MS * 1000 ? 0 : usual_us;
 }
 
 void

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,33 @@ listeners_close_tcp(struct listeners *l)
 
 	for (i = 0; i < l->count; i++)
 		close_socket(&l->at[i].tcp);
+}
+
+void
+listeners_give_up_tcp(struct listeners *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		if (l->at[i].tcp != -1 && dup3(STDIN_FILENO, l->at[i].tcp, O_CLOEXEC) == -1)
+			(void)close(l->at[i].tcp);
+		l->at[i].tcp = -1;
+	}
+}
+
+size_t
+listeners_sockets(const struct listeners *l, int sockets[static LISTENERS_SOCKETS_MAX])
+{
+	size_t count = 0;
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		if (l->at[i].tcp != -1)
+			sockets[count++] = l->at[i].tcp;
+		if (l->at[i].udp != -1)
+			sockets[count++] = l->at[i].udp;
+	}
+	return count;
 }
 
 void
@@ -97,6 +125,19 @@ log_receive_buffer(int fd, const char *remedy)
 	    "remedy", remedy, NULL);
 }
 
+/* Once, for the first UDP socket: what the kernel does not give to it. */
+static void
+log_udp_limits(int fd, const char *remedy)
+{
+	log_receive_buffer(fd, remedy);
+	if (!net_counts_drops(fd))
+		log_event(LOG_LEVEL_INFO, "UDP drops are not counted", "cause",
+		    "this kernel does not know SO_RXQ_OVFL", NULL);
+	if (!net_forbids_fragments(fd))
+		log_event(LOG_LEVEL_INFO, "UDP answers may be fragmented", "cause",
+		    "this kernel does not know IP_MTU_DISCOVER", NULL);
+}
+
 /* Opens what is wanted and not there yet. */
 static int
 open_missing(struct listener *l, const struct config_listener *wanted, struct failure *why)
@@ -133,7 +174,7 @@ listeners_open(struct listeners *l, const struct config *config, const struct li
 			return -1;
 		}
 		if (one->udp != -1 && !told) {
-			log_receive_buffer(one->udp,
+			log_udp_limits(one->udp,
 			    "so that bursts over UDP are not lost, set the sysctl "
 			    "net.core.rmem_max to what is wanted");
 			told = true;
@@ -219,7 +260,7 @@ listeners_take_passed(struct listeners *l, struct failure *why)
 	for (i = 0; i < (long)l->count && l->at[i].udp == -1; i++)
 		;
 	if (i < (long)l->count)
-		log_receive_buffer(l->at[i].udp,
+		log_udp_limits(l->at[i].udp,
 		    "so that bursts over UDP are not lost, set ReceiveBuffer= in the socket unit");
 	return 0;
 }

@@ -101,16 +101,15 @@ enlarge_buffers(int fd)
  * to be too large for the path is refused. A forged ICMP message could make that less than the
  * path takes; then larger answers go by TCP, and nothing worse.
  */
-static int
+static void
 forbid_fragments(int fd, int family)
 {
 	int v4 = IP_PMTUDISC_DO;
 	int v6 = IPV6_PMTUDISC_DO;
 
-	if (family == AF_INET6 &&
-	    setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &v6, sizeof v6) == -1)
-		return -1;
-	return setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &v4, sizeof v4);
+	if (family == AF_INET6)
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &v6, sizeof v6);
+	(void)setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &v4, sizeof v4);
 }
 
 /* What a UDP socket has to tell of what it receives. One of IPv6 may get datagrams of IPv4, too. */
@@ -119,9 +118,9 @@ prepare_udp(int fd, const struct address *a)
 {
 	bool v6 = a->sa.sa_family == AF_INET6;
 
-	if (set_flag(fd, SOL_SOCKET, SO_RXQ_OVFL) == -1 ||
-	    forbid_fragments(fd, a->sa.sa_family) == -1)
-		return -1;
+	/* Emulators of a kernel do not know both of them: net_counts_drops(), net_forbids_fragments(). */
+	(void)set_flag(fd, SOL_SOCKET, SO_RXQ_OVFL);
+	forbid_fragments(fd, a->sa.sa_family);
 	if (!address_is_wildcard(a))
 		return 0;
 	if (v6 && set_flag(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO) == -1)
@@ -156,14 +155,34 @@ net_listen_udp(const struct address *a, struct failure *why)
 	return fd;
 }
 
-/* Of the socket level, a number; -1 with errno. */
+/* A number; -1 with errno. */
 static int
-option_of(int fd, int option)
+option_at(int fd, int level, int option)
 {
 	socklen_t len = sizeof(int);
 	int value = -1;
 
-	return getsockopt(fd, SOL_SOCKET, option, &value, &len) == -1 ? -1 : value;
+	return getsockopt(fd, level, option, &value, &len) == -1 ? -1 : value;
+}
+
+static int
+option_of(int fd, int option)
+{
+	return option_at(fd, SOL_SOCKET, option);
+}
+
+bool
+net_counts_drops(int fd)
+{
+	return option_of(fd, SO_RXQ_OVFL) == 1;
+}
+
+bool
+net_forbids_fragments(int fd)
+{
+	if (option_of(fd, SO_DOMAIN) == AF_INET6)
+		return option_at(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER) == IPV6_PMTUDISC_DO;
+	return option_at(fd, IPPROTO_IP, IP_MTU_DISCOVER) == IP_PMTUDISC_DO;
 }
 
 int

@@ -9,12 +9,12 @@
 #include <limits.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "sandbox.h"
 #include "sanitized.h"
 
 /* Whom to be where there is no /etc/passwd, as in an image from scratch. */
@@ -101,31 +101,75 @@ plan_user(const char *user, struct privilege *p, struct failure *why)
 	return -1;
 }
 
+/* ---- what is missing ---- */
+
+static void note_missing(struct privilege *p, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void
+note_missing(struct privilege *p, const char *fmt, ...)
+{
+	size_t len = strlen(p->missing);
+	va_list ap;
+
+	if (len > 0 && len < sizeof p->missing - 2) {
+		memcpy(p->missing + len, ", ", 3);
+		len += 2;
+	}
+	va_start(ap, fmt);
+	(void)vsnprintf(p->missing + len, sizeof p->missing - len, fmt, ap);
+	va_end(ap);
+}
+
+/* 0, or -1 with the reason where nothing may be missing. */
+static int
+may_be_missing(const struct privilege *p, struct failure *why)
+{
+	if (p->sandbox != CONFIG_SANDBOX_STRICT || p->missing[0] == '\0')
+		return 0;
+	(void)fail_with(why, "sandbox: missing %s", p->missing);
+	fail_remedy(why, "set `sandbox: best-effort' to do without it");
+	return -1;
+}
+
+static void
+plan_sandbox(struct privilege *p)
+{
+	struct failure reason;
+
+	if ((p->landlock = sandbox_landlock_version(&reason)) == -1)
+		note_missing(p, "Landlock (%s)", reason.text);
+	else if (p->landlock < SANDBOX_LANDLOCK_TCP)
+		note_missing(p, "Landlock for TCP (no Landlock for TCP before Linux 6.7)");
+	if (!(p->seccomp = sandbox_has_seccomp(&reason) == 0))
+		note_missing(p, "seccomp (%s)", reason.text);
+}
+
 int
 privilege_plan(const char *user, enum config_sandbox sandbox, struct privilege *p,
     struct failure *why)
 {
-	*p = (struct privilege){ .sandbox = SANITIZED ? CONFIG_SANDBOX_OFF : sandbox };
+	*p = (struct privilege){ .sandbox = SANITIZED ? CONFIG_SANDBOX_OFF : sandbox,
+		.landlock = -1 };
 	if (plan_user(user, p, why) == -1)
 		return -1;
-	p->landlock = sandbox_landlock_version();
-	p->seccomp = sandbox_has_seccomp();
-	if (p->sandbox == CONFIG_SANDBOX_STRICT && privilege_missing(p)[0] != '\0') {
-		(void)fail_with(why, "sandbox: this kernel lacks %s", privilege_missing(p));
-		fail_remedy(why, "set `sandbox: best-effort' to do without it");
-		return -1;
-	}
-	return 0;
+	p->chose_root = user != NULL && p->uid == 0;
+	if (p->sandbox == CONFIG_SANDBOX_OFF)
+		note_missing(p, "Landlock, seccomp (off %s)",
+		    SANITIZED ? "under sanitizers" : "in the configuration");
+	else
+		plan_sandbox(p);
+	return may_be_missing(p, why);
 }
 
 const char *
-privilege_missing(const struct privilege *p)
+privilege_in_force(const struct privilege *p)
 {
-	if (p->landlock == 0)
-		return p->seccomp ? "Landlock" : "Landlock and seccomp filters";
-	if (!p->seccomp)
-		return "seccomp filters";
-	return p->landlock < SANDBOX_LANDLOCK_TCP ? "Landlock rules for TCP" : "";
+	if (p->landlock == -1)
+		return p->seccomp ? "seccomp" : "";
+	if (p->landlock < SANDBOX_LANDLOCK_TCP)
+		return p->seccomp ? "Landlock for files, seccomp" : "Landlock for files";
+	return p->seccomp ? "Landlock for files and TCP, seccomp" : "Landlock for files and TCP";
 }
 
 /* ---- giving up ---- */
@@ -177,17 +221,11 @@ change_user(const struct privilege *p, struct failure *why)
 }
 
 static int
-forbid_more(struct failure *why)
+forbid_core_dumps(struct failure *why)
 {
 	struct rlimit none = { 0, 0 };
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
-		return fail_errno(why, "no_new_privs");
-	if (setrlimit(RLIMIT_CORE, &none) == -1)
-		return fail_errno(why, "core limit");
-	if (prctl(PR_SET_DUMPABLE, SANITIZED, 0, 0, 0) == -1)
-		return fail_errno(why, "not dumpable");
-	return 0;
+	return setrlimit(RLIMIT_CORE, &none) == -1 ? fail_errno(why, "core limit") : 0;
 }
 
 int
@@ -205,24 +243,40 @@ privilege_limit_supervisor(struct failure *why)
 	for (i = 0; i < sizeof supervisor_capabilities / sizeof supervisor_capabilities[0]; i++)
 		mask |= UINT64_C(1) << supervisor_capabilities[i];
 	limit_bounding_set(mask);
-	return limit_capabilities(mask, why) == -1 ? -1 : forbid_more(why);
+	if (limit_capabilities(mask, why) == -1 || forbid_core_dumps(why) == -1)
+		return -1;
+	/* Where the kernel does not know one of these, workers say so. */
+	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	(void)prctl(PR_SET_DUMPABLE, SANITIZED, 0, 0, 0);
+	return 0;
 }
 
 int
-privilege_limit_worker(const struct privilege *p, struct failure *why)
+privilege_limit_worker(struct privilege *p, struct failure *why)
 {
 	limit_bounding_set(0);
-	return change_user(p, why) == -1 || limit_capabilities(0, why) == -1 ? -1 :
-									       forbid_more(why);
+	if (change_user(p, why) == -1 || limit_capabilities(0, why) == -1 ||
+	    forbid_core_dumps(why) == -1)
+		return -1;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
+		note_missing(p, "no_new_privs (%s)", strerror(errno));
+	if (prctl(PR_SET_DUMPABLE, SANITIZED, 0, 0, 0) == -1)
+		note_missing(p, "PR_SET_DUMPABLE (%s)", strerror(errno));
+	return may_be_missing(p, why);
 }
 
 int
-privilege_shut_in(const struct privilege *p, const uint16_t *ports, size_t count,
-    struct failure *why)
+privilege_shut_in(struct privilege *p, const struct sandbox_bounds *bounds, struct failure *why)
 {
-	if (p->sandbox == CONFIG_SANDBOX_OFF)
-		return 0;
-	if (p->landlock > 0 && sandbox_forbid_files(p->landlock, ports, count, why) == -1)
-		return -1;
-	return p->seccomp ? sandbox_limit_system_calls(why) : 0;
+	struct failure reason;
+
+	if (p->landlock != -1 && sandbox_forbid_files(p->landlock, bounds, &reason) == -1) {
+		note_missing(p, "Landlock (%s)", reason.text);
+		p->landlock = -1;
+	}
+	if (p->seccomp && sandbox_limit_system_calls(bounds, &reason) == -1) {
+		note_missing(p, "seccomp (%s)", reason.text);
+		p->seccomp = false;
+	}
+	return may_be_missing(p, why);
 }

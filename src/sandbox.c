@@ -10,6 +10,8 @@
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <unistd.h>
 
@@ -35,12 +37,18 @@ struct net_port_rule {
 /* ---- Landlock ---- */
 
 int
-sandbox_landlock_version(void)
+sandbox_landlock_version(struct failure *why)
 {
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0,
 	    LANDLOCK_CREATE_RULESET_VERSION);
 
-	return version > 0 ? (int)version : 0;
+	if (version > 0)
+		return (int)version;
+	if (errno == ENOSYS)
+		return fail_with(why, "none in this kernel, Linux has it since 5.13");
+	if (errno == EOPNOTSUPP)
+		return fail_with(why, "not among the lsm= of this kernel");
+	return fail_errno(why, "landlock_create_ruleset");
 }
 
 static uint64_t
@@ -59,7 +67,7 @@ all_file_access(int version)
 }
 
 int
-sandbox_forbid_files(int version, const uint16_t *ports, size_t count, struct failure *why)
+sandbox_forbid_files(int version, const struct sandbox_bounds *bounds, struct failure *why)
 {
 	bool tcp = version >= SANDBOX_LANDLOCK_TCP;
 	struct ruleset rules = { .handled_access_fs = all_file_access(version),
@@ -70,15 +78,15 @@ sandbox_forbid_files(int version, const uint16_t *ports, size_t count, struct fa
 	size_t i;
 
 	if (fd == -1)
-		return fail_errno(why, "sandbox: Landlock");
-	for (i = 0; tcp && i < count; i++) {
-		struct net_port_rule rule = { ACCESS_NET_CONNECT_TCP, ports[i] };
+		return fail_errno(why, "landlock_create_ruleset");
+	for (i = 0; tcp && i < bounds->port_count; i++) {
+		struct net_port_rule rule = { ACCESS_NET_CONNECT_TCP, bounds->ports[i] };
 
 		if (syscall(SYS_landlock_add_rule, fd, RULE_NET_PORT, &rule, 0) == -1)
-			rc = fail_errno(why, "sandbox: Landlock: port %u", (unsigned)ports[i]);
+			rc = fail_errno(why, "port %u", (unsigned)bounds->ports[i]);
 	}
 	if (rc == 0 && syscall(SYS_landlock_restrict_self, fd, 0) == -1)
-		rc = fail_errno(why, "sandbox: Landlock");
+		rc = fail_errno(why, "landlock_restrict_self");
 	(void)close((int)fd);
 	return rc;
 }
@@ -87,19 +95,20 @@ sandbox_forbid_files(int version, const uint16_t *ports, size_t count, struct fa
 
 #ifdef __x86_64__
 
-/* What the loop, OpenSSL and libc need after the start; three more have conditions, below. */
+/* What the loop, OpenSSL and libc need after the start; others have conditions, below. */
 static const int allowed[] = { __NR_read, __NR_write, __NR_readv, __NR_writev, __NR_recvfrom,
-	__NR_sendto, __NR_recvmsg, __NR_sendmsg, __NR_recvmmsg, __NR_sendmmsg, __NR_signalfd4,
-	__NR_epoll_ctl, __NR_epoll_pwait, __NR_ppoll, __NR_accept, __NR_accept4, __NR_connect,
-	__NR_getsockopt, __NR_setsockopt, __NR_getsockname, __NR_getpeername, __NR_shutdown,
-	__NR_close, __NR_fcntl, __NR_brk, __NR_munmap, __NR_mremap, __NR_madvise, __NR_getrandom,
-	__NR_getpid, __NR_gettid, __NR_clock_gettime, __NR_gettimeofday, __NR_clock_nanosleep,
-	__NR_nanosleep, __NR_futex, __NR_rt_sigaction, __NR_rt_sigprocmask, __NR_rt_sigreturn,
-	__NR_restart_syscall, __NR_tgkill, __NR_exit, __NR_exit_group, __NR_poll, __NR_epoll_wait,
-	__NR_epoll_create1, __NR_time };
+	__NR_recvmsg, __NR_recvmmsg, __NR_signalfd4, __NR_epoll_ctl, __NR_epoll_pwait, __NR_ppoll,
+	__NR_accept, __NR_accept4, __NR_getsockopt, __NR_getsockname, __NR_getpeername, __NR_close,
+	__NR_brk, __NR_munmap, __NR_mremap, __NR_madvise, __NR_getrandom, __NR_getpid, __NR_gettid,
+	__NR_clock_gettime, __NR_gettimeofday, __NR_clock_nanosleep, __NR_nanosleep, __NR_futex,
+	__NR_rt_sigaction, __NR_rt_sigprocmask, __NR_rt_sigreturn, __NR_restart_syscall, __NR_exit,
+	__NR_exit_group, __NR_poll, __NR_epoll_wait, __NR_epoll_create1, __NR_time };
 
-/* Looked for in vain rather than deadly: libc and OpenSSL look for files now and then. */
-static const int refused[] = { __NR_openat, __NR_newfstatat, __NR_faccessat, __NR_fstat,
+/*
+ * These fail with EACCES and do not end the process, because libc and OpenSSL may call them.
+ * fcntl(2) could send signals to other processes (F_SETOWN), and change shared sockets.
+ */
+static const int refused[] = { __NR_openat, __NR_newfstatat, __NR_faccessat, __NR_fstat, __NR_fcntl,
 #if defined(__x86_64__)
 	__NR_open, __NR_stat, __NR_access, __NR_sysinfo
 #endif
@@ -108,9 +117,12 @@ static const int refused[] = { __NR_openat, __NR_newfstatat, __NR_faccessat, __N
 enum {
 	LENGTH_OF_ALLOWED = sizeof allowed / sizeof allowed[0],
 	LENGTH_OF_REFUSED = sizeof refused / sizeof refused[0],
-	/* The rest of the program: its head, three calls with conditions, its end. */
-	FILTER_MAX = 2 * (LENGTH_OF_ALLOWED + LENGTH_OF_REFUSED) + 32
+	/* The rest of the program: its head, the calls with conditions, its end. */
+	FILTER_MAX = 2 * (LENGTH_OF_ALLOWED + LENGTH_OF_REFUSED) + 4 * SANDBOX_LISTENERS_MAX + 96
 };
+
+/* A jump is over less than 256 instructions: the longest is over two for each listener. */
+_Static_assert(2 * SANDBOX_LISTENERS_MAX + 8 < 256, "connect(2) fits in one jump");
 
 struct filter {
 	struct sock_filter code[FILTER_MAX];
@@ -129,6 +141,13 @@ load(struct filter *f, size_t offset)
 	add(f, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset));
 }
 
+/* The low half of an argument, which is all of an int. */
+static void
+load_argument(struct filter *f, int n)
+{
+	load(f, offsetof(struct seccomp_data, args) + (size_t)n * sizeof(uint64_t));
+}
+
 static void
 give(struct filter *f, uint32_t verdict)
 {
@@ -143,37 +162,135 @@ give_for(struct filter *f, int call, uint32_t verdict)
 	give(f, verdict);
 }
 
-/* The low half of an argument. */
+/* What follows, up to allow(), is for this system call only. Returns where it begins. */
 static size_t
-argument(int n)
+begin(struct filter *f, int call)
 {
-	return offsetof(struct seccomp_data, args) + (size_t)n * sizeof(uint64_t);
+	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 0, 0));
+	return f->len;
+}
+
+/* The system call that began there is allowed: all of its conditions hold. */
+static void
+allow(struct filter *f, size_t begun)
+{
+	give(f, SECCOMP_RET_ALLOW);
+	f->code[begun - 1].jf = (uint8_t)(f->len - begun);
+}
+
+/* The conditions, each for the argument that is loaded: where it does not hold, the process ends. */
+
+static void
+require_one_of(struct filter *f, uint32_t a, uint32_t b)
+{
+	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, a, 2, 0));
+	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, b, 1, 0));
+	give(f, SECCOMP_RET_KILL_PROCESS);
+}
+
+static void
+require(struct filter *f, uint32_t value)
+{
+	require_one_of(f, value, value);
+}
+
+static void
+forbid_flag(struct filter *f, uint32_t flag)
+{
+	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, flag, 0, 1));
+	give(f, SECCOMP_RET_KILL_PROCESS);
+}
+
+static void
+forbid_listeners(struct filter *f, const struct sandbox_bounds *bounds)
+{
+	size_t i;
+
+	for (i = 0; i < bounds->listener_count; i++) {
+		add(f,
+		    (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+			(uint32_t)bounds->listeners[i], 0, 1));
+		give(f, SECCOMP_RET_KILL_PROCESS);
+	}
+}
+
+/* The system calls with conditions. */
+
+/* With MSG_FASTOPEN these would connect, and Landlock would not see it. */
+static void
+allow_send(struct filter *f, int call, int flags)
+{
+	size_t begun = begin(f, call);
+
+	load_argument(f, flags);
+	forbid_flag(f, MSG_FASTOPEN);
+	allow(f, begun);
 }
 
 /* Memory that can be written or read is allowed, and none that can be executed. */
 static void
 allow_without_exec(struct filter *f, int call)
 {
-	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 0, 4));
-	load(f, argument(2));
-	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, 0, 1));
-	give(f, SECCOMP_RET_KILL_PROCESS);
-	give(f, SECCOMP_RET_ALLOW);
+	size_t begun = begin(f, call);
+
+	load_argument(f, 2);
+	forbid_flag(f, PROT_EXEC);
+	allow(f, begun);
 }
 
+/* TCP, and nothing that Landlock does not know as TCP: no MPTCP, no SCTP, no raw sockets. */
 static void
-allow_internet_sockets(struct filter *f)
+allow_tcp_sockets(struct filter *f)
 {
-	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, 5));
-	load(f, argument(0));
-	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET, 2, 0));
-	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 1, 0));
-	give(f, SECCOMP_RET_KILL_PROCESS);
-	give(f, SECCOMP_RET_ALLOW);
+	size_t begun = begin(f, __NR_socket);
+
+	load_argument(f, 0);
+	require_one_of(f, AF_INET, AF_INET6);
+	load_argument(f, 1);
+	add(f,
+	    (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K,
+		~(uint32_t)(SOCK_NONBLOCK | SOCK_CLOEXEC)));
+	require(f, SOCK_STREAM);
+	load_argument(f, 2);
+	require_one_of(f, 0, IPPROTO_TCP);
+	allow(f, begun);
+}
+
+/* The listeners are everybody's: connect(2) with AF_UNSPEC would end one, a filter make it deaf. */
+static void
+allow_but_on_listeners(struct filter *f, int call, const struct sandbox_bounds *bounds)
+{
+	size_t begun = begin(f, call);
+
+	load_argument(f, 0);
+	forbid_listeners(f, bounds);
+	allow(f, begun);
+}
+
+/* abort(3) needs it, and nobody else is to be signalled. */
+static void
+allow_signals_to_itself(struct filter *f)
+{
+	size_t begun = begin(f, __NR_tgkill);
+
+	load_argument(f, 0);
+	require(f, (uint32_t)getpid());
+	allow(f, begun);
+}
+
+/* Only copies of the standard input are made; see listeners_give_up_tcp(). */
+static void
+allow_copies_of_stdin(struct filter *f)
+{
+	size_t begun = begin(f, __NR_dup3);
+
+	load_argument(f, 0);
+	require(f, STDIN_FILENO);
+	allow(f, begun);
 }
 
 static void
-write_filter(struct filter *f)
+write_filter(struct filter *f, const struct sandbox_bounds *bounds)
 {
 	size_t i;
 
@@ -181,49 +298,72 @@ write_filter(struct filter *f)
 	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0));
 	give(f, SECCOMP_RET_KILL_PROCESS);
 	load(f, offsetof(struct seccomp_data, nr));
+	allow_send(f, __NR_sendmmsg, 3);
+	allow_send(f, __NR_sendto, 3);
+	allow_send(f, __NR_sendmsg, 2);
 	for (i = 0; i < LENGTH_OF_ALLOWED; i++)
 		give_for(f, allowed[i], SECCOMP_RET_ALLOW);
 	for (i = 0; i < LENGTH_OF_REFUSED; i++)
 		give_for(f, refused[i], SECCOMP_RET_ERRNO | EACCES);
 	allow_without_exec(f, __NR_mmap);
 	allow_without_exec(f, __NR_mprotect);
-	allow_internet_sockets(f);
+	allow_tcp_sockets(f);
+	allow_but_on_listeners(f, __NR_connect, bounds);
+	allow_but_on_listeners(f, __NR_setsockopt, bounds);
+	allow_signals_to_itself(f);
+	allow_copies_of_stdin(f);
 	give(f, SECCOMP_RET_KILL_PROCESS);
 }
 
-bool
-sandbox_has_seccomp(void)
+int
+sandbox_has_seccomp(struct failure *why)
 {
-	uint32_t action = SECCOMP_RET_KILL_PROCESS;
-
-	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
+	/* Where there are filters, the kernel looks for this one first, and finds none at address 0. */
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL, 0, 0) == -1 && errno == EFAULT)
+		return 0;
+	if (errno == EINVAL)
+		return fail_with(why, "no filters in this kernel");
+	return fail_errno(why, "PR_SET_SECCOMP");
 }
 
 int
-sandbox_limit_system_calls(struct failure *why)
+sandbox_limit_system_calls(const struct sandbox_bounds *bounds, struct failure *why)
 {
 	struct filter f = { .len = 0 };
 	struct sock_fprog program = { .filter = f.code };
 
-	write_filter(&f);
+	write_filter(&f, bounds);
 	program.len = f.len;
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == -1)
-		return fail_errno(why, "sandbox: seccomp");
+		return fail_errno(why, "PR_SET_SECCOMP");
 	return 0;
 }
 
 #else /* the list of system calls was never tried on this architecture */
 
-bool
-sandbox_has_seccomp(void)
+#if defined(__aarch64__)
+#define ARCHITECTURE "aarch64"
+#elif defined(__arm__)
+#define ARCHITECTURE "arm"
+#elif defined(__i386__)
+#define ARCHITECTURE "i386"
+#elif defined(__riscv)
+#define ARCHITECTURE "riscv"
+#else
+#define ARCHITECTURE "this architecture"
+#endif
+
+int
+sandbox_has_seccomp(struct failure *why)
 {
-	return false;
+	return fail_with(why, "no list for " ARCHITECTURE " in this build");
 }
 
 int
-sandbox_limit_system_calls(struct failure *why)
+sandbox_limit_system_calls(const struct sandbox_bounds *bounds, struct failure *why)
 {
-	return fail_with(why, "sandbox: no list of system calls for this architecture");
+	(void)bounds;
+	return sandbox_has_seccomp(why);
 }
 
 #endif

@@ -23,6 +23,8 @@
 #include "upstream.h"
 #include "worker.h"
 
+_Static_assert((int)LISTENERS_SOCKETS_MAX <= (int)SANDBOX_LISTENERS_MAX, "the sandbox knows all");
+
 enum {
 	/* Workers are looked after, and the file is looked at, that often. */
 	TICK_MS = 500,
@@ -159,6 +161,34 @@ leave_others(const struct supervisor *s, const struct generation *own)
 	}
 }
 
+/* What a generation has given up is logged once, by its first worker, and not where nothing changes. */
+static bool
+logs_sandbox(const struct generation *g, size_t index)
+{
+	const struct generation *older = g->older;
+
+	return index == 0 && g->slots[0].started.at_us == 0 &&
+	    (older == NULL || older->privilege.sandbox != g->privilege.sandbox ||
+		older->privilege.chose_root != g->privilege.chose_root);
+}
+
+/* Gives up for good what a worker does not need. */
+static int
+shut_in(struct generation *g, size_t index, struct failure *why)
+{
+	int sockets[LISTENERS_SOCKETS_MAX];
+	struct sandbox_bounds bounds = { .ports = g->ports,
+		.port_count = g->config->upstream_count,
+		.listeners = sockets,
+		.listener_count = listeners_sockets(&g->listeners, sockets) };
+
+	if (privilege_shut_in(&g->privilege, &bounds, why) == -1)
+		return -1;
+	if (logs_sandbox(g, index))
+		supervisor_log_sandbox(&g->privilege);
+	return 0;
+}
+
 /* What a worker does from its birth to its end. */
 static int
 be_worker(struct supervisor *s, struct generation *g, size_t index, pid_t supervisor)
@@ -178,9 +208,7 @@ be_worker(struct supervisor *s, struct generation *g, size_t index, pid_t superv
 		(void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 		if (getppid() != supervisor)
 			return 0;
-		if (privilege_shut_in(&g->privilege, g->ports, g->config->upstream_count, &why) ==
-			0 &&
-		    worker_run(&setup, &why) == 0)
+		if (shut_in(g, index, &why) == 0 && worker_run(&setup, &why) == 0)
 			return 0;
 	}
 	log_event(LOG_LEVEL_ERROR, "worker cannot start", "cause", why.text, "remedy", why.remedy,
@@ -209,7 +237,7 @@ start_worker(struct supervisor *s, struct generation *g, size_t index, struct de
 	}
 	slot->pid = pid;
 	slot->started = now;
-	board_enter(board_worker(g->board, index), pid, now);
+	slot->beat_at = now;
 }
 
 /* When the place of a worker that is not there is taken. */
@@ -328,11 +356,11 @@ reap(struct supervisor *s, struct deadline now)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if ((slot = find_slot(s, pid, &g)) == NULL)
 			continue;
-		slot->pid = 0;
 		if (!g->served)
 			g->served = atomic_load(&board_worker(g->board, (size_t)(slot - g->slots))
 						     ->state) != BOARD_EMPTY;
-		board_leave(g->board, (size_t)(slot - g->slots));
+		board_leave(g->board, (size_t)(slot - g->slots), pid);
+		slot->pid = 0;
 		if (g->retiring && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 			continue;
 		supervisor_log_death(pid, status);
@@ -342,19 +370,26 @@ reap(struct supervisor *s, struct deadline now)
 
 /* Ends workers that do not come back from a turn. */
 static void
-check_heartbeats(const struct generation *g, struct deadline now)
+check_heartbeats(struct generation *g, struct deadline now)
 {
 	char number[16];
 	size_t i;
 
 	for (i = 0; i < (size_t)g->config->workers; i++) {
-		struct deadline beat = { atomic_load(&board_worker(g->board, i)->heartbeat_us) };
+		struct slot *slot = &g->slots[i];
+		int64_t beat_us = atomic_load(&board_worker(g->board, i)->heartbeat_us);
 
-		if (g->slots[i].pid == 0 || !deadline_passed(deadline_after(beat, STUCK_MS), now))
+		/* What it says counts for nothing, that it changes for all. */
+		if (beat_us != slot->beat_us) {
+			slot->beat_us = beat_us;
+			slot->beat_at = now;
+		}
+		if (slot->pid == 0 ||
+		    !deadline_passed(deadline_after(slot->beat_at, STUCK_MS), now))
 			continue;
-		(void)snprintf(number, sizeof number, "%d", (int)g->slots[i].pid);
+		(void)snprintf(number, sizeof number, "%d", (int)slot->pid);
 		log_event(LOG_LEVEL_WARN, "worker stuck", "pid", number, NULL);
-		(void)kill(g->slots[i].pid, SIGKILL);
+		(void)kill(slot->pid, SIGKILL);
 	}
 }
 
@@ -508,7 +543,7 @@ stop(struct supervisor *s, struct deadline now)
 static void
 tick(struct supervisor *s, struct deadline now)
 {
-	const struct generation *g;
+	struct generation *g;
 	bool late = deadline_passed(deadline_after(s->tick_at, STUCK_MS / 2), now);
 
 	s->tick_at = deadline_after(now, TICK_MS);
@@ -669,9 +704,6 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 	}
 	for (i = 1; i < (size_t)s.newest->config->workers; i++)
 		s.newest->slots[i].start_at = deadline_in(FIRST_ALONE_MS);
-	if (privilege_missing(&s.newest->privilege)[0] != '\0')
-		log_event(LOG_LEVEL_DEBUG, "sandbox", "missing",
-		    privilege_missing(&s.newest->privilege), NULL);
 	watch(&s, &signals);
 	end = ended(&s);
 	while (s.newest != NULL) {

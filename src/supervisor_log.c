@@ -34,6 +34,17 @@ supervisor_log_refusal(const char *cause, size_t count, const char *remedy)
 	    "errors", mistakes, "remedy", remedy, NULL);
 }
 
+void
+supervisor_log_sandbox(const struct privilege *p)
+{
+	log_event(LOG_LEVEL_INFO, "sandbox", "on", privilege_in_force(p), "missing", p->missing,
+	    NULL);
+	if (p->chose_root)
+		log_event(LOG_LEVEL_WARN, "workers run as root", "cause",
+		    "`user' in the configuration is root", "remedy",
+		    "leave `user' out, or name one that owns nothing", NULL);
+}
+
 static void
 log_worker(const struct generation *g, size_t index)
 {

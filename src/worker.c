@@ -1,9 +1,5 @@
 #include "worker.h"
 
-#ifdef DOTPROXY_TEST_HOOKS
-#include <sys/utsname.h>
-#endif
-
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +10,7 @@
 #include "dns.h"
 #include "front.h"
 #include "heap.h"
+#include "hooks.h"
 #include "log.h"
 #include "query.h"
 #include "udp.h"
@@ -339,7 +336,7 @@ static void
 take_signals(struct worker *w)
 {
 #ifdef DOTPROXY_TEST_HOOKS
-	struct utsname name;
+	const struct listener *l = &w->setup->listeners->at[0];
 #endif
 	int number;
 
@@ -347,9 +344,8 @@ take_signals(struct worker *w)
 		w->told_to_stop = w->told_to_stop || number == SIGTERM;
 		w->told_to_retire = w->told_to_retire || number == SIGQUIT;
 #ifdef DOTPROXY_TEST_HOOKS
-		/* So that tests see what becomes of a worker that makes a call it must not make. */
-		if (number == SIGUSR2)
-			(void)uname(&name);
+		if (number >= SIGRTMIN && number < SIGRTMIN + HOOKS)
+			hooks_try((enum hook)(number - SIGRTMIN), l->tcp, l->udp);
 #endif
 	}
 }
@@ -458,7 +454,10 @@ static void
 show(const struct worker *w)
 {
 	size_t in_hand = (size_t)w->config->inflight - query_table_room(w->table);
+	bool stopping = w->told_to_stop || w->told_to_retire;
 
+	atomic_store_explicit(&w->row->state, stopping ? BOARD_STOPPING : BOARD_SERVING,
+	    memory_order_relaxed);
 	atomic_store_explicit(&w->row->in_hand, (uint32_t)in_hand, memory_order_relaxed);
 	atomic_store_explicit(&w->row->clients, (uint32_t)front_client_count(w->front),
 	    memory_order_relaxed);
@@ -494,7 +493,7 @@ loop(struct worker *w)
 	atomic_store(&w->row->state, BOARD_STOPPING);
 	front_retire(w->front, deadline_now());
 	udp_drain(w->udp);
-	listeners_close_tcp(w->setup->listeners);
+	listeners_give_up_tcp(w->setup->listeners);
 	/* Who retires lets its clients finish what they are about; others take the new ones. */
 	w->stop_by = deadline_in(WORKER_RETIRE_MS);
 	while (!w->told_to_stop && front_client_count(w->front) > 0 &&
@@ -517,7 +516,8 @@ arrange_signals(struct worker *w)
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGQUIT);
 #ifdef DOTPROXY_TEST_HOOKS
-	(void)sigaddset(&signals, SIGUSR2);
+	for (int i = 0; i < HOOKS; i++)
+		(void)sigaddset(&signals, SIGRTMIN + i);
 #endif
 	w->signals = waitset_add_signals(w->set, &signals);
 	return w->signals == -1 ? -1 : 0;

@@ -1,21 +1,22 @@
 """Row P-16: what the processes still may do, as the kernel says it of the running ones."""
 
 import ctypes
-import fcntl
 import os
 import pwd
 import shutil
 import signal
 import struct
-import subprocess
 import sys
 import tempfile
 
 import pytest
 
+import faults
+import hooks
 import proxy
 import team
 from clock import wait_until
+from dnsmsg import Query
 from rows import row, table
 
 NOBODY = 65534
@@ -23,7 +24,6 @@ SANDBOXED = not proxy.sanitized()     # sanitizers look into their own process, 
 CAP = {name: 1 << number for name, number in (("kill", 5), ("dac_read_search", 2), ("setgid", 6),
                                               ("setuid", 7), ("setpcap", 8),
                                               ("net_bind_service", 10))}
-ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None,
                                 reason="needs root and setpriv")
@@ -223,42 +223,86 @@ def test_user_that_it_has_no_right_to_become(house):
 
 @pytest.fixture
 def hooked(monkeypatch):
-    """A build of the program with a hook: SIGUSR2 makes a worker call uname(2)."""
-    environment = {key: value for key, value in os.environ.items()
-                   if key not in ("MAKEFLAGS", "MAKELEVEL", "CC", "CFLAGS", "VARIANT")}
-    with open(os.path.join(ROOT, "build", "hooked.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        made = subprocess.run(["make", "-s", "-C", ROOT, "program", "CC=gcc", "VARIANT=hooked"],
-                              env=environment, capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
-    monkeypatch.setattr(proxy, "BINARY", os.path.join(ROOT, "build", "gcc-hooked", "dot-proxy"))
+    monkeypatch.setattr(proxy, "BINARY", hooks.build())
 
 
-@row("P-16-forbidden-call")
-def test_worker_that_makes_a_forbidden_call_dies(house, hooked):
+FORBIDDEN = ("socket-mptcp", "socket-udp", "socket-udp-lite", "socket-raw", "socket-sctp",
+             "socket-unix", "kill", "tgkill", "shutdown", "disconnect-tcp", "connect-udp",
+             "set-option", "fast-open", "duplicate")
+
+
+@table("call", ("P-16-forbidden-call", "uname"),
+       *((f"P-28-{call}", call) for call in FORBIDDEN))
+def test_worker_that_makes_a_forbidden_call_dies(house, hooked, call):
     running = team.serve(house, house.upstream(), workers=2)
     clients = team.one_each(house)
     victim, other = clients
-    os.kill(victim, signal.SIGUSR2)
+    hooks.make_try(victim, call)
     running.wait_line("worker died", pid=str(victim), cause="signal 31")
     clients[victim].wait_closed()
     house.right(clients[other].ask("other.test"), 0.5)
     team.wait_whole(running, 2, [victim])
     house.right(house.ask())
+    with house.datagrams() as datagrams:
+        house.right(datagrams.ask("udp.test"))
+    assert not running.lines("hook")
 
 
-@row("P-16-forbidden-call")
-def test_worker_that_makes_the_same_call_without_a_sandbox_lives(house, hooked):
-    """What the test before this one has seen was the sandbox."""
+@table("call, result", ("P-28-set-owner", "set-owner", "Permission denied"),
+       ("P-28-tcp-is-allowed", "socket-tcp", "done"))
+def test_worker_lives_after_call_that_fails_or_is_allowed(house, hooked, call, result):
+    running = house.proxy(house.upstream())
+    hooks.make_try(running.workers()[0], call)
+    assert hooks.wait_result(running, call) == result
+    house.right(house.ask())
+
+
+@row("P-28-abort")
+def test_worker_can_abort_itself(house, hooked):
+    running = team.serve(house, house.upstream())
+    victim = running.workers()[0]
+    hooks.make_try(victim, "abort")
+    running.wait_line("worker died", pid=str(victim), cause="signal 6")
+    team.wait_whole(running, 2, [victim])
+
+
+def _sockets(pid):
+    directory = f"/proc/{pid}/fd"
+    return sum(os.readlink(os.path.join(directory, fd)).startswith("socket:")
+               for fd in os.listdir(directory))
+
+
+@row("P-28-retiring")
+def test_retiring_worker_connects_to_its_upstreams(house):
+    """No new socket has the number of a listener that it closed, which the sandbox guards."""
+    running = house.proxy(house.upstream(faults.slow(0.4)), timeouts={"upstream_idle": 0})
+    old, = running.workers()
+    client = house.client()
+    first, = client.send(Query("first.test"))
+    wait_until(lambda: house.upstreams[0].connections, 2)
+    before = _sockets(old)
+    running.signal(signal.SIGHUP)
+    wait_until(lambda: _sockets(old) < before, 2, "it closes its listener")
+    others = client.send(*(Query(f"{i}.test") for i in range(8)))
+    for exchange in (first, *others):
+        house.right(client.receive_until(exchange))
+    assert not running.lines("worker died")
+    assert len(house.upstreams[0].connections) >= 9
+
+
+HARMLESS = ("uname", "socket-udp", "socket-raw", "socket-unix", "kill", "tgkill", "fast-open",
+            "duplicate")
+
+
+@row("P-16-forbidden-call", "P-28-without-a-sandbox")
+def test_worker_that_makes_the_same_calls_without_a_sandbox_lives(house, hooked):
+    """What the tests before this one have seen was the sandbox."""
     running = team.serve(house, house.upstream(), workers=2, sandbox="off")
     clients = team.one_each(house)
-    for worker, client in clients.items():
-        os.kill(worker, signal.SIGUSR2)
-        wait_until(lambda: not _pending(worker))
+    worker = next(iter(clients))
+    for call in HARMLESS:
+        hooks.make_try(worker, call)
+        hooks.wait_result(running, call)
+    for client in clients.values():
         house.right(client.ask())
     assert running.workers() == list(clients)
-
-
-def _pending(pid):
-    status = _status(pid)
-    return any(int(status[key][0], 16) for key in ("SigPnd", "ShdPnd"))

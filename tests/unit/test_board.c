@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "health.h"
 #include "unit.h"
 
 enum { WORKERS = 5, UPSTREAMS = 7 };
@@ -18,7 +19,6 @@ begins_with_nothing_known(void **state)
 	(void)state;
 	assert_non_null(b);
 	for (i = 0; i < WORKERS; i++) {
-		assert_int_equal(atomic_load(&board_worker(b, i)->pid), 0);
 		assert_int_equal(atomic_load(&board_worker(b, i)->state), BOARD_EMPTY);
 		assert_int_equal(atomic_load(&board_worker(b, i)->queries), 0);
 	}
@@ -58,7 +58,7 @@ gives_each_row_its_own_cache_lines(void **state)
 }
 
 static void
-enters_and_leaves(void **state)
+leaves(void **state)
 {
 	struct board *b = board_new(WORKERS, UPSTREAMS);
 	struct board_worker *row;
@@ -66,17 +66,13 @@ enters_and_leaves(void **state)
 	(void)state;
 	assert_non_null(b);
 	row = board_worker(b, 2);
-	board_enter(row, 4711, (struct deadline){ 99 });
-	assert_int_equal(atomic_load(&row->pid), 4711);
-	assert_int_equal(atomic_load(&row->heartbeat_us), 99);
 	board_count(&row->queries, 3);
 	board_count(&row->queries, 4);
 	assert_int_equal(atomic_load(&row->queries), 7);
 	atomic_store(&row->state, BOARD_SERVING);
 	atomic_store(&row->in_hand, 5);
 	atomic_store(&row->clients, 6);
-	board_leave(b, 2);
-	assert_int_equal(atomic_load(&row->pid), 0);
+	board_leave(b, 2, 4711);
 	assert_int_equal(atomic_load(&row->state), BOARD_EMPTY);
 	assert_int_equal(atomic_load(&row->in_hand), 0);
 	assert_int_equal(atomic_load(&row->clients), 0);
@@ -96,7 +92,6 @@ start_counting(struct board *b, size_t index)
 	assert_int_not_equal(pid, -1);
 	if (pid != 0)
 		return pid;
-	board_enter(row, getpid(), deadline_now());
 	for (;;) {
 		board_count(&row->queries, 1);
 		atomic_fetch_add(&board_upstream(b, 0)->failures, 1);
@@ -121,7 +116,6 @@ outlives_the_death_of_any_worker(void **state)
 			;
 		assert_int_equal(kill(pids[i], SIGKILL), 0);
 		assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-		assert_int_equal(atomic_load(&board_worker(b, i)->pid), pids[i]);
 	}
 	/* Each may have been killed between the one and the other. */
 	counted = atomic_load(&board_worker(b, 0)->queries) +
@@ -147,7 +141,7 @@ tells_all_that_it_is_ready(void **state)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(board_is_ready(b));
 	assert_int_equal(atomic_load(&board_worker(b, 0)->queries), 0);
-	board_leave(b, 0);
+	board_leave(b, 0, pid);
 	assert_true(board_is_ready(b));
 	board_free(b);
 }
@@ -170,6 +164,10 @@ static const struct turn_row {
 	{ "it has a little time left", BOARD_SERVING, 1000000, BOARD_BUSY - 1, true, true },
 	{ "it has no time left", BOARD_SERVING, 1000000, BOARD_BUSY, false, false },
 	{ "it stops", BOARD_STOPPING, 1000000, 10, false, false },
+	{ "it is ahead of us", BOARD_SERVING, 1000001, 10, true, true },
+	{ "its turn is yet to come", BOARD_SERVING, INT64_MAX, 10, false, false },
+	{ "its turn was before there was time", BOARD_SERVING, INT64_MIN, 10, false, false },
+	{ "its state is none", UINT32_MAX, 1000000, 10, false, false },
 	{ "it does not serve yet", BOARD_EMPTY, 1000000, 10, false, false },
 };
 
@@ -198,8 +196,48 @@ leaves_it_to_who_comes_back(void **state)
 		assert_false(board_another_takes(b, 0, false, now));
 	}
 	atomic_store(&first->state, BOARD_SERVING);
-	board_leave(b, 0);
+	board_leave(b, 0, 4711);
 	assert_false(board_another_takes(b, 1, false, now));
+	board_free(b);
+}
+
+static const uint64_t words[] = { 0, 0, 1, 2, 100, 8192, 8193, UINT32_MAX, 0xffffffff00000000,
+	INT64_MAX, (uint64_t)INT64_MIN, UINT64_MAX, 0x7fffffff00000000, 0x0000200100000000 };
+
+/* Whatever stands there, nothing is read or written beyond it, and no number overflows. */
+static void
+survives_any_octets(void **state)
+{
+	struct board *b = board_new(2, 1);
+	struct board_upstream *upstream = board_upstream(b, 0);
+	uint64_t *begin = (uint64_t *)(void *)board_worker(b, 0);
+	uint8_t session[BOARD_SESSION_MAX];
+	struct deadline now = { 1000000 };
+	size_t count = ((uintptr_t)upstream + 64 - (uintptr_t)begin) / sizeof *begin +
+	    BOARD_SESSIONS * ((size_t)BOARD_SESSION_MAX + 24) / sizeof *begin;
+	unsigned round;
+	size_t i;
+
+	(void)state;
+	assert_non_null(b);
+	srandom(1);
+	for (round = 0; round < 3000; round++) {
+		for (i = 0; i < count; i++)
+			begin[i] = words[(size_t)random() % LENGTH(words)];
+		assert_in_range(board_take_session(b, 0, session, now), 0, sizeof session);
+		board_put_session(b, 0, session, sizeof session, now);
+		(void)board_another_takes(b, 1, round % 2 == 0, now);
+		(void)board_is_ready(b);
+		(void)health_is_left_alone(upstream, now);
+		(void)health_claim_trial(upstream, now);
+		(void)health_failed(upstream, now);
+		assert_in_range(health_down_s(upstream, now), 0, 1);
+		health_took(upstream, 1000);
+		health_looked(upstream, 1000);
+		assert_in_range(health_usual_us(upstream), 0, 60000000);
+		(void)health_answered(upstream);
+		board_leave(b, 0, 4711);
+	}
 	board_free(b);
 }
 
@@ -209,7 +247,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(begins_with_nothing_known),
 		cmocka_unit_test(gives_each_row_its_own_cache_lines),
-		cmocka_unit_test(enters_and_leaves),
+		cmocka_unit_test(leaves),
+		cmocka_unit_test(survives_any_octets),
 		cmocka_unit_test(tells_all_that_it_is_ready),
 		cmocka_unit_test(leaves_it_to_who_comes_back),
 		cmocka_unit_test(outlives_the_death_of_any_worker),

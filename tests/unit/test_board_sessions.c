@@ -86,7 +86,7 @@ keeps_upstreams_apart(void **state)
 	assert_int_equal(take(b, 1, BOARD_SESSION_MAX), 'b');
 	/* Nor do they touch the rows beside them. */
 	assert_int_equal(atomic_load(&board_upstream(b, 2)->failures), 0);
-	assert_int_equal(atomic_load(&board_worker(b, 2)->pid), 0);
+	assert_int_equal(atomic_load(&board_worker(b, 2)->queries), 0);
 	board_free(b);
 }
 
@@ -137,7 +137,6 @@ start_exchanging(struct board *b, size_t index)
 	assert_int_not_equal(pid, -1);
 	if (pid != 0)
 		return pid;
-	board_enter(board_worker(b, index), getpid(), deadline_now());
 	for (;;) {
 		put(b, 0, (uint8_t)('a' + index), BOARD_SESSION_MAX);
 		(void)board_take_session(b, 0, octets, now);
@@ -166,7 +165,7 @@ outlives_the_death_of_any_worker(void **state)
 			assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
 		}
 		for (i = 0; i < 2; i++)
-			board_leave(b, i);
+			board_leave(b, i, pids[i]);
 		while (take(b, 0, BOARD_SESSION_MAX) != 0)
 			continue;
 		for (i = 1; i <= BOARD_SESSIONS; i++)

@@ -1,0 +1,121 @@
+"""Row P-32: kernels, and emulators of one, that lack something that dot-proxy can do without."""
+
+import os
+import platform
+import shutil
+import signal
+
+import pytest
+
+import oldkernel
+import proxy
+import team
+from rows import row, table
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0 or platform.machine() != "x86_64",
+                                reason="needs root and x86-64")
+needs_sandbox = pytest.mark.skipif(proxy.sanitized(),
+                                   reason="the sandbox is off under sanitizers")
+
+
+QEMU = "qemu-x86_64-static"
+
+
+def _serve(house, *lacks, prefix=(), **settings):
+    """A proxy that answers over UDP and TCP, reloads, and replaces a worker."""
+    running = team.serve(house, house.upstream(), **settings,
+                         popen_args={"prefix": prefix or oldkernel.prefix(*lacks)})
+    house.right(house.ask("tcp.test"))
+    host, port = running.address
+    with house.datagrams(("127.0.0.1" if host == "0.0.0.0" else host, port)) as datagrams:
+        house.right(datagrams.ask("udp.test"))
+    old = running.workers()
+    running.signal(signal.SIGHUP)
+    new = team.wait_whole(running, 2, old)
+    os.kill(new[0], signal.SIGKILL)
+    team.wait_whole(running, 2, new[:1])
+    house.right(house.ask("replaced.test"))
+    return running
+
+
+@table("lacks, on, missing",
+       ("P-32-nothing", (), ("Landlock for files", "seccomp"), ()),
+       ("P-32-landlock", ("landlock",), ("seccomp",), ("Landlock (none in this kernel", "5.13)")),
+       ("P-32-landlock-at-boot", ("landlock-at-boot",), ("seccomp",), ("Landlock (not", "lsm=")),
+       ("P-32-landlock-by-a-filter", ("landlock-by-a-filter",), ("seccomp",),
+        ("Landlock (landlock_create_ruleset: Operation not permitted)",)),
+       ("P-32-landlock-in-use", ("landlock-in-use",), ("seccomp",),
+        ("Landlock (landlock_restrict_self: Argument list too long)",)),
+       ("P-32-seccomp", ("seccomp",), ("Landlock for files",),
+        ("seccomp (no filters in this kernel)",)),
+       ("P-32-landlock-and-seccomp", ("landlock", "seccomp"), (), ("Landlock (", "seccomp (")),
+       ("P-32-no-new-privs", ("no-new-privs",), (), ("no_new_privs (Invalid argument)",)),
+       ("P-32-prctl", ("prctl",), (),
+        ("Landlock (", "seccomp (", "no_new_privs (", "PR_SET_DUMPABLE (")))
+@needs_sandbox
+def test_best_effort_starts_and_names_what_is_missing_once(house, lacks, on, missing):
+    running = _serve(house, *lacks)
+    line, = running.lines("sandbox")
+    assert line["level"] == "info"
+    assert all(word in line.get("on", "") for word in on) and bool(line.get("on")) == bool(on)
+    assert all(word in line.get("missing", "") for word in missing)
+    assert not missing == ("missing" in line)
+    assert not running.lines("worker cannot start")
+
+
+@row("P-32-qemu-user")
+@needs_sandbox
+@pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"needs {QEMU}")
+def test_serves_under_an_emulator_of_the_kernel(house):
+    running = _serve(house, prefix=(QEMU,))
+    line, = running.lines("sandbox")
+    assert "on" not in line and "Landlock (" in line["missing"] and "seccomp (" in line["missing"]
+    assert len(running.lines("UDP drops are not counted")) == 1
+
+
+@row("P-32-strict")
+@needs_sandbox
+def test_strict_names_all_that_is_missing(house):
+    running = house.proxy(house.upstream(), sandbox="strict", start=False,
+                          popen_args={"prefix": oldkernel.prefix("landlock", "seccomp")})
+    assert running.wait() == 2
+    line, = running.lines("cannot start")
+    assert "Landlock (none in this kernel" in line["cause"]
+    assert "seccomp (no filters in this kernel)" in line["cause"]
+    assert "best-effort" in line["remedy"]
+
+
+@table("lacks, missing", ("P-32-strict-landlock-in-use", "landlock-in-use", "restrict_self"),
+       ("P-32-strict-no-new-privs", "no-new-privs", "no_new_privs"))
+@needs_sandbox
+def test_strict_worker_does_not_serve_without_what_fails_late(house, lacks, missing):
+    running = house.proxy(house.upstream(), sandbox="strict", start=False,
+                          popen_args={"prefix": oldkernel.prefix(lacks)})
+    assert running.wait() == 1
+    assert all(missing in line["cause"] for line in running.lines("worker cannot start"))
+    assert running.lines("cannot start", cause="no worker could start")
+
+
+@row("P-32-off")
+def test_sandbox_that_is_off_says_so(house):
+    running = team.serve(house, house.upstream(), sandbox="off")
+    line, = running.lines("sandbox")
+    assert "on" not in line and "off" in line["missing"]
+
+
+@row("P-32-root")
+def test_workers_of_the_user_root_are_warned_of(house):
+    running = team.serve(house, house.upstream(), user="root")
+    line, = running.lines("workers run as root")
+    assert line["level"] == "warn" and line["remedy"]
+    team.serve(house, house.upstream())
+    assert not house.proxies[-1].lines("workers run as root")
+
+
+@table("lack, event", ("P-32-rxq-ovfl", "rxq-ovfl", "UDP drops are not counted"),
+       ("P-32-mtu-discover", "mtu-discover", "UDP answers may be fragmented"))
+@pytest.mark.parametrize("host", ("127.0.0.1", "0.0.0.0", "::1"))
+def test_socket_option_that_is_missing_is_named_once(house, lack, event, host):
+    running = _serve(house, lack, host=host)
+    line, = running.lines(event)
+    assert line["level"] == "info" and line["cause"]

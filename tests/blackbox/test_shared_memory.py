@@ -1,0 +1,102 @@
+"""Row P-30: whatever stands in the memory that the processes share, none of them dies of it."""
+
+import os
+import random
+import signal
+import struct
+
+import pytest
+
+import faults
+import team
+from clock import now
+from rows import row, table
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to write into a process")
+
+SECONDS = 4
+WORDS = (0, 0, 1, 2, 100, 8192, 8193, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63,
+         (1 << 64) - 1, 0x2001 << 32)
+
+
+class Shared:
+    """The memory that a worker shares with the others."""
+
+    def __init__(self, pid):
+        with open(f"/proc/{pid}/maps") as file:
+            begin, end = next(line.split()[0].split("-") for line in file if " rw-s " in line)
+        self._at = int(begin, 16)
+        self._size = int(end, 16) - self._at
+        self._random = random.Random(1)
+        self._file = open(f"/proc/{pid}/mem", "r+b", buffering=0)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    def _write(self, offset, octets):
+        self._file.seek(self._at + offset)
+        self._file.write(octets)
+
+    def random_octets(self):
+        """All of it."""
+        self._write(0, self._random.randbytes(self._size))
+
+    def words(self):
+        """All of it: lengths, numbers and moments at their limits."""
+        count = self._size // 8
+        self._write(0, struct.pack(f"{count}Q", *self._random.choices(WORDS, k=count)))
+
+    def rows(self):
+        """The same in front of the sessions, which stay."""
+        self._write(0, struct.pack("64Q", *self._random.choices(WORDS, k=64)))
+
+    def flips(self):
+        """Single bits, of the sessions for the most part."""
+        for _ in range(64):
+            offset = self._random.randrange(self._size)
+            self._file.seek(self._at + offset)
+            octet, = self._file.read(1)
+            self._write(offset, bytes([octet ^ 1 << self._random.randrange(8)]))
+
+    def zeros(self):
+        self._write(0, bytes(self._size))
+
+
+@table("how", *((f"P-30-{how}", how) for how in ("random_octets", "words", "rows", "flips",
+                                                 "zeros")))
+def test_any_octets_in_shared_memory_kill_no_process(house, how):
+    """Each connection takes a session from there, and each query is answered."""
+    running = team.serve(house, house.upstream(faults.close_after_answer),
+                         timeouts={"upstream_idle": 0})
+    workers = running.workers()
+    asked, until = 0, now() + SECONDS
+    with Shared(workers[0]) as shared, house.datagrams() as datagrams:
+        while now() < until:
+            getattr(shared, how)()
+            house.right(house.ask(f"{asked}.tcp.test"))
+            house.right(datagrams.ask(f"{asked}.udp.test"))
+            asked += 1
+            if asked % 10 == 0:
+                running.signal(signal.SIGUSR1)      # the supervisor reads all of it, too
+        assert asked > 20
+        assert running.workers() == workers
+        running.signal(signal.SIGHUP)
+        running.wait_line("configuration reloaded")
+    assert not running.lines("worker died") and not running.lines("worker stuck")
+
+
+@row("P-30-heartbeat")
+def test_worker_whose_heartbeat_was_overwritten_lives(house):
+    """The supervisor goes by the change of it, and signals nobody whom it does not know."""
+    running = team.serve(house, house.upstream())
+    workers = running.workers()
+    with Shared(workers[0]) as shared:
+        for _ in range(20):
+            shared.zeros()
+            house.idle(0.1)
+    house.right(house.ask())
+    assert running.workers() == workers
+    assert not running.lines("worker stuck")
