@@ -40,12 +40,12 @@ struct board_worker {
 };
 
 struct board_upstream {
-	_Atomic uint32_t failures; /* in a row; 0: it is up */
-	_Atomic uint32_t suspect;  /* slow to show that it is there, without an answer since */
+	_Atomic uint32_t failures;   /* in a row; 0: it is up */
+	_Atomic uint32_t suspect;    /* slow to show that it is there, without an answer since */
 	_Atomic int64_t retry_at_us; /* it is left alone until then */
 	_Atomic int64_t down_since_us;
-	_Atomic int64_t usual_us; /* smoothed time of an answer; 0: not known */
-	_Atomic uint32_t downs;   /* how often it went down since that was last logged */
+	_Atomic int64_t usual_us;     /* smoothed time of an answer; 0: not known */
+	_Atomic uint32_t downs;       /* how often it went down since that was last logged */
 	_Atomic uint32_t logged_down; /* the log says that it is down */
 	_Atomic int64_t logged_at_us; /* when the log last said so */
 };

@@ -19,6 +19,16 @@ bool health_failed(struct board_upstream *, struct deadline now);
 /* It has answered: it is up. True when it was down until now. */
 bool health_answered(struct board_upstream *);
 
+/*
+ * What should be logged of it now: that it is down (how often that has happened since it was
+ * logged last is in *TIMES; not more than once in ten seconds, then LATER), or that it is back
+ * (after a line that said that it is down). One of several workers gets it. NEW_CAUSE: it is down
+ * for another reason than was logged.
+ */
+enum health_log { HEALTH_LOG_NOTHING, HEALTH_LOG_LATER, HEALTH_LOG_DOWN, HEALTH_LOG_BACK };
+enum health_log health_log_state(struct board_upstream *, bool new_cause, struct deadline now,
+    unsigned *times);
+
 /* Whether it is down, whether or not it may be tried again. */
 bool health_is_down(const struct board_upstream *);
 

@@ -89,6 +89,7 @@ struct upstream_event {
 	const char *name;       /* "1.1.1.1:853 cloudflare-dns.com"; the list's */
 	const char *ca_file;    /* the list's */
 	struct failure cause;   /* of UPSTREAM_DOWN */
+	unsigned times;         /* of UPSTREAM_DOWN: how often, since that was last reported */
 	struct dot_facts facts; /* of UPSTREAM_CONNECTED */
 	int down_s;             /* of UPSTREAM_BACK: how long it was down */
 	bool first;             /* UPSTREAM_CONNECTED: never before */

@@ -53,10 +53,9 @@ struct upstream {
 	struct deadline bare_until; /* until then, nothing is added to a query */
 	bool was_connected;         /* ever */
 	bool news_connected;
-	bool news_down;
-	bool news_back;
-	struct deadline news_at; /* of the last news_down */
-	struct dot_facts facts;  /* of the last connection */
+	bool news_state;        /* it has gone down, or has come back */
+	bool news_cause;        /* it is down for another reason */
+	struct dot_facts facts; /* of the last connection */
 };
 
 struct upstream_list {

@@ -5,6 +5,9 @@
 enum {
 	BACK_OFF_MAX_MS = 30000,
 
+	/* One upstream is logged as down so often at most. */
+	LOG_INTERVAL_MS = 10000,
+
 	/* No answer takes longer; what says so was not written by us. */
 	USUAL_MAX_MS = 60000
 };
@@ -46,7 +49,32 @@ health_failed(struct board_upstream *u, struct deadline now)
 	if (atomic_fetch_add(&u->failures, 1) > 0)
 		return false;
 	atomic_store(&u->down_since_us, now.at_us);
+	(void)atomic_fetch_add(&u->downs, 1);
 	return true;
+}
+
+enum health_log
+health_log_state(struct board_upstream *u, bool new_cause, struct deadline now, unsigned *times)
+{
+	int64_t logged_at_us = atomic_load(&u->logged_at_us);
+	uint32_t logged_down = atomic_load(&u->logged_down) != 0;
+	bool is_down = health_is_down(u);
+
+	if (is_down == (logged_down == 1) && !(is_down && new_cause))
+		return HEALTH_LOG_NOTHING;
+	if (!is_down)
+		return atomic_exchange(&u->logged_down, 0) != 0 ? HEALTH_LOG_BACK :
+								  HEALTH_LOG_NOTHING;
+	if (logged_at_us > 0 && logged_at_us <= now.at_us &&
+	    deadline_us_between((struct deadline){ logged_at_us }, now) <
+		(int64_t)LOG_INTERVAL_MS * 1000)
+		return HEALTH_LOG_LATER;
+	/* One of the workers that have seen it logs it. */
+	if (!atomic_compare_exchange_strong(&u->logged_at_us, &logged_at_us, now.at_us))
+		return HEALTH_LOG_NOTHING;
+	atomic_store(&u->logged_down, 1);
+	*times = atomic_exchange(&u->downs, 0);
+	return HEALTH_LOG_DOWN;
 }
 
 bool
@@ -143,4 +171,7 @@ health_copy(struct board_upstream *to, const struct board_upstream *from)
 	atomic_store(&to->retry_at_us, atomic_load(&from->retry_at_us));
 	atomic_store(&to->down_since_us, atomic_load(&from->down_since_us));
 	atomic_store(&to->usual_us, atomic_load(&from->usual_us));
+	atomic_store(&to->downs, atomic_load(&from->downs));
+	atomic_store(&to->logged_down, atomic_load(&from->logged_down));
+	atomic_store(&to->logged_at_us, atomic_load(&from->logged_at_us));
 }

@@ -11,10 +11,7 @@ enum {
 	SINGLE_CONNECTIONS_MAX = 256,
 
 	/* Connections that owe a slow answer and nothing else keep their places until it is too late. */
-	SLOW_CONNECTIONS_MAX = 34,
-
-	/* A changed reason of an upstream that is down is news so often at most. */
-	NEWS_INTERVAL_MS = 10000
+	SLOW_CONNECTIONS_MAX = 34
 };
 
 /* ---- life ---- */
@@ -206,25 +203,19 @@ upstream_mark_failed(struct upstream_list *l, size_t index, const struct failure
     struct deadline now)
 {
 	struct upstream *u = &l->upstreams[index];
-	bool changed = u->cause.text[0] != '\0' && strcmp(u->cause.text, why->text) != 0;
-	bool was_up = health_failed(u->health, now);
 
+	if (u->cause.text[0] != '\0' && strcmp(u->cause.text, why->text) != 0)
+		u->news_cause = true;
 	u->cause = *why;
-	if (was_up ||
-	    (changed && deadline_passed(deadline_after(u->news_at, NEWS_INTERVAL_MS), now))) {
-		u->news_down = true;
-		u->news_at = now;
-	}
+	(void)health_failed(u->health, now);
+	u->news_state = true;
 }
 
 void
 upstream_mark_good(struct upstream *u)
 {
-	if (!health_answered(u->health))
-		return;
-	/* What was never reported need not be taken back. */
-	u->news_back = !u->news_down;
-	u->news_down = false;
+	if (health_answered(u->health))
+		u->news_state = true;
 }
 
 bool
@@ -235,8 +226,7 @@ upstream_is_usable(const struct upstream *u, struct deadline now)
 	/* It has enough to answer already. */
 	if (health_is_suspect(u->health) && u->current->given_up >= UPSTREAM_GIVEN_UP_MAX)
 		return false;
-	return !health_is_left_alone(u->health, now) ||
-	    dot_stage(u->current->dot) == DOT_READY;
+	return !health_is_left_alone(u->health, now) || dot_stage(u->current->dot) == DOT_READY;
 }
 /* ---- what comes out ---- */
 
@@ -266,6 +256,31 @@ upstream_explain(const struct upstream_list *l, const struct query *q, struct fa
 	    l->config->timeouts.query_ms);
 }
 
+static bool
+state_event(struct upstream *u, struct upstream_event *event)
+{
+	struct deadline now = deadline_now();
+
+	switch (health_log_state(u->health, u->news_cause, now, &event->times)) {
+	case HEALTH_LOG_LATER:
+		return false;
+	case HEALTH_LOG_NOTHING:
+		break;
+	case HEALTH_LOG_DOWN:
+		event->what = UPSTREAM_DOWN;
+		event->cause = u->cause;
+		u->news_state = u->news_cause = false;
+		return true;
+	case HEALTH_LOG_BACK:
+		event->what = UPSTREAM_BACK;
+		event->down_s = health_down_s(u->health, now);
+		u->news_state = u->news_cause = false;
+		return true;
+	}
+	u->news_state = u->news_cause = false;
+	return false;
+}
+
 bool
 upstream_next_event(struct upstream_list *l, struct upstream_event *event)
 {
@@ -274,7 +289,7 @@ upstream_next_event(struct upstream_list *l, struct upstream_event *event)
 	for (i = 0; i < l->count; i++) {
 		struct upstream *u = &l->upstreams[i];
 
-		if (!u->news_connected && !u->news_down && !u->news_back)
+		if (!u->news_connected && !u->news_state)
 			continue;
 		memset(event, 0, sizeof *event);
 		event->name = u->name;
@@ -285,16 +300,10 @@ upstream_next_event(struct upstream_list *l, struct upstream_event *event)
 			event->facts = u->facts;
 			event->first = !u->was_connected;
 			u->was_connected = true;
-		} else if (u->news_down) {
-			u->news_down = false;
-			event->what = UPSTREAM_DOWN;
-			event->cause = u->cause;
-		} else {
-			u->news_back = false;
-			event->what = UPSTREAM_BACK;
-			event->down_s = health_down_s(u->health, deadline_now());
+			return true;
 		}
-		return true;
+		if (state_event(u, event))
+			return true;
 	}
 	return false;
 }

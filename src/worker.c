@@ -74,6 +74,7 @@ static void
 log_upstream_event(const struct upstream_event *e)
 {
 	char seconds[16];
+	char times[12] = "";
 
 	switch (e->what) {
 	case UPSTREAM_CONNECTED:
@@ -83,8 +84,10 @@ log_upstream_event(const struct upstream_event *e)
 		    "until", e->facts.not_after, "trust", e->ca_file, NULL);
 		break;
 	case UPSTREAM_DOWN:
+		if (e->times > 1)
+			(void)snprintf(times, sizeof times, "%u", e->times);
 		log_event(LOG_LEVEL_WARN, "upstream down", "upstream", e->name, "cause",
-		    e->cause.text, "remedy", e->cause.remedy, NULL);
+		    e->cause.text, "times", times, "remedy", e->cause.remedy, NULL);
 		break;
 	case UPSTREAM_BACK:
 		(void)snprintf(seconds, sizeof seconds, "%ds", e->down_s);
