@@ -48,6 +48,7 @@ struct board_upstream {
 	_Atomic uint32_t downs;       /* how often it went down since that was last logged */
 	_Atomic uint32_t logged_down; /* the log says that it is down */
 	_Atomic int64_t logged_at_us; /* when the log last said so */
+	_Atomic int64_t edns_logged_at_us;
 };
 
 /* So many UDP sockets at most. */

@@ -58,9 +58,10 @@ enum dns_ede {
 
 /* Where the OPT record of a message is. */
 struct dns_opt {
-	size_t at;     /* where there is none: the end of the message */
-	size_t len;    /* 0: there is none */
-	size_t behind; /* the records behind it */
+	size_t at;         /* where there is none: the end of the message */
+	size_t len;        /* 0: there is none */
+	size_t behind;     /* the records behind it */
+	bool is_misplaced; /* one is in another section than the additional one */
 };
 
 /* What dns_read_query() found in a query. */

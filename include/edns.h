@@ -27,14 +27,21 @@ struct edns_settings {
 	    client_subnet; /* the client's option crosses; else the upstream is told not to use any */
 };
 
+/* How much EDNS an upstream gets; each less than the one before. */
+enum edns_mode {
+	EDNS_OURS,   /* the client's OPT record, or a new one, with what we add */
+	EDNS_CLIENT, /* the client's, with nothing added */
+	EDNS_NONE    /* no OPT record */
+};
+
 /*
  * Writes what is sent upstream for the query that Q was read from, which is to be relayed; LEN
  * is that of Q. What we add (an OPT where there is none, edns-tcp-keepalive, the opt-out of
- * RFC 7871 7.1.2, Padding) is left out when BARE, and where the message would grow over
+ * RFC 7871 7.1.2, Padding) is left out unless MODE is EDNS_OURS, and where the message would grow over
  * DNS_MESSAGE_MAX. Returns the length; 0 when it is over CAP.
  */
 size_t edns_write_query(uint8_t *out, size_t cap, const uint8_t *query, size_t len,
-    const struct dns_query *q, const struct edns_settings *settings, bool bare);
+    const struct dns_query *q, const struct edns_settings *settings, enum edns_mode mode);
 
 /* What edns_read_response() found in a message from an upstream. */
 struct edns_response {

@@ -29,6 +29,9 @@ enum health_log { HEALTH_LOG_NOTHING, HEALTH_LOG_LATER, HEALTH_LOG_DOWN, HEALTH_
 enum health_log health_log_state(struct board_upstream *, bool new_cause, struct deadline now,
     unsigned *times);
 
+/* Whether this worker should log that it takes less EDNS than ours: once an hour one of all. */
+bool health_log_edns(struct board_upstream *, struct deadline now);
+
 /* Whether it is down, whether or not it may be tried again. */
 bool health_is_down(const struct board_upstream *);
 

@@ -10,6 +10,7 @@
 #include "address.h"
 #include "deadline.h"
 #include "dns.h"
+#include "edns.h"
 
 struct client;
 struct connection;
@@ -24,7 +25,7 @@ struct ask {
 	struct deadline since; /* when it was handed to the connection */
 	uint16_t id;           /* on that connection; valid once sent */
 	bool sent;
-	bool bare; /* without what we add to its EDNS */
+	enum edns_mode edns; /* what it was sent with, or will be */
 };
 TAILQ_HEAD(ask_list, ask);
 

@@ -85,7 +85,7 @@ void upstream_explain(const struct upstream_list *, const struct query *, struct
 
 /* What an operator should know. Each state of an upstream is reported once. */
 struct upstream_event {
-	enum { UPSTREAM_CONNECTED, UPSTREAM_DOWN, UPSTREAM_BACK } what;
+	enum { UPSTREAM_CONNECTED, UPSTREAM_DOWN, UPSTREAM_BACK, UPSTREAM_LESS_EDNS } what;
 	const char *name;       /* "1.1.1.1:853 cloudflare-dns.com"; the list's */
 	const char *ca_file;    /* the list's */
 	struct failure cause;   /* of UPSTREAM_DOWN */
@@ -93,6 +93,7 @@ struct upstream_event {
 	struct dot_facts facts; /* of UPSTREAM_CONNECTED */
 	int down_s;             /* of UPSTREAM_BACK: how long it was down */
 	bool first;             /* UPSTREAM_CONNECTED: never before */
+	bool no_edns;           /* UPSTREAM_LESS_EDNS: it gets no OPT record at all */
 };
 
 /* The next event. False when there is none. */

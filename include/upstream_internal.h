@@ -49,9 +49,11 @@ struct upstream {
 	 * soon as a connection has answered more.
 	 */
 	size_t window;
-	struct deadline looked_at;  /* `order: fastest' last asked it to learn its latency */
-	struct deadline bare_until; /* until then, nothing is added to a query */
-	bool was_connected;         /* ever */
+	struct deadline looked_at; /* `order: fastest' last asked it to learn its latency */
+	enum edns_mode edns;       /* what it takes until then */
+	struct deadline less_edns_until;
+	bool news_edns;     /* it takes less than ours */
+	bool was_connected; /* ever */
 	bool news_connected;
 	bool news_state;        /* it has gone down, or has come back */
 	bool news_cause;        /* it is down for another reason */
@@ -139,12 +141,12 @@ bool upstream_is_asked(const struct query *);
 void upstream_blame(struct upstream_list *, struct query *, size_t index,
     const struct failure *why);
 
-/* Has a connection send a query, with what we add to its EDNS or BARE. */
-void upstream_hand_over(struct connection *, struct ask *, struct query *, bool bare);
+/* Has a connection send a query. */
+void upstream_hand_over(struct connection *, struct ask *, struct query *, enum edns_mode mode);
 
-/* Asks that upstream, with what we add or BARE; what can be told of a failure has been noted. */
-enum taken upstream_ask_as(struct upstream_list *, struct query *, size_t index, bool bare,
-    struct deadline now);
+/* Asks that upstream; what can be told of a failure has been noted. */
+enum taken upstream_ask_as(struct upstream_list *, struct query *, size_t index,
+    enum edns_mode mode, struct deadline now);
 
 /* The same, with what it is known to like. */
 enum taken upstream_ask_of(struct upstream_list *, struct query *, size_t index,

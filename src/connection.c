@@ -116,7 +116,7 @@ add_frame(struct connection *c, struct outstanding *ids, struct ask *a)
 	if (room < LENGTH_PREFIX)
 		return false;
 	len = edns_write_query(frame + LENGTH_PREFIX, room - LENGTH_PREFIX, q->message, q->len,
-	    &q->dns, c->edns, a->bare);
+	    &q->dns, c->edns, a->edns);
 	if (len == 0 || (id = outstanding_add(ids, c->index, a)) == -1)
 		return false;
 	a->id = (uint16_t)id;

@@ -133,7 +133,9 @@ read_records(struct reader *r, const struct header *h, struct edns *e)
 			e->misplaced = true;
 		if (e->count == 0) {
 			e->opt = rr;
-			e->place = (struct dns_opt){ rr.at, r->pos - rr.at, end - i - 1 };
+			e->place = (struct dns_opt){ .at = rr.at,
+				.len = r->pos - rr.at,
+				.behind = end - i - 1 };
 		}
 		e->count++;
 	}
@@ -339,6 +341,7 @@ dns_read_response(const uint8_t *msg, size_t len, struct dns_opt *opt)
 	skip_questions(&r, h.qdcount);
 	read_records(&r, &h, &e);
 	*opt = e.place;
+	opt->is_misplaced = e.misplaced;
 	if (r.failed || e.count > 1 || e.misplaced || opt_is_broken(&e.opt))
 		return 0;
 	return r.pos;

@@ -235,7 +235,7 @@ put_padding(uint8_t *p, size_t len)
 
 size_t
 edns_write_query(uint8_t *out, size_t cap, const uint8_t *query, size_t len,
-    const struct dns_query *q, const struct edns_settings *settings, bool bare)
+    const struct dns_query *q, const struct edns_settings *settings, enum edns_mode mode)
 {
 	struct rest rest;
 	struct opt opt;
@@ -243,15 +243,21 @@ edns_write_query(uint8_t *out, size_t cap, const uint8_t *query, size_t len,
 	size_t additions = OPTION_HEADER_LEN; /* edns-tcp-keepalive, which is empty */
 	uint8_t *p;
 
-	if (q->is_signed || (bare && q->opt.len == 0))
+	if (q->is_signed || (mode != EDNS_OURS && q->opt.len == 0))
 		return copy_whole(out, cap, query, len);
 	cut_out(query, len, &q->opt, &rest);
+	if (mode == EDNS_NONE) {
+		if (rest.head_len + rest.tail_len > cap)
+			return 0;
+		(void)put_rest(out, &rest, 0);
+		return rest.head_len + rest.tail_len;
+	}
 	read_opt(query, &q->opt, &opt);
 	crossing = crossing_len(opt.options, settings);
 	size = rest.head_len + rest.tail_len + DNS_OPT_LEN + crossing;
 	if (!settings->client_subnet)
 		additions += OPTION_HEADER_LEN + CLIENT_SUBNET_LEN;
-	if (bare || size + additions > DNS_MESSAGE_MAX)
+	if (mode != EDNS_OURS || size + additions > DNS_MESSAGE_MAX)
 		additions = 0;
 	if (additions == 0 && q->opt.len == 0)
 		return copy_whole(out, cap, query, len);

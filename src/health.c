@@ -7,6 +7,7 @@ enum {
 
 	/* One upstream is logged as down so often at most. */
 	LOG_INTERVAL_MS = 10000,
+	EDNS_LOG_INTERVAL_MS = 3600000,
 
 	/* No answer takes longer; what says so was not written by us. */
 	USUAL_MAX_MS = 60000
@@ -51,6 +52,18 @@ health_failed(struct board_upstream *u, struct deadline now)
 	atomic_store(&u->down_since_us, now.at_us);
 	(void)atomic_fetch_add(&u->downs, 1);
 	return true;
+}
+
+bool
+health_log_edns(struct board_upstream *u, struct deadline now)
+{
+	int64_t at_us = atomic_load(&u->edns_logged_at_us);
+
+	if (at_us > 0 && at_us <= now.at_us &&
+	    deadline_us_between((struct deadline){ at_us }, now) <
+		(int64_t)EDNS_LOG_INTERVAL_MS * 1000)
+		return false;
+	return atomic_compare_exchange_strong(&u->edns_logged_at_us, &at_us, now.at_us);
 }
 
 enum health_log
@@ -174,4 +187,5 @@ health_copy(struct board_upstream *to, const struct board_upstream *from)
 	atomic_store(&to->downs, atomic_load(&from->downs));
 	atomic_store(&to->logged_down, atomic_load(&from->logged_down));
 	atomic_store(&to->logged_at_us, atomic_load(&from->logged_at_us));
+	atomic_store(&to->edns_logged_at_us, atomic_load(&from->edns_logged_at_us));
 }

@@ -289,7 +289,7 @@ upstream_next_event(struct upstream_list *l, struct upstream_event *event)
 	for (i = 0; i < l->count; i++) {
 		struct upstream *u = &l->upstreams[i];
 
-		if (!u->news_connected && !u->news_state)
+		if (!u->news_connected && !u->news_state && !u->news_edns)
 			continue;
 		memset(event, 0, sizeof *event);
 		event->name = u->name;
@@ -302,7 +302,14 @@ upstream_next_event(struct upstream_list *l, struct upstream_event *event)
 			u->was_connected = true;
 			return true;
 		}
-		if (state_event(u, event))
+		if (u->news_edns) {
+			u->news_edns = false;
+			event->what = UPSTREAM_LESS_EDNS;
+			event->no_edns = u->edns == EDNS_NONE;
+			if (health_log_edns(u->health, deadline_now()))
+				return true;
+		}
+		if (u->news_state && state_event(u, event))
 			return true;
 	}
 	return false;

@@ -10,8 +10,8 @@ enum {
 	/* A query that was alone on a connection, and was on others that have ended, is the cause. */
 	ENDS_BEFORE_FATAL = 2,
 
-	/* A server that does not like what we add to a query is asked without for so long. */
-	BARE_MS = 3600000
+	/* A server that does not understand our EDNS gets less of it for so long. */
+	LESS_EDNS_MS = 3600000
 };
 
 /* How the end of a connection tells against the queries on it and against its upstream. */
@@ -163,27 +163,43 @@ heed_keepalive(struct upstream_list *l, struct connection *c, int ms, struct dea
 	}
 }
 
+/* What may help an upstream that does not understand the OPT record that it got. */
+static enum edns_mode
+less_edns(enum edns_mode mode, bool is_formerr, const struct edns_response *r)
+{
+	/* It has copied ours to a section where none belongs. */
+	if (r->opt.is_misplaced)
+		return EDNS_NONE;
+	/* It may not like what we have added (RFC 6891 7). */
+	return is_formerr && mode == EDNS_OURS ? EDNS_CLIENT : mode;
+}
+
 /*
- * FORMERR may mean that the server does not like what we have added (RFC 6891 7). It is asked
- * once more without, and if that helps, it is remembered. Whether it is asked.
+ * Asks an upstream once more, with less EDNS, if that may help. If it does, it is remembered.
+ * Whether it is asked.
  */
 static bool
-asks_bare(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
-    struct deadline now)
+asks_with_less_edns(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
+    const struct edns_response *r, struct deadline now)
 {
 	struct upstream *u = &l->upstreams[c->upstream];
 	struct ask *a = arrival->ask;
 	struct query *q = a->query;
-	bool formerr = dns_response_rcode(arrival->message, DNS_HEADER_LEN) == DNS_FORMERR;
+	bool is_formerr = dns_response_rcode(arrival->message, DNS_HEADER_LEN) == DNS_FORMERR;
+	enum edns_mode mode = less_edns(a->edns, is_formerr, r);
 
-	if (a->bare && !formerr && deadline_passed(u->bare_until, now))
-		u->bare_until = deadline_after(now, BARE_MS);
-	if (a->bare || !formerr || q->dns.is_signed || q->replays == UPSTREAM_REPLAYS_MAX)
+	if (a->edns != EDNS_OURS && !is_formerr && !r->opt.is_misplaced &&
+	    deadline_passed(u->less_edns_until, now)) {
+		u->edns = a->edns;
+		u->less_edns_until = deadline_after(now, LESS_EDNS_MS);
+		u->news_edns = true;
+	}
+	if (mode == a->edns || q->dns.is_signed || q->replays == UPSTREAM_REPLAYS_MAX)
 		return false;
 	q->replays++;
 	if (c->draining)
-		return upstream_ask_as(l, q, c->upstream, true, now) == TAKEN;
-	upstream_hand_over(c, a, q, true);
+		return upstream_ask_as(l, q, c->upstream, mode, now) == TAKEN;
+	upstream_hand_over(c, a, q, mode);
 	return true;
 }
 
@@ -195,7 +211,7 @@ use_answer(struct upstream_list *l, struct connection *c, const struct arrival *
 	struct query *q = arrival->ask->query;
 	bool final;
 
-	if (asks_bare(l, c, arrival, now))
+	if (asks_with_less_edns(l, c, arrival, response, now))
 		return;
 	final = is_final(arrival, response);
 	if (final || q->response_len == 0)

@@ -90,13 +90,13 @@ note_tried(struct query *q, size_t index)
 }
 
 void
-upstream_hand_over(struct connection *c, struct ask *a, struct query *q, bool bare)
+upstream_hand_over(struct connection *c, struct ask *a, struct query *q, enum edns_mode mode)
 {
 	note_tried(q, c->upstream);
 	a->query = q;
 	a->at = c;
 	a->sent = false;
-	a->bare = bare;
+	a->edns = mode;
 	c->taken++;
 	TAILQ_INSERT_TAIL(&c->waiting, a, link);
 }
@@ -117,7 +117,7 @@ is_asked_at(const struct query *q, size_t index)
 }
 
 enum taken
-upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bare,
+upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, enum edns_mode mode,
     struct deadline now)
 {
 	bool alone = q->ends >= ENDS_MAX || upstream_is_fatal(l, q, now);
@@ -156,7 +156,7 @@ upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bar
 	} else {
 		q->attempts++;
 	}
-	upstream_hand_over(c, a, q, bare);
+	upstream_hand_over(c, a, q, mode);
 	upstream_open_ahead(l, index, now);
 	return TAKEN;
 }
@@ -164,8 +164,10 @@ upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, bool bar
 enum taken
 upstream_ask_of(struct upstream_list *l, struct query *q, size_t index, struct deadline now)
 {
-	return upstream_ask_as(l, q, index, !deadline_passed(l->upstreams[index].bare_until, now),
-	    now);
+	const struct upstream *u = &l->upstreams[index];
+
+	return upstream_ask_as(l, q, index,
+	    deadline_passed(u->less_edns_until, now) ? EDNS_OURS : u->edns, now);
 }
 
 /* Whether the second one is clearly faster: one that was never asked is not. */
@@ -327,13 +329,13 @@ void
 upstream_retry(struct upstream_list *l, struct ask *a, size_t index, struct deadline now)
 {
 	struct query *q = a->query;
-	bool bare = a->bare;
+	enum edns_mode mode = a->edns;
 
 	q->attempts--;
 	q->tried[index / 64] &= ~(UINT64_C(1) << index % 64);
 	a->at = NULL;
 	a->sent = false;
-	if (upstream_ask_as(l, q, index, bare, now) != TAKEN)
+	if (upstream_ask_as(l, q, index, mode, now) != TAKEN)
 		upstream_move_on(l, q, now);
 }
 

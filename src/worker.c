@@ -89,6 +89,12 @@ log_upstream_event(const struct upstream_event *e)
 		log_event(LOG_LEVEL_WARN, "upstream down", "upstream", e->name, "cause",
 		    e->cause.text, "times", times, "remedy", e->cause.remedy, NULL);
 		break;
+	case UPSTREAM_LESS_EDNS:
+		log_event(LOG_LEVEL_INFO, "upstream limits EDNS", "upstream", e->name, "cause",
+		    e->no_edns ? "it copies the OPT record into the answer section" :
+				 "it answers FORMERR to our EDNS options",
+		    "sent", e->no_edns ? "no OPT record" : "no options of ours", NULL);
+		break;
 	case UPSTREAM_BACK:
 		(void)snprintf(seconds, sizeof seconds, "%ds", e->down_s);
 		log_event(LOG_LEVEL_INFO, "upstream back", "upstream", e->name, "after", seconds,

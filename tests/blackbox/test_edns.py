@@ -1,5 +1,7 @@
 """EDNS ends at the proxy: what reaches the upstream, what the client gets."""
 
+import struct
+
 import dns.message
 import dns.name
 import dns.rdatatype
@@ -213,6 +215,30 @@ def test_formerr_and_the_connection_is_no_more(house):
     house.proxy(server)
     house.right(house.ask("first.test"))
     assert [_has_opt(query.seen) for query in server.queries] == [True, False]
+
+
+def _opt_among_answers(query):
+    """The right answer, but for our OPT record, which is in the answer section."""
+    answer = query.answer()
+    if query.seen.opt is None:
+        return answer
+    counts = struct.pack("!HHHH", 1, 2, 0, 0)
+    return answer[:4] + counts + answer[12:]
+
+
+@table("edns", ("D-28-without-OPT", None), ("D-28-with-OPT", EDNS))
+def test_server_that_echoes_opt_among_answers_gets_no_opt(house, edns):
+    """It is asked once more without, which is remembered, and logged once."""
+    a, b = house.pair(faults.message(_opt_among_answers))
+    running = house.proxy(a, b)
+    client = house.client()
+    for n in range(5):
+        exchange = house.right(client.ask(Query(f"n{n}.test", edns=edns)), 0.3)
+        assert (exchange.answer.opt is not None) == (edns is not None)
+    assert [_has_opt(query.seen) for query in a.queries] == [True] + 5 * [False]
+    assert len(a.connections) == 1 and not b.queries
+    line, = running.lines("upstream limits EDNS", upstream=a.name)
+    assert "answer section" in line.get("cause")
 
 
 # How long the server keeps a connection.

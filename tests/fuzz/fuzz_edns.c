@@ -68,19 +68,19 @@ check_rest(const uint8_t *out, size_t rest_len, const uint8_t *msg, size_t len,
 
 static void
 check_query(const uint8_t *query, size_t len, const struct dns_query *q,
-    const struct edns_settings *settings, bool bare)
+    const struct edns_settings *settings, enum edns_mode mode)
 {
 	static uint8_t room[DNS_MESSAGE_MAX];
-	size_t n = edns_write_query(room, sizeof room, query, len, q, settings, bare);
+	size_t n = edns_write_query(room, sizeof room, query, len, q, settings, mode);
 	struct dns_query sent;
 	enum dns_rcode rcode;
 	uint8_t *out = tight_copy(room, n);
 
 	must(n >= DNS_HEADER_LEN);
-	must(edns_write_query(room, n - 1, query, len, q, settings, bare) == 0);
-	must(edns_write_query(out, n, query, len, q, settings, bare) == n);
+	must(edns_write_query(room, n - 1, query, len, q, settings, mode) == 0);
+	must(edns_write_query(out, n, query, len, q, settings, mode) == n);
 	must(dns_read_query(out, n, &sent, &rcode) == DNS_RELAY);
-	if (q->is_signed || (bare && !q->has_edns)) {
+	if (q->is_signed || (mode != EDNS_OURS && !q->has_edns)) {
 		must(n == len && memcmp(out, query, len) == 0);
 	} else if (sent.has_edns) {
 		check_rest(out, sent.opt.at, query, len, &q->opt);
@@ -89,7 +89,7 @@ check_query(const uint8_t *query, size_t len, const struct dns_query *q,
 		must(count_option(out, n, &sent.opt, KEEPALIVE) <= 1);
 		must(count_option(out, n, &sent.opt, PADDING) <= 1);
 		must(settings->client_subnet || count_option(out, n, &sent.opt, SUBNET) <= 1);
-		if (settings->padding && !bare && n < DNS_MESSAGE_MAX - 2 * BLOCK)
+		if (settings->padding && mode == EDNS_OURS && n < DNS_MESSAGE_MAX - 2 * BLOCK)
 			must(n % BLOCK == 0);
 	}
 	free(out);
@@ -150,7 +150,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	query = tight_copy(data + 3, query_len);
 	msg = tight_copy(data + 3 + query_len, len);
 	if (dns_read_query(query, query_len, &q, &rcode) == DNS_RELAY) {
-		check_query(query, q.len, &q, &settings, (data[0] & 4) != 0);
+		check_query(query, q.len, &q, &settings, (data[0] & 4) != 0 ? EDNS_CLIENT : EDNS_OURS);
+		check_query(query, q.len, &q, &settings, EDNS_NONE);
 		check_response(msg, len, &q, &settings);
 	}
 	free(msg);

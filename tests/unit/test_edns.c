@@ -31,72 +31,81 @@ enum { BLOCK = 128 };
 static const struct query_row {
 	const char *name;
 	const struct edns_settings *settings;
-	bool bare;
+	enum edns_mode mode;
 	const uint8_t *data;
 	size_t len;
 	const uint8_t *wanted;
 	size_t wanted_len;
 } query_rows[] = {
-	{ "C-29 no OPT", &as_it_comes, false, BYTES(ID QUERY ONE QUESTION),
+	{ "C-29 no OPT", &as_it_comes, EDNS_OURS, BYTES(ID QUERY ONE QUESTION),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
-	{ "no OPT, opt-out", &opted_out, false, BYTES(ID QUERY ONE QUESTION),
+	{ "no OPT, opt-out", &opted_out, EDNS_OURS, BYTES(ID QUERY ONE QUESTION),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\14", OPT_OUT KEEPALIVE)) },
-	{ "empty OPT", &as_it_comes, false, BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_EMPTY),
+	{ "empty OPT", &as_it_comes, EDNS_OURS, BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_EMPTY),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
-	{ "C-29 flags, another size", &as_it_comes, false,
+	{ "C-29 flags, another size", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_AT("\0", "\1\0", "\0", "\0", "\xc0\1", "\0")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_FLAGS("\xc0\1", "\4", KEEPALIVE)) },
-	{ "what would be an extended RCODE", &as_it_comes, false,
+	{ "what would be an extended RCODE", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_AT("\0", "\4\xd0", "\7", "\0", "\0\0", "\0")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
-	{ "options that cross, in their order", &as_it_comes, false,
+	{ "options that cross, in their order", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\24", UNKNOWN NSID UNKNOWN "\0\1\0\0")),
 	    BYTES(ID QUERY ONE_AND("\1")
 		    QUESTION OPT("\30", UNKNOWN NSID UNKNOWN "\0\1\0\0" KEEPALIVE)) },
-	{ "options of one hop", &opted_out, false,
+	{ "options of one hop", &opted_out, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\56",
 		SUBNET COOKIE KEEPALIVE NSID PADDING TIMEOUT("\0\1") "")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\22", NSID OPT_OUT KEEPALIVE)) },
-	{ "client subnet", &as_it_comes, false,
+	{ "client subnet", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\33", COOKIE SUBNET "\0\14\0\0")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\17", SUBNET KEEPALIVE)) },
 
-	{ "bare, no OPT", &padded, true, BYTES(ID QUERY ONE QUESTION),
+	{ "bare, no OPT", &padded, EDNS_CLIENT, BYTES(ID QUERY ONE QUESTION),
 	    BYTES(ID QUERY ONE QUESTION) },
-	{ "bare, with OPT", &padded, true,
+	{ "bare, with OPT", &padded, EDNS_CLIENT,
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\44", SUBNET COOKIE PADDING NSID)),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\6", NSID)) },
 
-	{ "TSIG", &padded, false, BYTES(ID QUERY ONE_AND("\1") QUESTION TSIG),
+	{ "no EDNS, no OPT", &padded, EDNS_NONE, BYTES(ID QUERY ONE QUESTION),
+	    BYTES(ID QUERY ONE QUESTION) },
+	{ "D-28 no EDNS, with OPT", &padded, EDNS_NONE,
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\44", SUBNET COOKIE PADDING NSID)),
+	    BYTES(ID QUERY ONE QUESTION) },
+	{ "no EDNS, record behind the OPT", &padded, EDNS_NONE,
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT("\6", NSID) RR_A),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION RR_A) },
+
+	{ "TSIG", &padded, EDNS_OURS, BYTES(ID QUERY ONE_AND("\1") QUESTION TSIG),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION TSIG) },
-	{ "OPT and TSIG", &padded, false,
+	{ "OPT and TSIG", &padded, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT("\14", COOKIE) TSIG),
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT("\14", COOKIE) TSIG) },
-	{ "SIG(0)", &padded, false, BYTES(ID QUERY ONE_AND("\1") QUESTION SIG("\0\0")),
+	{ "SIG(0)", &padded, EDNS_OURS, BYTES(ID QUERY ONE_AND("\1") QUESTION SIG("\0\0")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION SIG("\0\0")) },
-	{ "SIG that covers a type", &as_it_comes, false,
+	{ "SIG that covers a type", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION SIG("\0\1")),
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION SIG("\0\1") OPT("\4", KEEPALIVE)) },
-	{ "TSIG that is not the last record", &as_it_comes, false,
+	{ "TSIG that is not the last record", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION TSIG OPT_EMPTY),
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION TSIG OPT("\4", KEEPALIVE)) },
 
-	{ "record in front of the OPT", &as_it_comes, false,
+	{ "record in front of the OPT", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION RR_A OPT_EMPTY),
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION RR_A OPT("\4", KEEPALIVE)) },
-	{ "record behind the OPT", &as_it_comes, false,
+	{ "record behind the OPT", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT("\6", NSID) RR_A),
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION RR_A OPT("\12", NSID KEEPALIVE)) },
-	{ "records behind the OPT that point at it", &as_it_comes, false,
+	{ "records behind the OPT that point at it", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\3") QUESTION OPT_EMPTY RR_A RECORD("\300\35", "\1", "x")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
-	{ "record behind the OPT that points right before it", &as_it_comes, false,
+	{ "record behind the OPT that points right before it", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT_EMPTY RECORD("\300\34", "\1", "x")),
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION RECORD("\300\34", "\1", "x") OPT("\4", KEEPALIVE)) },
-	{ "record that points behind the OPT from its data", &as_it_comes, false,
+	{ "record that points behind the OPT from its data", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT_EMPTY RECORD("\1a\0", "\2", "\300\50")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
-	{ "data that would point forward", &as_it_comes, false,
+	{ "data that would point forward", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT_EMPTY RECORD("\1a\0", "\3", "\300\65\377")),
 	    BYTES(ID QUERY ONE_AND("\2")
 		    QUESTION RECORD("\1a\0", "\3", "\300\65\377") OPT("\4", KEEPALIVE)) },
@@ -117,12 +126,12 @@ writes_a_query(void **state)
 		out = malloc(cap > 0 ? cap : 1);
 		assert_non_null(out);
 		assert_int_equal(edns_write_query(out, cap, msg, row->len, &q, row->settings,
-				     row->bare), 0);
+				     row->mode), 0);
 		free(out);
 	}
 	out = malloc(cap);
 	assert_non_null(out);
-	assert_int_equal(edns_write_query(out, cap, msg, row->len, &q, row->settings, row->bare), cap);
+	assert_int_equal(edns_write_query(out, cap, msg, row->len, &q, row->settings, row->mode), cap);
 	assert_memory_equal(out, row->wanted, cap);
 	free(out);
 	free(msg);
@@ -160,9 +169,9 @@ pads_to_whole_blocks(void **state)
 	for (len = 60; len < 60 + 2 * BLOCK; len++) {
 		uint8_t *msg = long_query(len, &q);
 
-		unpadded = edns_write_query(out, sizeof out, msg, len, &q, &opted_out, false);
+		unpadded = edns_write_query(out, sizeof out, msg, len, &q, &opted_out, EDNS_OURS);
 		assert_int_equal(unpadded, len + 12);
-		written = edns_write_query(out, sizeof out, msg, len, &q, &padded, false);
+		written = edns_write_query(out, sizeof out, msg, len, &q, &padded, EDNS_OURS);
 		assert_int_equal(written % BLOCK, 0);
 		assert_in_range(written - unpadded, 4, BLOCK + 3);
 		option = written - unpadded - 4;
@@ -190,7 +199,7 @@ never_grows_over_a_message(void **state)
 		wanted = len + 12 <= DNS_MESSAGE_MAX ? len + 12 : len;
 		if (len + 12 + 4 <= BLOCKS_MAX)
 			wanted = (len + 12 + 4 + BLOCK - 1) / BLOCK * BLOCK;
-		assert_int_equal(edns_write_query(out, sizeof out, msg, len, &q, &padded, false),
+		assert_int_equal(edns_write_query(out, sizeof out, msg, len, &q, &padded, EDNS_OURS),
 		    wanted);
 		assert_memory_equal(out + 40, msg + 40, len - 40);
 		free(msg);
