@@ -44,11 +44,12 @@ struct upstream {
 	struct board_upstream *health; /* shared with the other workers */
 	struct failure cause;          /* of the last failure that was seen here */
 	/*
-	 * How many queries the last connection answered that ended with some unanswered: the next
-	 * one may end there, too. Others are opened in time, so that none waits for it. SIZE_MAX as
-	 * soon as a connection has answered more.
+	 * How many queries a connection answers before the server ends it: as many as the last two
+	 * that ended with some unanswered. Others are opened in time, so that none waits for it.
+	 * SIZE_MAX when it is not known, and as soon as a connection has answered more.
 	 */
 	size_t window;
+	size_t last_end; /* what the last of them answered; 0: a connection has answered more */
 	struct deadline looked_at; /* `order: fastest' last asked it to learn its latency */
 	enum edns_mode edns;       /* what it takes until then */
 	struct deadline less_edns_until;
@@ -97,7 +98,7 @@ void upstream_mark_failed(struct upstream_list *, size_t index, const struct fai
 /* It has answered in time: it is up. */
 void upstream_mark_good(struct upstream *);
 
-/* Whether it is worth asking: it is up, or its time of being left alone is over, or it could be reached again. */
+/* Whether it is worth asking: it is up, or may be tried again. */
 bool upstream_is_usable(const struct upstream *, struct deadline now);
 
 /* Waits for the events that the connection wants now. */
@@ -179,10 +180,11 @@ void upstream_lose(struct upstream_list *, struct connection *, const struct fai
     struct deadline now);
 
 /*
- * Retries a query, whose ask has been taken off its connection, with the same upstream: it was
- * no attempt, since a server may close a connection when it likes (RFC 7766 6.2.4).
+ * Retries a query, whose ask has been taken off its connection, with the same upstream. FREE: it
+ * was no attempt, since a server may close a connection when it likes (RFC 7766 6.2.4).
  */
-void upstream_retry(struct upstream_list *, struct ask *, size_t index, struct deadline now);
+void upstream_retry(struct upstream_list *, struct ask *, size_t index, bool free,
+    struct deadline now);
 
 /* The same when it was an attempt that failed: the next upstream is tried. */
 void upstream_charge(struct upstream_list *, struct ask *, size_t index, const struct failure *why,

@@ -221,12 +221,11 @@ upstream_mark_good(struct upstream *u)
 bool
 upstream_is_usable(const struct upstream *u, struct deadline now)
 {
-	if (u->current == NULL)
-		return !health_is_left_alone(u->health, now);
-	/* It has enough to answer already. */
-	if (health_is_suspect(u->health) && u->current->given_up >= UPSTREAM_GIVEN_UP_MAX)
+	/* While it is suspect, it has enough to answer already. */
+	if (u->current != NULL && health_is_suspect(u->health) &&
+	    u->current->given_up >= UPSTREAM_GIVEN_UP_MAX)
 		return false;
-	return !health_is_left_alone(u->health, now) || dot_stage(u->current->dot) == DOT_READY;
+	return !health_is_left_alone(u->health, now);
 }
 /* ---- what comes out ---- */
 

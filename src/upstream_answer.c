@@ -17,9 +17,9 @@ enum {
 /* How the end of a connection tells against the queries on it and against its upstream. */
 enum end {
 	END_NO_ATTEMPT, /* not at all: the queries are retried */
-	END_ATTEMPT, /* the query that was alone on it, or could not be sent, has had an attempt */
-	END_SUSPECT, /* as END_ATTEMPT, and the upstream is suspect */
-	END_DOWN     /* as END_ATTEMPT, and the upstream is down */
+	END_ATTEMPT,    /* the queries have had an attempt */
+	END_SUSPECT,    /* the query that was alone on it has, and the upstream is suspect */
+	END_DOWN        /* as END_ATTEMPT, and the upstream is down */
 };
 
 /*
@@ -47,8 +47,23 @@ judge_end(const struct connection *c)
 static void
 note_window(struct upstream *u, const struct connection *c)
 {
-	if (c->answers > 0 && connection_unanswered(c) > 0 && !c->draining)
+	if (c->answers == 0 || connection_unanswered(c) == 0 || c->draining)
+		return;
+	if (c->answers == u->last_end)
 		u->window = c->answers;
+	u->last_end = c->answers;
+}
+
+/*
+ * Whether the end of a connection is no attempt of one of its queries. What was not sent has had
+ * none, as long as the upstream is not down; but it may not happen to it again and again.
+ */
+static bool
+retries(const struct ask *a, enum end end, const struct ask *mismatched)
+{
+	if (a == mismatched)
+		return false;
+	return end == END_NO_ATTEMPT || (end == END_SUSPECT && !a->sent);
 }
 
 /* Decides what becomes of the queries of a connection that has gone. */
@@ -63,8 +78,8 @@ redistribute(struct upstream_list *l, struct ask_list *asks, size_t index, enum 
 		a->query->ends += a->sent;
 		if (end == END_SUSPECT && a->query->ends > ENDS_BEFORE_FATAL)
 			upstream_note_fatal(l, a->query, now);
-		if (end == END_NO_ATTEMPT && a != mismatched)
-			upstream_retry(l, a, index, now);
+		if (retries(a, end, mismatched))
+			upstream_retry(l, a, index, end == END_NO_ATTEMPT, now);
 		else
 			upstream_charge(l, a, index, why, now);
 	}
@@ -159,7 +174,7 @@ heed_keepalive(struct upstream_list *l, struct connection *c, int ms, struct dea
 		connection_release(&c->canary, l->ids);
 	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
 		TAILQ_REMOVE(&c->waiting, a, link);
-		upstream_retry(l, a, c->upstream, now);
+		upstream_retry(l, a, c->upstream, true, now);
 	}
 }
 
@@ -242,6 +257,8 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 		health_looked(u->health, took_us);
 	else if (!is_canary)
 		health_took(u->health, took_us);
+	if (c->answers > u->last_end)
+		u->last_end = 0;
 	if (u->window != SIZE_MAX && c->answers > u->window && !c->draining)
 		upstream_forget_window(l, c);
 	else if (u->window != SIZE_MAX)

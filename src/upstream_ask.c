@@ -297,7 +297,8 @@ upstream_ask_anyone(struct upstream_list *l, struct query *q, struct deadline no
 static bool
 tries_again(struct upstream_list *l, struct query *q, struct deadline now)
 {
-	if (!q->found_one_up || q->ends > ENDS_MAX || q->attempts >= l->count + EXTRA_ATTEMPTS)
+	if (!q->found_one_up || q->ends > ENDS_MAX || q->attempts >= l->count + EXTRA_ATTEMPTS ||
+	    upstream_is_fatal(l, q, now))
 		return false;
 	q->found_one_up = false;
 	memset(q->tried, 0, sizeof q->tried);
@@ -326,12 +327,12 @@ upstream_move_on(struct upstream_list *l, struct query *q, struct deadline now)
 }
 
 void
-upstream_retry(struct upstream_list *l, struct ask *a, size_t index, struct deadline now)
+upstream_retry(struct upstream_list *l, struct ask *a, size_t index, bool free, struct deadline now)
 {
 	struct query *q = a->query;
 	enum edns_mode mode = a->edns;
 
-	q->attempts--;
+	q->attempts -= free;
 	q->tried[index / 64] &= ~(UINT64_C(1) << index % 64);
 	a->at = NULL;
 	a->sent = false;

@@ -89,7 +89,7 @@ def test_server_that_limits_queries_per_connection_costs_nothing(house, ends_aft
     late = house.loop.late(begin, now())
     assert seen["p99"] < 3 * delay + 0.1 + late, seen
     ends = sum(c.facts.get("answered") == ends_after for c in servers[0].connections)
-    assert ends >= min(3, count // ends_after // workers), "it did end connections"
+    assert ends >= max(1, count // ends_after - 1) // workers, "it did end connections"
 
 
 @row("U-19-5s")
