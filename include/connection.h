@@ -35,7 +35,8 @@ struct connection {
 	struct ask *mismatched;  /* its response was to another question; it waits again */
 	unsigned canaries;       /* canaries answered since the last response to a query */
 	struct deadline step_by; /* connecting, then the handshake, must be done by then */
-	struct deadline heard;   /* the last message came then, or it was opened */
+	struct deadline opened;
+	struct deadline heard; /* the last message came then, or it was opened */
 	struct deadline
 	    owed_since;          /* an answer is owed, and nothing has come, since then; or NEVER */
 	struct ask_list waiting; /* to be sent */

@@ -83,10 +83,11 @@ struct query {
 	struct deadline next_at; /* then the next upstream is asked beside */
 	uint64_t tried[4];       /* a bit for each upstream that was */
 	int blame;               /* the first upstream that failed it, or -1 */
-	unsigned attempts; /* connections that it was handed to, and those that failed to open */
-	bool found_one_up; /* not all upstreams were down when it was asked */
-	unsigned replays;  /* how often it was resent to an upstream that had it already */
-	unsigned ends;     /* connections that ended before its response had come */
+	unsigned attempts;    /* connections that it was handed to, and those that failed to open */
+	bool found_one_up;    /* not all upstreams were down when it was asked */
+	unsigned replays;     /* how often it was resent to an upstream that had it already */
+	unsigned ends;        /* connections that ended before its response had come */
+	unsigned barren_ends; /* those of them that had brought no response at all */
 	bool has_second_opinion; /* another upstream was asked after an error */
 	bool stranded;           /* there is no place for a connection that it needs */
 };

@@ -50,6 +50,8 @@ struct upstream {
 	 */
 	size_t window;
 	size_t last_end; /* what the last of them answered; 0: a connection has answered more */
+	struct deadline answered;  /* in time, the last one */
+	unsigned canaries_lost;    /* by connections that ended; none since it has answered */
 	struct deadline looked_at; /* `order: fastest' last asked it to learn its latency */
 	enum edns_mode edns;       /* what it takes until then */
 	struct deadline less_edns_until;
@@ -96,7 +98,7 @@ void upstream_mark_failed(struct upstream_list *, size_t index, const struct fai
     struct deadline now);
 
 /* It has answered in time: it is up. */
-void upstream_mark_good(struct upstream *);
+void upstream_mark_good(struct upstream *, struct deadline now);
 
 /* Whether it is worth asking: it is up, or may be tried again. */
 bool upstream_is_usable(const struct upstream *, struct deadline now);
@@ -113,9 +115,16 @@ void upstream_drain(struct upstream_list *, struct connection *);
 /* A place for one more connection, or NULL. */
 struct connection *upstream_free_place(struct upstream_list *);
 
-/* Opens a connection in a free place, for one query ALONE or for all. NULL with the reason. */
+/* What a connection is opened for. */
+enum opened_for {
+	OPENED_FOR_ALL,
+	OPENED_FOR_RETRIES, /* queries under which another one has ended */
+	OPENED_FOR_ONE      /* a query that may be the cause of that */
+};
+
+/* Opens a connection in a free place. NULL with the reason. */
 struct connection *upstream_open(struct upstream_list *, struct connection *place, size_t index,
-    bool alone, struct deadline now, struct failure *why);
+    enum opened_for, struct deadline now, struct failure *why);
 
 /* Puts the sessions that the server has given where all workers find them. */
 void upstream_share_sessions(struct upstream_list *, size_t index, struct deadline now);
@@ -180,11 +189,10 @@ void upstream_lose(struct upstream_list *, struct connection *, const struct fai
     struct deadline now);
 
 /*
- * Retries a query, whose ask has been taken off its connection, with the same upstream. FREE: it
- * was no attempt, since a server may close a connection when it likes (RFC 7766 6.2.4).
+ * Retries a query, whose ask has been taken off its connection, with the same upstream: it was
+ * no attempt, since a server may close a connection when it likes (RFC 7766 6.2.4).
  */
-void upstream_retry(struct upstream_list *, struct ask *, size_t index, bool free,
-    struct deadline now);
+void upstream_retry(struct upstream_list *, struct ask *, size_t index, struct deadline now);
 
 /* The same when it was an attempt that failed: the next upstream is tried. */
 void upstream_charge(struct upstream_list *, struct ask *, size_t index, const struct failure *why,

@@ -212,8 +212,10 @@ upstream_mark_failed(struct upstream_list *l, size_t index, const struct failure
 }
 
 void
-upstream_mark_good(struct upstream *u)
+upstream_mark_good(struct upstream *u, struct deadline now)
 {
+	u->answered = now;
+	u->canaries_lost = 0;
 	if (health_answered(u->health))
 		u->news_state = true;
 }

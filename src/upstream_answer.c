@@ -7,40 +7,68 @@
 #include "upstream_internal.h"
 
 enum {
-	/* A query that was alone on a connection, and was on others that have ended, is the cause. */
-	ENDS_BEFORE_FATAL = 2,
+	/* What was not sent on a connection may be retried while this is not longer ago. */
+	HEARD_OF_LATE_MS = 1000,
+
+	/* An upstream is down when so many connections have ended before their canary was answered. */
+	CANARIES_LOST_MAX = 2,
 
 	/* A server that does not understand our EDNS gets less of it for so long. */
 	LESS_EDNS_MS = 3600000
 };
 
-/* How the end of a connection tells against the queries on it and against its upstream. */
+/* How the end of a connection tells against the queries on it. */
 enum end {
-	END_NO_ATTEMPT, /* not at all: the queries are retried */
-	END_ATTEMPT,    /* the queries have had an attempt */
-	END_SUSPECT,    /* the query that was alone on it has, and the upstream is suspect */
-	END_DOWN        /* as END_ATTEMPT, and the upstream is down */
+	END_NO_ATTEMPT, /* not at all: they are retried */
+	END_ATTEMPT     /* they have had an attempt, and the next upstream is tried */
 };
 
 /*
  * A server may close a connection when it likes (RFC 7766 6.2.3, RFC 7858 3.4), and any of the
- * queries on it may be the one that it does not like. So an end counts only where nothing was
- * answered on the connection and no other query can be the cause.
+ * queries on it may be the one that it does not like. So an end is an attempt only where nothing
+ * was answered on the connection and no other query can be the cause. Nor is it one for what was
+ * not sent, as long as the upstream is up and was heard of late.
  */
 static enum end
-judge_end(const struct connection *c)
+judge_end(const struct upstream *u, const struct connection *c)
 {
-	bool is_open = dot_stage(c->dot) == DOT_READY;
+	if (c->answers > 0 || connection_unanswered(c) > 1)
+		return END_NO_ATTEMPT;
+	if (connection_unanswered(c) == 1)
+		return END_ATTEMPT;
+	if (dot_stage(c->dot) != DOT_READY)
+		return dot_may_try_again(c->dot) ? END_NO_ATTEMPT : END_ATTEMPT;
+	if (health_is_down(u->health) ||
+	    deadline_us_between(u->answered, c->opened) > (int64_t)HEARD_OF_LATE_MS * 1000)
+		return END_ATTEMPT;
+	return END_NO_ATTEMPT;
+}
 
-	if (c->has_answered || (!is_open && dot_may_try_again(c->dot)))
-		return END_NO_ATTEMPT;
-	if (c->suspect)
-		return END_ATTEMPT; /* the silence before the end was counted */
-	if (!is_open || c->gated)
-		return END_DOWN;
-	if (connection_unanswered(c) > 1 || connection_is_idle(c))
-		return END_NO_ATTEMPT;
-	return END_SUSPECT;
+/*
+ * What an end says about the upstream. It is down if it cannot be reached; if it ends a
+ * connection without any answer it is suspect, and the next connection begins with a canary. When
+ * two of these in a row end as well, it is down.
+ */
+static void
+note_end(struct upstream_list *l, const struct connection *c, const struct failure *why,
+    struct deadline now)
+{
+	struct upstream *u = &l->upstreams[c->upstream];
+
+	if (c->has_answered || c->suspect)
+		return;
+	if (dot_stage(c->dot) != DOT_READY) {
+		if (!dot_may_try_again(c->dot))
+			upstream_mark_failed(l, c->upstream, why, now);
+		return;
+	}
+	if (connection_is_idle(c))
+		return;
+	u->cause = *why;
+	if (c->gated && ++u->canaries_lost == CANARIES_LOST_MAX)
+		upstream_mark_failed(l, c->upstream, why, now);
+	else
+		health_suspect(u->health);
 }
 
 /* What an end says about how many queries the server answers on a connection. */
@@ -54,16 +82,19 @@ note_window(struct upstream *u, const struct connection *c)
 	u->last_end = c->answers;
 }
 
-/*
- * Whether the end of a connection is no attempt of one of its queries. What was not sent has had
- * none, as long as the upstream is not down; but it may not happen to it again and again.
- */
-static bool
-retries(const struct ask *a, enum end end, const struct ask *mismatched)
+/* What the queries on a connection must remember of its end. */
+static void
+note_queries(struct upstream_list *l, const struct connection *c, enum end end, struct deadline now)
 {
-	if (a == mismatched)
-		return false;
-	return end == END_NO_ATTEMPT || (end == END_SUSPECT && !a->sent);
+	struct ask *a;
+
+	TAILQ_FOREACH(a, &c->sent, link) {
+		a->query->ends++;
+		a->query->barren_ends += c->answers == 0;
+		/* A canary was answered, and then this was alone on it. */
+		if (end == END_ATTEMPT && c->has_answered)
+			upstream_note_fatal(l, a->query, now);
+	}
 }
 
 /* Decides what becomes of the queries of a connection that has gone. */
@@ -75,11 +106,8 @@ redistribute(struct upstream_list *l, struct ask_list *asks, size_t index, enum 
 
 	while ((a = TAILQ_FIRST(asks)) != NULL) {
 		TAILQ_REMOVE(asks, a, link);
-		a->query->ends += a->sent;
-		if (end == END_SUSPECT && a->query->ends > ENDS_BEFORE_FATAL)
-			upstream_note_fatal(l, a->query, now);
-		if (retries(a, end, mismatched))
-			upstream_retry(l, a, index, end == END_NO_ATTEMPT, now);
+		if (end == END_NO_ATTEMPT && a != mismatched)
+			upstream_retry(l, a, index, now);
 		else
 			upstream_charge(l, a, index, why, now);
 	}
@@ -92,17 +120,16 @@ upstream_lose(struct upstream_list *l, struct connection *c, const struct failur
 	struct ask_list asks = TAILQ_HEAD_INITIALIZER(asks);
 	struct upstream *u = &l->upstreams[c->upstream];
 	const struct ask *mismatched = c->mismatched;
-	enum end end = judge_end(c);
+	enum end end;
 
 	upstream_share_sessions(l, c->upstream, now);
-	if (end == END_DOWN)
-		upstream_mark_failed(l, c->upstream, why, now);
-	if (end == END_SUSPECT)
-		health_suspect(u->health);
+	note_end(l, c, why, now);
 	note_window(u, c);
+	end = judge_end(u, c);
 	/* It belongs to the connection, whose slot may be in use again while the others are retried. */
 	if (c->canary.at != NULL)
 		connection_release(&c->canary, l->ids);
+	note_queries(l, c, end, now);
 	if (c->outstanding > 0)
 		outstanding_clear(l->ids, c->index);
 	TAILQ_CONCAT(&asks, &c->sent, link);
@@ -174,7 +201,7 @@ heed_keepalive(struct upstream_list *l, struct connection *c, int ms, struct dea
 		connection_release(&c->canary, l->ids);
 	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
 		TAILQ_REMOVE(&c->waiting, a, link);
-		upstream_retry(l, a, c->upstream, true, now);
+		upstream_retry(l, a, c->upstream, now);
 	}
 }
 
@@ -252,7 +279,7 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 
 	/* What takes longer is no sign that others will be answered in time. */
 	if (took_us <= (int64_t)l->config->timeouts.answer_ms * 1000)
-		upstream_mark_good(u);
+		upstream_mark_good(u, now);
 	if (arrival->ask == NULL)
 		health_looked(u->health, took_us);
 	else if (!is_canary)

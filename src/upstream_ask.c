@@ -14,6 +14,9 @@ enum {
 	/* A query under which so many connections have ended gets one of its own: it may be the cause. */
 	ENDS_MAX = 2,
 
+	/* It is sent so often to servers that say nothing at all (RFC 9520 3.1). */
+	BARREN_ENDS_MAX = 3,
+
 	/* With `order: fastest', so often another one than the fastest is looked at. */
 	LOOK_AROUND_MS = 10000,
 
@@ -116,15 +119,39 @@ is_asked_at(const struct query *q, size_t index)
 	return false;
 }
 
+static enum opened_for
+purpose_for(const struct upstream_list *l, const struct query *q, struct deadline now)
+{
+	if (q->ends >= ENDS_MAX || upstream_is_fatal(l, q, now))
+		return OPENED_FOR_ONE;
+	return q->ends > 0 ? OPENED_FOR_RETRIES : OPENED_FOR_ALL;
+}
+
+/* The connection for a query, if there is one that it may share. */
+static struct connection *
+connection_for(struct upstream_list *l, size_t index, enum opened_for purpose)
+{
+	/* Each query has its own anyhow. */
+	if (l->config->timeouts.upstream_idle_ms == 0)
+		return NULL;
+	switch (purpose) {
+	case OPENED_FOR_ALL:
+		return upstream_usable_connection(l, index);
+	case OPENED_FOR_RETRIES:
+		return upstream_retry_connection(l, index);
+	case OPENED_FOR_ONE:
+		break;
+	}
+	return NULL;
+}
+
 enum taken
 upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, enum edns_mode mode,
     struct deadline now)
 {
-	bool alone = q->ends >= ENDS_MAX || upstream_is_fatal(l, q, now);
-	bool retried = !alone && q->ends > 0 && l->config->timeouts.upstream_idle_ms > 0;
-	struct connection *c = NULL;
+	enum opened_for purpose = purpose_for(l, q, now);
 	struct ask *a = vacant_ask(q);
-	struct connection *place;
+	struct connection *c;
 	struct failure why;
 
 	/* Another upstream's failure may lead to one that has the query already. */
@@ -132,27 +159,22 @@ upstream_ask_as(struct upstream_list *l, struct query *q, size_t index, enum edn
 		note_tried(q, index);
 		return TAKEN;
 	}
-	if (retried)
-		c = upstream_retry_connection(l, index);
-	else if (!alone)
-		c = upstream_usable_connection(l, index);
 	if (a == NULL)
 		return NO_ROOM;
 	if (q->attempts >= l->count + EXTRA_ATTEMPTS) {
 		note_tried(q, index);
 		return FAILED;
 	}
-	if (c == NULL) {
-		if ((place = upstream_free_place(l)) == NULL)
+	if ((c = connection_for(l, index, purpose)) == NULL) {
+		if ((c = upstream_free_place(l)) == NULL)
 			return NO_ROOM;
 		q->attempts++;
-		if ((c = upstream_open(l, place, index, alone || retried, now, &why)) == NULL) {
+		if ((c = upstream_open(l, c, index, purpose, now, &why)) == NULL) {
 			note_tried(q, index);
 			upstream_blame(l, q, index, &why);
 			upstream_mark_failed(l, index, &why, now);
 			return FAILED;
 		}
-		c->retries = retried;
 	} else {
 		q->attempts++;
 	}
@@ -297,10 +319,9 @@ upstream_ask_anyone(struct upstream_list *l, struct query *q, struct deadline no
 static bool
 tries_again(struct upstream_list *l, struct query *q, struct deadline now)
 {
-	if (!q->found_one_up || q->ends > ENDS_MAX || q->attempts >= l->count + EXTRA_ATTEMPTS ||
-	    upstream_is_fatal(l, q, now))
+	if (!q->found_one_up || q->barren_ends >= BARREN_ENDS_MAX ||
+	    q->attempts >= l->count + EXTRA_ATTEMPTS || upstream_is_fatal(l, q, now))
 		return false;
-	q->found_one_up = false;
 	memset(q->tried, 0, sizeof q->tried);
 	q->next_at = deadline_after(now, TRY_AGAIN_MS);
 	upstream_due(l, q->next_at);
@@ -327,12 +348,12 @@ upstream_move_on(struct upstream_list *l, struct query *q, struct deadline now)
 }
 
 void
-upstream_retry(struct upstream_list *l, struct ask *a, size_t index, bool free, struct deadline now)
+upstream_retry(struct upstream_list *l, struct ask *a, size_t index, struct deadline now)
 {
 	struct query *q = a->query;
 	enum edns_mode mode = a->edns;
 
-	q->attempts -= free;
+	q->attempts--;
 	q->tried[index / 64] &= ~(UINT64_C(1) << index % 64);
 	a->at = NULL;
 	a->sent = false;

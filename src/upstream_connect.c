@@ -61,8 +61,8 @@ upstream_free_place(struct upstream_list *l)
 }
 
 struct connection *
-upstream_open(struct upstream_list *l, struct connection *place, size_t index, bool alone,
-    struct deadline now, struct failure *why)
+upstream_open(struct upstream_list *l, struct connection *place, size_t index,
+    enum opened_for purpose, struct deadline now, struct failure *why)
 {
 	struct upstream *u = &l->upstreams[index];
 	uint8_t session[BOARD_SESSION_MAX];
@@ -75,6 +75,7 @@ upstream_open(struct upstream_list *l, struct connection *place, size_t index, b
 		return NULL;
 	connection_init(place, dot, index, &l->config->privacy,
 	    l->config->timeouts.upstream_idle_ms);
+	place->opened = now;
 	place->heard = now;
 	place->step_by = deadline_after(now, l->config->timeouts.connect_ms);
 	place->watched = dot_events(dot);
@@ -85,11 +86,16 @@ upstream_open(struct upstream_list *l, struct connection *place, size_t index, b
 		return NULL;
 	}
 	upstream_due(l, place->step_by);
-	if (alone || l->config->timeouts.upstream_idle_ms == 0)
+	place->retries = purpose == OPENED_FOR_RETRIES;
+	if (purpose != OPENED_FOR_ALL || l->config->timeouts.upstream_idle_ms == 0)
 		place->draining = true; /* after the one query that it is opened for */
 	else
 		u->current = place;
-	if (health_is_suspect(u->health)) {
+	/*
+	 * A query that may be the cause of ends is sent when the server has shown that it is well,
+	 * unless it would have done its work with the canary.
+	 */
+	if ((purpose == OPENED_FOR_ONE && u->last_end != 1) || health_is_suspect(u->health)) {
 		place->gated = true;
 		connection_send_canary(place, &l->canary);
 	}
@@ -162,7 +168,7 @@ upstream_open_ahead(struct upstream_list *l, size_t index, struct deadline now)
 	if (room >= AHEAD_ROUND_TRIPS * in_flight || (place = upstream_free_place(l)) == NULL)
 		return;
 	/* Should this fail, the query that needs it will say so. */
-	(void)upstream_open(l, place, index, false, now, &why);
+	(void)upstream_open(l, place, index, OPENED_FOR_ALL, now, &why);
 }
 
 void

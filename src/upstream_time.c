@@ -105,7 +105,7 @@ stall(struct upstream_list *l, struct connection *c, struct deadline now)
 	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
 		TAILQ_REMOVE(&c->waiting, a, link);
 		if (c->has_answered)
-			upstream_retry(l, a, c->upstream, true, now);
+			upstream_retry(l, a, c->upstream, now);
 		else
 			upstream_charge(l, a, c->upstream, &why, now);
 	}
