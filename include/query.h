@@ -63,9 +63,11 @@ struct query {
 	struct client *client; /* NULL: the client has gone */
 	struct query_peer peer;
 	TAILQ_ENTRY(query) client_link; /* in one of the lists of the client, or of a socket */
-	LIST_ENTRY(query) pending_link; /* this and the next two: see pending.h */
+	LIST_ENTRY(query) pending_link; /* this and the next four: see pending.h */
+	TAILQ_ENTRY(query) host_link;
 	struct host *host;
 	uint64_t pending_hash;
+	bool is_answered; /* its response waits to be sent */
 	struct dns_query dns;
 	bool allowed;            /* the client may ask here */
 	struct deadline arrived; /* when its last octet was read */
