@@ -82,6 +82,8 @@ struct front {
 	bool listening;
 	unsigned singles;          /* looks at listeners, in a row, that found no second client */
 	bool retiring;             /* see front_retire() */
+	struct deadline retired;   /* the moment of it */
+	int retire_idle_ms;        /* then a client that has paused for so long is closed */
 	bool draining;             /* see front_drain() */
 	struct deadline listen_at; /* when not listening: then again */
 	struct trouble {
@@ -100,6 +102,9 @@ void front_enter(struct front *, struct client *, enum client_state, struct dead
 /* Whether it is among those that may have a query. */
 void front_set_ready(struct front *, struct client *);
 void front_clear_ready(struct front *, struct client *);
+
+/* Whether it has sent something that was not read yet: then it is idle no more. */
+bool front_has_just_asked(struct front *, struct client *, struct deadline now);
 
 /* Ends a connection; its place is free, and queries that it has in hand are abandoned. */
 void front_close_client(struct front *, struct client *, struct deadline now);

@@ -25,8 +25,12 @@ enum {
 	/* What a client leaves behind of more than this is given back when it goes. */
 	SPREAD_LEN = 4096,
 
-	/* A client of a worker that retires has paused, when it sends nothing for so long. */
+	/*
+	 * A client of a worker that retires has paused when it sends nothing for so long; half of
+	 * that after a second, and so on, but never less than a client needs to see the end.
+	 */
 	RETIRE_IDLE_MS = 500,
+	RETIRE_IDLE_MIN_MS = 1,
 
 	/* Who does not take its answers while others wait for a place is given that long. */
 	WRITE_GRACE_MS = 1000
@@ -525,8 +529,8 @@ patience_ms(const struct front *f)
 		ms = ms * (int64_t)left / (int64_t)(f->client_count / 2);
 	if (ms < CROWDED_IDLE_MS)
 		ms = CROWDED_IDLE_MS;
-	if (f->retiring && ms > RETIRE_IDLE_MS)
-		ms = RETIRE_IDLE_MS;
+	if (f->retiring && ms > f->retire_idle_ms)
+		ms = f->retire_idle_ms;
 	return ms < idle_ms ? (int)ms : idle_ms;
 }
 
@@ -557,6 +561,8 @@ expire_client(struct front *f, struct client *c, struct deadline now)
 		(c->state == CLIENT_READING && (c->crowding || query_table_room(f->table) == 0)));
 
 	/* What it has sent is not read before there is a place for it. */
+	if (c->state == CLIENT_IDLE && !unread && front_has_just_asked(f, c, now))
+		return;
 	if (unread) {
 		front_enter(f, c, CLIENT_WAITING, now);
 	} else if (c->state == CLIENT_READING && !TAILQ_EMPTY(&c->in_hand)) {
@@ -568,6 +574,15 @@ expire_client(struct front *f, struct client *c, struct deadline now)
 	}
 }
 
+static int
+retire_idle_ms(const struct front *f, struct deadline now)
+{
+	int64_t seconds = deadline_us_between(f->retired, now) / 1000000;
+	int ms = seconds < 16 ? RETIRE_IDLE_MS >> seconds : 0;
+
+	return ms > RETIRE_IDLE_MIN_MS ? ms : RETIRE_IDLE_MIN_MS;
+}
+
 static const enum client_state timed_states[] = { CLIENT_IDLE, CLIENT_READING, CLIENT_WRITING };
 
 void
@@ -575,6 +590,8 @@ front_expire(struct front *f, struct deadline now)
 {
 	size_t i;
 
+	if (f->retiring)
+		f->retire_idle_ms = retire_idle_ms(f, now);
 	for (i = 0; i < sizeof timed_states / sizeof timed_states[0]; i++)
 		while (deadline_passed(due(f, timed_states[i]), now))
 			expire_client(f, TAILQ_FIRST(&f->states[timed_states[i]]), now);
