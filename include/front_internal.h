@@ -11,6 +11,7 @@
 #include "deadline.h"
 #include "dns.h"
 #include "front.h"
+#include "hosts.h"
 #include "query.h"
 
 /* What the files of the front share: the table of clients. */
@@ -54,9 +55,9 @@ struct client {
 	bool has_asked;
 	uint8_t *in; /* what came but was not taken yet */
 	size_t in_len;
-	size_t held;   /* places for queries that are taken by it */
-	bool crowding; /* it had to leave places to others, with more to read */
-	bool spread;   /* `in' has used more than a page */
+	size_t held;              /* places for queries that are taken by it */
+	struct host_crowd *crowd; /* what it waits in, with more to read; or NULL */
+	size_t in_large;          /* the memory that `in' has taken beyond a page */
 	struct query_list in_hand;
 	struct query_list answered; /* to be sent, in this order */
 	size_t sent;                /* octets of the first of them, with its prefix */
@@ -77,7 +78,9 @@ struct front {
 	struct client_list states[CLIENT_STATES]; /* the one in it longest in front */
 	struct client_list ready;
 	struct client_list dirty;
-	struct hosts *hosts; /* of the clients */
+	struct hosts *hosts;               /* of the clients */
+	struct host_crowd short_of_memory; /* clients that wait for memory */
+	size_t in_large;                   /* the sum of it over all clients */
 	struct query_list abandoned;
 	bool listening;
 	unsigned singles;          /* looks at listeners, in a row, that found no second client */

@@ -26,6 +26,7 @@ struct host {
 	size_t held;                             /* places for queries that it has */
 	TAILQ_ENTRY(host) held_link;             /* this and the next one: see pending.c */
 	TAILQ_HEAD(host_queries, query) queries; /* in flight by UDP, the oldest first */
+	size_t large; /* memory of its large queries and responses by TCP */
 	/* Its clients that had to leave places to others. */
 	TAILQ_HEAD(host_crowd, client) crowding;
 };

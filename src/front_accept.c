@@ -202,8 +202,7 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	c->has_asked = false;
 	c->in_len = 0;
 	c->held = 0;
-	c->crowding = false;
-	c->spread = false;
+	c->crowd = NULL;
 	c->sent = 0;
 	TAILQ_INIT(&c->in_hand);
 	TAILQ_INIT(&c->answered);

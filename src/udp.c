@@ -484,6 +484,7 @@ size_limit(const struct udp *u, const struct query *q)
 void
 udp_answer(struct udp *u, struct query *q)
 {
+	query_answered(u->table, q);
 	q->response_len = dns_truncate(q->response, q->response_len, size_limit(u, q));
 	q->is_answered = true;
 	u->unsent++;
