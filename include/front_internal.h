@@ -11,6 +11,7 @@
 #include "deadline.h"
 #include "dns.h"
 #include "front.h"
+#include "hosts.h"
 #include "query.h"
 
 /* What the files of the front share: the table of clients. */
@@ -54,9 +55,9 @@ struct client {
 	bool has_asked;
 	uint8_t *in; /* what came but was not taken yet */
 	size_t in_len;
-	size_t held;   /* places for queries that are taken by it */
-	bool crowding; /* it had to leave places to others, with more to read */
-	bool spread;   /* `in' has used more than a page */
+	size_t held;              /* places for queries that are taken by it */
+	struct host_crowd *crowd; /* what it waits in, with more to read; or NULL */
+	size_t in_large;          /* the memory that `in' has taken beyond a page */
 	struct query_list in_hand;
 	struct query_list answered; /* to be sent, in this order */
 	size_t sent;                /* octets of the first of them, with its prefix */
@@ -77,11 +78,15 @@ struct front {
 	struct client_list states[CLIENT_STATES]; /* the one in it longest in front */
 	struct client_list ready;
 	struct client_list dirty;
-	struct hosts *hosts; /* of the clients */
+	struct hosts *hosts;               /* of the clients */
+	struct host_crowd short_of_memory; /* clients that wait for memory */
+	size_t in_large;                   /* the sum of it over all clients */
 	struct query_list abandoned;
 	bool listening;
 	unsigned singles;          /* looks at listeners, in a row, that found no second client */
 	bool retiring;             /* see front_retire() */
+	struct deadline retired;   /* the moment of it */
+	int retire_idle_ms;        /* then a client that has paused for so long is closed */
 	bool draining;             /* see front_drain() */
 	struct deadline listen_at; /* when not listening: then again */
 	struct trouble {
@@ -100,6 +105,9 @@ void front_enter(struct front *, struct client *, enum client_state, struct dead
 /* Whether it is among those that may have a query. */
 void front_set_ready(struct front *, struct client *);
 void front_clear_ready(struct front *, struct client *);
+
+/* Whether it has sent something that was not read yet: then it is idle no more. */
+bool front_has_just_asked(struct front *, struct client *, struct deadline now);
 
 /* Ends a connection; its place is free, and queries that it has in hand are abandoned. */
 void front_close_client(struct front *, struct client *, struct deadline now);

@@ -10,6 +10,7 @@
 #include "address.h"
 
 struct client;
+struct query;
 
 /*
  * The addresses that clients have, while they have something here: what is limited for an
@@ -20,9 +21,12 @@ struct hosts;
 struct host {
 	LIST_ENTRY(host) link; /* in its chain, or in that of the vacant ones */
 	struct address address;
-	uint64_t hash; /* of the address, under a key of the table */
-	size_t uses;   /* see hosts_use() */
-	size_t held;   /* places for queries that it has */
+	uint64_t hash;                           /* of the address, under a key of the table */
+	size_t uses;                             /* see hosts_use() */
+	size_t held;                             /* places for queries that it has */
+	TAILQ_ENTRY(host) held_link;             /* this and the next one: see pending.c */
+	TAILQ_HEAD(host_queries, query) queries; /* in flight by UDP, the oldest first */
+	size_t large; /* memory of its large queries and responses by TCP */
 	/* Its clients that had to leave places to others. */
 	TAILQ_HEAD(host_crowd, client) crowding;
 };

@@ -3,10 +3,15 @@
 
 #include <stddef.h>
 
+enum { PAGES_LEN = 4096 };
+
 /*
  * Memory for tables that are sized for the worst and mostly empty: address space of
  * which only the pages that are in use cost anything, whatever malloc would do.
  */
+
+/* What LEN bytes cost beyond the first page, in whole pages. */
+size_t pages_beyond_first(size_t len);
 
 /* COUNT times SIZE octets, all zero; NULL with errno. Freed by pages_free(). */
 void *pages_new(size_t count, size_t size);

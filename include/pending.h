@@ -32,4 +32,10 @@ enum pending_verdict {
 enum pending_verdict pending_add(struct pending *, struct query *);
 void pending_remove(struct pending *, struct query *);
 
+/*
+ * The query to give up when others need its slot: the oldest one, not answered yet, of the
+ * address with most queries in flight. NULL: all queries of that address are answered.
+ */
+struct query *pending_eviction_candidate(const struct pending *);
+
 #endif

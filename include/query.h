@@ -64,9 +64,11 @@ struct query {
 	struct client *client; /* NULL: the client has gone */
 	struct query_peer peer;
 	TAILQ_ENTRY(query) client_link; /* in one of the lists of the client, or of a socket */
-	LIST_ENTRY(query) pending_link; /* this and the next two: see pending.h */
+	LIST_ENTRY(query) pending_link; /* this and the next four: see pending.h */
+	TAILQ_ENTRY(query) host_link;
 	struct host *host;
 	uint64_t pending_hash;
+	bool is_answered; /* its response waits to be sent */
 	struct dns_query dns;
 	bool allowed;            /* the client may ask here */
 	struct deadline arrived; /* when its last octet was read */
@@ -75,6 +77,7 @@ struct query {
 	size_t len;
 	uint8_t *response;   /* room for the largest, and in front of it for its length */
 	size_t response_len; /* 0: there is none */
+	size_t large; /* the memory of a large message or response, see query_table_large() */
 
 	enum query_outcome outcome;
 	TAILQ_ENTRY(query) upstream_link;
@@ -108,8 +111,17 @@ size_t query_table_room(const struct query_table *);
  */
 struct query *query_new(struct query_table *, const uint8_t *message, size_t len);
 
-/* Frees the place. */
+/* Frees the place, and gives the memory of a large message or response back. */
 void query_free(struct query_table *, struct query *);
+
+/*
+ * Notes that `response' is final: only that is needed from now on, and the memory of a large
+ * message is given back.
+ */
+void query_answered(struct query_table *, struct query *);
+
+/* The memory, in bytes, that messages and responses over a page have taken. */
+size_t query_table_large(const struct query_table *);
 
 /*
  * Gives the memory that a rush has touched back to the system, if there was one and

@@ -55,6 +55,13 @@ void udp_answer(struct udp *, struct query *);
 /* Frees a message that is no query; nothing is said. */
 void udp_reject(struct udp *, struct query *);
 
+/*
+ * The next query to give up so that others are served, while slow queries hold nearly all slots:
+ * the oldest of the address with most queries in flight. The caller stops asking for it and hands
+ * it over to udp_answer() with an error. NULL: none.
+ */
+struct query *udp_next_evicted(struct udp *, struct deadline now);
+
 /* Sends what udp_answer() has collected. To be called once a turn, whether there is any or not. */
 void udp_send(struct udp *, struct deadline now);
 
@@ -76,6 +83,7 @@ enum udp_loss {
 	UDP_LOSS_EXCESS,    /* the address has too many in hand */
 	UDP_LOSS_OVERFLOW,  /* the receive buffer was full: the kernel says so */
 	UDP_LOSS_UNSENT,    /* answers that could not be sent */
+	UDP_LOSS_EVICTED,   /* given up for others, and answered with an error */
 	UDP_LOSSES
 };
 

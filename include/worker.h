@@ -23,8 +23,12 @@ enum {
 	/* An idle worker shows that often that it lives. */
 	WORKER_HEARTBEAT_MS = 1000,
 
-	/* A worker that retires gives clients so long to finish what they are about. */
-	WORKER_RETIRE_MS = 10000
+	/*
+	 * A worker that retires serves its clients until each has paused, for this long at most. The
+	 * pause that it waits for shrinks, so only a client to which an answer is owed at every
+	 * moment keeps it that long.
+	 */
+	WORKER_RETIRE_MS = 30000
 };
 
 /*

@@ -22,11 +22,28 @@ enum {
 	/* A client may have so many times the places that are free: half of what its address may. */
 	SHARE_OF_CLIENT = 64,
 
-	/* What a client leaves behind of more than this is given back when it goes. */
-	SPREAD_LEN = 4096,
+	/* All unfinished messages, large queries and their responses together take so much memory. */
+	LARGE_MAX = 19 * 1024 * 1024,
 
-	/* A client of a worker that retires has paused, when it sends nothing for so long. */
+	/*
+	 * Large queries in flight and their responses take so much of it, and those of an address so
+	 * many times what is free.
+	 */
+	LARGE_QUERIES_MAX = 8 * 1024 * 1024,
+	SHARE_OF_LARGE = 8,
+
+	/* Beyond this, clients that do not take their answers are closed. */
+	LARGE_ANSWERS_MAX = 12 * 1024 * 1024,
+
+	/* Where memory is short, an address with more than one of so many parts loses clients. */
+	LARGE_PARTS = 16,
+
+	/*
+	 * A client of a worker that retires has paused when it sends nothing for so long; half of
+	 * that after a second, and so on, but never less than a client needs to see the end.
+	 */
 	RETIRE_IDLE_MS = 500,
+	RETIRE_IDLE_MIN_MS = 1,
 
 	/* Who does not take its answers while others wait for a place is given that long. */
 	WRITE_GRACE_MS = 1000
@@ -84,36 +101,37 @@ may_take(const struct front *f, const struct client *c)
 }
 
 static void
-take_place(struct client *c)
+take_place(struct client *c, const struct query *q)
 {
 	c->held++;
 	c->host->held++;
+	c->host->large += q->large;
 }
 
 static void
-leave_place(struct client *c)
+leave_place(struct client *c, const struct query *q)
 {
 	c->held--;
 	c->host->held--;
+	c->host->large -= q->large;
 }
 
-/* It goes on when a client of its address leaves a place: one of them has some. */
 static void
-join_crowd(struct client *c)
+join_crowd(struct client *c, struct host_crowd *crowd)
 {
-	if (c->crowding)
+	if (c->crowd != NULL)
 		return;
-	c->crowding = true;
-	TAILQ_INSERT_TAIL(&c->host->crowding, c, crowding_link);
+	c->crowd = crowd;
+	TAILQ_INSERT_TAIL(crowd, c, crowding_link);
 }
 
 static void
 leave_crowd(struct client *c)
 {
-	if (!c->crowding)
+	if (c->crowd == NULL)
 		return;
-	c->crowding = false;
-	TAILQ_REMOVE(&c->host->crowding, c, crowding_link);
+	TAILQ_REMOVE(c->crowd, c, crowding_link);
+	c->crowd = NULL;
 }
 
 /* The next client of that address that may go on does. */
@@ -138,9 +156,78 @@ thin_crowd(struct front *f, const struct host *host)
 static void
 give_back(struct front *f, struct client *c, struct query *q)
 {
+	leave_place(c, q);
 	query_free(f->table, q);
-	leave_place(c);
 	thin_crowd(f, c->host);
+}
+
+/* ---- memory for large messages ---- */
+
+static size_t
+large_memory(const struct front *f)
+{
+	return f->in_large + query_table_large(f->table);
+}
+
+/* Whether a client of that address may take a large query: as with places, some is left to others. */
+static bool
+may_take_large(const struct front *f, const struct host *host)
+{
+	size_t used = query_table_large(f->table);
+
+	return used < LARGE_QUERIES_MAX &&
+	    host->large <= SHARE_OF_LARGE * (LARGE_QUERIES_MAX - used);
+}
+
+/* Whether a whole message is in front of the octets, and how long it is. */
+static bool
+has_message(const uint8_t *octets, size_t have, size_t *len)
+{
+	if (have < FRONT_LENGTH_PREFIX)
+		return false;
+	*len = (size_t)octets[0] << 8 | octets[1];
+	return have - FRONT_LENGTH_PREFIX >= *len;
+}
+
+/* Whether a client has to wait for memory: to take a query, or to read more than a page of one. */
+static bool
+is_short_of_memory(const struct front *f, const struct client *c)
+{
+	size_t len;
+
+	if (has_message(c->in, c->in_len, &len))
+		return len > PAGES_LEN && !may_take_large(f, c->host);
+	return c->in_len >= PAGES_LEN && large_memory(f) >= LARGE_MAX;
+}
+
+/* Clients that had to wait for memory, and have it now, go on. */
+static void
+wake_short_of_memory(struct front *f)
+{
+	struct client *c;
+	struct client *next;
+
+	for (c = TAILQ_FIRST(&f->short_of_memory); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, crowding_link);
+		if (is_short_of_memory(f, c))
+			continue;
+		leave_crowd(c);
+		front_set_ready(f, c);
+	}
+}
+
+/* Counts the memory that a client's buffer has taken, and gives back what is not needed any more. */
+static void
+count_buffer(struct front *f, struct client *c)
+{
+	size_t taken = pages_beyond_first(c->in_len);
+
+	if (taken == 0 && c->in_large > 0)
+		pages_clear(c->in + c->in_len, 1, FRONT_BUFFER_LEN - c->in_len);
+	else if (taken < c->in_large)
+		taken = c->in_large;
+	f->in_large = f->in_large - c->in_large + taken;
+	c->in_large = taken;
 }
 
 /* ---- its life, and that of a client ---- */
@@ -152,6 +239,8 @@ front_close_client(struct front *f, struct client *c, struct deadline now)
 
 	front_clear_ready(f, c);
 	leave_crowd(c);
+	c->in_len = 0;
+	count_buffer(f, c);
 	if (c->dirty) {
 		c->dirty = false;
 		TAILQ_REMOVE(&f->dirty, c, dirty_link);
@@ -159,18 +248,16 @@ front_close_client(struct front *f, struct client *c, struct deadline now)
 	while ((q = TAILQ_FIRST(&c->in_hand)) != NULL) {
 		TAILQ_REMOVE(&c->in_hand, q, client_link);
 		q->client = NULL;
-		leave_place(c);
+		leave_place(c, q);
 		TAILQ_INSERT_TAIL(&f->abandoned, q, client_link);
 	}
 	while ((q = TAILQ_FIRST(&c->answered)) != NULL) {
 		TAILQ_REMOVE(&c->answered, q, client_link);
+		leave_place(c, q);
 		query_free(f->table, q);
-		leave_place(c);
 	}
 	thin_crowd(f, c->host);
 	hosts_leave(f->hosts, c->host);
-	if (c->spread)
-		pages_clear(c->in, 1, FRONT_BUFFER_LEN);
 	(void)close(c->fd);
 	f->connected--;
 	front_enter(f, c, CLIENT_FREE, now);
@@ -198,6 +285,7 @@ front_new(const struct config *config, const int *listeners, size_t count, int s
 	TAILQ_INIT(&f->ready);
 	TAILQ_INIT(&f->dirty);
 	TAILQ_INIT(&f->abandoned);
+	TAILQ_INIT(&f->short_of_memory);
 	f->clients = pages_new(clients, sizeof *f->clients);
 	f->octets = pages_new(clients, FRONT_BUFFER_STRIDE);
 	f->hosts = hosts_new(clients);
@@ -259,16 +347,6 @@ front_client_ready(struct front *f, size_t client, uint32_t events)
 	}
 }
 
-/* Whether a whole message is in front of the octets, and how long it is. */
-static bool
-has_message(const uint8_t *octets, size_t have, size_t *len)
-{
-	if (have < FRONT_LENGTH_PREFIX)
-		return false;
-	*len = (size_t)octets[0] << 8 | octets[1];
-	return have - FRONT_LENGTH_PREFIX >= *len;
-}
-
 /* Puts a client where it belongs after something was read from it or sent to it. */
 static void
 settle(struct front *f, struct client *c, struct deadline now)
@@ -290,13 +368,20 @@ settle(struct front *f, struct client *c, struct deadline now)
 		front_enter(f, c, CLIENT_IDLE, now);
 }
 
-/* Reads what has come behind the HAVE octets; the new number. Notes whether there can be more. */
+/*
+ * Reads what has come behind the HAVE octets; the new number. Notes whether there can be more.
+ * Where memory is short, no more than a page is read.
+ */
 static size_t
-receive(struct client *c, uint8_t *octets, size_t have)
+receive(const struct front *f, struct client *c, uint8_t *octets, size_t have)
 {
-	size_t room = FRONT_BUFFER_LEN - have;
-	ssize_t n = recv(c->fd, octets + have, room, 0);
+	size_t end = large_memory(f) < LARGE_MAX ? FRONT_BUFFER_LEN : PAGES_LEN;
+	size_t room = end > have ? end - have : 0;
+	ssize_t n;
 
+	if (room == 0)
+		return have;
+	n = recv(c->fd, octets + have, room, 0);
 	if (n > 0) {
 		/* Less than there was room for is all there was. */
 		c->readable = (size_t)n == room || c->hung_up;
@@ -322,7 +407,7 @@ take(struct front *f, struct client *c, const uint8_t *message, size_t len, stru
 	q->arrived = now;
 	q->by = deadline_after(now, f->config->timeouts.query_ms);
 	c->has_asked = true;
-	take_place(c);
+	take_place(c, q);
 	TAILQ_INSERT_TAIL(&c->in_hand, q, client_link);
 	return q;
 }
@@ -340,7 +425,7 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 	size_t len;
 
 	if (c->readable && !has_message(octets, have, &len))
-		have = receive(c, octets, have);
+		have = receive(f, c, octets, have);
 	/* Nobody is there to be answered: what it has asked is given up. */
 	if (c->gone) {
 		front_close_client(f, c, now);
@@ -351,6 +436,8 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 
 		/* What is answered here at once takes nothing from anybody, and must pass in any rush. */
 		if (!may_take(f, c) && !dns_asks_own(message, len))
+			break;
+		if (len > PAGES_LEN && !may_take_large(f, c->host))
 			break;
 		queries[count] = take(f, c, message, len, now);
 		if (queries[count] == NULL)
@@ -363,12 +450,15 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 	/* Who has more is served again after the others. */
 	front_clear_ready(f, c);
 	leave_crowd(c);
-	c->spread = c->spread || c->in_len > SPREAD_LEN;
+	count_buffer(f, c);
 	if (c->readable || has_message(c->in, c->in_len, &len)) {
-		if (may_take(f, c))
-			front_set_ready(f, c);
+		/* It goes on when a client of its address leaves a place: one of them has some. */
+		if (!may_take(f, c))
+			join_crowd(c, &c->host->crowding);
+		else if (is_short_of_memory(f, c))
+			join_crowd(c, &f->short_of_memory);
 		else
-			join_crowd(c);
+			front_set_ready(f, c);
 	}
 	thin_crowd(f, c->host);
 	settle(f, c, now);
@@ -416,6 +506,9 @@ front_answer(struct front *f, struct query *q)
 
 	q->response[-2] = (uint8_t)(q->response_len >> 8);
 	q->response[-1] = (uint8_t)q->response_len;
+	c->host->large -= q->large;
+	query_answered(f->table, q);
+	c->host->large += q->large;
 	TAILQ_REMOVE(&c->in_hand, q, client_link);
 	TAILQ_INSERT_TAIL(&c->answered, q, client_link);
 	set_dirty(f, c);
@@ -427,6 +520,7 @@ stop_reading(struct front *f, struct client *c)
 	c->ended = true;
 	c->readable = false;
 	c->in_len = 0;
+	count_buffer(f, c);
 	front_clear_ready(f, c);
 	leave_crowd(c);
 }
@@ -499,6 +593,29 @@ send_to(struct front *f, struct client *c, struct deadline now)
 	settle(f, c, now);
 }
 
+static bool
+must_close_writer(const struct front *f)
+{
+	return query_table_large(f->table) > LARGE_ANSWERS_MAX || large_memory(f) > LARGE_MAX;
+}
+
+/* The client that does not take its answers whose address has most memory; NULL: none has much. */
+static struct client *
+heaviest_writer(const struct front *f)
+{
+	struct client *heaviest = NULL;
+	size_t most = LARGE_MAX / LARGE_PARTS;
+	struct client *c;
+
+	TAILQ_FOREACH(c, &f->states[CLIENT_WRITING], state_link) {
+		if (c->host->large <= most)
+			continue;
+		heaviest = c;
+		most = c->host->large;
+	}
+	return heaviest;
+}
+
 void
 front_send(struct front *f, struct deadline now)
 {
@@ -509,6 +626,9 @@ front_send(struct front *f, struct deadline now)
 		c->dirty = false;
 		send_to(f, c, now);
 	}
+	while (must_close_writer(f) && (c = heaviest_writer(f)) != NULL)
+		front_close_client(f, c, now);
+	wake_short_of_memory(f);
 }
 
 /* ---- time ---- */
@@ -525,8 +645,8 @@ patience_ms(const struct front *f)
 		ms = ms * (int64_t)left / (int64_t)(f->client_count / 2);
 	if (ms < CROWDED_IDLE_MS)
 		ms = CROWDED_IDLE_MS;
-	if (f->retiring && ms > RETIRE_IDLE_MS)
-		ms = RETIRE_IDLE_MS;
+	if (f->retiring && ms > f->retire_idle_ms)
+		ms = f->retire_idle_ms;
 	return ms < idle_ms ? (int)ms : idle_ms;
 }
 
@@ -554,9 +674,12 @@ expire_client(struct front *f, struct client *c, struct deadline now)
 {
 	bool unread = c->readable &&
 	    (c->state == CLIENT_IDLE ||
-		(c->state == CLIENT_READING && (c->crowding || query_table_room(f->table) == 0)));
+		(c->state == CLIENT_READING &&
+		    (c->crowd != NULL || query_table_room(f->table) == 0)));
 
 	/* What it has sent is not read before there is a place for it. */
+	if (c->state == CLIENT_IDLE && !unread && front_has_just_asked(f, c, now))
+		return;
 	if (unread) {
 		front_enter(f, c, CLIENT_WAITING, now);
 	} else if (c->state == CLIENT_READING && !TAILQ_EMPTY(&c->in_hand)) {
@@ -568,6 +691,15 @@ expire_client(struct front *f, struct client *c, struct deadline now)
 	}
 }
 
+static int
+retire_idle_ms(const struct front *f, struct deadline now)
+{
+	int64_t seconds = deadline_us_between(f->retired, now) / 1000000;
+	int ms = seconds < 16 ? RETIRE_IDLE_MS >> seconds : 0;
+
+	return ms > RETIRE_IDLE_MIN_MS ? ms : RETIRE_IDLE_MIN_MS;
+}
+
 static const enum client_state timed_states[] = { CLIENT_IDLE, CLIENT_READING, CLIENT_WRITING };
 
 void
@@ -575,6 +707,8 @@ front_expire(struct front *f, struct deadline now)
 {
 	size_t i;
 
+	if (f->retiring)
+		f->retire_idle_ms = retire_idle_ms(f, now);
 	for (i = 0; i < sizeof timed_states / sizeof timed_states[0]; i++)
 		while (deadline_passed(due(f, timed_states[i]), now))
 			expire_client(f, TAILQ_FIRST(&f->states[timed_states[i]]), now);

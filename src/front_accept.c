@@ -72,9 +72,8 @@ front_trouble(struct front *f, enum front_trouble kind, struct failure *why, uns
 	return true;
 }
 
-/* Whether it has sent something that was not read yet: then it is idle no more, and keeps its place. */
-static bool
-has_just_asked(struct front *f, struct client *c, struct deadline now)
+bool
+front_has_just_asked(struct front *f, struct client *c, struct deadline now)
 {
 	uint8_t octet;
 
@@ -93,7 +92,7 @@ least_busy(struct front *f, struct deadline now)
 	struct client *c;
 
 	while ((c = TAILQ_FIRST(&f->states[CLIENT_IDLE])) != NULL)
-		if (!has_just_asked(f, c, now))
+		if (!front_has_just_asked(f, c, now))
 			return c;
 	TAILQ_FOREACH(c, &f->states[CLIENT_READING], state_link) {
 		if (TAILQ_EMPTY(&c->in_hand))
@@ -131,7 +130,7 @@ admit(struct front *f, const struct address *from, struct deadline now)
 	/* Each is looked at once, however many of them have just asked. */
 	for (c = TAILQ_FIRST(&f->states[CLIENT_IDLE]); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, state_link);
-		if (c->host != host || has_just_asked(f, c, now))
+		if (c->host != host || front_has_just_asked(f, c, now))
 			continue;
 		front_close_client(f, c, now);
 		return true;
@@ -203,8 +202,7 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	c->has_asked = false;
 	c->in_len = 0;
 	c->held = 0;
-	c->crowding = false;
-	c->spread = false;
+	c->crowd = NULL;
 	c->sent = 0;
 	TAILQ_INIT(&c->in_hand);
 	TAILQ_INIT(&c->answered);
@@ -315,6 +313,7 @@ front_retire(struct front *f, struct deadline now)
 	if (!f->listening)
 		front_start_listening(f);
 	f->retiring = true;
+	f->retired = now;
 	for (i = 0; i < f->listener_count; i++)
 		front_listener_ready(f, i, now);
 	stop_listening(f, DEADLINE_NEVER);

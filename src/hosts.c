@@ -76,6 +76,8 @@ add(struct hosts *h, const struct address *a, uint64_t hash)
 	host->hash = hash;
 	host->uses = 0;
 	host->held = 0;
+	host->large = 0;
+	TAILQ_INIT(&host->queries);
 	TAILQ_INIT(&host->crowding);
 	LIST_INSERT_HEAD(&h->chains[hash & h->mask], host, link);
 	return host;

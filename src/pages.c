@@ -4,8 +4,13 @@
 
 #include <stdint.h>
 
-/* Of x86-64; where pages are larger, the kernel refuses what is not whole ones. */
-enum { PAGE_LEN = 4096 };
+/* Pages of x86-64; where they are larger, the kernel refuses what is not whole ones. */
+
+size_t
+pages_beyond_first(size_t len)
+{
+	return len > PAGES_LEN ? (len + PAGES_LEN - 1) / PAGES_LEN * PAGES_LEN : 0;
+}
 
 void *
 pages_new(size_t count, size_t size)
@@ -26,8 +31,8 @@ pages_free(void *p, size_t count, size_t size)
 void
 pages_clear(void *p, size_t count, size_t size)
 {
-	uintptr_t begin = ((uintptr_t)p + PAGE_LEN - 1) / PAGE_LEN * PAGE_LEN;
-	uintptr_t end = ((uintptr_t)p + count * size) / PAGE_LEN * PAGE_LEN;
+	uintptr_t begin = ((uintptr_t)p + PAGES_LEN - 1) / PAGES_LEN * PAGES_LEN;
+	uintptr_t end = ((uintptr_t)p + count * size) / PAGES_LEN * PAGES_LEN;
 
 	if (begin < end)
 		(void)madvise((uint8_t *)p + (begin - (uintptr_t)p), end - begin, MADV_DONTNEED);

@@ -13,6 +13,7 @@ enum {
 };
 
 LIST_HEAD(query_chain, query);
+TAILQ_HEAD(host_bucket, host);
 
 /* Chains are as many as queries at least, a power of two: nearly all hold one or none. */
 struct pending {
@@ -22,6 +23,14 @@ struct pending {
 	struct hash_key key;
 	struct query_chain *queries;
 	struct hosts *hosts; /* clients, each used by its queries */
+
+	/*
+	 * Bucket N holds the addresses with N queries in flight. Those up to `initialised' are;
+	 * `heaviest' is the last one that is not empty, or 0.
+	 */
+	struct host_bucket *buckets;
+	size_t initialised;
+	size_t heaviest;
 };
 
 struct pending *
@@ -39,7 +48,9 @@ pending_new(size_t count)
 	p->queries = pages_new(chains, sizeof *p->queries);
 	/* One more, who is refused, may be looked at. */
 	p->hosts = hosts_new(count + 1);
-	if (p->queries == NULL || p->hosts == NULL || hash_key_init(&p->key) == -1) {
+	p->buckets = pages_new(count + 1, sizeof *p->buckets);
+	if (p->queries == NULL || p->hosts == NULL || p->buckets == NULL ||
+	    hash_key_init(&p->key) == -1) {
 		pending_free(p);
 		return NULL;
 	}
@@ -52,6 +63,7 @@ pending_free(struct pending *p)
 	if (p == NULL)
 		return;
 	pages_free(p->queries, p->mask + 1, sizeof *p->queries);
+	pages_free(p->buckets, p->most + 1, sizeof *p->buckets);
 	hosts_free(p->hosts);
 	free(p);
 }
@@ -118,6 +130,23 @@ judge(const struct pending *p, const struct host *host, struct query *q)
 	return PENDING_TAKEN;
 }
 
+/* Moves an address to the bucket of HELD queries in flight. */
+static void
+set_held(struct pending *p, struct host *host, size_t held)
+{
+	if (host->held > 0)
+		TAILQ_REMOVE(&p->buckets[host->held], host, held_link);
+	host->held = held;
+	for (; p->initialised < held; p->initialised++)
+		TAILQ_INIT(&p->buckets[p->initialised + 1]);
+	if (held > 0)
+		TAILQ_INSERT_TAIL(&p->buckets[held], host, held_link);
+	if (held > p->heaviest)
+		p->heaviest = held;
+	while (p->heaviest > 0 && TAILQ_EMPTY(&p->buckets[p->heaviest]))
+		p->heaviest--;
+}
+
 enum pending_verdict
 pending_add(struct pending *p, struct query *q)
 {
@@ -128,9 +157,10 @@ pending_add(struct pending *p, struct query *q)
 		hosts_leave(p->hosts, host);
 		return verdict;
 	}
-	host->held++;
+	set_held(p, host, host->held + 1);
 	p->count++;
 	q->host = host;
+	TAILQ_INSERT_TAIL(&host->queries, q, host_link);
 	LIST_INSERT_HEAD(&p->queries[q->pending_hash & p->mask], q, pending_link);
 	return PENDING_TAKEN;
 }
@@ -139,7 +169,24 @@ void
 pending_remove(struct pending *p, struct query *q)
 {
 	LIST_REMOVE(q, pending_link);
+	TAILQ_REMOVE(&q->host->queries, q, host_link);
 	p->count--;
-	q->host->held--;
+	set_held(p, q->host, q->host->held - 1);
 	hosts_leave(p->hosts, q->host);
+}
+
+struct query *
+pending_eviction_candidate(const struct pending *p)
+{
+	struct host *host;
+	struct query *q;
+
+	if (p->heaviest == 0)
+		return NULL;
+	host = TAILQ_FIRST(&p->buckets[p->heaviest]);
+	TAILQ_FOREACH(q, &host->queries, host_link) {
+		if (!q->is_answered)
+			return q;
+	}
+	return NULL;
 }

@@ -22,6 +22,7 @@ struct query_table {
 	struct query **vacant; /* a stack: the place used last is the warmest */
 	size_t vacant_count;
 	size_t count;
+	size_t large;     /* see query_table_large() */
 	bool was_crowded; /* many places were in use since query_table_relax() */
 };
 
@@ -83,6 +84,8 @@ query_new(struct query_table *t, const uint8_t *message, size_t len)
 	q->message = t->octets + index_of(t, q) * PLACE_STRIDE;
 	memcpy(q->message, message, len);
 	q->len = len;
+	q->large = pages_beyond_first(len);
+	t->large += q->large;
 	/* Behind the query, on the same page where both are small. */
 	q->response = q->message + (len + 2 + 7) / 8 * 8;
 	q->next_at = DEADLINE_NEVER;
@@ -93,7 +96,26 @@ query_new(struct query_table *t, const uint8_t *message, size_t len)
 void
 query_free(struct query_table *t, struct query *q)
 {
+	if (q->large > 0)
+		pages_clear(q->message, 1, PLACE_OCTETS);
+	t->large -= q->large;
 	t->vacant[t->vacant_count++] = q;
+}
+
+void
+query_answered(struct query_table *t, struct query *q)
+{
+	t->large -= q->large;
+	if (q->large > 0)
+		pages_clear(q->message, 1, q->len);
+	q->large = pages_beyond_first(q->response_len);
+	t->large += q->large;
+}
+
+size_t
+query_table_large(const struct query_table *t)
+{
+	return t->large;
 }
 
 void

@@ -29,7 +29,18 @@ enum {
 	LOOPBACK_INTERFACE = 1,
 
 	/* A socket that takes no more is tried again after so long. */
-	SEND_PAUSE_MS = 1
+	SEND_PAUSE_MS = 1,
+
+	/*
+	 * Eviction begins when no slot is free and the candidate is this old, since a short outage
+	 * of the upstreams is waited for. Then it keeps one of so many slots free, until it has not
+	 * been needed for this long.
+	 */
+	EVICTION_AGE_MS = 1500,
+	SHARE_OF_RESERVE = 16,
+
+	/* How often the age is looked at while no slot is free. */
+	EVICTION_INTERVAL_MS = 50
 };
 
 /* Room for all that is received with a datagram: IP_PKTINFO, IPV6_PKTINFO, SO_RXQ_OVFL. */
@@ -56,8 +67,11 @@ struct udp {
 	size_t first;   /* to be looked at in the next turn: each in its turn */
 	bool listening; /* the sockets are in the wait set */
 	bool draining;
-	struct deadline listen_at; /* not before that */
-	struct deadline retry_at;  /* then what a socket did not take is tried again */
+	struct deadline listen_at;   /* not before that */
+	struct deadline retry_at;    /* then what a socket did not take is tried again */
+	size_t unsent;               /* answers of all sockets that wait to be sent */
+	size_t reserve;              /* slots that eviction keeps free */
+	struct deadline evict_until; /* eviction goes on until then */
 	unsigned losses[UDP_LOSSES];
 	struct address excessive;
 	struct mmsghdr headers[RECEIVE_AT_ONCE];
@@ -142,6 +156,9 @@ udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overf
 	u->set = set;
 	u->table = table;
 	u->retry_at = DEADLINE_NEVER;
+	u->reserve = places / SHARE_OF_RESERVE;
+	if (u->reserve > RECEIVE_AT_ONCE)
+		u->reserve = RECEIVE_AT_ONCE;
 	for (i = 0; i < RECEIVE_AT_ONCE; i++)
 		u->pieces[i] = (struct iovec){ u->datagrams[i], DATAGRAM_MAX };
 	for (i = 0; i < count; i++) {
@@ -170,6 +187,7 @@ static void
 release_answered(struct udp *u, struct udp_socket *s, struct query *q)
 {
 	TAILQ_REMOVE(&s->answered, q, client_link);
+	u->unsent--;
 	release(u, q);
 }
 
@@ -466,8 +484,32 @@ size_limit(const struct udp *u, const struct query *q)
 void
 udp_answer(struct udp *u, struct query *q)
 {
+	query_answered(u->table, q);
 	q->response_len = dns_truncate(q->response, q->response_len, size_limit(u, q));
+	q->is_answered = true;
+	u->unsent++;
 	TAILQ_INSERT_TAIL(&u->sockets[q->peer.socket].answered, q, client_link);
+}
+
+struct query *
+udp_next_evicted(struct udp *u, struct deadline now)
+{
+	size_t spare = room(u) + u->unsent;
+	bool evicting = !deadline_passed(u->evict_until, now);
+	struct query *q;
+
+	/* Where most slots are held by TCP clients, giving up queries of others would not help. */
+	if (spare >= u->reserve || (spare > 0 && !evicting) ||
+	    pending_count(u->pending) < pending_room(u->pending))
+		return NULL;
+	q = pending_eviction_candidate(u->pending);
+	if (q == NULL ||
+	    (!evicting && !deadline_passed(deadline_after(q->arrived, EVICTION_AGE_MS), now)))
+		return NULL;
+	u->evict_until = deadline_after(now, EVICTION_AGE_MS);
+	u->losses[UDP_LOSS_EVICTED]++;
+	u->excessive = q->peer.from;
+	return q;
 }
 
 /* The answer comes from where the query went to. Only link-local addresses need their interface. */
@@ -568,7 +610,11 @@ udp_send(struct udp *u, struct deadline now)
 	for (i = 0; i < u->count; i++)
 		send_all(u, &u->sockets[i], now);
 	/* While there is no place, what comes waits in the sockets, or others take it. */
-	if (room(u) == 0 || u->draining)
+	if (room(u) == 0) {
+		stop_listening(u);
+		u->retry_at = deadline_sooner(u->retry_at,
+		    deadline_after(now, EVICTION_INTERVAL_MS));
+	} else if (u->draining)
 		stop_listening(u);
 	else if (!deadline_passed(u->listen_at, now))
 		u->retry_at = deadline_sooner(u->retry_at, u->listen_at);

@@ -155,15 +155,17 @@ log_losses(struct worker *w, struct deadline now)
 		return;
 	for (i = 0; i < UDP_LOSSES; i++)
 		(void)snprintf(texts[i], sizeof texts[i], "%.0u", counts[i]); /* nothing for 0 */
-	if (counts[UDP_LOSS_EXCESS] + counts[UDP_LOSS_OVERFLOW] + counts[UDP_LOSS_UNSENT] > 0)
+	if (counts[UDP_LOSS_EXCESS] + counts[UDP_LOSS_OVERFLOW] + counts[UDP_LOSS_UNSENT] +
+		counts[UDP_LOSS_EVICTED] >
+	    0)
 		level = LOG_LEVEL_WARN;
 	if (excessive.sa.sa_family != AF_UNSPEC)
 		(void)address_format_host(&excessive, client);
 	log_event(level, "datagrams dropped", "too_many_in_hand", texts[UDP_LOSS_EXCESS], "client",
-	    client, "receive_buffer_full", texts[UDP_LOSS_OVERFLOW], "not_sent",
-	    texts[UDP_LOSS_UNSENT], "repeated", texts[UDP_LOSS_REPEATED], "not_allowed",
-	    texts[UDP_LOSS_REFUSED], "impossible_source", texts[UDP_LOSS_SOURCE], "no_query",
-	    texts[UDP_LOSS_MALFORMED], NULL);
+	    client, "evicted", texts[UDP_LOSS_EVICTED], "receive_buffer_full",
+	    texts[UDP_LOSS_OVERFLOW], "not_sent", texts[UDP_LOSS_UNSENT], "repeated",
+	    texts[UDP_LOSS_REPEATED], "not_allowed", texts[UDP_LOSS_REFUSED], "impossible_source",
+	    texts[UDP_LOSS_SOURCE], "no_query", texts[UDP_LOSS_MALFORMED], NULL);
 	w->losses_at = deadline_after(now, TROUBLE_INTERVAL_MS);
 }
 
@@ -295,6 +297,21 @@ gather_and_ask(struct worker *w, struct deadline now)
 	upstream_send(w->upstreams, now);
 }
 
+/* Gives up slow queries of those who have most of them, so that others are served. */
+static void
+evict(struct worker *w, struct deadline now)
+{
+	struct query *q;
+
+	while ((q = udp_next_evicted(w->udp, now)) != NULL) {
+		upstream_cancel(w->upstreams, q);
+		q->outcome = QUERY_UNANSWERED;
+		board_count(&w->row->failed, 1);
+		answer_error(w, q, DNS_SERVFAIL, DNS_EDE_OTHER,
+		    "given up for other clients: too many slow queries in flight", now);
+	}
+}
+
 static void
 reply(struct worker *w, struct deadline now)
 {
@@ -313,6 +330,7 @@ reply(struct worker *w, struct deadline now)
 						      DNS_EDE_NETWORK_ERROR,
 		    why.text, now);
 	}
+	evict(w, now);
 	front_send(w->front, now);
 	udp_send(w->udp, now);
 }

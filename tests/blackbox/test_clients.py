@@ -321,10 +321,22 @@ def test_message_of_length_0(house):
     house.idle()
 
 
-@table("head", ("C-20-garbage-behind-a-header", dnsmsg.header(7, dnsmsg.RD, 1, 0, 0, 0)),
-       ("C-20-garbage-behind-a-question", Query(ident=7).wire))
-def test_message_of_65535_octets_of_garbage(house, head):
+@row("C-20", "C-36")
+def test_garbage_behind_a_question_not_forwarded(house):
     server = house.upstream()
+    house.proxy(server)
+    query = Query(ident=7).wire
+    client = house.client()
+    exchange, = client.send(query + random.Random(20).randbytes(65535 - len(query)))
+    client.receive_until(exchange)
+    assert exchange.answer.is_right
+    assert len(server.queries[0].seen.wire) == 128      # padded
+
+
+@row("C-20")
+def test_message_of_65535_octets_of_garbage(house):
+    server = house.upstream()
+    head = dnsmsg.header(7, dnsmsg.RD, 1, 0, 0, 0)
     house.proxy(server)
     client = house.client()
     garbage = random.Random(20).randbytes(65535 - len(head))

@@ -1,12 +1,16 @@
 """Nobody takes all there is: places for queries and for connections, IDs, descriptors, memory."""
 
 import asyncio
+import contextlib
+import threading
 
+import dnsmsg
 import faults
 import pytest
-from clock import wait_until
+from clock import now, wait_until
 from dnsmsg import Query
 from house import MIB
+from rows import row, table
 from upstream import Script, answer
 
 LONG = {"connect": "2s", "handshake": "2s", "query": "8s"}
@@ -171,3 +175,109 @@ def test_unfinished_messages_leave_memory(house):
     if not house.sanitized:
         assert grown > 0.9 * count * size
         wait_until(lambda: running.memory() - running.memory_at_start < 6 * MIB, 3)
+
+
+WORKER_MAX = 24 * MIB
+
+
+class Watch:
+    """The most resident memory that the worker has had, looked at all the time."""
+
+    def __init__(self, running):
+        self._pid, = running.workers()
+        self.most = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        while not self._over.wait(0.002):
+            self.most = max(self.most, self.resident())
+
+    def resident(self):
+        with open(f"/proc/{self._pid}/status") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS"))
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+
+
+def _send_in_background(client, queries):
+    """The proxy reads all of them only when it has answered some."""
+    def run():
+        with contextlib.suppress(OSError):
+            client.send(*queries)
+    client.sock.settimeout(60)
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def _large(count, first):
+    padding = dnsmsg.opt(dnsmsg.option(65001, bytes(65000)))
+    return [Query(f"{first}-{n}.test", edns=padding) for n in range(count)]
+
+
+def _given_back(house, watch, before):
+    if not house.sanitized:
+        limit = now() + 1
+        while (grown := watch.resident() - before) > 6 * MIB:
+            assert now() < limit, f"{grown / MIB:.1f} MiB are not given back"
+
+
+@table("clients, each", ("C-34-one-connection", 1, 400), ("C-34-many-connections", 40, 10))
+def test_large_queries_leave_memory(house, clients, each):
+    """One address pipelines queries of 65 kB whose answers are slow."""
+    gate = Gate(house.loop)
+    running = house.proxy(house.upstream(gate.script),
+                          timeouts={**LONG, "answer": "8s", "client_read": "5s",
+                                                               "client_idle": "20s"})
+    house.right(house.ask("warm.test"))
+    with Watch(running) as watch:
+        before = watch.resident()
+        greedy = [house.client(source="127.0.0.2") for _ in range(clients)]
+        threads = [_send_in_background(client, _large(each, f"slow-{n}"))
+                   for n, client in enumerate(greedy)]
+        begin = now()
+        while now() < begin + 2:
+            house.right(house.ask("small.test"), 1)
+            house.right(house.datagrams().ask("udp.test"), 1)
+        house.right(house.ask(_large(1, "large")[0]), 1)
+        gate.open()
+        for client in greedy:
+            wait_until(lambda: len(client.exchanges) == each)
+            client.receive_all()
+            for exchange in client.exchanges:
+                assert exchange.answer.is_right
+        for thread in threads:
+            thread.join()
+        _given_back(house, watch, before)
+    if not house.sanitized:
+        assert watch.most < WORKER_MAX, f"{watch.most / MIB:.1f} MiB"
+
+
+@row("C-34")
+def test_large_answers_that_are_not_taken_leave_memory(house):
+    """The client is closed, and nobody else is."""
+    running = house.proxy(house.upstream(), timeouts={**LONG, "client_idle": "20s"})
+    house.right(house.ask("warm.test"))
+    with Watch(running) as watch:
+        before = watch.resident()
+        lazy = [house.client(source="127.0.0.2", receive_buffer=4096) for _ in range(4)]
+        others = [house.client() for _ in range(3)]
+        for n, client in enumerate(lazy):
+            client.send(*[Query(f"size-65000.n{m}.of-{n}.test") for m in range(120)])
+            client.given_up = True
+        begin = now()
+        while now() < begin + 3:
+            for other in others:
+                house.right(other.ask("other.test"), 5)
+        for client in lazy:
+            client.close()
+        _given_back(house, watch, before)
+    if not house.sanitized:
+        assert watch.most < WORKER_MAX, f"{watch.most / MIB:.1f} MiB"

@@ -3,6 +3,8 @@
 import contextlib
 import ctypes
 import os
+import random
+import select
 import shutil
 import signal
 import socket
@@ -331,6 +333,69 @@ def test_who_is_in_the_middle_of_something_loses_nothing_by_a_reload(house):
         client.wait_closed()
         assert client.how == "eof"
     _wait_gone(running, old)
+
+
+class Restless:
+    """A client that sends a query each 20 ms, now and then one that takes 2 s, and never pauses."""
+
+    def __init__(self, house, number):
+        self._house = house
+        self._number = number
+        self._due = now() + random.random() * 0.02
+        self._client = house.client()
+        self.asked = 0
+        self.lost = 0
+
+    @property
+    def sock(self):
+        return self._client.sock
+
+    def go_on(self, readable, asking):
+        if readable and self._client.receive() is None:
+            self._begin_anew()
+        if asking and now() >= self._due:
+            if self._client.closed_by_peer():
+                self._begin_anew()
+            slow = random.random() < 1 / 75
+            self._client.send(Query(f"{'delay-2000.' if slow else ''}n{self.asked}.of-{self._number}.test"))
+            self.asked += 1
+            self._due += 0.02
+
+    def _begin_anew(self):
+        self.lost += len(self._client.unanswered)
+        self._client.close()
+        self._client = self._house.client()
+
+    @property
+    def is_done(self):
+        return not self._client.unanswered
+
+
+@row("C-33")
+@pytest.mark.timeout(120)
+def test_reload_loses_no_query_of_clients_that_never_pause(house):
+    running = team.serve(house, house.upstream(), reload="signal",
+                         timeouts={"query": "5s", "answer": "4s", "client_idle": "20s"})
+    clients = [Restless(house, n) for n in range(5)]
+    old, begin, reloaded, gone = running.workers(), now(), False, None
+
+    def go_on(asking):
+        ready, _, _ = select.select([client.sock for client in clients], [], [], 0.005)
+        for client in clients:
+            client.go_on(client.sock in ready, asking)
+
+    while gone is None or now() < gone + 1:
+        go_on(True)
+        if not reloaded and now() > begin + 1:
+            running.process.send_signal(signal.SIGHUP)
+            reloaded = True
+        if gone is None and not set(old) & set(running.workers()):
+            gone = now()
+        assert now() < begin + 60, "the old workers stay"
+    while not all(client.is_done for client in clients):
+        go_on(False)
+    asked, lost = sum(c.asked for c in clients), sum(c.lost for c in clients)
+    assert lost == 0, f"{lost} of {asked} queries were lost"
 
 
 @row("P3")

@@ -6,18 +6,20 @@ import os
 import select
 import signal
 import socket
+import threading
 
 import pytest
 
 import datagram
 import dnsmsg
 import faults
+import proxy
 import team
 from clock import now, wait_until
-from dnsmsg import AAAA, FORMERR, NOTIMP, QR, RD, REFUSED, TC, A, Query
+from dnsmsg import AAAA, FORMERR, NOTIMP, QR, RD, REFUSED, SERVFAIL, TC, A, Query
 from house import EDNS, MIB
 from rows import row, table
-from upstream import own_address
+from upstream import Script, answer, own_address
 
 
 def edns(size):
@@ -357,6 +359,87 @@ def test_many_outstanding_of_several_addresses(house):
                      for change in ((query.at, 1), (query.at + query.delay, -1)))
     in_hand = list(itertools.accumulate(change for _, change in changes))
     assert 150 < max(in_hand) <= 197
+
+
+async def _never_slow(connection, query):
+    if not query.name.startswith("slow"):
+        await answer(connection, query)
+
+
+class Flood:
+    """Names that are never answered, from many addresses, by a thread of its own."""
+
+    def __init__(self, house, addresses, rate):
+        self.clients = [house.datagrams(source=f"127.0.1.{n + 1}") for n in range(addresses)]
+        self.sent = 0
+        self._rate = rate
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        begin = now()
+        while not self._over.is_set() or any(client.unanswered for client in self.clients):
+            if now() > begin + 60:
+                return
+            while not self._over.is_set() and self.sent < (now() - begin) * self._rate:
+                client = self.clients[self.sent % len(self.clients)]
+                client.send(Query(f"slow-{self.sent}.test", edns=EDNS))
+                self.sent += 1
+            ready, _, _ = select.select([client.sock for client in self.clients], [], [], 0.005)
+            for client in self.clients:
+                if client.sock in ready:
+                    client.receive()
+
+    def stop(self):
+        """Returns when all is answered."""
+        self._over.set()
+        self._thread.join()
+
+
+@row("C-35")
+def test_slow_names_of_many_addresses_leave_others_served(house):
+    """Each of their queries still gets one response, and the log says what was evicted."""
+    house.may_grow = 64 * MIB
+    running = house.proxy(house.upstream(Script(asked=_never_slow)), workers=1,
+                          timeouts={"query": "4s", "answer": "3s"})
+    house.right(house.ask("warm.test"))
+    flood = Flood(house, addresses=40, rate=300 if house.sanitized else 1500)
+    try:
+        wait_until(lambda: running.lines("datagrams dropped") or flood.sent > 9000, 20)
+        others = [house.datagrams(source=f"127.0.2.{n + 1}") for n in range(10)]
+        asked = []
+        for n in range(10):
+            for number, other in enumerate(others):
+                asked += other.send(Query(f"other-{n}-{number}.test"))
+            for other in others:
+                other.receive_all(4)
+            check = house._popen([proxy.BINARY, "-c", house.config_path, "healthcheck"])
+            assert check.wait(5) == 0
+        served = sum(exchange.answer.is_right for exchange in asked)
+        assert served > 0.95 * len(asked), f"{served} of {len(asked)} were served"
+    finally:
+        flood.stop()
+    answers = [e.answer for client in flood.clients for e in client.exchanges]
+    assert {answer.rcode for answer in answers} == {SERVFAIL}
+    evicted = [answer for answer in answers if answer.ede[0][0] == 0]
+    assert evicted and all("slow queries" in answer.ede[0][1] for answer in evicted)
+    line = running.wait_line("datagrams dropped", level="warn")
+    assert int(line["evicted"]) > 0 and line["client"].startswith("127.0.1."), line.text
+
+
+@row("C-35")
+def test_short_outage_evicts_nobody(house):
+    """All slots are taken for as long as eviction waits, and all are answered in the end."""
+    server = house.upstream()
+    house.proxy(server, inflight=200, timeouts={"query": "4s", "answer": "3s"})
+    clients = [house.datagrams(source=f"127.0.1.{n + 1}") for n in range(8)]
+    for n, client in enumerate(clients):
+        client.send(*[Query(f"delay-700.n{m}.of-{n}.test") for m in range(60)])
+    for client in clients:
+        client.receive_all(10)
+        for exchange in client.exchanges:
+            house.right(exchange)
 
 
 # ---- what the kernel loses ----

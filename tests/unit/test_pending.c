@@ -110,6 +110,36 @@ knows_the_same_query_again(void **state)
 	end(&b);
 }
 
+static void
+evicts_the_oldest_of_the_heaviest_address(void **state)
+{
+	struct bench b = begin(COUNT);
+	struct query *light, *first, *second, *third;
+
+	(void)state;
+	assert_null(pending_eviction_candidate(b.pending));
+	light = add(&b, "192.0.2.1", 1);
+	assert_ptr_equal(pending_eviction_candidate(b.pending), light);
+	first = add(&b, "192.0.2.2", 2);
+	/* Of equals, the one that has been there longer. */
+	assert_ptr_equal(pending_eviction_candidate(b.pending), light);
+	second = add(&b, "192.0.2.2", 3);
+	assert_ptr_equal(pending_eviction_candidate(b.pending), first);
+	first->is_answered = true;
+	assert_ptr_equal(pending_eviction_candidate(b.pending), second);
+	second->is_answered = true;
+	assert_null(pending_eviction_candidate(b.pending));
+	drop(&b, first);
+	drop(&b, second);
+	assert_ptr_equal(pending_eviction_candidate(b.pending), light);
+	third = add(&b, "192.0.2.3", 4);
+	drop(&b, light);
+	assert_ptr_equal(pending_eviction_candidate(b.pending), third);
+	drop(&b, third);
+	assert_null(pending_eviction_candidate(b.pending));
+	end(&b);
+}
+
 /* Whoever asks whether we are well, and how many queries of its own are in hand. */
 static void
 questions_of_our_own_pass(void **state)
@@ -235,6 +265,7 @@ main(void)
 		cmocka_unit_test(questions_of_our_own_pass),
 		cmocka_unit_test(few_places_are_all_for_one),
 		cmocka_unit_test(many_addresses_come_and_go),
+		cmocka_unit_test(evicts_the_oldest_of_the_heaviest_address),
 	};
 	struct CMUnitTest tests[LENGTH(repeated_rows) + LENGTH(singles)];
 	size_t n = 0, i;

@@ -1,5 +1,6 @@
 #include "query.h"
 
+#include "pages.h"
 #include "unit.h"
 
 enum { PLACES = 32 };
@@ -140,12 +141,45 @@ gives_memory_back(void **state)
 	query_table_free(t);
 }
 
+/* Memory over a page is counted, and given back with the message, then with the response. */
+static void
+counts_large_messages(void **state)
+{
+	static uint8_t message[DNS_MESSAGE_MAX];
+	struct query_table *t = query_table_new(PLACES);
+	struct query *small, *q;
+	size_t two_pages = (size_t)2 * PAGES_LEN;
+	size_t five_pages = (size_t)5 * PAGES_LEN;
+
+	(void)state;
+	assert_non_null(t);
+	small = query_new(t, message, PAGES_LEN);
+	assert_int_equal(query_table_large(t), 0);
+	memset(message, 'm', sizeof message);
+	q = query_new(t, message, five_pages - 1);
+	assert_int_equal(query_table_large(t), five_pages);
+	memset(q->response, 'r', DNS_MESSAGE_MAX);
+	q->response_len = two_pages;
+	query_answered(t, q);
+	assert_int_equal(query_table_large(t), two_pages);
+	assert_int_equal(q->message[two_pages], 0);
+	assert_int_equal(q->response[0], 'r');
+	assert_int_equal(q->response[two_pages - 1], 'r');
+	query_free(t, q);
+	assert_int_equal(query_table_large(t), 0);
+	assert_int_equal(q->response[PAGES_LEN], 0);
+	query_free(t, small);
+	assert_int_equal(query_table_large(t), 0);
+	query_table_free(t);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest others[] = {
 		cmocka_unit_test(gives_each_place_once),
 		cmocka_unit_test(begins_anew_in_a_used_place),
+		cmocka_unit_test(counts_large_messages),
 	};
 	struct CMUnitTest lengths[LENGTH(length_rows)];
 	struct CMUnitTest relaxes[LENGTH(relax_rows)];
