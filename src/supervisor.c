@@ -188,6 +188,14 @@ be_worker(struct supervisor *s, struct generation *g, size_t index, pid_t superv
 	return -1;
 }
 
+static int
+longer_pause(int ms)
+{
+	if (ms == 0)
+		return RESTART_MIN_MS;
+	return 2 * ms < RESTART_MAX_MS ? 2 * ms : RESTART_MAX_MS;
+}
+
 /* Starts one worker. In the worker itself it returns when that is done with, with `in_worker' set. */
 static void
 start_worker(struct supervisor *s, struct generation *g, size_t index, struct deadline now)
@@ -202,11 +210,12 @@ start_worker(struct supervisor *s, struct generation *g, size_t index, struct de
 		return;
 	}
 	if (pid == -1) {
-		log_event(LOG_LEVEL_WARN, "worker cannot be started", "cause", strerror(errno),
-		    NULL);
-		slot->start_at = deadline_after(now, RESTART_MAX_MS);
+		supervisor_log_fork_failed(errno);
+		slot->fork_pause_ms = longer_pause(slot->fork_pause_ms);
+		slot->start_at = deadline_after(now, slot->fork_pause_ms);
 		return;
 	}
+	slot->fork_pause_ms = 0;
 	slot->pid = pid;
 	slot->started = now;
 	board_enter(board_worker(g->board, index), pid, now);
@@ -309,9 +318,7 @@ schedule_restart(struct supervisor *s, struct generation *g, struct slot *slot, 
 	if (!quick)
 		slot->pause_ms = 0;
 	else
-		slot->pause_ms = slot->pause_ms == 0    ? RESTART_MIN_MS :
-		    slot->pause_ms * 2 < RESTART_MAX_MS ? slot->pause_ms * 2 :
-							  RESTART_MAX_MS;
+		slot->pause_ms = longer_pause(slot->pause_ms);
 	if (!g->served && ++g->deaths >= HOPELESS_DEATHS && g == s->newest && !s->stopping)
 		s->hopeless = true;
 }
