@@ -410,6 +410,10 @@ take_events(struct worker *w, const struct epoll_event *events, size_t count, st
 		case WAITSET_SIGNALS:
 			take_signals(w);
 			break;
+		case WAITSET_WAKEUP:
+		case WAITSET_STATUS:
+			/* The supervisor's. */
+			break;
 		}
 	}
 }
@@ -471,6 +475,7 @@ static void
 loop(struct worker *w)
 {
 	atomic_store(&w->row->state, BOARD_SERVING);
+	waitset_wake(w->setup->wakeup);
 	while (!w->told_to_stop && !w->told_to_retire)
 		turn(w);
 	atomic_store(&w->row->state, BOARD_STOPPING);
