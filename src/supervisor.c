@@ -27,9 +27,9 @@
 #include "worker.h"
 
 enum {
-	/* Workers are looked after, and the file is looked at, that often. */
+	/* Workers are looked after that often; the file and the addresses at each so-many-th. */
 	TICK_MS = 500,
-	FILE_TICKS = 4,
+	SLOW_TICKS = 4,
 
 	EVENTS_AT_ONCE = 4,
 
@@ -581,7 +581,11 @@ tick(struct supervisor *s, struct deadline now)
 	/* When all of us stood still (a paused container), the workers must beat first. */
 	for (g = s->newest; !late && g != NULL; g = g->older)
 		check_heartbeats(g, now);
-	if (s->newest->config->reload_auto && ++s->ticks % FILE_TICKS == 0 &&
+	listeners_repair(&s->newest->listeners);
+	if (++s->ticks % SLOW_TICKS != 0)
+		return;
+	listeners_check_addresses(&s->newest->listeners);
+	if (s->newest->config->reload_auto &&
 	    filewatch_has_changed(&s->file, s->launch->config_file))
 		s->reload_wanted = true;
 }
