@@ -60,7 +60,7 @@ write_name(const char *config_file, struct sockaddr_un *name, struct failure *wh
 {
 	char namespace[32];
 	ssize_t n = readlink("/proc/self/ns/pid", namespace, sizeof namespace - 1);
-	uint64_t hash;
+	uint64_t hash = 0;
 	int len;
 
 	if (n == -1) {
