@@ -14,10 +14,10 @@ enum healthcheck_question {
 };
 
 /*
- * Asks the first listener of CONFIG (on loopback, where it is a wildcard) over each transport
- * that it has; over UDP only where `allow' has our address, since others are not answered.
- * Needs no trust, and takes 2 s at most. Returns 0, and writes a line to OUT; or -1 with the
- * reason.
+ * Asks the first listener of CONFIG whose address this machine has (on loopback, where it is a
+ * wildcard) over each transport that it has; over UDP only where `allow' has our address, since
+ * others are not answered. Needs no trust, and takes 2 s at most. Returns 0, and writes a line
+ * to OUT; or -1 with the reason.
  */
 int healthcheck(const struct config *config, enum healthcheck_question, FILE *out,
     struct failure *why);

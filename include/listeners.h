@@ -1,6 +1,7 @@
 #ifndef DOTPROXY_LISTENERS_H
 #define DOTPROXY_LISTENERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "address.h"
@@ -17,14 +18,16 @@ struct listeners {
 		struct address address;
 		int tcp; /* -1: none */
 		int udp;
+		bool absent; /* no interface has the address now */
 	} at[CONFIG_LISTEN_MAX];
 };
 
 /*
  * Opens what CONFIG wants to listen on, but takes over from FROM (NULL: nobody) what is open
  * there already for the same address; those it has in common with FROM then. Logs each
- * address that it opens. Returns 0, or -1 with the reason: then all that it opened is
- * closed again.
+ * address that it opens. Addresses that no interface has are opened, too, so that they are
+ * served when they come, unless all are missing. Returns 0, or -1 with the reason: then all that
+ * it opened is closed again.
  */
 int listeners_open(struct listeners *, const struct config *config, const struct listeners *from,
     struct failure *why);
@@ -38,6 +41,12 @@ int listeners_take_passed(struct listeners *, struct failure *why);
 
 /* Makes those what CONFIG listens on. Returns as config_listen_instead() does. */
 int listeners_prescribe(const struct listeners *, struct config *config);
+
+/* Logs which addresses have come, and which are gone. */
+void listeners_check_addresses(struct listeners *);
+
+/* Logs and repairs TCP sockets that were shut down. */
+void listeners_repair(struct listeners *);
 
 /* Gives up, without closing it, what TO (NULL: nobody) has as well. */
 void listeners_leave(struct listeners *, const struct listeners *to);

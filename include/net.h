@@ -17,8 +17,15 @@
 enum { NET_BACKLOG = 4096 };
 
 /*
- * A TCP socket that listens on the address; its clients have TCP_NODELAY. Returns it, or -1
- * with the reason and, for a port that is taken or not permitted, the remedy.
+ * Whether an interface of this machine has the address (a wildcard always is there). Returns 0,
+ * or -1 with the reason.
+ */
+int net_check_address(const struct address *, struct failure *why);
+
+/*
+ * A TCP socket that listens on the address; its clients have TCP_NODELAY. The address may come
+ * later, see net_check_address(). Returns the socket, or -1 with the reason and, for a port that
+ * is taken or not permitted, the remedy.
  */
 int net_listen(const struct address *, struct failure *why);
 
@@ -43,6 +50,12 @@ int net_listen_udp(const struct address *, struct failure *why);
  * reason when it neither listens by TCP nor is bound for UDP.
  */
 int net_adopt(int fd, struct address *at, struct failure *why);
+
+/*
+ * Makes a TCP socket of net_listen() listen again when it was shut down, also for those who share
+ * it. Returns 1 when it was, 0 when it was not, -1 with errno.
+ */
+int net_listen_again(int fd);
 
 /* The octets that the receive buffer has, of the NET_DATAGRAM_BUFFER that were asked for. */
 int net_receive_buffer(int fd);

@@ -23,6 +23,7 @@ struct slot {
 	struct deadline beat_at;  /* when that was new */
 	struct deadline start_at; /* when there is none: then it is started */
 	int pause_ms;             /* before it is started again, when it dies quickly */
+	int fork_pause_ms;        /* before fork(2), which has failed, is tried again */
 };
 
 /* All that belongs to one reading of the configuration. It is built whole, and never changed. */
@@ -43,6 +44,9 @@ struct generation {
 
 /* One line for a child's end, as waitpid() tells it. */
 void supervisor_log_death(pid_t pid, int status);
+
+/* One line for a worker that could not be started; ERROR is the errno of fork(2). */
+void supervisor_log_fork_failed(int error);
 
 /* One line for a configuration that is not taken. Of COUNT mistakes CAUSE is the first. */
 void supervisor_log_refusal(const char *cause, size_t count, const char *remedy);

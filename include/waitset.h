@@ -10,7 +10,7 @@
 #include "deadline.h"
 
 /*
- * The descriptors that a worker waits for: an epoll set, whose events say whose they
+ * The descriptors that a process waits for: an epoll set, whose events say whose they
  * are. EVENTS are those of epoll_ctl(2).
  */
 
@@ -19,7 +19,9 @@ enum waitset_owner {
 	WAITSET_CLIENT,
 	WAITSET_CONNECTION,
 	WAITSET_DATAGRAMS,
-	WAITSET_SIGNALS
+	WAITSET_SIGNALS,
+	WAITSET_WAKEUP,
+	WAITSET_STATUS
 };
 
 /* The set itself, a descriptor that the caller closes; -1 with errno. */
@@ -41,6 +43,15 @@ int waitset_add_signals(int set, const sigset_t *signals);
 
 /* The number of the next signal that has come, or 0. */
 int waitset_next_signal(int signals_fd);
+
+/*
+ * Lets other processes that inherit the descriptor end the wait by waitset_wake(), as an event of
+ * WAITSET_WAKEUP, until waitset_clear_wakeup(). Returns the descriptor, which the caller closes;
+ * -1 with errno.
+ */
+int waitset_add_wakeup(int set);
+void waitset_wake(int wakeup_fd);
+void waitset_clear_wakeup(int wakeup_fd);
 
 /* The one wait of the loop: until something is ready, or the moment BY has come. Returns the number of events. */
 size_t waitset_wait(int set, struct epoll_event *events, size_t count, struct deadline by);

@@ -17,6 +17,7 @@ struct worker_setup {
 	struct board *board;
 	size_t index;       /* of its row there */
 	size_t descriptors; /* how many it may have */
+	int wakeup;         /* of the supervisor, woken when the worker serves */
 };
 
 enum {

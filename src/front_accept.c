@@ -295,8 +295,11 @@ front_listener_ready(struct front *f, size_t listener, struct deadline now)
 		} else if (errno == EAGAIN) {
 			return;
 		} else if (!is_passing(errno)) {
+			/* A listener that was shut down: no client's end helps. */
+			bool shut_down = errno == EINVAL;
+
 			note_failed_accept(f, "accept");
-			if (!evict(f, now)) {
+			if (shut_down || !evict(f, now)) {
 				stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
 				return;
 			}

@@ -252,6 +252,18 @@ ask_over(struct asking *a, exchange *over, enum healthcheck_question question, s
 	}
 }
 
+/* The first listener whose address this machine has; the first of all where it has none of them. */
+static const struct config_listener *
+first_that_is_there(const struct config *config)
+{
+	size_t i;
+
+	for (i = 0; i < config->listen_count; i++)
+		if (net_check_address(&config->listen[i].address, NULL) == 0)
+			return &config->listen[i];
+	return &config->listen[0];
+}
+
 /* Where a listener is reached from this machine. */
 static struct address
 target(const struct config_listener *l)
@@ -284,7 +296,7 @@ healthcheck(const struct config *config, enum healthcheck_question question, FIL
     struct failure *why)
 {
 	static const char *const good[] = { "it answers", "it is ready", "an upstream answers" };
-	const struct config_listener *l = &config->listen[0];
+	const struct config_listener *l = first_that_is_there(config);
 	struct deadline start = deadline_now();
 	struct asking a = { .address = target(l), .by = deadline_after(start, TOTAL_MS) };
 	char name[ADDRESS_TEXT_MAX];

@@ -98,6 +98,7 @@ inherit(struct listener *l, const struct config_listener *wanted, const struct l
 			l->tcp = from->at[i].tcp;
 		if (wanted->udp)
 			l->udp = from->at[i].udp;
+		l->absent = from->at[i].absent;
 	}
 }
 
@@ -108,6 +109,24 @@ log_listening(const struct address *a, const char *over, const char *passed)
 
 	log_event(LOG_LEVEL_INFO, "listening", "address", address_format(a, text), "over", over,
 	    "passed", passed, NULL);
+}
+
+static void
+log_listener(const struct listener *l)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	if (l->absent) {
+		log_event(LOG_LEVEL_WARN, "listen address missing", "address",
+		    address_format(&l->address, text), "cause", "no interface has the address",
+		    "remedy", "it is served as soon as one has; `ip address' shows those there are",
+		    NULL);
+		return;
+	}
+	if (l->tcp != -1)
+		log_listening(&l->address, "TCP", NULL);
+	if (l->udp != -1)
+		log_listening(&l->address, "UDP", NULL);
 }
 
 /* What the kernel refused is worth a line, since what is lost for it leaves few traces. */
@@ -142,17 +161,71 @@ log_udp_limits(int fd, const char *remedy)
 static int
 open_missing(struct listener *l, const struct config_listener *wanted, struct failure *why)
 {
+	struct listener opened = { l->address, -1, -1, false };
+
 	if (wanted->tcp && l->tcp == -1) {
 		if ((l->tcp = net_listen(&l->address, why)) == -1)
 			return -1;
-		log_listening(&l->address, "TCP", NULL);
+		opened.tcp = l->tcp;
 	}
 	if (wanted->udp && l->udp == -1) {
 		if ((l->udp = net_listen_udp(&l->address, why)) == -1)
 			return -1;
-		log_listening(&l->address, "UDP", NULL);
+		opened.udp = l->udp;
 	}
+	if (opened.tcp == -1 && opened.udp == -1)
+		return 0;
+	opened.absent = net_check_address(&l->address, NULL) == -1;
+	l->absent = opened.absent;
+	log_listener(&opened);
 	return 0;
+}
+
+void
+listeners_check_addresses(struct listeners *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		bool absent = net_check_address(&l->at[i].address, NULL) == -1;
+
+		if (absent == l->at[i].absent)
+			continue;
+		l->at[i].absent = absent;
+		log_listener(&l->at[i]);
+	}
+}
+
+void
+listeners_repair(struct listeners *l)
+{
+	char text[ADDRESS_TEXT_MAX];
+	size_t i;
+
+	for (i = 0; i < l->count; i++)
+		if (l->at[i].tcp != -1 && net_listen_again(l->at[i].tcp) == 1)
+			log_event(LOG_LEVEL_WARN, "listening socket was shut down", "address",
+			    address_format(&l->at[i].address, text), "over", "TCP", "remedy",
+			    "it listens again", NULL);
+}
+
+/* One address at least must be there, or have been. */
+static int
+require_one_address(const struct config *config, const struct listeners *from, struct failure *why)
+{
+	size_t i;
+	size_t k;
+
+	for (i = 0; i < config->listen_count; i++) {
+		const struct address *a = &config->listen[i].address;
+
+		for (k = 0; from != NULL && k < from->count; k++)
+			if (address_equal(&from->at[k].address, a))
+				return 0;
+		if (net_check_address(a, why) == 0)
+			return 0;
+	}
+	return -1;
 }
 
 int
@@ -163,10 +236,12 @@ listeners_open(struct listeners *l, const struct config *config, const struct li
 	size_t i;
 
 	l->count = 0;
+	if (require_one_address(config, from, why) == -1)
+		return -1;
 	for (i = 0; i < config->listen_count; i++) {
 		struct listener *one = &l->at[l->count++];
 
-		*one = (struct listener){ config->listen[i].address, -1, -1 };
+		*one = (struct listener){ config->listen[i].address, -1, -1, false };
 		inherit(one, &config->listen[i], from);
 		if (open_missing(one, &config->listen[i], why) == -1) {
 			listeners_leave(l, from);
@@ -196,7 +271,7 @@ place_for(struct listeners *l, const struct address *at)
 			return &l->at[i];
 	if (l->count == CONFIG_LISTEN_MAX)
 		return NULL;
-	l->at[l->count] = (struct listener){ *at, -1, -1 };
+	l->at[l->count] = (struct listener){ *at, -1, -1, false };
 	return &l->at[l->count++];
 }
 

@@ -6,11 +6,13 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "deadline.h"
 #include "dot.h"
 #include "healthcheck.h"
 #include "log.h"
 #include "net.h"
 #include "probe.h"
+#include "status.h"
 #include "supervisor.h"
 #include "upstream.h"
 
@@ -20,6 +22,9 @@
 
 /* Exit statuses. */
 enum { TOLD_TO_STOP = 0, WORLD_FAILED = 1, MISUSED = 2 };
+
+/* A supervisor that does not say within this time where it listens is not waited for. */
+enum { STATUS_TIMEOUT_MS = 500 };
 
 struct arguments {
 	const char *config_file;
@@ -57,13 +62,11 @@ is_command(const struct arguments *args, const char *command)
 	return args->command != NULL && strcmp(args->command, command) == 0;
 }
 
-/* The configuration, with what the command line says about it; NULL when told why not. */
 static struct config *
-load_config(const struct arguments *args)
+read_file(const struct arguments *args)
 {
 	struct config_report report;
 	struct config *config = config_load(args->config_file, &report);
-	const char *problem;
 
 	/* Who serves has told the warnings; a healthcheck comes again every few seconds. */
 	if (report.warnings != NULL && !is_command(args, "healthcheck"))
@@ -71,15 +74,21 @@ load_config(const struct arguments *args)
 	if (report.errors != NULL)
 		(void)fputs(report.errors, stderr);
 	config_report_free(&report);
-	if (config != NULL && args->listen != NULL &&
-	    (problem = config_set_listen(config, args->listen)) != NULL) {
-		(void)fprintf(stderr, "dot-proxy: -l: `%s' %s\n", args->listen, problem);
-		config_free(config);
-		return NULL;
-	}
-	if (config != NULL)
-		log_set_level(args->verbose ? LOG_LEVEL_DEBUG : config->log.level);
 	return config;
+}
+
+/* Applies -l. False when the error was printed. */
+static bool
+set_listen(const struct arguments *args, struct config *config)
+{
+	const char *problem;
+
+	if (args->listen == NULL)
+		return true;
+	problem = config_set_listen(config, args->listen);
+	if (problem != NULL)
+		(void)fprintf(stderr, "dot-proxy: -l: `%s' %s\n", args->listen, problem);
+	return problem == NULL;
 }
 
 static int
@@ -100,7 +109,7 @@ check(const struct config *config)
 }
 
 static int
-check_health(const struct arguments *args, const struct config *config)
+ask_health(const struct arguments *args, const struct config *config)
 {
 	enum healthcheck_question question = args->upstream ? HEALTHCHECK_UPSTREAM :
 	    args->ready                                     ? HEALTHCHECK_READY :
@@ -112,6 +121,22 @@ check_health(const struct arguments *args, const struct config *config)
 	(void)fprintf(stderr, "dot-proxy: %s%s%s\n", why.text, why.remedy[0] != '\0' ? "; " : "",
 	    why.remedy);
 	return WORLD_FAILED;
+}
+
+/* The running configuration counts, whatever has become of the file since. */
+static int
+check_health(const struct arguments *args)
+{
+	struct config *config = status_ask(args->config_file, deadline_in(STATUS_TIMEOUT_MS));
+	int status;
+
+	if (config == NULL && (config = read_file(args)) == NULL) {
+		(void)fprintf(stderr, "dot-proxy: no dot-proxy runs with %s\n", args->config_file);
+		return WORLD_FAILED;
+	}
+	status = set_listen(args, config) ? ask_health(args, config) : MISUSED;
+	config_free(config);
+	return status;
 }
 
 static int
@@ -135,17 +160,22 @@ serve(const struct arguments *args, struct config *config)
 static int
 run(const struct arguments *args)
 {
-	struct config *config = load_config(args);
+	struct config *config;
 	int status;
 
-	if (config == NULL)
+	if (is_command(args, "healthcheck"))
+		return check_health(args);
+	if ((config = read_file(args)) == NULL)
 		return MISUSED;
+	if (!set_listen(args, config)) {
+		config_free(config);
+		return MISUSED;
+	}
+	log_set_level(args->verbose ? LOG_LEVEL_DEBUG : config->log.level);
 	if (args->command == NULL)
 		return serve(args, config);
 	if (is_command(args, "check"))
 		status = check(config);
-	else if (is_command(args, "healthcheck"))
-		status = check_health(args, config);
 	else
 		status = probe(config, stdout) == 0 ? TOLD_TO_STOP : WORLD_FAILED;
 	config_free(config);

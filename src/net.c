@@ -65,6 +65,32 @@ fail_bind(struct failure *why, const struct address *a, const char *how)
 }
 
 int
+net_check_address(const struct address *a, struct failure *why)
+{
+	struct address any_port = *a;
+	int fd = socket(a->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool is_there;
+
+	if (fd == -1)
+		return 0;
+	address_set_port(&any_port, 0);
+	is_there = bind(fd, &any_port.sa, address_len(&any_port)) == 0 ||
+	    (errno != EADDRNOTAVAIL && errno != ENODEV);
+	if (!is_there)
+		(void)fail_bind(why, a, "");
+	(void)close(fd);
+	return is_there ? 0 : -1;
+}
+
+/* An address that no interface has yet can be bound, too; without the option, bind(2) says so. */
+static void
+allow_missing_address(int fd, const struct address *a)
+{
+	if (!address_is_wildcard(a))
+		(void)set_flag(fd, IPPROTO_IP, IP_FREEBIND);
+}
+
+int
 net_listen(const struct address *a, struct failure *why)
 {
 	int fd;
@@ -72,6 +98,7 @@ net_listen(const struct address *a, struct failure *why)
 	fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return fail_bind(why, a, "");
+	allow_missing_address(fd, a);
 	/* [::] takes IPv6 only, so that it can stand beside 0.0.0.0. */
 	if (set_flag(fd, SOL_SOCKET, SO_REUSEADDR) == -1 ||
 	    set_flag(fd, IPPROTO_TCP, TCP_NODELAY) == -1 ||
@@ -135,6 +162,7 @@ bind_udp(int fd, const struct address *a)
 		return -1;
 	if (a->sa.sa_family == AF_INET6 && set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY) == -1)
 		return -1;
+	allow_missing_address(fd, a);
 	enlarge_buffers(fd);
 	return bind(fd, &a->sa, address_len(a));
 }
@@ -183,6 +211,14 @@ net_forbids_fragments(int fd)
 	if (option_of(fd, SO_DOMAIN) == AF_INET6)
 		return option_at(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER) == IPV6_PMTUDISC_DO;
 	return option_at(fd, IPPROTO_IP, IP_MTU_DISCOVER) == IP_PMTUDISC_DO;
+}
+
+int
+net_listen_again(int fd)
+{
+	if (option_of(fd, SO_ACCEPTCONN) == 1)
+		return 0;
+	return listen(fd, NET_BACKLOG) == -1 ? -1 : 1;
 }
 
 int

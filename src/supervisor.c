@@ -1,5 +1,6 @@
 #include "supervisor.h"
 
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -19,16 +20,20 @@
 #include "log.h"
 #include "net.h"
 #include "privilege.h"
+#include "status.h"
 #include "supervisor_internal.h"
 #include "upstream.h"
+#include "waitset.h"
 #include "worker.h"
 
 _Static_assert((int)LISTENERS_SOCKETS_MAX <= (int)SANDBOX_LISTENERS_MAX, "the sandbox knows all");
 
 enum {
-	/* Workers are looked after, and the file is looked at, that often. */
+	/* Workers are looked after that often; the file and the addresses at each so-many-th. */
 	TICK_MS = 500,
-	FILE_TICKS = 4,
+	SLOW_TICKS = 4,
+
+	EVENTS_AT_ONCE = 4,
 
 	/* At the start the first worker is left alone for so long: it has clients that wait. */
 	FIRST_ALONE_MS = 10,
@@ -59,6 +64,11 @@ struct supervisor {
 	struct generation *newest;
 	struct listeners passed; /* by the service manager, for as long as this process lives */
 	size_t descriptors;
+	int set; /* what it waits for: */
+	int signals;
+	int wakeup; /* woken by a worker that has come to serve */
+	int status; /* see status.h; -1: not open */
+	bool status_failed;
 	struct filewatch file;
 	struct service service;
 	unsigned ticks;
@@ -189,6 +199,20 @@ shut_in(struct generation *g, size_t index, struct failure *why)
 	return 0;
 }
 
+/* What the supervisor waits for is not the worker's. */
+static void
+close_waitset(struct supervisor *s)
+{
+	int *fds[] = { &s->set, &s->signals, &s->status };
+	size_t i;
+
+	for (i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+		if (*fds[i] != -1)
+			(void)close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
 /* What a worker does from its birth to its end. */
 static int
 be_worker(struct supervisor *s, struct generation *g, size_t index, pid_t supervisor)
@@ -198,10 +222,12 @@ be_worker(struct supervisor *s, struct generation *g, size_t index, pid_t superv
 		.upstreams = g->upstreams,
 		.board = g->board,
 		.index = index,
-		.descriptors = s->descriptors };
+		.descriptors = s->descriptors,
+		.wakeup = s->wakeup };
 	struct failure why;
 
 	supervisor_service_close(&s->service);
+	close_waitset(s);
 	leave_others(s, g);
 	if (privilege_limit_worker(&g->privilege, &why) == 0) {
 		/* The supervisor's death is a SIGTERM; it may have come before this was arranged. */
@@ -214,6 +240,14 @@ be_worker(struct supervisor *s, struct generation *g, size_t index, pid_t superv
 	log_event(LOG_LEVEL_ERROR, "worker cannot start", "cause", why.text, "remedy", why.remedy,
 	    NULL);
 	return -1;
+}
+
+static int
+longer_pause(int ms)
+{
+	if (ms == 0)
+		return RESTART_MIN_MS;
+	return 2 * ms < RESTART_MAX_MS ? 2 * ms : RESTART_MAX_MS;
 }
 
 /* Starts one worker. In the worker itself it returns when that is done with, with `in_worker' set. */
@@ -230,11 +264,12 @@ start_worker(struct supervisor *s, struct generation *g, size_t index, struct de
 		return;
 	}
 	if (pid == -1) {
-		log_event(LOG_LEVEL_WARN, "worker cannot be started", "cause", strerror(errno),
-		    NULL);
-		slot->start_at = deadline_after(now, RESTART_MAX_MS);
+		supervisor_log_fork_failed(errno);
+		slot->fork_pause_ms = longer_pause(slot->fork_pause_ms);
+		slot->start_at = deadline_after(now, slot->fork_pause_ms);
 		return;
 	}
+	slot->fork_pause_ms = 0;
 	slot->pid = pid;
 	slot->started = now;
 	slot->beat_at = now;
@@ -337,9 +372,7 @@ schedule_restart(struct supervisor *s, struct generation *g, struct slot *slot, 
 	if (!quick)
 		slot->pause_ms = 0;
 	else
-		slot->pause_ms = slot->pause_ms == 0    ? RESTART_MIN_MS :
-		    slot->pause_ms * 2 < RESTART_MAX_MS ? slot->pause_ms * 2 :
-							  RESTART_MAX_MS;
+		slot->pause_ms = longer_pause(slot->pause_ms);
 	if (!g->served && ++g->deaths >= HOPELESS_DEATHS && g == s->newest && !s->stopping)
 		s->hopeless = true;
 }
@@ -540,6 +573,36 @@ stop(struct supervisor *s, struct deadline now)
 	s->stopping = true;
 }
 
+/* The configuration by which queries are answered now. */
+static const struct config *
+serving_config(const struct supervisor *s)
+{
+	const struct generation *g = s->newest;
+
+	while (!g->served && g->older != NULL)
+		g = g->older;
+	return g->config;
+}
+
+/* Without it `healthcheck' goes by the file. */
+static void
+open_status(struct supervisor *s)
+{
+	struct failure why;
+
+	if (s->status != -1)
+		return;
+	s->status = status_listen(s->launch->config_file, &why);
+	/* Only a new connection wakes it: one that cannot be accepted waits for the next tick. */
+	if (s->status != -1)
+		(void)waitset_add(s->set, s->status, EPOLLIN | EPOLLET, WAITSET_STATUS, 0);
+	else if (!s->status_failed)
+		log_event(LOG_LEVEL_INFO, "no status socket", "cause", why.text, "remedy",
+		    "`healthcheck' reads the configuration file instead; -l says where to ask",
+		    NULL);
+	s->status_failed = s->status == -1;
+}
+
 static void
 tick(struct supervisor *s, struct deadline now)
 {
@@ -547,16 +610,23 @@ tick(struct supervisor *s, struct deadline now)
 	bool late = deadline_passed(deadline_after(s->tick_at, STUCK_MS / 2), now);
 
 	s->tick_at = deadline_after(now, TICK_MS);
+	open_status(s);
+	if (s->status != -1)
+		status_answer(s->status, serving_config(s));
 	/* When all of us stood still (a paused container), the workers must beat first. */
 	for (g = s->newest; !late && g != NULL; g = g->older)
 		check_heartbeats(g, now);
-	if (s->newest->config->reload_auto && ++s->ticks % FILE_TICKS == 0 &&
+	listeners_repair(&s->newest->listeners);
+	if (++s->ticks % SLOW_TICKS != 0)
+		return;
+	listeners_check_addresses(&s->newest->listeners);
+	if (s->newest->config->reload_auto &&
 	    filewatch_has_changed(&s->file, s->launch->config_file))
 		s->reload_wanted = true;
 }
 
 static struct deadline
-next_moment(const struct supervisor *s, struct deadline now)
+next_moment(const struct supervisor *s)
 {
 	struct deadline d = deadline_sooner(s->tick_at, s->service.watchdog_at);
 	const struct generation *g = s->newest;
@@ -565,38 +635,59 @@ next_moment(const struct supervisor *s, struct deadline now)
 	for (i = 0; !s->stopping && i < (size_t)g->config->workers; i++)
 		if (g->slots[i].pid == 0)
 			d = deadline_sooner(d, start_at(s, &g->slots[i]));
-	/* Whether it has come to serve is seen on the board, which cannot wake anybody. */
-	return g->served ? d : deadline_sooner(d, deadline_after(now, 10));
+	return d;
 }
 
-/* Waits for a signal until the next moment at which something is due. */
 static void
-wait_for_signal(struct supervisor *s, const sigset_t *signals)
+take_signals(struct supervisor *s)
 {
-	struct deadline now = deadline_now();
-	int ms = deadline_left_ms(next_moment(s, now), now);
-	struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+	int number;
 
-	switch (sigtimedwait(signals, NULL, &pause)) {
-	case SIGTERM:
-	case SIGINT:
-		stop(s, deadline_now());
-		break;
-	case SIGHUP:
-		s->reload_wanted = true;
-		break;
-	case SIGUSR1:
-		supervisor_log_state(s->newest, deadline_now());
-		break;
-	default:
-		/* SIGCHLD, the time, or one that means nothing here. */
-		break;
+	while ((number = waitset_next_signal(s->signals)) != 0) {
+		switch (number) {
+		case SIGTERM:
+		case SIGINT:
+			stop(s, deadline_now());
+			break;
+		case SIGHUP:
+			s->reload_wanted = true;
+			break;
+		case SIGUSR1:
+			supervisor_log_state(s->newest, deadline_now());
+			break;
+		default:
+			/* SIGCHLD, or one that means nothing here. */
+			break;
+		}
+	}
+}
+
+/* The one wait: until something has come, or the next moment at which something is due. */
+static void
+wait_for_events(struct supervisor *s)
+{
+	struct epoll_event events[EVENTS_AT_ONCE];
+	size_t count = waitset_wait(s->set, events, EVENTS_AT_ONCE, next_moment(s));
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		switch (waitset_owner(&events[i])) {
+		case WAITSET_SIGNALS:
+			take_signals(s);
+			break;
+		case WAITSET_STATUS:
+			status_answer(s->status, serving_config(s));
+			break;
+		default:
+			waitset_clear_wakeup(s->wakeup);
+			break;
+		}
 	}
 }
 
 /* Until all workers have gone. In a worker it returns when that is done with. */
 static void
-watch(struct supervisor *s, const sigset_t *signals)
+watch(struct supervisor *s)
 {
 	struct deadline now = deadline_now();
 	size_t retiring = 0;
@@ -606,7 +697,7 @@ watch(struct supervisor *s, const sigset_t *signals)
 		start_due_workers(s, now);
 		if (s->in_worker)
 			return;
-		wait_for_signal(s, signals);
+		wait_for_events(s);
 		now = deadline_now();
 		reap(s, now);
 		hand_over(s, now);
@@ -626,7 +717,7 @@ watch(struct supervisor *s, const sigset_t *signals)
 	}
 }
 
-/* Fetched at one place, wait_for_signal(); what would mean the end of a worker by mistake is never let in. */
+/* Fetched at one place, take_signals(); what would mean the end of a worker by mistake is never let in. */
 static void
 block_signals(sigset_t *signals)
 {
@@ -638,6 +729,16 @@ block_signals(sigset_t *signals)
 	for (i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
 		(void)sigdelset(signals, deadly[i]);
 	(void)sigprocmask(SIG_SETMASK, signals, NULL);
+}
+
+static int
+open_waitset(struct supervisor *s, const sigset_t *signals, struct failure *why)
+{
+	if ((s->set = waitset_new()) == -1 ||
+	    (s->signals = waitset_add_signals(s->set, signals)) == -1 ||
+	    (s->wakeup = waitset_add_wakeup(s->set)) == -1)
+		return fail_errno(why, "start");
+	return 0;
 }
 
 static enum supervisor_end
@@ -676,7 +777,11 @@ take_passed(struct supervisor *s, struct failure *why)
 enum supervisor_end
 supervisor_run(const struct supervisor_launch *launch, struct config *config)
 {
-	struct supervisor s = { .launch = launch };
+	struct supervisor s = { .launch = launch,
+		.set = -1,
+		.signals = -1,
+		.wakeup = -1,
+		.status = -1 };
 	struct generation *older;
 	struct failure why;
 	enum supervisor_end end;
@@ -692,7 +797,7 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 	supervisor_service_open(&s.service);
 	s.descriptors = net_raise_descriptor_limit();
 	filewatch_look(&s.file, launch->config_file);
-	if (privilege_raise(&why) == -1) {
+	if (open_waitset(&s, &signals, &why) == -1 || privilege_raise(&why) == -1) {
 		config_free(config);
 		return fail_start(&why, SUPERVISOR_FAILED);
 	}
@@ -704,7 +809,8 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 	}
 	for (i = 1; i < (size_t)s.newest->config->workers; i++)
 		s.newest->slots[i].start_at = deadline_in(FIRST_ALONE_MS);
-	watch(&s, &signals);
+	open_status(&s);
+	watch(&s);
 	end = ended(&s);
 	while (s.newest != NULL) {
 		older = s.newest->older;
@@ -713,5 +819,7 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 		free_generation(s.newest);
 		s.newest = older;
 	}
+	close_waitset(&s);
+	(void)close(s.wakeup);
 	return end;
 }

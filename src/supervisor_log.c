@@ -2,6 +2,7 @@
 
 #include <sys/wait.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,6 +22,16 @@ supervisor_log_death(pid_t pid, int status)
 	else
 		(void)snprintf(how, sizeof how, "exit status %d", WEXITSTATUS(status));
 	log_event(LOG_LEVEL_WARN, "worker died", "pid", number, "cause", how, NULL);
+}
+
+void
+supervisor_log_fork_failed(int error)
+{
+	log_event(LOG_LEVEL_WARN, "fork failed", "cause", strerror(error), "remedy",
+	    error == EAGAIN ? "raise the limit of processes: `ulimit -u', TasksMax= of systemd, "
+			      "or --pids-limit of a container" :
+			      NULL,
+	    NULL);
 }
 
 void

@@ -1,5 +1,6 @@
 #include "waitset.h"
 
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 
 #include <unistd.h>
@@ -69,6 +70,37 @@ waitset_next_signal(int signals_fd)
 	if (read(signals_fd, &info, sizeof info) != sizeof info)
 		return 0;
 	return (int)info.ssi_signo;
+}
+
+int
+waitset_add_wakeup(int set)
+{
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+	if (fd != -1 && waitset_add(set, fd, EPOLLIN, WAITSET_WAKEUP, 0) == -1) {
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+void
+waitset_wake(int wakeup_fd)
+{
+	uint64_t one = 1;
+
+	/* It fails only when so many were sent before that the wait ends anyway. */
+	if (write(wakeup_fd, &one, sizeof one) == -1)
+		return;
+}
+
+void
+waitset_clear_wakeup(int wakeup_fd)
+{
+	uint64_t count;
+
+	if (read(wakeup_fd, &count, sizeof count) == -1)
+		return;
 }
 
 size_t

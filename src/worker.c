@@ -435,6 +435,10 @@ take_event(struct worker *w, const struct epoll_event *event, struct deadline no
 	case WAITSET_SIGNALS:
 		take_signals(w);
 		break;
+	case WAITSET_WAKEUP:
+	case WAITSET_STATUS:
+		/* The supervisor's. */
+		break;
 	}
 }
 
@@ -515,6 +519,7 @@ static void
 loop(struct worker *w)
 {
 	atomic_store(&w->row->state, BOARD_SERVING);
+	waitset_wake(w->setup->wakeup);
 	while (!w->told_to_stop && !w->told_to_retire)
 		turn(w);
 	atomic_store(&w->row->state, BOARD_STOPPING);

@@ -493,5 +493,6 @@ def test_check_of_a_bad_configuration(tmp_path):
     (tmp_path / "config.yml").write_text("upstream: [192.0.2.1]\n")
     done = subprocess.run([proxy.BINARY, "healthcheck"], cwd=tmp_path, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=20)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (1, "")
     assert "config.yml:1:1: unknown key `upstream'" in done.stderr
+    assert done.stderr.endswith("dot-proxy: no dot-proxy runs with config.yml\n")

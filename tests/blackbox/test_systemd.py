@@ -21,7 +21,7 @@ import upstream
 from clock import now, wait_until
 from dnsmsg import Query, REFUSED
 from marks import comes_back, went_down
-from rows import table
+from rows import row, table
 from upstream import own_address
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -265,7 +265,7 @@ def test_workers_cannot_tell_anything(house, systemd):
     running.signal(signal.SIGHUP)
     systemd.wait("READY", count=2)
     team.wait_whole(running, 2)
-    assert len(_unix_sockets(running.pid)) == 1
+    assert len(_unix_sockets(running.pid)) == 2, "that of systemd, and its own for `healthcheck'"
     assert not any(_unix_sockets(worker) for worker in running.workers())
 
 
@@ -664,6 +664,15 @@ def test_units_are_right(installed):
     assert (unit["ExecStart"], unit["ExecStartPre"]) == (program, f"{program} check")
     # What `check' prints of a good configuration is not for the journal; what is wrong, is.
     assert (unit["StandardOutput"], unit["StandardError"]) == ("null", "journal")
+
+
+@row("F-20")
+def test_service_is_restarted_for_ever(installed):
+    """Where no address of `listen' is there yet, it exits with 1."""
+    unit = units.Unit(_unit(installed))
+    assert unit["StartLimitIntervalSec"] == "0"
+    assert (unit["Restart"], unit["RestartSec"]) == ("on-failure", "1s")
+    assert "1" not in unit["RestartPreventExitStatus"].split()
 
 
 def test_units_name_their_manual():

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -300,25 +301,28 @@ def _wait_ticks(running, count):
     wait_until(lambda: switches() >= begin + count, 10, f"{count} ticks")
 
 
-def _descriptors(running):
-    return len(os.listdir(f"/proc/{running.pid}/fd"))
+def _enough_memory(running):
+    """Octets of address space for all that the supervisor does, but not for a worker's queries."""
+    with open(f"/proc/{running.pid}/status") as file:
+        size = next(int(line.split()[1]) for line in file if line.startswith("VmSize:"))
+    return size * 1024 + (32 << 20)
 
 
 @row("P-09")
 def test_workers_that_never_start(house):
-    """There are descriptors for everything but what a worker needs."""
+    """There is memory for everything but what a worker needs."""
     running = team.serve(house, house.upstream())
-    enough = _descriptors(running) + 1
+    enough = _enough_memory(running)
     running.stop()
     again = house.proxy(*house.upstreams, workers=2, start=False, popen_args={
-        "prefix": ("prlimit", f"--nofile={enough}:{enough}")})
+        "prefix": ("prlimit", f"--as={enough}:{enough}")})
     assert again.wait(10) == 1
     again.check_reports()
     begin = again.lines("listening")[0].at
     deaths = again.lines("worker died", cause="exit status 1")
     assert 2 <= len(deaths) <= 10
     house.within(5, begin, deaths[-1].at)
-    assert again.lines("worker cannot start", cause="Too many open files")
+    assert again.lines("worker cannot start", cause="Cannot allocate memory")
     assert "no worker could start" in again.lines("cannot start")[-1]["cause"]
     assert not again.lines("serving")
 
@@ -331,8 +335,8 @@ def test_workers_that_die_at_birth_do_not_make_a_storm(house, workers):
     running = team.serve(house, server, workers=workers)
     house.right(house.ask())
     _wait_grown_up(running)
-    was = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (_descriptors(running), was[1]))
+    was = resource.prlimit(running.pid, resource.RLIMIT_AS)
+    resource.prlimit(running.pid, resource.RLIMIT_AS, (_enough_memory(running), was[1]))
     for pid in running.workers():
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: len(running.lines("worker died", cause="exit status 1")) >= 10 + 2 * workers,
@@ -341,7 +345,7 @@ def test_workers_that_die_at_birth_do_not_make_a_storm(house, workers):
     deaths = [line.at for line in running.lines("worker died", cause="exit status 1")]
     later = deaths[workers:]
     assert len(later) <= 10 * (later[-1] - later[0] + 0.5), deaths
-    resource.prlimit(running.pid, resource.RLIMIT_NOFILE, was)
+    resource.prlimit(running.pid, resource.RLIMIT_AS, was)
     team.wait_whole(running, workers, seconds=21)
     house.right(house.ask("recovered.test"))
 
@@ -369,12 +373,11 @@ def test_workers_that_die_at_birth_beside_others_that_serve(house):
     running = team.serve(house, house.upstream(), workers=workers, reload="signal")
     house.right(house.ask())
     old = set(running.workers())
-    was = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
-    # One more is enough to read the files, but not for a worker.
-    resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (_descriptors(running) + 1, was[1]))
+    was = resource.prlimit(running.pid, resource.RLIMIT_AS)
+    resource.prlimit(running.pid, resource.RLIMIT_AS, (_enough_memory(running), was[1]))
     born = _halt_after_births(running, old, workers)
     wait_until(lambda: all(team.state(pid) == "Z" for pid in born), 5, "they have died")
-    resource.prlimit(running.pid, resource.RLIMIT_NOFILE, was)
+    resource.prlimit(running.pid, resource.RLIMIT_AS, was)
     refusals = len(running.lines(REFUSED))
     os.kill(running.pid, signal.SIGCONT)
     # Others of them mostly serve before it looks; if not, the old ones go on.
@@ -392,14 +395,73 @@ def test_stop_while_a_new_generation_dies_at_birth(house):
     asked, = client.send(Query("delay-700.in-hand.test"))
     wait_until(lambda: house.upstreams[0].queries, 2)
     old = set(running.workers())
-    was = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (_descriptors(running) + 1, was[1]))
+    was = resource.prlimit(running.pid, resource.RLIMIT_AS)
+    resource.prlimit(running.pid, resource.RLIMIT_AS, (_enough_memory(running), was[1]))
     born = _halt_after_births(running, old, workers)
     wait_until(lambda: all(team.state(pid) == "Z" for pid in born), 5, "they have died")
     os.kill(running.pid, signal.SIGTERM)
     os.kill(running.pid, signal.SIGCONT)
     house.right(client.receive_until(asked))
     assert running.wait() == 0, running.log_text()
+
+
+@pytest.fixture
+def limited(house):
+    """The proxy with one worker, as a user that nobody else is; returns a setter of its RLIMIT_NPROC."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become somebody else")
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        house.directory = directory
+        ca = shutil.copy(house.authority.path, directory)
+        os.chmod(ca, 0o644)
+        user = 50000 + os.getpid() % 10000
+        running = team.serve(house, house.upstream(), workers=1, tls={"ca_file": ca}, popen_args={
+            "user": user, "group": user, "extra_groups": []})
+
+        def limit(soft):
+            subprocess.run(["prlimit", f"--pid={running.pid}", f"--nproc={soft}:"], check=True,
+                           user=user, group=user, extra_groups=[])
+        yield running, limit
+
+
+@row("P-27")
+def test_fork_that_failed_once_is_tried_again_soon(house, limited):
+    """Who asks meanwhile waits, and is answered."""
+    running, limit = limited
+    _wait_grown_up(running)
+    old = running.workers()
+    limit(1)
+    os.kill(old[0], signal.SIGKILL)
+    line = running.wait_line("fork failed", cause="Resource temporarily unavailable")
+    limit(200)
+    assert line["level"] == "warn" and "TasksMax=" in line["remedy"]
+    client = house.client()
+    asked, = client.send(Query("meanwhile.test"))
+    team.wait_whole(running, 1, old)
+    house.within(0.5, line.at)
+    house.right(client.receive_until(asked))
+    assert len(running.lines("fork failed")) == 1
+
+
+@row("P-27")
+def test_fork_that_fails_again_is_tried_ever_less_often(house, limited):
+    running, limit = limited
+    for name in "first", "second":      # the pauses begin anew
+        _wait_grown_up(running)
+        old, before = running.workers(), len(running.lines("fork failed"))
+        limit(1)
+        os.kill(old[0], signal.SIGKILL)
+        begin = now()
+        wait_until(lambda before=before: len(running.lines("fork failed")) == before + 4, 5)
+        limit(200)
+        at = [line.at for line in running.lines("fork failed")[before:]]
+        late = house.loop.late(begin, now())
+        for pause, first, second in zip((0.2, 0.4, 0.8), at, at[1:]):
+            assert pause * 0.9 <= second - first <= pause * 1.5 + 0.05 + late, at
+        team.wait_whole(running, 1, old)
+        house.within(2.5, at[-1])
+        house.right(house.ask(f"{name}.test"))
 
 
 def _wait_grown_up(running):

@@ -178,6 +178,25 @@ def test_health(run, server, directory, name):
         assert done.returncode == 0, (option, done.stdout, done.stderr)
 
 
+@table("spoil", ("F-14-typo", lambda file: file.write_text("upstream: [192.0.2.1]\n")),
+       ("F-14-deleted", lambda file: file.unlink()))
+def test_health_of_what_runs_when_the_file_is_wrong(run, server, directory, name, spoil):
+    """No typo makes an engine, or Kubernetes, end what serves."""
+    made = run(*PUBLISHED, "-v", f"{configure(directory, server())}:/app")
+    command = healthcheck(made)
+    answers(made, name)
+    spoil(directory / "config.yml")
+    for option in ((), ("--ready",), ("--upstream",)):
+        done = made.execute(*command, *option)
+        assert done.returncode == 0, (option, done.stdout, done.stderr)
+
+
+def test_health_where_the_command_says_to_listen(run, server, directory):
+    made = run("-v", f"{configure(directory, server())}:/app", args=("-l", "127.0.0.1:5355"))
+    done = made.execute(*healthcheck(made))
+    assert done.returncode == 0 and done.stdout.startswith("127.0.0.1:5355: "), done
+
+
 def test_health_without_any_upstream(run, server, directory):
     """An outage of the internet is no reason to start anew, and one not to be ready."""
     made = run("-v", f"{configure(directory, server(Script(listening=False)))}:/app")

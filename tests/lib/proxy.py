@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -39,13 +40,20 @@ def write_config(path, settings):
     return path
 
 
+# Those of enum waitset_owner that are listening sockets.
+LISTENERS = 0, 3
+
+
 def listens(pid):
-    """Whether that process waits for clients."""
+    """Whether that process waits for clients. A worker begins with a copy of the supervisor's set."""
     try:
         for fd in os.listdir(f"/proc/{pid}/fd"):
             if os.readlink(f"/proc/{pid}/fd/{fd}") == "anon_inode:[eventpoll]":
                 with open(f"/proc/{pid}/fdinfo/{fd}") as file:
-                    return "tfd:" in file.read()
+                    owners = [int(data, 16) >> 32
+                              for data in re.findall(r"data:\s*([0-9a-f]+)", file.read())]
+                if any(owner in LISTENERS for owner in owners):
+                    return True
     except OSError:
         pass
     return False

@@ -222,9 +222,51 @@ says_that_an_address_is_not_here(void **state)
 	struct failure why;
 
 	(void)state;
-	assert_int_equal(net_listen(&at, &why), -1);
+	assert_int_equal(net_check_address(&at, &why), -1);
 	assert_string_equal(why.text, "listen on 192.0.2.1:5353: Cannot assign requested address");
 	assert_non_null(strstr(why.remedy, "ip address"));
+	at = address_of("127.0.0.1:5353");
+	assert_int_equal(net_check_address(&at, &why), 0);
+	at = address_of("0.0.0.0:53");
+	assert_int_equal(net_check_address(&at, &why), 0);
+	at = address_of("[::]:53");
+	assert_int_equal(net_check_address(&at, &why), 0);
+}
+
+static void
+listens_on_an_address_that_may_come(void **state)
+{
+	struct address at = address_of("192.0.2.1:5353");
+	struct failure why;
+	int tcp;
+	int udp;
+
+	(void)state;
+	address_set_port(&at, 0);
+	tcp = net_listen(&at, &why);
+	udp = net_listen_udp(&at, &why);
+	assert_int_not_equal(tcp, -1);
+	assert_int_not_equal(udp, -1);
+	(void)close(tcp);
+	(void)close(udp);
+}
+
+static void
+listens_again_after_a_shutdown(void **state)
+{
+	struct address at = address_of("127.0.0.1");
+	struct failure why;
+	int fd;
+
+	(void)state;
+	address_set_port(&at, 0);
+	fd = net_listen(&at, &why);
+	assert_int_not_equal(fd, -1);
+	assert_int_equal(net_listen_again(fd), 0);
+	assert_int_equal(shutdown(fd, SHUT_RDWR), 0);
+	assert_int_equal(net_listen_again(fd), 1);
+	assert_int_equal(net_listen_again(fd), 0);
+	(void)close(fd);
 }
 
 static void
@@ -470,6 +512,8 @@ main(void)
 		cmocka_unit_test(says_that_a_udp_port_is_taken),
 		cmocka_unit_test(listens_by_udp),
 		cmocka_unit_test(says_that_an_address_is_not_here),
+		cmocka_unit_test(listens_on_an_address_that_may_come),
+		cmocka_unit_test(listens_again_after_a_shutdown),
 		cmocka_unit_test(says_that_a_port_is_not_permitted),
 		cmocka_unit_test(says_that_a_connection_was_refused),
 		cmocka_unit_test_prestate(speaks_with_one_address, (void *)"127.0.0.1"),

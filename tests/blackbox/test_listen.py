@@ -1,0 +1,216 @@
+"""Addresses to listen on that come late, go, and come back (F-20); sockets that were shut down (P-29)."""
+
+import ctypes
+import os
+import signal
+import socket
+
+import pytest
+
+import proxy
+import team
+from clock import now, wait_until
+from dnsmsg import Query
+from rows import row, table
+from test_health import Check
+from upstream import own_address, with_port
+
+MISSING = "listen address missing"
+RELOADED = "configuration reloaded"
+LATE = {"IPv4": "10.77.0.1", "IPv6": "fd00:77::1"}
+# How often the supervisor looks, and then some.
+NOTICED = 3.5
+
+
+class Address:
+    """One that an interface gets and loses."""
+
+    def __init__(self, namespace, host):
+        self._namespace = namespace
+        self._spec = [f"{host}/{128 if ':' in host else 32}", "dev", "lo"]
+
+    def add(self):
+        v6 = "/128" in self._spec[0]
+        self._namespace.run("ip", "addr", "add", *self._spec, *(["nodad"] if v6 else []))
+
+    def delete(self):
+        self._namespace.run("ip", "addr", "del", *self._spec)
+
+
+def _ask_at(house, address, name):
+    """Over both transports."""
+    running = house.proxies[-1]
+    was, running.address = running.address, address
+    house.right(house.ask(f"tcp.{name}"), 1)
+    client = house.datagrams()
+    house.right(client.ask(f"udp.{name}"), 1)
+    running.address = was
+
+
+def _lines(running, event, address):
+    return len(running.lines(event, address=with_port(*address)))
+
+
+def _wait_count(running, event, address, count):
+    wait_until(lambda: _lines(running, event, address) == count, NOTICED,
+               f"{count} x {event!r}:\n{running.log_text()}")
+
+
+@table("host, first", ("F-20-IPv4-second", LATE["IPv4"], False),
+       ("F-20-IPv4-first", LATE["IPv4"], True), ("F-20-IPv6-second", LATE["IPv6"], False))
+def test_late_address_is_served_when_it_comes_and_comes_back(house, namespace, host, first):
+    """The others serve all the while; each change is logged once, and nothing is restarted."""
+    main = house.free_address(own_address())
+    late = host, main[1]
+    made = Address(namespace, host)
+    listen = [with_port(*late), with_port(*main)] if first else [with_port(*main), with_port(*late)]
+    running = team.serve(house, house.upstream(), host=main[0], port=main[1], listen=listen)
+    workers = running.workers()
+    assert _lines(running, "listening", late) == 0
+    for n in range(3):
+        _ask_at(house, main, f"missing-{n}.test")
+        Check(house).good(f"{with_port(*main)}: it answers")
+        made.add()
+        _ask_at(house, late, f"there-{n}.test")
+        _ask_at(house, main, f"both-{n}.test")
+        _wait_count(running, "listening", late, 2 * (n + 1))
+        Check(house).good(f"{with_port(*(late if first else main))}: it answers")
+        if n < 2:
+            made.delete()
+            _wait_count(running, MISSING, late, n + 2)
+    line = running.lines(MISSING)[0]
+    assert line["level"] == "warn" and line["remedy"]
+    assert _lines(running, MISSING, main) == 0 and _lines(running, "listening", main) == 2
+    assert running.workers() == workers
+
+
+@row("F-20")
+def test_nothing_is_lost_at_other_addresses(house, namespace):
+    main = house.free_address(own_address())
+    late = LATE["IPv4"], main[1]
+    made = Address(namespace, late[0])
+    team.serve(house, house.upstream(), host=main[0], port=main[1],
+               listen=[with_port(*main), with_port(*late)])
+    client = house.datagrams()
+    count = 0
+    for _ in range(4):
+        for change in made.add, made.delete:
+            change()
+            asked = client.send(*[Query(f"n{count + n}.test") for n in range(100)])
+            count += 100
+            client.receive_all()
+            for exchange in asked:
+                house.right(exchange)
+    assert len(house.upstreams[0].queries) == count == 800
+
+
+@row("F-20")
+def test_interface_that_is_made_again(house, namespace):
+    """As a VPN does it: the interface goes with its address, and another one of that name comes."""
+    main = house.free_address(own_address())
+    late = LATE["IPv4"], main[1]
+    running = house.proxy(house.upstream(), host=main[0], port=main[1],
+                          listen=[with_port(*main), with_port(*late)])
+    for n in range(2):
+        namespace.run("ip", "link", "add", "vpn0", "type", "veth", "peer", "name", "vpn1")
+        namespace.run("ip", "addr", "add", f"{late[0]}/24", "dev", "vpn0")
+        namespace.run("ip", "link", "set", "vpn0", "up")
+        _ask_at(house, late, f"there-{n}.test")
+        namespace.run("ip", "link", "del", "vpn0")
+        _ask_at(house, main, f"gone-{n}.test")
+    assert running.alive
+
+
+@row("F-20")
+def test_reload_while_an_address_is_missing(house, namespace):
+    main = house.free_address(own_address())
+    late, other = (LATE["IPv4"], main[1]), (LATE["IPv6"], main[1])
+    running = team.serve(house, house.upstream(), host=main[0], port=main[1],
+                         listen=[with_port(*main), with_port(*late)], reload="signal")
+    # One that was missing stays, one that is missing comes.
+    _reload(house, listen=[with_port(*main), with_port(*late), with_port(*other)])
+    assert _lines(running, MISSING, late) == _lines(running, MISSING, other) == 1
+    Address(namespace, late[0]).add()
+    Address(namespace, other[0]).add()
+    for address in main, late, other:
+        _ask_at(house, address, f"n{len(address[0])}.test")
+    # The only one is gone: no reason to refuse anything.
+    _reload(house, listen=with_port(*late))
+    running.address = late
+    Address(namespace, late[0]).delete()
+    _reload(house, listen=with_port(*late), inflight=1000)
+    Address(namespace, late[0]).add()
+    _ask_at(house, late, "again.test")
+
+
+def _reload(house, **changes):
+    running = house.proxies[-1]
+    before, old = len(running.lines(RELOADED)), running.workers()
+    house.config = {**house.config, **changes}
+    proxy.write_config(house.config_path, house.config)
+    running.signal(signal.SIGHUP)
+    wait_until(lambda: len(running.lines(RELOADED)) > before, 5, f"reloads:\n{running.log_text()}")
+    wait_until(lambda: not set(old) & set(running.workers()), 12, "the old workers have gone")
+    team.wait_whole(running, house.config["workers"])
+
+
+@row("F-20")
+def test_no_address_is_there(house, namespace):
+    """It exits; whoever restarts it succeeds once one is there."""
+    listen = [f"{host}:5353" if "." in host else f"[{host}]:5353" for host in LATE.values()]
+    ended = house.proxy(house.upstream(), start=False, listen=listen)
+    assert ended.wait(5) == 1
+    ended.check_reports()
+    line, = ended.log
+    assert "Cannot assign requested address" in line["cause"] and "ip address" in line["remedy"]
+    Address(namespace, LATE["IPv6"]).add()
+    again = proxy.Proxy(house.config_path, (LATE["IPv6"], 5353), house.loop, house._make_socket,
+                        house._popen)
+    house.proxies[:] = [again]
+    again.start()
+    house.right(house.ask())
+    assert again.lines(MISSING, address=listen[0])
+
+
+# ---- sockets that were shut down ----
+
+
+def _shut_down(pid, port):
+    """Shuts down the socket of a process that listens by TCP, as a debugger would."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd = os.pidfd_open(pid)
+    try:
+        for number in map(int, os.listdir(f"/proc/{pid}/fd")):
+            if not os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+                continue
+            fd = libc.syscall(438, pidfd, number, 0)      # pidfd_getfd
+            if fd == -1:
+                error = ctypes.get_errno()
+                pytest.skip(f"no pidfd_getfd: {os.strerror(error)}")
+            with socket.socket(fileno=fd) as sock:
+                if sock.family == socket.AF_INET and sock.type == socket.SOCK_STREAM \
+                        and sock.getsockname()[1] == port:
+                    sock.shutdown(socket.SHUT_RDWR)
+                    return
+    finally:
+        os.close(pidfd)
+    raise AssertionError("no such socket")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to reach into another process")
+@row("P-29")
+def test_tcp_socket_that_was_shut_down_listens_again(house):
+    running = team.serve(house, house.upstream(), workers=2)
+    kept = house.client()
+    house.right(kept.ask("kept.test"))
+    workers = running.workers()
+    for n in range(2):
+        _shut_down(running.pid, running.address[1])
+        begin = now()
+        wait_until(lambda n=n: len(running.lines("listening socket was shut down", over="TCP")) == n + 1,
+                   3, "it notices")
+        house.within(1, begin)
+        house.right(house.ask(f"tcp-{n}.test"), 1)
+        house.right(house.datagrams().ask(f"udp-{n}.test"), 1)
+        house.right(kept.ask(f"kept-{n}.test"))
+    assert running.workers() == workers

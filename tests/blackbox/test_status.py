@@ -1,0 +1,361 @@
+"""`healthcheck' asks what runs, whatever has become of the file (F-14): the status socket."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+import proxy
+import status
+import team
+from clock import now, wait_until
+from rows import row, table
+from test_health import LIMIT, Check
+from upstream import own_address, with_port
+
+REFUSED = "configuration refused, the old one stays"
+OTHER_USER = 54321
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+
+
+# ---- the file is not what runs ----
+
+
+def _typo(house):
+    with open(house.config_path, "w") as file:
+        file.write("upstream: [192.0.2.1]\n")
+
+
+def _no_yaml(house):
+    with open(house.config_path, "w") as file:
+        file.write("{{{\n")
+
+
+def _refused_listen(house):
+    """The address is taken; the old configuration stays."""
+    held = socket.socket()
+    house.others.append(held)
+    held.bind((own_address(), 0))
+    held.listen()
+    proxy.write_config(house.config_path,
+                       {**house.config, "listen": with_port(*held.getsockname())})
+
+
+def _newer(house):
+    """What a later version, or the next reload, would listen on."""
+    proxy.write_config(house.config_path,
+                       {**house.config, "listen": f"{own_address()}:1", "reload": "signal"})
+
+
+def _deleted(house):
+    os.unlink(house.config_path)
+
+
+def _directory_instead(house):
+    os.unlink(house.config_path)
+    os.mkdir(house.config_path)
+
+
+@table("spoil, reload", ("F-14-typo", _typo, True), ("F-14-no-yaml", _no_yaml, True),
+       ("F-14-refused-listen", _refused_listen, True), ("F-14-unread-edit", _newer, False),
+       ("F-14-deleted", _deleted, True), ("F-14-directory", _directory_instead, True))
+def test_check_passes_whatever_the_file_has_become(house, spoil, reload):
+    running = house.proxy(house.upstream(), reload="signal")
+    where = with_port(*running.address)
+    spoil(house)
+    for _ in range(2):
+        Check(house).good(f"{where}: it answers over UDP and TCP")
+        Check(house, "--ready").good(f"{where}: it is ready over UDP and TCP")
+        Check(house, "--upstream").good(f"{where}: an upstream answers over UDP and TCP")
+        if reload:
+            running.signal(signal.SIGHUP)
+            running.wait_line(REFUSED)
+    running.stop()
+    for options in (), ("--ready",), ("--upstream",):
+        check = Check(house, *options)
+        assert (check.status, check.out) == (1, ""), (check.status, check.out, check.err)
+        house.within(LIMIT, check.begin, check.end)
+
+
+@row("F-14")
+def test_check_asks_where_the_server_was_told_to_listen(house):
+    """By `-l', which the file does not know."""
+    host, port = house.free_address(own_address())
+    running = house.proxy(house.upstream(), start=False,
+                          popen_args={"args": ["-l", with_port(host, port)]})
+    assert running.address != (host, port)
+    running.address = host, port
+    running.start()
+    Check(house).good(f"{host}:{port}: it answers over UDP and TCP")
+    Check(house, args=["-l", with_port(host, port)]).good(f"{host}:{port}: it answers")
+    _typo(house)
+    Check(house, "--ready").good(f"{host}:{port}: it is ready")
+    Check(house, args=["-l", with_port(host, port)]).good(f"{host}:{port}: it answers")
+    Check(house, args=["-l", f"{host}:1"]).bad("Connection refused")
+
+
+@row("F-14")
+def test_check_goes_by_what_a_reload_has_changed(house):
+    running = house.proxy(house.upstream(), reload="signal")
+    elsewhere = house.free_address(own_address())
+    proxy.write_config(house.config_path, {
+        **house.config, "listen": [{"address": with_port(*elsewhere), "udp": False}]})
+    Check(house).good(f"{with_port(*running.address)}: it answers over UDP and TCP")
+    running.signal(signal.SIGHUP)
+    running.wait_line("configuration reloaded")
+    running.address = elsewhere
+    Check(house).good(f"{with_port(*elsewhere)}: it answers over TCP,")
+
+
+@row("F-14")
+def test_running_allow_counts_and_not_that_of_the_file(house):
+    running = house.proxy(house.upstream(), reload="signal")
+    proxy.write_config(house.config_path, {**house.config, "allow": ["192.0.2.0/24"]})
+    Check(house).good(": it answers over UDP and TCP")
+    running.signal(signal.SIGHUP)
+    running.wait_line("configuration reloaded")
+    Check(house).good(": it answers over TCP (and not over UDP: 127.0.0.1 is not in `allow')")
+    proxy.write_config(house.config_path, house.config)
+    running.signal(signal.SIGHUP)
+    wait_until(lambda: len(running.lines("configuration reloaded")) == 2)
+
+
+@table("path", ("F-14-relative", "config.yml"), ("F-14-dot", "./config.yml"),
+       ("F-14-up", "sub/../config.yml"), ("F-14-link", "link/config.yml"),
+       ("F-14-slashes", ".//config.yml"))
+def test_check_may_name_the_file_otherwise(house, path):
+    house.proxy(house.upstream())
+    os.mkdir(f"{house.directory}/sub")
+    os.symlink(".", f"{house.directory}/link")
+    _typo(house)
+    Check(house, config=path, cwd=house.directory).good("it answers")
+
+
+@row("F-14")
+def test_check_of_a_long_path(house, tmp_path):
+    """Longer than the name of a socket may be."""
+    house.directory = tmp_path / ("d" * 200) / ("e" * 200)
+    house.directory.mkdir(parents=True)
+    house.proxy(house.upstream())
+    _typo(house)
+    Check(house).good("it answers")
+
+
+@row("F-14")
+def test_config_map_that_is_wrong_keeps_the_pod(house, tmp_path):
+    """The kubelet replaces a link to a directory; all three probes go on passing."""
+    (tmp_path / "first").mkdir()
+    os.symlink("first", tmp_path / "..data")
+    running = house.proxy(house.upstream(), start=False)
+    running.kill()
+    os.rename(house.config_path, tmp_path / "first" / "config.yml")
+    os.symlink("..data/config.yml", house.config_path)
+    running = proxy.Proxy(house.config_path, running.address, house.loop)
+    house.proxies[:] = [running]
+    running.start()
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "config.yml").write_text("upstreams: [192.0.2.1\n")
+    os.symlink("second", tmp_path / "..new")
+    os.rename(tmp_path / "..new", tmp_path / "..data")
+    running.wait_line(REFUSED)
+    Check(house).good("it answers")
+    Check(house, "--ready").good("it is ready")
+    house.right(house.ask())
+
+
+# ---- who answers ----
+
+
+@row("F-14")
+def test_stopped_supervisor_is_not_waited_for(house):
+    """Its workers serve; the file says where."""
+    running = house.proxy(house.upstream())
+    team.halt(running.pid)
+    try:
+        Check(house).good("it answers over UDP and TCP")
+        _typo(house)
+        check = Check(house)
+        assert check.status == 1 and "unknown key" in check.err
+        house.within(LIMIT, check.begin, check.end)
+    finally:
+        os.kill(running.pid, signal.SIGCONT)
+    proxy.write_config(house.config_path, house.config)
+
+
+@row("F-14")
+@needs_root
+def test_other_pid_namespace_reads_the_file(house):
+    house.proxy(house.upstream())
+
+    def check():
+        return Check(house, popen=lambda command, **args: subprocess.Popen(
+            ["unshare", "--pid", "--fork", "--mount-proc", *command], **args))
+    check().good("it answers")
+    _typo(house)
+    found = check()
+    assert found.status == 1 and "no dot-proxy runs with" in found.err
+
+
+@row("F-14")
+@needs_root
+def test_containers_that_share_a_network_do_not_meet(house):
+    """The same path in two PID namespaces: each check finds its own."""
+    first = house.proxy(house.upstream())
+    host, port = house.free_address(own_address())
+    second = subprocess.Popen(
+        ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", proxy.BINARY, "-c",
+         house.config_path, "-l", with_port(host, port)], stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        child = wait_until(lambda: _children(second.pid))[0]
+        wait_until(lambda: status.name(child), 5, "it has a status socket")
+        assert status.name(child) != status.name(first.pid)
+
+        def inside(command, **args):
+            return subprocess.Popen(["nsenter", "--target", child, "--pid", "--mount", *command],
+                                    **args)
+        wait_until(lambda: Check(house, popen=inside).status == 0, 5, "the second one serves")
+        Check(house, popen=inside).good(f"{host}:{port}: it answers")
+        Check(house).good(f"{with_port(*first.address)}: it answers")
+    finally:
+        second.kill()
+        second.wait(5)
+
+
+def _children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return file.read().split()
+
+
+@row("F-14")
+@needs_root
+def test_strangers_learn_nothing(house):
+    running = house.proxy(house.upstream())
+    name = status.name(running.pid)
+    assert status.read(name).startswith(f"listen {with_port(*running.address)} udp tcp\nallow ")
+    assert _as_other_user(
+        f"import socket; s = socket.socket(socket.AF_UNIX); s.connect({chr(0) + name!r});"
+        "print(s.makefile('rb').read())") == "b''\n"
+
+
+@pytest.fixture
+def public(house):
+    """The program, in a directory that every user may read, where the configuration is, too."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        house.directory = directory
+        yield shutil.copy(proxy.BINARY, directory)
+
+
+def _as_other_user(code):
+    return subprocess.run([sys.executable, "-c", code], user=OTHER_USER, group=OTHER_USER,
+                          extra_groups=[], capture_output=True, text=True, timeout=20,
+                          check=True).stdout
+
+
+@row("F-14")
+@needs_root
+def test_stranger_that_takes_the_name_is_not_believed(house, public):
+    """Another user goes by the file, and the proxy serves without."""
+    running = house.proxy(house.upstream())
+    name = status.name(running.pid)
+    running.stop()
+    code = (f"import socket, time; s = socket.socket(socket.AF_UNIX); s.bind({chr(0) + name!r});"
+            "s.listen(); print(flush=True); time.sleep(60)")
+    with subprocess.Popen([sys.executable, "-c", code], user=OTHER_USER, group=OTHER_USER,
+                          extra_groups=[], stdout=subprocess.PIPE) as stranger:
+        try:
+            stranger.stdout.readline()
+
+            def as_third(command, **args):
+                return subprocess.Popen([public, *command[1:]], user=OTHER_USER + 1,
+                                        group=OTHER_USER + 1, extra_groups=[], **args)
+            Check(house, popen=as_third).bad("Connection refused")
+            # The name is taken: it serves all the same, and says what does not work.
+            again = proxy.Proxy(house.config_path, running.address, house.loop)
+            house.proxies.append(again)
+            again.start()
+            assert again.lines("no status socket", cause="Address already in use")
+            again.descriptors_at_start += 1     # the one that it opens when the name is free
+        finally:
+            stranger.kill()
+    wait_until(lambda: status.name(again.pid) == name, 5, "it takes the name when it is free")
+    assert len(again.lines("no status socket")) == 1
+
+
+# ---- nobody disturbs the supervisor ----
+
+
+@row("F-14")
+def test_peers_that_do_not_read_hold_up_nothing(house):
+    """Hundreds of connections, some of which write, and none of which reads or closes."""
+    running = team.serve(house, house.upstream(), workers=2, reload="signal")
+    name = status.name(running.pid)
+    before = sorted(os.listdir(f"/proc/{running.pid}/fd"))
+    peers = []
+    for n in range(600 if proxy.sanitized() else 900):
+        peers.append(status.connect(name))
+        if n % 3 == 0:
+            with contextlib.suppress(OSError):
+                peers[-1].send(b"x" * 4096)
+    wait_until(lambda: sorted(os.listdir(f"/proc/{running.pid}/fd")) == before, 5,
+               "the supervisor holds none of them")
+    victim = running.workers()[0]
+    begin = now()
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: team.is_whole(running, 2, [victim]))
+    house.within(1, begin)
+    Check(house).good("it answers")
+    old = running.workers()
+    running.signal(signal.SIGHUP)
+    running.wait_line("configuration reloaded")
+    team.wait_whole(running, 2, old)
+    for peer in peers:
+        peer.close()
+
+
+@row("F-14")
+def test_flood_of_connections_does_not_stop_the_supervisor(house):
+    running = team.serve(house, house.upstream(), workers=2)
+    name = status.name(running.pid)
+    floods = [subprocess.Popen([sys.executable, "-c", f"""
+import socket
+while True:
+    with socket.socket(socket.AF_UNIX) as s:
+        s.setblocking(False)
+        try:
+            s.connect({chr(0) + name!r})
+        except OSError:
+            pass
+"""]) for _ in range(2)]
+    try:
+        time.sleep(0.5)
+        for _ in range(2):
+            old = running.workers()
+            time.sleep(1.1)         # what dies sooner than that has died quickly
+            begin = now()
+            os.kill(old[0], signal.SIGKILL)
+            wait_until(lambda old=old: team.is_whole(running, 2, old[:1]))
+            house.within(1, begin)
+        house.right(house.ask())
+    finally:
+        for flood in floods:
+            flood.kill()
+            flood.wait()
+    Check(house).good("it answers")
+
+
+@row("F-14")
+def test_workers_do_not_hold_the_status_socket(house):
+    running = team.serve(house, house.upstream(), workers=2)
+    assert status.name(running.pid)
+    for worker in running.workers():
+        assert status.name(worker) is None
