@@ -22,9 +22,10 @@ struct dot_trust;
 /*
  * Loads a file of PEM certificates; NULL means the system's, which is looked for at
  * $SSL_CERT_FILE and the places where distributions keep it. With a CRL_FILE (NULL: none)
- * of PEM revocation lists, a server's certificate must be on none of them, and there must
- * be one of its issuer. NULL with the reason when a file is missing or of no use. Freed
- * with dot_trust_free(), after all servers that use it.
+ * of PEM revocation lists, no certificate of a server's chain may be on them, and there must be
+ * a current one of each issuer. Any certificate of the first file is trusted as given, a root
+ * or not. NULL with the reason when a file is missing or of no use, or any entry of it is damaged.
+ * Freed with dot_trust_free(), after all servers that use it.
  */
 struct dot_trust *dot_trust_new(const char *ca_file, const char *crl_file, struct failure *why);
 void dot_trust_free(struct dot_trust *);

@@ -2,6 +2,7 @@
 #define DOTPROXY_DOT_INTERNAL_H
 
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include "dot.h"
 
@@ -10,9 +11,15 @@
 /* A server gives a few tickets at a time. */
 enum { DOT_SESSIONS_MAX = 4 };
 
+/* How a certificate has to name a server. */
+enum {
+	DOT_NAME_FLAGS = X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS
+};
+
 struct dot_trust {
 	SSL_CTX *ctx;
 	char *file;
+	char *crl_file; /* NULL: revocation is not checked */
 };
 
 struct dot_server {
@@ -47,8 +54,8 @@ void dot_certificate_day(const ASN1_TIME *, char text[static 16]);
 /* The pin of a certificate's key: base64(SHA-256(SubjectPublicKeyInfo)) (RFC 7858 4.2). */
 void dot_certificate_pin(X509 *, char pin[static DOT_PIN_MAX]);
 
-/* Puts into words why a certificate is refused: ERROR is one of OpenSSL's X509_V_ERR_*. */
-void dot_certificate_blame(struct failure *, const struct dot_server *, int error, X509 *);
+/* Puts into words why a certificate is refused, as its verification stands. */
+void dot_certificate_blame(struct failure *, const struct dot_server *, X509_STORE_CTX *);
 
 /* Whether the key of a certificate is pinned; if not, why. */
 bool dot_certificate_is_pinned(X509 *, const struct dot_identity *, struct failure *);

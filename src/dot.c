@@ -92,6 +92,15 @@ dot_server_free(struct dot_server *s)
 	free(s);
 }
 
+/* The trust anchor is the last one of the chain, and is trusted as given: it needs no CRL. */
+static bool
+lacks_only_anchor_crl(X509_STORE_CTX *store)
+{
+	return X509_STORE_CTX_get_error(store) == X509_V_ERR_UNABLE_TO_GET_CRL &&
+	    X509_STORE_CTX_get_error_depth(store) ==
+	    sk_X509_num(X509_STORE_CTX_get0_chain(store)) - 1;
+}
+
 /*
  * OpenSSL asks after each certificate of the chain. Its answer stands, unless only the key
  * counts, which is looked at when the handshake is done and nothing has been sent yet.
@@ -102,13 +111,12 @@ on_verify(int ok, X509_STORE_CTX *store)
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
 	struct dot *d = SSL_get_app_data(ssl);
 
-	if (d->server->identity.pins_only) {
+	if (d->server->identity.pins_only || (!ok && lacks_only_anchor_crl(store))) {
 		X509_STORE_CTX_set_error(store, X509_V_OK);
 		return 1;
 	}
 	if (!ok && d->verdict.text[0] == '\0')
-		dot_certificate_blame(&d->verdict, d->server, X509_STORE_CTX_get_error(store),
-		    X509_STORE_CTX_get_current_cert(store));
+		dot_certificate_blame(&d->verdict, d->server, store);
 	return ok;
 }
 
@@ -119,8 +127,7 @@ set_identity(SSL *ssl, const struct dot_server *s)
 	char text[ADDRESS_TEXT_MAX];
 	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
 
-	X509_VERIFY_PARAM_set_hostflags(param,
-	    X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	X509_VERIFY_PARAM_set_hostflags(param, DOT_NAME_FLAGS);
 	/* An address is no server name (RFC 6066 3). */
 	if (s->identity.hostname == NULL) {
 		char *zone = strchr(address_format_host(&s->identity.address, text), '%');
