@@ -58,7 +58,8 @@ void dot_server_free(struct dot_server *);
 /*
  * The next session that the server has given, the newest first, as octets, with the time for
  * which it may be used. Returns its length, 0 when there is none. Sessions are as good as the
- * identity and the trust that they were made with, and must never be used for another.
+ * identity and the trust that they were made with, and must never be used for another. The time is
+ * no longer than the handshake that they go back to is good for; see dot_has_expired().
  */
 size_t dot_next_session(struct dot_server *, uint8_t *octets, size_t cap, int *ms);
 
@@ -93,6 +94,13 @@ int dot_fail_timeout(const struct dot *, int ms, struct failure *why);
  * leave out (ALPN): then it tells nothing against the server.
  */
 bool dot_may_try_again(const struct dot *);
+
+/*
+ * Whether what the handshake has proved holds no longer: a certificate of the chain or a CRL of
+ * an issuer in it has expired, or the last full handshake was 24 hours ago. Then no further query
+ * may be sent on the connection. False before it is ready.
+ */
+bool dot_has_expired(const struct dot *);
 
 /*
  * Octets that have come, up to CAP: their number, 0 when there are none now, -1 with

@@ -88,7 +88,7 @@ dot_server_free(struct dot_server *s)
 	if (s == NULL)
 		return;
 	while (s->session_count > 0)
-		SSL_SESSION_free(s->sessions[--s->session_count]);
+		SSL_SESSION_free(s->sessions[--s->session_count].session);
 	free(s);
 }
 
@@ -180,7 +180,7 @@ dot_open(struct dot_server *s, const uint8_t *session, size_t session_len, struc
 	if (!s->no_alpn)
 		offer_protocol(d->ssl);
 	if (session_len > 0)
-		dot_session_offer(d->ssl, session, session_len);
+		dot_session_offer(d, session, session_len);
 	return d;
 }
 
@@ -253,6 +253,7 @@ finish_handshake(struct dot *d, struct failure *why)
 		d->broken = true;
 		return fail_with(why, "handshake: the server chose another protocol than DNS");
 	}
+	(void)dot_validity(d);
 	dot_session_keep(d);
 	return 0;
 }
