@@ -86,14 +86,21 @@ uint32_t dot_events(const struct dot *);
 /* Goes on with connecting and handshake as far as it goes now. 0, or -1 with the reason: then it can only be closed. */
 int dot_step(struct dot *, struct failure *why);
 
-/* The words for a connection that is not ready, or brings no answer, after MS milliseconds. Returns -1. */
-int dot_fail_timeout(const struct dot *, int ms, struct failure *why);
+/*
+ * The words for a connection that is not ready, or brings no answer, after MS milliseconds. Then
+ * it can only be closed, unless it is ready. Returns -1.
+ */
+int dot_fail_timeout(struct dot *, int ms, struct failure *why);
 
 /*
- * Whether a connection that has failed did so because of something that the next one will
- * leave out (ALPN): then it tells nothing against the server.
+ * Whether a connection that has failed or timed out did so because of something that the next one
+ * will leave out: ALPN that was refused, or what made its ClientHello so large that it was lost.
+ * Then it tells nothing against the server, and the next one may be opened at once.
  */
 bool dot_may_try_again(const struct dot *);
+
+/* What the next one leaves out, in words ("without ALPN, which it refuses"); static; or NULL. */
+const char *dot_retry_text(const struct dot *);
 
 /*
  * Whether what the handshake has proved holds no longer: a certificate of the chain or a CRL of
@@ -122,6 +129,7 @@ struct dot_facts {
 	const char *version; /* "TLSv1.3"; static */
 	const char *cipher;  /* static */
 	bool resumed;
+	const char *retried;   /* see dot_retry_text(): one that failed just before; or NULL */
 	char names[256];       /* whom the certificate is for: "dns.google, 8.8.8.8, ..." */
 	char not_after[16];    /* "2027-01-31" */
 	char pin[DOT_PIN_MAX]; /* base64 of the SHA-256 of the SPKI (RFC 7858 4.2) */

@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "deadline.h"
 #include "dot.h"
 
 /* What the sources of `dot' share. Nobody else includes this: it is all OpenSSL. */
@@ -43,7 +44,9 @@ struct dot_server {
 	const struct dot_trust *trust;
 	struct dot_identity identity;
 	bool fast_open;
-	bool no_alpn;                                  /* it refused to speak of protocols */
+	bool no_alpn;                      /* it refused to speak of protocols */
+	bool small_hello_next;             /* a large ClientHello was lost: the next one is small */
+	struct deadline small_hello_until; /* that has helped, and is remembered until then */
 	struct dot_session sessions[DOT_SESSIONS_MAX]; /* given, and not fetched yet */
 	size_t session_count;
 };
@@ -53,9 +56,11 @@ struct dot {
 	SSL *ssl;
 	int fd;
 	enum dot_stage stage;
-	bool blocked;                 /* a write waits for room */
-	bool broken;                  /* nothing may be sent any more, not even close_notify */
-	bool refused_alpn;            /* this connection failed for that, and another need not */
+	bool blocked;        /* a write waits for room */
+	bool broken;         /* nothing may be sent any more, not even close_notify */
+	bool small_hello;    /* its ClientHello fits into one segment */
+	const char *retried; /* how it differs from one that failed just before; or NULL */
+	const char *retry;   /* how the next one differs from this one, which failed; or NULL */
 	struct dot_validity validity; /* all 0 before it is known */
 	struct dot_validity offered;  /* of the session that is to be resumed */
 	struct failure verdict;       /* why the certificate was refused; "" if it was not */

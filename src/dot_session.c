@@ -6,6 +6,9 @@
 
 #include "dot_internal.h"
 
+/* With a larger ticket, a ClientHello may not fit into one segment. */
+enum { SMALL_TICKET_MAX = 512 };
+
 static void
 keep(struct dot *d, SSL_SESSION *session)
 {
@@ -60,6 +63,8 @@ dot_session_offer(struct dot *d, const uint8_t *octets, size_t len)
 {
 	struct dot_validity validity;
 	SSL_SESSION *session;
+	const unsigned char *ticket = NULL;
+	size_t ticket_len = 0;
 	time_t now = time(NULL);
 
 	if (len < sizeof validity)
@@ -69,8 +74,10 @@ dot_session_offer(struct dot *d, const uint8_t *octets, size_t len)
 	if (now < validity.since || now >= validity.until)
 		return;
 	octets += sizeof validity;
-	session = d2i_SSL_SESSION(NULL, &octets, (long)(len - sizeof validity));
-	if (session != NULL && SSL_set_session(d->ssl, session) == 1)
+	if ((session = d2i_SSL_SESSION(NULL, &octets, (long)(len - sizeof validity))) != NULL)
+		SSL_SESSION_get0_ticket(session, &ticket, &ticket_len);
+	if (session != NULL && (!d->small_hello || ticket_len <= SMALL_TICKET_MAX) &&
+	    SSL_set_session(d->ssl, session) == 1)
 		d->offered = validity;
 	SSL_SESSION_free(session);
 	ERR_clear_error();

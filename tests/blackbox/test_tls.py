@@ -1,5 +1,6 @@
 """Group T: certificates, and what else TLS has in store."""
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -13,6 +14,7 @@ import faults
 import proxy
 import tls
 from certs import HOSTNAME, REJECTED
+from clock import wait_until
 from dnsmsg import Query
 from house import EDNS
 from marks import ask_until, times_down, wait_idle_end, went_down
@@ -420,6 +422,83 @@ def test_private_server_with_a_ca_of_its_own_is_told_of_ca_file(house, make):
     running = house.proxy(server)
     house.servfail(house.ask())
     assert "`ca_file'" in went_down(running, server)["remedy"]
+
+
+# Time, and size.
+
+
+@row("T-31")
+def test_timeout_of_a_distant_server_names_the_setting(house):
+    """800 ms away, TLS 1.2 takes two round trips, and 1500 ms are too little."""
+    async def late(connection, data):
+        await asyncio.sleep(0.8)
+        await connection.send_plain(data)
+    server = house.upstream(Script(outgoing=late, tls={"newest": "1.2"}))
+    running = house.proxy(server, timeouts={"query": "4s", "connect": "1s", "handshake": "1500ms"})
+    exchange = house.servfail(house.ask(Query(edns=EDNS)), 3.5)
+    text = "handshake: timed out after 1500 ms (timeouts.handshake)"
+    assert exchange.answer.ede[0][1] == f"{server.name}: {text}"
+    line = went_down(running, server, text)
+    assert "raise `timeouts.handshake'" in line["remedy"]
+    assert text in _probe(house).stdout
+
+
+LARGE_TICKETS = Script(tls={"raw": True, "ticket_padding": 1500})
+SEGMENT = 1400
+
+
+def _small_hellos(server):
+    return [c.hello_size <= SEGMENT for c in server.connections]
+
+
+@pytest.mark.parametrize("newest", ["1.2", "1.3"])
+@row("T-30")
+def test_large_client_hello_that_is_lost_is_followed_by_a_small_one(house, newest):
+    """Whether a post-quantum key share or a session ticket makes it large."""
+    server = house.upstream(LARGE_TICKETS, faults.close_after_answer,
+                            Script(largest_hello=SEGMENT, tls={"newest": newest}))
+    running = house.proxy(server)
+    for n in range(5):
+        exchange = house.right(house.ask(f"n{n}.test"))
+        house.answered_within(0.7 if n < 2 else 0.2, exchange)
+        wait_until(lambda: not server.open_connections, 2)
+    assert len(server.queries) == 5
+    # One was lost, and that is remembered.
+    assert _small_hellos(server).count(False) == 1 and len(server.connections) == 6
+    assert times_down(running, server) == 0
+    line, = running.lines("upstream connected", retried="ClientHello")
+    assert line["level"] == "warn"
+
+
+@row("T-30")
+def test_small_client_hello_that_is_lost_too_is_not_remembered(house):
+    """A server that is silent whatever it gets is down, and its next ClientHello is as usual."""
+    server = house.upstream(LARGE_TICKETS)
+    running = house.proxy(server)
+    house.right(house.ask("first.test"))
+    house.right(house.ask("second.test"))
+    server.restart(faults.accept_and_silence)
+    house.servfail(house.ask("silent.test"))
+    assert _small_hellos(server)[1:3] == [False, True]
+    went_down(running, server, "handshake: timed out")
+    server.restart(LARGE_TICKETS)
+    wait_until(lambda: house.ask("again.test").rcode == 0, 3)
+    house.right(house.ask("ticket.test"))
+    server.break_off()
+    house.right(house.ask("last.test"))
+    assert not _small_hellos(server)[-1] and server.connections[-1].facts["resumed"]
+
+
+@row("T-30")
+def test_probe_says_that_a_large_client_hello_was_lost(house):
+    server = house.upstream(Script(largest_hello=SEGMENT))
+    house.proxy(server, start=False).kill()
+    done = _probe(house)
+    assert done.returncode == 0, done.stdout
+    if server.connections[0].hello_size <= SEGMENT:
+        pytest.skip("this OpenSSL has no post-quantum key share: its ClientHello is small")
+    assert done.stdout.count("once more    with a smaller ClientHello") == 1
+    assert len(server.connections) == 2 and len(server.queries) == 1
 
 
 def test_nothing_waits_for_an_idle_tls_connection(house):

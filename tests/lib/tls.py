@@ -34,6 +34,7 @@ class Settings:
     unknown_name: bool = False                  # answer any SNI with unrecognized_name
     raw: bool = False                           # by OpenSSL itself: renegotiation, KeyUpdate
     protocol: str = ALPN                        # what raw TLS chooses; None: it sends an alert
+    ticket_padding: int = 0                     # bytes by which raw TLS makes its tickets larger
     ticket_seconds: int = 7200                  # how long a session of raw TLS may be resumed
 
 
@@ -74,7 +75,21 @@ def _raw_context(settings, identity):
     made.set_max_proto_version(int(VERSIONS[settings.newest]))
     made.set_alpn_select_callback(lambda *_: _choose(settings))
     made.set_timeout(settings.ticket_seconds)
+    if settings.ticket_padding:
+        _pad_tickets(made, settings.ticket_padding)
     return made
+
+
+def _pad_tickets(made, count):
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+    def generate(ssl_pointer, _):
+        return _libssl.SSL_SESSION_set1_ticket_appdata(
+            ctypes.c_void_p(_libssl.SSL_get_session(ctypes.c_void_p(ssl_pointer))),
+            bytes(count), ctypes.c_size_t(count))
+
+    made.pad_tickets = generate         # kept for as long as OpenSSL may call it
+    pointer = int(SSL._ffi.cast("uintptr_t", made._context))
+    assert _libssl.SSL_CTX_set_session_ticket_cb(ctypes.c_void_p(pointer), generate, None, None)
 
 
 def _choose(settings):
@@ -146,6 +161,7 @@ class _Session:
 
 _MORE = object()
 _libssl = ctypes.CDLL(ctypes.util.find_library("ssl") or "libssl.so.3")
+_libssl.SSL_get_session.restype = ctypes.c_void_p
 
 
 class _RawSession:
