@@ -22,9 +22,10 @@ struct dot_trust;
 /*
  * Loads a file of PEM certificates; NULL means the system's, which is looked for at
  * $SSL_CERT_FILE and the places where distributions keep it. With a CRL_FILE (NULL: none)
- * of PEM revocation lists, a server's certificate must be on none of them, and there must
- * be one of its issuer. NULL with the reason when a file is missing or of no use. Freed
- * with dot_trust_free(), after all servers that use it.
+ * of PEM revocation lists, no certificate of a server's chain may be on them, and there must be
+ * a current one of each issuer. Any certificate of the first file is trusted as given, a root
+ * or not. NULL with the reason when a file is missing or of no use, or any entry of it is damaged.
+ * Freed with dot_trust_free(), after all servers that use it.
  */
 struct dot_trust *dot_trust_new(const char *ca_file, const char *crl_file, struct failure *why);
 void dot_trust_free(struct dot_trust *);
@@ -57,7 +58,8 @@ void dot_server_free(struct dot_server *);
 /*
  * The next session that the server has given, the newest first, as octets, with the time for
  * which it may be used. Returns its length, 0 when there is none. Sessions are as good as the
- * identity and the trust that they were made with, and must never be used for another.
+ * identity and the trust that they were made with, and must never be used for another. The time is
+ * no longer than the handshake that they go back to is good for; see dot_has_expired().
  */
 size_t dot_next_session(struct dot_server *, uint8_t *octets, size_t cap, int *ms);
 
@@ -84,14 +86,28 @@ uint32_t dot_events(const struct dot *);
 /* Goes on with connecting and handshake as far as it goes now. 0, or -1 with the reason: then it can only be closed. */
 int dot_step(struct dot *, struct failure *why);
 
-/* The words for a connection that is not ready, or brings no answer, after MS milliseconds. Returns -1. */
-int dot_fail_timeout(const struct dot *, int ms, struct failure *why);
+/*
+ * The words for a connection that is not ready, or brings no answer, after MS milliseconds. Then
+ * it can only be closed, unless it is ready. Returns -1.
+ */
+int dot_fail_timeout(struct dot *, int ms, struct failure *why);
 
 /*
- * Whether a connection that has failed did so because of something that the next one will
- * leave out (ALPN): then it tells nothing against the server.
+ * Whether a connection that has failed or timed out did so because of something that the next one
+ * will leave out: ALPN that was refused, or what made its ClientHello so large that it was lost.
+ * Then it tells nothing against the server, and the next one may be opened at once.
  */
 bool dot_may_try_again(const struct dot *);
+
+/* What the next one leaves out, in words ("without ALPN, which it refuses"); static; or NULL. */
+const char *dot_retry_text(const struct dot *);
+
+/*
+ * Whether what the handshake has proved holds no longer: a certificate of the chain or a CRL of
+ * an issuer in it has expired, or the last full handshake was 24 hours ago. Then no further query
+ * may be sent on the connection. False before it is ready.
+ */
+bool dot_has_expired(const struct dot *);
 
 /*
  * Octets that have come, up to CAP: their number, 0 when there are none now, -1 with
@@ -113,6 +129,7 @@ struct dot_facts {
 	const char *version; /* "TLSv1.3"; static */
 	const char *cipher;  /* static */
 	bool resumed;
+	const char *retried;   /* see dot_retry_text(): one that failed just before; or NULL */
 	char names[256];       /* whom the certificate is for: "dns.google, 8.8.8.8, ..." */
 	char not_after[16];    /* "2027-01-31" */
 	char pin[DOT_PIN_MAX]; /* base64 of the SHA-256 of the SPKI (RFC 7858 4.2) */

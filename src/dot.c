@@ -13,6 +13,17 @@
 #include "dot_internal.h"
 #include "net.h"
 
+enum {
+	/*
+	 * A larger ClientHello may take more than one segment, which some firewalls and servers
+	 * lose: what is left of the smallest MTU of IPv6.
+	 */
+	SMALL_HELLO_MAX = 1220,
+
+	/* A path that has lost a large one gets small ones for so long. */
+	SMALL_HELLO_MS = 3600000
+};
+
 /* A server that does not speak of protocols at all says so with an alert; it is asked without. */
 static void
 note_alpn(struct dot *d, unsigned long code)
@@ -20,7 +31,34 @@ note_alpn(struct dot *d, unsigned long code)
 	if (ERR_GET_REASON(code) != SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL || d->server->no_alpn)
 		return;
 	d->server->no_alpn = true;
-	d->refused_alpn = true;
+	d->retry = "without ALPN, which it refuses";
+}
+
+/*
+ * The handshake of a connection timed out. When nothing at all came back and the ClientHello was
+ * large, its size may be the reason, and the next one is small.
+ */
+static void
+note_lost_hello(struct dot *d)
+{
+	if (d->small_hello || BIO_number_read(SSL_get_rbio(d->ssl)) > 0 ||
+	    BIO_number_written(SSL_get_wbio(d->ssl)) <= SMALL_HELLO_MAX)
+		return;
+	d->server->small_hello_next = true;
+	d->retry = "with a smaller ClientHello, since the large one got no response";
+}
+
+/* A small ClientHello got through where a large one did not. */
+static void
+note_small_hello(struct dot *d)
+{
+	struct dot_server *s = d->server;
+
+	if (!d->small_hello || !s->small_hello_next)
+		return;
+	s->small_hello_next = false;
+	s->small_hello_until = deadline_in(SMALL_HELLO_MS);
+	d->retried = "with a smaller ClientHello, since a large one got no response";
 }
 
 /*
@@ -88,8 +126,17 @@ dot_server_free(struct dot_server *s)
 	if (s == NULL)
 		return;
 	while (s->session_count > 0)
-		SSL_SESSION_free(s->sessions[--s->session_count]);
+		SSL_SESSION_free(s->sessions[--s->session_count].session);
 	free(s);
+}
+
+/* The trust anchor is the last one of the chain, and is trusted as given: it needs no CRL. */
+static bool
+lacks_only_anchor_crl(X509_STORE_CTX *store)
+{
+	return X509_STORE_CTX_get_error(store) == X509_V_ERR_UNABLE_TO_GET_CRL &&
+	    X509_STORE_CTX_get_error_depth(store) ==
+	    sk_X509_num(X509_STORE_CTX_get0_chain(store)) - 1;
 }
 
 /*
@@ -102,13 +149,12 @@ on_verify(int ok, X509_STORE_CTX *store)
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
 	struct dot *d = SSL_get_app_data(ssl);
 
-	if (d->server->identity.pins_only) {
+	if (d->server->identity.pins_only || (!ok && lacks_only_anchor_crl(store))) {
 		X509_STORE_CTX_set_error(store, X509_V_OK);
 		return 1;
 	}
 	if (!ok && d->verdict.text[0] == '\0')
-		dot_certificate_blame(&d->verdict, d->server, X509_STORE_CTX_get_error(store),
-		    X509_STORE_CTX_get_current_cert(store));
+		dot_certificate_blame(&d->verdict, d->server, store);
 	return ok;
 }
 
@@ -119,8 +165,7 @@ set_identity(SSL *ssl, const struct dot_server *s)
 	char text[ADDRESS_TEXT_MAX];
 	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
 
-	X509_VERIFY_PARAM_set_hostflags(param,
-	    X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	X509_VERIFY_PARAM_set_hostflags(param, DOT_NAME_FLAGS);
 	/* An address is no server name (RFC 6066 3). */
 	if (s->identity.hostname == NULL) {
 		char *zone = strchr(address_format_host(&s->identity.address, text), '%');
@@ -144,6 +189,14 @@ offer_protocol(SSL *ssl)
 	(void)SSL_set_alpn_protos(ssl, dot, sizeof dot);
 }
 
+/* One segment: no post-quantum key share, whatever this OpenSSL offers by default. */
+static void
+offer_small_groups(SSL *ssl)
+{
+	(void)SSL_set1_groups_list(ssl, "X25519:P-256:P-384:P-521");
+	ERR_clear_error();
+}
+
 struct dot *
 dot_open(struct dot_server *s, const uint8_t *session, size_t session_len, struct failure *why)
 {
@@ -155,6 +208,8 @@ dot_open(struct dot_server *s, const uint8_t *session, size_t session_len, struc
 	}
 	d->server = s;
 	d->stage = DOT_CONNECTING;
+	d->small_hello = s->small_hello_next ||
+	    !deadline_passed(s->small_hello_until, deadline_now());
 	if ((d->fd = net_connect(&s->identity.address, s->fast_open, why)) == -1) {
 		free(d);
 		return NULL;
@@ -172,8 +227,10 @@ dot_open(struct dot_server *s, const uint8_t *session, size_t session_len, struc
 	SSL_set_connect_state(d->ssl);
 	if (!s->no_alpn)
 		offer_protocol(d->ssl);
+	if (d->small_hello)
+		offer_small_groups(d->ssl);
 	if (session_len > 0)
-		dot_session_offer(d->ssl, session, session_len);
+		dot_session_offer(d, session, session_len);
 	return d;
 }
 
@@ -182,6 +239,9 @@ dot_close(struct dot *d)
 {
 	if (d == NULL)
 		return;
+	/* The small ClientHello has not helped either: the next one is as usual. */
+	if (d->small_hello && d->stage != DOT_READY)
+		d->server->small_hello_next = false;
 	if (d->ssl != NULL) {
 		if (d->stage == DOT_READY && !d->broken) {
 			ERR_clear_error();
@@ -246,14 +306,22 @@ finish_handshake(struct dot *d, struct failure *why)
 		d->broken = true;
 		return fail_with(why, "handshake: the server chose another protocol than DNS");
 	}
+	(void)dot_validity(d);
 	dot_session_keep(d);
+	note_small_hello(d);
 	return 0;
 }
 
 bool
 dot_may_try_again(const struct dot *d)
 {
-	return d->refused_alpn;
+	return d->retry != NULL;
+}
+
+const char *
+dot_retry_text(const struct dot *d)
+{
+	return d->retry;
 }
 
 int
@@ -279,16 +347,24 @@ dot_step(struct dot *d, struct failure *why)
 }
 
 int
-dot_fail_timeout(const struct dot *d, int ms, struct failure *why)
+dot_fail_timeout(struct dot *d, int ms, struct failure *why)
 {
 	switch (d->stage) {
 	case DOT_CONNECTING:
-		(void)fail_with(why, "connect: timed out after %d ms", ms);
+		(void)fail_with(why, "connect: timed out after %d ms (timeouts.connect)", ms);
 		fail_remedy(why, "a firewall on the way may drop TCP to port %u",
 		    (unsigned)address_port(&d->server->identity.address));
 		break;
 	case DOT_HANDSHAKING:
-		(void)fail_with(why, "handshake: timed out after %d ms", ms);
+		(void)fail_with(why, "handshake: timed out after %d ms (timeouts.handshake)", ms);
+		if (BIO_number_read(SSL_get_rbio(d->ssl)) > 0)
+			fail_remedy(why,
+			    "the server responds, but not fast enough: raise `timeouts.handshake'");
+		else
+			fail_remedy(why,
+			    "there was no response: check the port, and raise "
+			    "`timeouts.handshake' if the server is far away");
+		note_lost_hello(d);
 		break;
 	case DOT_READY:
 		(void)fail_with(why, "query: no answer in %d ms", ms);
@@ -340,6 +416,7 @@ dot_describe(const struct dot *d, struct dot_facts *facts)
 	facts->version = SSL_get_version(d->ssl);
 	facts->cipher = SSL_get_cipher_name(d->ssl);
 	facts->resumed = SSL_session_reused(d->ssl) == 1;
+	facts->retried = d->retried;
 	if (cert == NULL)
 		return;
 	dot_certificate_names(cert, facts->names, sizeof facts->names);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <openssl/err.h>
 #include <openssl/x509v3.h>
 
 #include "dot_internal.h"
@@ -21,48 +22,141 @@ dot_certificate_day(const ASN1_TIME *t, char text[static 16])
 		(void)snprintf(text, 16, "unknown");
 }
 
-/* Adds ", TEXT" (LEN octets) to a list in a buffer, or "..." when there is no more room. */
+/*
+ * Writes bytes that a stranger chose as printable ASCII: anything else as \xHH, and "..." where
+ * the rest does not fit. CAP is at least 4.
+ */
 static void
-add_name(char *list, size_t cap, const char *text, size_t len)
+escape(char *text, size_t cap, const unsigned char *bytes, size_t len)
 {
-	size_t used = strlen(list);
+	size_t used = 0;
+	size_t cut = 0; /* the longest text that has room for "..." behind it */
+	size_t i;
 
-	if (used >= 3 && strcmp(list + used - 3, "...") == 0)
-		return;
-	if (used + len + sizeof ", , ..." > cap)
-		(void)snprintf(list + used, cap - used, "%s...", used > 0 ? ", " : "");
-	else
-		(void)snprintf(list + used, cap - used, "%s%.*s", used > 0 ? ", " : "", (int)len,
-		    text);
+	for (i = 0; i < len; i++) {
+		bool printable = bytes[i] >= 0x20 && bytes[i] < 0x7f;
+		size_t more = printable ? 1 : sizeof "\\xHH" - 1;
+
+		if (used + more >= cap) {
+			(void)snprintf(text + cut, cap - cut, "...");
+			return;
+		}
+		(void)snprintf(text + used, cap - used, printable ? "%c" : "\\x%02X", bytes[i]);
+		used += more;
+		if (used + sizeof "..." <= cap)
+			cut = used;
+	}
+	text[used] = '\0';
+}
+
+/* Adds ", TEXT" (LEN bytes) to a list in a buffer. False when "..." stands there for want of room. */
+static bool
+add_name(char *list, size_t cap, const unsigned char *text, size_t len)
+{
+	char name[144];
+	size_t used = strlen(list);
+	const char *comma = used > 0 ? ", " : "";
+
+	escape(name, sizeof name, text, len);
+	if (used + strlen(name) + sizeof ", , ..." > cap) {
+		(void)snprintf(list + used, cap - used, "%s...", comma);
+		return false;
+	}
+	(void)snprintf(list + used, cap - used, "%s%s", comma, name);
+	return true;
+}
+
+static bool
+add_address(char *list, size_t cap, const ASN1_OCTET_STRING *address)
+{
+	char text[INET6_ADDRSTRLEN];
+	int len = ASN1_STRING_length(address);
+
+	if ((len != 4 && len != 16) ||
+	    inet_ntop(len == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(address), text,
+		sizeof text) == NULL)
+		return true;
+	return add_name(list, cap, (const unsigned char *)text, strlen(text));
 }
 
 void
 dot_certificate_names(X509 *cert, char *list, size_t cap)
 {
 	GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+	bool has_room = true;
 	int i;
 
 	list[0] = '\0';
-	for (i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+	for (i = 0; has_room && i < sk_GENERAL_NAME_num(names); i++) {
 		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
-		char text[INET6_ADDRSTRLEN];
-		int family;
 
-		if (name->type == GEN_DNS) {
-			add_name(list, cap, (const char *)ASN1_STRING_get0_data(name->d.dNSName),
+		if (name->type == GEN_DNS)
+			has_room = add_name(list, cap, ASN1_STRING_get0_data(name->d.dNSName),
 			    (size_t)ASN1_STRING_length(name->d.dNSName));
-		} else if (name->type == GEN_IPADD) {
-			family = ASN1_STRING_length(name->d.iPAddress) == 4 ? AF_INET : AF_INET6;
-			if (family == AF_INET6 && ASN1_STRING_length(name->d.iPAddress) != 16)
-				continue;
-			if (inet_ntop(family, ASN1_STRING_get0_data(name->d.iPAddress), text,
-				sizeof text) != NULL)
-				add_name(list, cap, text, strlen(text));
-		}
+		else if (name->type == GEN_IPADD)
+			has_room = add_address(list, cap, name->d.iPAddress);
 	}
 	if (list[0] == '\0')
 		(void)snprintf(list, cap, "nothing in subjectAltName");
 	GENERAL_NAMES_free(names);
+}
+
+/* A subject or an issuer, "/C=CH/O=Example/CN=Example Root". */
+static void
+distinguished_name(const X509_NAME *name, char *text, size_t cap)
+{
+	char *line = X509_NAME_oneline(name, NULL, 0);
+
+	if (line == NULL)
+		ERR_clear_error();
+	escape(text, cap, (const unsigned char *)(line != NULL ? line : "unreadable"),
+	    strlen(line != NULL ? line : "unreadable"));
+	OPENSSL_free(line);
+}
+
+static bool
+has_expected_name(const struct dot_server *s, X509 *cert)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	if (s->identity.hostname != NULL)
+		return X509_check_host(cert, s->identity.hostname, 0, DOT_NAME_FLAGS, NULL) == 1;
+	/* Certificates know no zone. */
+	text[strcspn(address_format_host(&s->identity.address, text), "%")] = '\0';
+	return X509_check_ip_asc(cert, text, 0) == 1;
+}
+
+static bool
+is_in_private_network(const struct address *address)
+{
+	static const char *const networks[] = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
+		"100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "::1", "fc00::/7", "fe80::/10" };
+	struct prefix prefix;
+	size_t i;
+
+	for (i = 0; i < sizeof networks / sizeof networks[0]; i++)
+		if (prefix_parse(networks[i], &prefix) == 0 && prefix_contains(&prefix, address))
+			return true;
+	return false;
+}
+
+/*
+ * What to do about a certificate of no known issuer. A private server may have a CA of its own,
+ * if the name is right. Anything else is an interceptor, which nobody must be told to trust.
+ */
+static void
+advise_on_issuer(struct failure *why, const struct dot_server *s, X509 *leaf)
+{
+	if (has_expected_name(s, leaf) && is_in_private_network(&s->identity.address))
+		fail_remedy(why,
+		    "trusted are the certificates in %s; if its operator has a CA of its own, get "
+		    "that certificate from there and set `ca_file'",
+		    s->trust->file);
+	else
+		fail_remedy(why,
+		    "something else answers in its place, such as a firewall that inspects TLS or "
+		    "a captive portal; trusted are only the certificates in %s",
+		    s->trust->file);
 }
 
 static void
@@ -75,12 +169,14 @@ blame_name(struct failure *why, const struct dot_server *s, X509 *cert)
 	if (s->identity.hostname != NULL) {
 		(void)fail_with(why, "certificate names %s, not %s", names, s->identity.hostname);
 		fail_remedy(why,
-		    "if this is the server you mean, set its `hostname' to a name "
-		    "that the certificate has");
+		    "check `address' and `hostname' against what its operator publishes; if they "
+		    "are right, something else answers in its place");
 	} else {
 		(void)fail_with(why, "certificate names %s, not the address %s", names,
 		    address_format_host(&s->identity.address, expected));
-		fail_remedy(why, "give the upstream the `hostname' that its operator publishes");
+		fail_remedy(why,
+		    "give the upstream the `hostname' that its operator publishes; if the "
+		    "certificate does not name that, something else answers in its place");
 	}
 }
 
@@ -102,23 +198,70 @@ blame_clock(struct failure *why, X509 *cert)
 }
 
 static void
-blame_issuer(struct failure *why, const struct dot_server *s, X509 *cert)
+blame_issuer(struct failure *why, const struct dot_server *s, X509 *cert, X509 *leaf)
 {
-	char issuer[128];
+	char issuer[160];
+	char names[128];
 
-	X509_NAME_oneline(X509_get_issuer_name(cert), issuer, sizeof issuer);
-	(void)fail_with(why, "certificate has an unknown issuer: %s", issuer);
-	fail_remedy(why,
-	    "trusted are the certificates in %s; set `ca_file' if the server "
-	    "has a CA of its own",
-	    s->trust->file);
+	distinguished_name(X509_get_issuer_name(cert), issuer, sizeof issuer);
+	dot_certificate_names(leaf, names, sizeof names);
+	(void)fail_with(why, "certificate has an unknown issuer: %s; it names %s", issuer, names);
+	advise_on_issuer(why, s, leaf);
+}
+
+static void
+blame_self_signed(struct failure *why, const struct dot_server *s, X509 *leaf)
+{
+	char names[192];
+
+	dot_certificate_names(leaf, names, sizeof names);
+	(void)fail_with(why, "certificate is self-signed; it names %s", names);
+	advise_on_issuer(why, s, leaf);
+}
+
+/* What a CRL says, or that there is none: WHOSE certificate it is about. */
+static void
+blame_revocation(struct failure *why, const struct dot_server *s, X509_STORE_CTX *store,
+    const char *whose)
+{
+	const X509_CRL *crl = X509_STORE_CTX_get0_current_crl(store);
+	char issuer[160];
+	char day[16] = "unknown";
+
+	distinguished_name(X509_get_issuer_name(X509_STORE_CTX_get_current_cert(store)), issuer,
+	    sizeof issuer);
+	switch (X509_STORE_CTX_get_error(store)) {
+	case X509_V_ERR_CERT_REVOKED:
+		(void)fail_with(why, "%s was revoked by its issuer %s", whose, issuer);
+		fail_remedy(why, "its operator must get a new one");
+		break;
+	case X509_V_ERR_CRL_HAS_EXPIRED:
+		if (crl != NULL)
+			dot_certificate_day(X509_CRL_get0_nextUpdate(crl), day);
+		(void)fail_with(why, "%s: the CRL of its issuer %s expired %s", whose, issuer, day);
+		fail_remedy(why, "put the current CRL into %s and reload", s->trust->crl_file);
+		break;
+	default:
+		(void)fail_with(why, "%s: there is no CRL of its issuer %s", whose, issuer);
+		fail_remedy(why, "add the CRL of that CA to %s and reload", s->trust->crl_file);
+		break;
+	}
 }
 
 void
-dot_certificate_blame(struct failure *why, const struct dot_server *s, int error, X509 *cert)
+dot_certificate_blame(struct failure *why, const struct dot_server *s, X509_STORE_CTX *store)
 {
+	X509 *cert = X509_STORE_CTX_get_current_cert(store);
+	X509 *leaf = X509_STORE_CTX_get0_cert(store);
+	int error = X509_STORE_CTX_get_error(store);
+	char whose[192] = "certificate";
+	char subject[160];
 	char day[16];
 
+	if (X509_STORE_CTX_get_error_depth(store) > 0) {
+		distinguished_name(X509_get_subject_name(cert), subject, sizeof subject);
+		(void)snprintf(whose, sizeof whose, "certificate of the CA %s", subject);
+	}
 	switch (error) {
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:
@@ -126,7 +269,7 @@ dot_certificate_blame(struct failure *why, const struct dot_server *s, int error
 		break;
 	case X509_V_ERR_CERT_HAS_EXPIRED:
 		dot_certificate_day(X509_get0_notAfter(cert), day);
-		(void)fail_with(why, "certificate expired %s", day);
+		(void)fail_with(why, "%s expired %s", whose, day);
 		fail_remedy(why, "its operator must renew it; if not, check this machine's clock");
 		break;
 	case X509_V_ERR_CERT_NOT_YET_VALID:
@@ -136,14 +279,15 @@ dot_certificate_blame(struct failure *why, const struct dot_server *s, int error
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
 	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
 	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-		blame_issuer(why, s, cert);
+		blame_issuer(why, s, cert, leaf);
 		break;
 	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-		(void)fail_with(why, "certificate is self-signed");
-		fail_remedy(why,
-		    "trusted are the certificates in %s; if you trust this one, put it "
-		    "into a file and set `ca_file'",
-		    s->trust->file);
+		blame_self_signed(why, s, leaf);
+		break;
+	case X509_V_ERR_CERT_REVOKED:
+	case X509_V_ERR_CRL_HAS_EXPIRED:
+	case X509_V_ERR_UNABLE_TO_GET_CRL:
+		blame_revocation(why, s, store, whose);
 		break;
 	default:
 		(void)fail_with(why, "certificate: %s", X509_verify_cert_error_string(error));

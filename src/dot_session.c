@@ -6,26 +6,28 @@
 
 #include "dot_internal.h"
 
-/* No ticket is older than that when it is used (RFC 8446 4.6.1). */
-enum { SESSION_AGE_MAX_S = 7 * 24 * 3600 };
+/* With a larger ticket, a ClientHello may not fit into one segment. */
+enum { SMALL_TICKET_MAX = 512 };
 
 static void
-keep(struct dot_server *s, SSL_SESSION *session)
+keep(struct dot *d, SSL_SESSION *session)
 {
+	struct dot_server *s = d->server;
+
 	if (s->session_count == DOT_SESSIONS_MAX) {
-		SSL_SESSION_free(s->sessions[0]);
+		SSL_SESSION_free(s->sessions[0].session);
 		memmove(s->sessions, s->sessions + 1,
 		    (DOT_SESSIONS_MAX - 1) * sizeof s->sessions[0]);
 		s->session_count--;
 	}
-	s->sessions[s->session_count++] = session;
+	s->sessions[s->session_count++] = (struct dot_session){ session, dot_validity(d) };
 }
 
 /* Takes over a session that the server has given; TLS 1.3 does so after the handshake. */
 static int
 on_session(SSL *ssl, SSL_SESSION *session)
 {
-	const struct dot *d = SSL_get_app_data(ssl);
+	struct dot *d = SSL_get_app_data(ssl);
 
 	if (!SSL_SESSION_is_resumable(session))
 		return 0;
@@ -33,7 +35,7 @@ on_session(SSL *ssl, SSL_SESSION *session)
 	if (SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION &&
 	    SSL_SESSION_get_ticket_lifetime_hint(session) == 0)
 		return 0;
-	keep(d->server, session);
+	keep(d, session);
 	return 1;
 }
 
@@ -53,44 +55,72 @@ dot_session_keep(struct dot *d)
 	if (SSL_version(d->ssl) >= TLS1_3_VERSION || !SSL_session_reused(d->ssl))
 		return;
 	if ((session = SSL_get1_session(d->ssl)) != NULL)
-		keep(d->server, session);
+		keep(d, session);
 }
 
 void
-dot_session_offer(SSL *ssl, const uint8_t *octets, size_t len)
+dot_session_offer(struct dot *d, const uint8_t *octets, size_t len)
 {
-	SSL_SESSION *session = d2i_SSL_SESSION(NULL, &octets, (long)len);
+	struct dot_validity validity;
+	SSL_SESSION *session;
+	const unsigned char *ticket = NULL;
+	size_t ticket_len = 0;
+	time_t now = time(NULL);
 
-	if (session != NULL)
-		(void)SSL_set_session(ssl, session);
+	if (len < sizeof validity)
+		return;
+	memcpy(&validity, octets, sizeof validity);
+	/* The clock may have been set back, too. */
+	if (now < validity.since || now >= validity.until)
+		return;
+	octets += sizeof validity;
+	if ((session = d2i_SSL_SESSION(NULL, &octets, (long)(len - sizeof validity))) != NULL)
+		SSL_SESSION_get0_ticket(session, &ticket, &ticket_len);
+	if (session != NULL && (!d->small_hello || ticket_len <= SMALL_TICKET_MAX) &&
+	    SSL_set_session(d->ssl, session) == 1)
+		d->offered = validity;
 	SSL_SESSION_free(session);
 	ERR_clear_error();
 }
 
-/* How long a session may be used: as long as the server says, and not too long. */
+/* How long a session may be used: as long as the server says, and while it is valid. */
 static int
-lifetime_ms(const SSL_SESSION *session)
+lifetime_ms(const struct dot_session *s)
 {
-	unsigned long hint = SSL_SESSION_get_ticket_lifetime_hint(session);
+	unsigned long hint = SSL_SESSION_get_ticket_lifetime_hint(s->session);
+	time_t left = s->validity.until - time(NULL);
 
-	return (int)(hint > 0 && hint < SESSION_AGE_MAX_S ? hint : SESSION_AGE_MAX_S) * 1000;
+	if (left > s->validity.until - s->validity.since)
+		left = s->validity.until - s->validity.since;
+	if (left < 0)
+		left = 0;
+	return (int)(hint > 0 && hint < (unsigned long)left ? hint : (unsigned long)left) * 1000;
+}
+
+/* Writes a session: what is offered again by dot_session_offer(). 0 when it does not fit. */
+static size_t
+write_session(const struct dot_session *s, uint8_t *octets, size_t cap)
+{
+	int len = i2d_SSL_SESSION(s->session, NULL);
+
+	if (len <= 0 || sizeof s->validity + (size_t)len > cap)
+		return 0;
+	memcpy(octets, &s->validity, sizeof s->validity);
+	octets += sizeof s->validity;
+	return sizeof s->validity + (size_t)i2d_SSL_SESSION(s->session, &octets);
 }
 
 size_t
 dot_next_session(struct dot_server *s, uint8_t *octets, size_t cap, int *ms)
 {
-	SSL_SESSION *session;
-	int len = 0;
+	size_t len = 0;
 
-	while (s->session_count > 0 && len <= 0) {
-		session = s->sessions[--s->session_count];
-		len = i2d_SSL_SESSION(session, NULL);
-		if (len > 0 && (size_t)len <= cap)
-			len = i2d_SSL_SESSION(session, &octets);
-		else
-			len = 0;
-		*ms = lifetime_ms(session);
-		SSL_SESSION_free(session);
+	while (s->session_count > 0 && len == 0) {
+		const struct dot_session *next = &s->sessions[--s->session_count];
+
+		if ((*ms = lifetime_ms(next)) > 0)
+			len = write_session(next, octets, cap);
+		SSL_SESSION_free(next->session);
 	}
-	return len > 0 ? (size_t)len : 0;
+	return len;
 }

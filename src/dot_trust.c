@@ -9,6 +9,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
+#include <openssl/pem.h>
 
 #include "dot_internal.h"
 
@@ -40,56 +41,106 @@ find_bundle(struct failure *why)
 }
 
 /* OpenSSL's own words for a file that cannot be read are of no use. */
-static int
-check_readable(const char *what, const char *file, struct failure *why)
+static BIO *
+open_file(const char *what, const char *file, struct failure *why)
 {
 	FILE *f;
-	int saved;
+	BIO *bio;
+	int c;
 
-	if ((f = fopen(file, "re")) == NULL)
-		return fail_errno(why, "%s file %s", what, file);
-	(void)fgetc(f);
-	saved = ferror(f) ? errno : 0;
-	(void)fclose(f);
-	if (saved == 0)
+	if ((f = fopen(file, "re")) == NULL) {
+		(void)fail_errno(why, "%s file %s", what, file);
+		return NULL;
+	}
+	errno = 0;
+	if ((c = fgetc(f)) == EOF && ferror(f)) {
+		(void)fail_errno(why, "%s file %s", what, file);
+		(void)fclose(f);
+		return NULL;
+	}
+	(void)ungetc(c, f);
+	if ((bio = BIO_new_fp(f, BIO_CLOSE)) == NULL) {
+		(void)dot_fail_setup(why, what);
+		(void)fclose(f);
+	}
+	return bio;
+}
+
+/*
+ * Whether reading PEM entries, COUNT of them so far, has ended because there are no more. If not,
+ * the next one is at fault, and the error queue says why.
+ */
+static int
+check_end(const char *what, const char *file, const char *entry, size_t count, struct failure *why)
+{
+	const char *reason = ERR_reason_error_string(ERR_peek_error());
+	unsigned long last = ERR_peek_last_error();
+	bool at_end = ERR_GET_LIB(last) == ERR_LIB_PEM &&
+	    ERR_GET_REASON(last) == PEM_R_NO_START_LINE;
+
+	ERR_clear_error();
+	if (at_end)
 		return 0;
-	errno = saved;
-	return fail_errno(why, "%s file %s", what, file);
+	(void)fail_with(why, "%s file %s: %s %zu in it is damaged: %s", what, file, entry,
+	    count + 1, reason != NULL ? reason : "it cannot be read");
+	fail_remedy(why, "replace or remove it: it begins with -----BEGIN number %zu of its kind",
+	    count + 1);
+	return -1;
 }
 
 static int
 load_certificates(SSL_CTX *ctx, const char *file, struct failure *why)
 {
-	if (check_readable("CA", file, why) == -1)
+	char no_password[] = "";
+	BIO *bio = open_file("CA", file, why);
+	size_t count = 0;
+	X509 *cert;
+
+	if (bio == NULL)
 		return -1;
 	ERR_clear_error();
-	if (SSL_CTX_load_verify_file(ctx, file) != 1) {
-		ERR_clear_error();
-		(void)fail_with(why, "CA file %s: there is no certificate in it", file);
-		fail_remedy(why,
-		    "it must hold certificates in PEM form (-----BEGIN CERTIFICATE-----)");
-		return -1;
+	while ((cert = PEM_read_bio_X509_AUX(bio, NULL, NULL, no_password)) != NULL) {
+		if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), cert) == 1)
+			count++;
+		X509_free(cert);
 	}
-	return 0;
+	(void)BIO_free(bio);
+	if (check_end("CA", file, "certificate", count, why) == -1)
+		return -1;
+	if (count > 0)
+		return 0;
+	(void)fail_with(why, "CA file %s: there is no certificate in it", file);
+	fail_remedy(why, "it must hold certificates in PEM form (-----BEGIN CERTIFICATE-----)");
+	return -1;
 }
 
-/* From then on a certificate without a current list of its issuer is refused, too. */
+/* From then on a certificate is refused, too, without a current CRL of each issuer in its chain. */
 static int
 load_revocations(SSL_CTX *ctx, const char *file, struct failure *why)
 {
 	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
-	X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+	char no_password[] = "";
+	BIO *bio = open_file("CRL", file, why);
+	size_t count = 0;
+	X509_CRL *crl;
 
-	if (check_readable("CRL", file, why) == -1)
+	if (bio == NULL)
 		return -1;
 	ERR_clear_error();
-	if (lookup == NULL || X509_load_crl_file(lookup, file, X509_FILETYPE_PEM) <= 0) {
-		ERR_clear_error();
+	while ((crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, no_password)) != NULL) {
+		if (X509_STORE_add_crl(store, crl) == 1)
+			count++;
+		X509_CRL_free(crl);
+	}
+	(void)BIO_free(bio);
+	if (check_end("CRL", file, "CRL", count, why) == -1)
+		return -1;
+	if (count == 0) {
 		(void)fail_with(why, "CRL file %s: there is no revocation list in it", file);
 		fail_remedy(why, "it must hold lists in PEM form (-----BEGIN X509 CRL-----)");
 		return -1;
 	}
-	(void)X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
+	(void)X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 	return 0;
 }
 
@@ -131,6 +182,7 @@ dot_trust_new(const char *ca_file, const char *crl_file, struct failure *why)
 	if (ca_file == NULL && (ca_file = find_bundle(why)) == NULL)
 		return NULL;
 	if ((t = calloc(1, sizeof *t)) == NULL || (t->file = strdup(ca_file)) == NULL ||
+	    (crl_file != NULL && (t->crl_file = strdup(crl_file)) == NULL) ||
 	    (t->ctx = SSL_CTX_new(TLS_client_method())) == NULL) {
 		(void)dot_fail_setup(why, "TLS");
 		dot_trust_free(t);
@@ -149,6 +201,8 @@ dot_trust_new(const char *ca_file, const char *crl_file, struct failure *why)
 	/* A connection puts its own callback in the place of the default one. */
 	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
 	dot_session_arrange(t->ctx);
+	/* Any certificate of the file is trusted as given, a root or not. */
+	(void)X509_STORE_set_flags(SSL_CTX_get_cert_store(t->ctx), X509_V_FLAG_PARTIAL_CHAIN);
 	if (load_certificates(t->ctx, ca_file, why) == -1 ||
 	    (crl_file != NULL && load_revocations(t->ctx, crl_file, why) == -1)) {
 		dot_trust_free(t);
@@ -170,6 +224,7 @@ dot_trust_free(struct dot_trust *t)
 		return;
 	SSL_CTX_free(t->ctx);
 	free(t->file);
+	free(t->crl_file);
 	free(t);
 }
 

@@ -19,7 +19,7 @@ enum { LENGTH_PREFIX = 2, ROOT_QUESTION_LEN = 5 };
 
 /* Waits until the connection can go on. -1 with the reason when BY has come. */
 static int
-wait_for(const struct dot *d, int ms, struct deadline by, struct failure *why)
+wait_for(struct dot *d, int ms, struct deadline by, struct failure *why)
 {
 	short events = (dot_events(d) & EPOLLOUT) != 0 ? POLLOUT : POLLIN;
 
@@ -125,7 +125,7 @@ probe_upstream(const struct config *config, const struct config_upstream *u, FIL
 	    (d = dot_open(server, NULL, 0, why)) != NULL)
 		rc = probe_connection(d, config, out, why);
 	if (rc == -1 && d != NULL && dot_may_try_again(d)) {
-		fprintf(out, "  once more    without ALPN, which it refuses\n");
+		fprintf(out, "  once more    %s\n", dot_retry_text(d));
 		dot_close(d);
 		if ((d = dot_open(server, NULL, 0, why)) != NULL)
 			rc = probe_connection(d, config, out, why);

@@ -227,5 +227,11 @@ upstream_usable_connection(struct upstream_list *l, size_t index)
 		upstream_drain(l, c);
 		return NULL;
 	}
+	if (dot_has_expired(c->dot)) {
+		upstream_drain(l, c);
+		if (connection_is_idle(c))
+			upstream_discard(l, c);
+		return NULL;
+	}
 	return c;
 }

@@ -73,15 +73,17 @@ struct worker {
 static void
 log_upstream_event(const struct upstream_event *e)
 {
+	enum log_level level = e->first ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
 	char seconds[16];
 	char times[12] = "";
 
 	switch (e->what) {
 	case UPSTREAM_CONNECTED:
-		log_event(e->first ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "upstream connected",
+		log_event(e->facts.retried != NULL ? LOG_LEVEL_WARN : level, "upstream connected",
 		    "upstream", e->name, "tls", e->facts.version, "cipher", e->facts.cipher,
 		    "resumed", e->facts.resumed ? "yes" : "no", "certificate", e->facts.names,
-		    "until", e->facts.not_after, "trust", e->ca_file, NULL);
+		    "until", e->facts.not_after, "trust", e->ca_file, "retried", e->facts.retried,
+		    NULL);
 		break;
 	case UPSTREAM_DOWN:
 		if (e->times > 1)

@@ -16,6 +16,7 @@ from clock import now, wait_until
 from dnsmsg import Query
 from marks import went_down
 from rows import row, table
+from upstream import Script
 
 LIBRARY = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
 
@@ -128,6 +129,28 @@ def test_certificates_are_checked_by_the_new_time(house, clock):
     assert "expired" in running.wait_line("upstream down")["cause"]
     clock.off_by("+0")
     house.right(house.ask("again.test"))
+
+
+@row("T-26")
+def test_session_ends_24_hours_after_its_last_full_handshake(house, clock, ageless):
+    """However often it was resumed, and renewed by that, in between; and so does a connection."""
+    server = house.upstream(faults.close_after_answer, identity=_ageless(ageless))
+    server.do(server.script, Script(tls={"raw": True, "ticket_seconds": 7 * 86400}))
+    clock.serve(house, server, workers=1, tls={"ca_file": ageless.path})
+    for offset, resumed in ("+0h", False), ("+20h", True), ("+23h", True), ("+25h", False), \
+            ("+40h", True), ("+10h", False):
+        clock.off_by(offset)
+        asked = f"at{offset[1:]}.test"
+        house.right(house.ask(asked))
+        assert server.asked(asked)[0].connection.facts["resumed"] == resumed, offset
+        wait_until(lambda: not server.open_connections)
+    server.do()
+    house.right(house.ask("persistent-1.test"))
+    house.right(house.ask("persistent-2.test"))
+    clock.off_by("+36h")
+    house.right(house.ask("persistent-3.test"))
+    first, second, third = [server.asked(f"persistent-{n}.test")[0].connection for n in (1, 2, 3)]
+    assert first is second and second is not third
 
 
 @row("P-14")

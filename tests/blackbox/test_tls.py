@@ -1,13 +1,20 @@
 """Group T: certificates, and what else TLS has in store."""
 
+import asyncio
+import base64
+import hashlib
 import re
+import subprocess
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 import certs
 import faults
+import proxy
 import tls
 from certs import HOSTNAME, REJECTED
+from clock import wait_until
 from dnsmsg import Query
 from house import EDNS
 from marks import ask_until, times_down, wait_idle_end, went_down
@@ -312,6 +319,186 @@ def test_identity_is_not_taken_from_a_session(house, authority):
     # It is good again at the end, as house.py wants it.
     a.identity = authority.identity(dns=[a.hostname])
     a.forget_sessions()
+
+
+HOSTILE = {"ESC": b"\x1b[31mred\x1b[0m", "newline": b"x\r\nlevel=error event=forged y",
+           "invalid-UTF-8": b"\xff\xfe\xc3(", "NUL": b"dot.test\0.other.test", "4-KB": b"x" * 4096}
+
+
+def _with_hostile_name(authority, octets):
+    text = "Q" * len(octets)
+    return authority.identity(dns=[text]).with_octets(text, octets)
+
+
+def _with_hostile_issuer(_, octets):
+    text = "Q" * len(octets)
+    return certs.Authority(text).identity(dns=[HOSTNAME]).with_octets(text, octets)
+
+
+PLACES = {"subjectAltName": (_with_hostile_name, {}), "issuer": (_with_hostile_issuer, {}),
+          "subjectAltName-pinned": (_with_hostile_name, {"verify": "pins"})}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.parametrize("place", PLACES)
+@row("T-29")
+def test_name_of_an_unverified_certificate_is_escaped_and_cut(house, authority, place, hostile):
+    make, entry = PLACES[place][0], dict(PLACES[place][1])
+    identity = make(authority, HOSTILE[hostile])
+    if entry:
+        entry["pins"] = [_pin(identity)]
+        server = house.upstream(identity=identity)
+    else:
+        server = house.upstream(Script(identity=identity))
+    running = house.proxy(server.config(**entry))
+    exchange = house.ask(Query(edns=EDNS))
+    shown = [_probe(house).stdout]
+    if entry:
+        house.right(exchange)
+        shown.append(running.wait_line("upstream connected").text)
+    else:
+        house.servfail(exchange)
+        (_, text), = exchange.answer.ede
+        shown += [text, went_down(running, server, "certificate").text]
+    escaped = "".join(chr(c) if 0x20 <= c < 0x7f else f"\\x{c:02X}" for c in HOSTILE[hostile])
+    for text in shown:
+        assert all(" " <= c < "\x7f" or c == "\n" for c in text), repr(text)
+        assert escaped[:40] in text.replace("\\\\", "\\"), text
+        assert "\nlevel" not in text and len(text) < 1000
+    # Nothing but what is whole stands before the cut.
+    assert hostile != "4-KB" or all("x..." in text for text in shown), shown
+
+
+def _pin(identity):
+    """RFC 7858 4.2."""
+    spki = identity.key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(spki).digest()).decode()
+
+
+def _probe(house):
+    return subprocess.run([proxy.BINARY, "-c", house.config_path, "probe"], capture_output=True,
+                          text=True, timeout=20, cwd=house.directory)
+
+
+# An interceptor: a firewall that inspects TLS, a captive portal, a redirected port.
+
+INTERCEPTORS = {"own-CA": lambda ca: certs.Authority("Web Filter CA").identity(dns=[HOSTNAME]),
+                "self-signed": lambda ca: certs.self_signed(),
+                "trusted-CA": lambda ca: ca.identity(dns=["dns.isp.test"])}
+
+
+def _remedy_of_interceptor(house, server, running, word):
+    house.servfail(house.ask())
+    line = went_down(running, server, word)
+    assert "something else answers in its place" in line["remedy"], line.text
+    for advice in "ca_file", "if you trust", "set its `hostname'":
+        assert advice not in line["remedy"], line.text
+    return line
+
+
+@pytest.mark.parametrize("name", INTERCEPTORS)
+@row("F-19")
+def test_interceptor_of_a_public_server_is_not_to_be_trusted(house, namespace, authority, name):
+    namespace.run("ip", "address", "add", "9.9.9.9/32", "dev", "lo")
+    server = house.upstream(Script(identity=INTERCEPTORS[name](authority)), address="9.9.9.9")
+    running = house.proxy(server)
+    _remedy_of_interceptor(house, server, running, "certificate")
+    done = namespace.call(_probe, house)
+    assert "something else answers in its place" in done.stdout
+
+
+@table("make", ("F-19-own-CA", lambda: certs.Authority("Web Filter").identity(dns=["fw.test"])),
+       ("F-19-self-signed", lambda: certs.self_signed(["fw.test"])))
+def test_interceptor_in_a_private_network_has_another_name(house, make):
+    server = house.upstream(Script(identity=make()))
+    _remedy_of_interceptor(house, server, house.proxy(server), "fw.test")
+
+
+@table("make", ("F-19-own-CA", lambda: certs.Authority("Our CA").identity(dns=[HOSTNAME])),
+       ("F-19-self-signed", certs.self_signed))
+def test_private_server_with_a_ca_of_its_own_is_told_of_ca_file(house, make):
+    server = house.upstream(Script(identity=make()))
+    running = house.proxy(server)
+    house.servfail(house.ask())
+    assert "`ca_file'" in went_down(running, server)["remedy"]
+
+
+# Time, and size.
+
+
+@row("T-31")
+def test_timeout_of_a_distant_server_names_the_setting(house):
+    """800 ms away, TLS 1.2 takes two round trips, and 1500 ms are too little."""
+    async def late(connection, data):
+        await asyncio.sleep(0.8)
+        await connection.send_plain(data)
+    server = house.upstream(Script(outgoing=late, tls={"newest": "1.2"}))
+    running = house.proxy(server, timeouts={"query": "4s", "connect": "1s", "handshake": "1500ms"})
+    exchange = house.servfail(house.ask(Query(edns=EDNS)), 3.5)
+    text = "handshake: timed out after 1500 ms (timeouts.handshake)"
+    assert exchange.answer.ede[0][1] == f"{server.name}: {text}"
+    line = went_down(running, server, text)
+    assert "raise `timeouts.handshake'" in line["remedy"]
+    assert text in _probe(house).stdout
+
+
+LARGE_TICKETS = Script(tls={"raw": True, "ticket_padding": 1500})
+SEGMENT = 1400
+
+
+def _small_hellos(server):
+    return [c.hello_size <= SEGMENT for c in server.connections]
+
+
+@pytest.mark.parametrize("newest", ["1.2", "1.3"])
+@row("T-30")
+def test_large_client_hello_that_is_lost_is_followed_by_a_small_one(house, newest):
+    """Whether a post-quantum key share or a session ticket makes it large."""
+    server = house.upstream(LARGE_TICKETS, faults.close_after_answer,
+                            Script(largest_hello=SEGMENT, tls={"newest": newest}))
+    running = house.proxy(server)
+    for n in range(5):
+        exchange = house.right(house.ask(f"n{n}.test"))
+        house.answered_within(0.7 if n < 2 else 0.2, exchange)
+        wait_until(lambda: not server.open_connections, 2)
+    assert len(server.queries) == 5
+    # One was lost, and that is remembered.
+    assert _small_hellos(server).count(False) == 1 and len(server.connections) == 6
+    assert times_down(running, server) == 0
+    line, = running.lines("upstream connected", retried="ClientHello")
+    assert line["level"] == "warn"
+
+
+@row("T-30")
+def test_small_client_hello_that_is_lost_too_is_not_remembered(house):
+    """A server that is silent whatever it gets is down, and its next ClientHello is as usual."""
+    server = house.upstream(LARGE_TICKETS)
+    running = house.proxy(server)
+    house.right(house.ask("first.test"))
+    house.right(house.ask("second.test"))
+    server.restart(faults.accept_and_silence)
+    house.servfail(house.ask("silent.test"))
+    assert _small_hellos(server)[1:3] == [False, True]
+    went_down(running, server, "handshake: timed out")
+    server.restart(LARGE_TICKETS)
+    wait_until(lambda: house.ask("again.test").rcode == 0, 3)
+    house.right(house.ask("ticket.test"))
+    server.break_off()
+    house.right(house.ask("last.test"))
+    assert not _small_hellos(server)[-1] and server.connections[-1].facts["resumed"]
+
+
+@row("T-30")
+def test_probe_says_that_a_large_client_hello_was_lost(house):
+    server = house.upstream(Script(largest_hello=SEGMENT))
+    house.proxy(server, start=False).kill()
+    done = _probe(house)
+    assert done.returncode == 0, done.stdout
+    if server.connections[0].hello_size <= SEGMENT:
+        pytest.skip("this OpenSSL has no post-quantum key share: its ClientHello is small")
+    assert done.stdout.count("once more    with a smaller ClientHello") == 1
+    assert len(server.connections) == 2 and len(server.queries) == 1
 
 
 def test_nothing_waits_for_an_idle_tls_connection(house):

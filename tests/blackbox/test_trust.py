@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 from cryptography import x509
@@ -197,6 +198,192 @@ def test_revocation_list(house, authority, tmp_path, name, key):
         _is_accepted(a, b)
     else:
         _is_refused(a, b, running, word)
+
+
+def _intermediate_and_lists(tmp_path, authority, revoked):
+    """An identity below an intermediate, and a file with the list of each of the two issuers."""
+    below = authority.below()
+    identity = below.identity(dns=[HOSTNAME])
+    above = [certs.Identity(below.key, [below.certificate])] if revoked else []
+    return below, identity, {"root": _list(tmp_path, authority, *above),
+                             "intermediate": _list(tmp_path, below)}
+
+
+def _joined(directory, paths):
+    path = directory / "all.crl"
+    path.write_bytes(b"".join(open(name, "rb").read() for name in paths))
+    return str(path)
+
+
+@row("T-27")
+def test_revoked_intermediate_is_refused(house, authority, tmp_path):
+    below, identity, lists = _intermediate_and_lists(tmp_path, authority, revoked=True)
+    a, b = house.pair(Script(identity=identity))
+    running = house.proxy(a.config(crl_file=_joined(tmp_path, lists.values())), b)
+    house.right(house.ask())
+    _is_refused(a, b, running, "revoked", below.text)
+
+
+@pytest.mark.parametrize("missing", ["root", "intermediate"])
+@row("T-27")
+def test_missing_list_of_an_issuer_is_named(house, authority, tmp_path, missing):
+    below, identity, lists = _intermediate_and_lists(tmp_path, authority, revoked=False)
+    issuer = {"root": authority, "intermediate": below}[missing]
+    del lists[missing]
+    path = _joined(tmp_path, lists.values())
+    a, b = house.pair(Script(identity=identity))
+    running = house.proxy(a.config(crl_file=path), b)
+    house.right(house.ask())
+    line = _is_refused(a, b, running, "no CRL of its issuer", f"CN={issuer.text}")
+    assert path in line["remedy"]
+
+
+@row("T-27")
+def test_chain_with_the_lists_of_all_issuers_is_accepted(house, authority, tmp_path):
+    _, identity, lists = _intermediate_and_lists(tmp_path, authority, revoked=False)
+    a, b = house.pair(Script(identity=identity))
+    house.proxy(a.config(crl_file=_joined(tmp_path, lists.values())), b)
+    house.right(house.ask())
+    _is_accepted(a, b)
+
+
+# The trust file.
+
+
+@pytest.mark.parametrize("with_list", [False, True])
+@row("T-28")
+def test_intermediate_alone_is_a_trust_anchor(house, authority, tmp_path, with_list):
+    below = authority.below()
+    entry = {"ca_file": below.path}
+    if with_list:
+        # It is trusted as given: the list of its own issuer is not asked for.
+        entry["crl_file"] = _list(tmp_path, below)
+    a, b = house.pair(Script(identity=below.identity(dns=[HOSTNAME])))
+    house.proxy(a.config(**entry), b)
+    house.right(house.ask())
+    _is_accepted(a, b)
+
+
+@row("T-28")
+def test_server_certificate_alone_is_a_trust_anchor(house, authority):
+    identity = authority.identity(dns=[HOSTNAME])
+    a, b = house.pair(Script(identity=identity))
+    house.proxy(a.config(ca_file=certs._write(certs._pem(identity.chain))), b)
+    house.right(house.ask())
+    _is_accepted(a, b)
+
+
+DAMAGES = {"base64": lambda pem: pem.replace(b"-----\nM", b"-----\n*", 1),
+           "der": lambda pem: pem.replace(b"-----\nM", b"-----\nA", 1),
+           "no-end": lambda pem: pem.replace(b"-----END CERTIFICATE-----\n", b"", 1)
+           .replace(b"-----END X509 CRL-----\n", b"", 1),
+           "cut": lambda pem: pem[:len(pem) // 2] + b"\n" + pem[pem.index(b"-----END"):]}
+
+
+@pytest.mark.parametrize("position", [1, 2, 3])
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", ["CA", "CRL"])
+@row("T-28")
+def test_damaged_entry_is_named_by_its_position(tmp_path, authority, kind, damage, position):
+    good = open({"CA": authority.path, "CRL": _list(tmp_path, authority)}[kind], "rb").read()
+    entries = [b"# A comment.\n" + good] * 3
+    entries[position - 1] = DAMAGES[damage](good)
+    path = tmp_path / "damaged.pem"
+    path.write_bytes(b"".join(entries))
+    files = {"CA": f"ca_file: {path}", "CRL": f"ca_file: {authority.path}, crl_file: {path}"}
+    text = f"listen: {own_address()}:5300\ntls: {{{files[kind]}}}\nupstreams: [192.0.2.1]"
+    for command in ([], ["check"]):
+        done = _run(tmp_path, text, command)
+        assert done.returncode == 2
+        what = {"CA": "certificate", "CRL": "CRL"}[kind]
+        assert f"{kind} file {path}: {what} {position} in it is damaged" in done.stderr
+
+
+# The end of a certificate, or of a list, while sessions are resumed and connections persist.
+
+
+def _wait_past(moment):
+    """Waits for a moment of the UTC clock, which certificates know to the second."""
+    left = (moment - datetime.datetime.utcnow()).total_seconds() + 0.05
+    assert left < 10
+    time.sleep(max(left, 0))
+
+
+def _no_query_past(house, running, a, b, moment, *words):
+    """A answers until that moment, by a resumed session where its connection has ended."""
+    for n in range(2):
+        house.right(house.ask(f"before-{n}.test"))
+        if a.script.asked:
+            wait_until(lambda: not a.open_connections, 2)
+    assert len(a.queries) == 2 and datetime.datetime.utcnow() < moment
+    _wait_past(moment)
+    house.right(house.ask("after.test"))
+    assert not a.asked("after.test") and b.asked("after.test")
+    went_down(running, a, "handshake: certificate", *words)
+
+
+PERSISTENT = table("ends", ("T-26-resumed", faults.close_after_answer),
+                   ("T-26-persistent", Script()))
+
+
+@pytest.mark.parametrize("newest", ["1.2", "1.3"])
+@PERSISTENT
+def test_no_query_after_the_certificate_has_expired(house, authority, newest, ends):
+    identity = authority.identity(dns=[HOSTNAME], end=datetime.timedelta(seconds=4))
+    a, b = house.pair(ends, Script(identity=identity, tls={"newest": newest}))
+    running = house.proxy(a, b)
+    _no_query_past(house, running, a, b, identity.chain[0].not_valid_after, "expired")
+    assert [c.facts["resumed"] for c in a.handshakes] == [False, True][:len(a.handshakes)]
+
+
+@PERSISTENT
+def test_no_query_after_an_intermediate_has_expired(house, authority, ends):
+    below = authority.below(end=datetime.timedelta(seconds=4))
+    a, b = house.pair(ends, Script(identity=below.identity(dns=[HOSTNAME])))
+    running = house.proxy(a, b)
+    _no_query_past(house, running, a, b, below.certificate.not_valid_after, "expired")
+
+
+@pytest.mark.parametrize("newest", ["1.2", "1.3"])
+@PERSISTENT
+def test_no_query_after_the_list_has_run_out(house, authority, tmp_path, newest, ends):
+    path = _list(tmp_path, authority, end=datetime.timedelta(seconds=4))
+    with open(path, "rb") as file:
+        moment = x509.load_pem_x509_crl(file.read()).next_update
+    a, b = house.pair(ends, Script(tls={"newest": newest}))
+    running = house.proxy(a.config(crl_file=path), b)
+    _no_query_past(house, running, a, b, moment, "CRL", "expired")
+
+
+@row("T-26")
+def test_list_with_a_newer_one_beside_it_ends_no_session(house, authority, tmp_path):
+    """As when the next list was added before the last one runs out."""
+    old = _list(tmp_path, authority, end=datetime.timedelta(seconds=3))
+    with open(old, "rb") as file:
+        moment = x509.load_pem_x509_crl(file.read()).next_update
+    a, b = house.pair(faults.close_after_answer)
+    house.proxy(a.config(crl_file=_joined(tmp_path, [old, _list(tmp_path, authority)])), b)
+    house.right(house.ask("before.test"))
+    _wait_past(moment)
+    house.right(house.ask("after.test"))
+    assert a.asked("after.test")[0].connection.facts["resumed"]
+
+
+@PERSISTENT
+def test_no_query_after_a_reload_with_a_list_that_revokes(house, authority, tmp_path, ends):
+    a, b = house.pair(ends)
+    path = _list(tmp_path, authority)
+    running = team.serve(house, a.config(crl_file=path), b, reload="signal")
+    house.right(house.ask("before-1.test"))
+    house.right(house.ask("before-2.test"))
+    assert len(a.queries) == 2
+    os.replace(_list(tmp_path, authority, a.identity), path)
+    old = running.workers()
+    running.signal(signal.SIGHUP)
+    team.wait_whole(running, 2, without=old)
+    house.right(house.ask("after.test"))
+    assert not a.asked("after.test") and b.asked("after.test")
+    went_down(running, a, "revoked")
 
 
 # The configuration.

@@ -40,6 +40,21 @@ class Identity:
         self.key = key
         self.chain = chain
 
+    def with_octets(self, text, octets):
+        """
+        The same, but with other octets where its own certificate has TEXT. The signature no longer
+        fits, which is found after everything else.
+        """
+        assert len(text) == len(octets)
+        own = self.chain[0].public_bytes(serialization.Encoding.DER)
+        assert text.encode() in own
+        if len(text) < 128:
+            # OpenSSL reads no UTF8String that is none; a TeletexString may hold anything.
+            head = bytes([len(text)]) + text.encode()
+            own = own.replace(b"\x0c" + head, b"\x14" + head)
+        return Identity(self.key, [x509.load_der_x509_certificate(
+            own.replace(text.encode(), octets)), *self.chain[1:]])
+
     @functools.cached_property
     def path(self):
         """A file with the key and the chain, as a server loads it."""
@@ -63,11 +78,17 @@ def _write(data):
     return path
 
 
+def trust_file(*authorities):
+    """A file with the certificates of several authorities, in that order."""
+    return _write(_pem([authority.certificate for authority in authorities]))
+
+
 class Authority:
     """Signs certificates; itself a root, or signed by another authority."""
 
     def __init__(self, name="dot-proxy tests", above=None, key=None, **faults):
         self.key = key or new_key()
+        self.text = name
         self.name = _name(name)
         self.above = above
         signer = above or self

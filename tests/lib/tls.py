@@ -34,6 +34,8 @@ class Settings:
     unknown_name: bool = False                  # answer any SNI with unrecognized_name
     raw: bool = False                           # by OpenSSL itself: renegotiation, KeyUpdate
     protocol: str = ALPN                        # what raw TLS chooses; None: it sends an alert
+    ticket_padding: int = 0                     # bytes by which raw TLS makes its tickets larger
+    ticket_seconds: int = 7200                  # how long a session of raw TLS may be resumed
 
 
 VERSIONS = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1,
@@ -72,7 +74,22 @@ def _raw_context(settings, identity):
     made.use_privatekey_file(identity.path)
     made.set_max_proto_version(int(VERSIONS[settings.newest]))
     made.set_alpn_select_callback(lambda *_: _choose(settings))
+    made.set_timeout(settings.ticket_seconds)
+    if settings.ticket_padding:
+        _pad_tickets(made, settings.ticket_padding)
     return made
+
+
+def _pad_tickets(made, count):
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+    def generate(ssl_pointer, _):
+        return _libssl.SSL_SESSION_set1_ticket_appdata(
+            ctypes.c_void_p(_libssl.SSL_get_session(ctypes.c_void_p(ssl_pointer))),
+            bytes(count), ctypes.c_size_t(count))
+
+    made.pad_tickets = generate         # kept for as long as OpenSSL may call it
+    pointer = int(SSL._ffi.cast("uintptr_t", made._context))
+    assert _libssl.SSL_CTX_set_session_ticket_cb(ctypes.c_void_p(pointer), generate, None, None)
 
 
 def _choose(settings):
@@ -144,6 +161,7 @@ class _Session:
 
 _MORE = object()
 _libssl = ctypes.CDLL(ctypes.util.find_library("ssl") or "libssl.so.3")
+_libssl.SSL_get_session.restype = ctypes.c_void_p
 
 
 class _RawSession:
@@ -189,9 +207,12 @@ class _RawSession:
 
     def update_key(self):
         """Asks for new keys in both directions (TLS 1.3)."""
-        pointer = int(SSL._ffi.cast("uintptr_t", self._ssl._ssl))
-        assert _libssl.SSL_key_update(ctypes.c_void_p(pointer), 1) == 1
+        assert _libssl.SSL_key_update(self._pointer, 1) == 1
         self._try(self._ssl.do_handshake)
+
+    @property
+    def _pointer(self):
+        return ctypes.c_void_p(int(SSL._ffi.cast("uintptr_t", self._ssl._ssl)))
 
     def _try(self, call, *args):
         try:
@@ -208,7 +229,8 @@ class _RawSession:
     @property
     def facts(self):
         name = self._ssl.get_servername()
-        return {"version": self._ssl.get_protocol_version_name(), "resumed": False,
+        return {"version": self._ssl.get_protocol_version_name(),
+                "resumed": _libssl.SSL_session_reused(self._pointer) == 1,
                 "alpn": self._ssl.get_alpn_proto_negotiated().decode() or None,
                 "sni": name.decode() if name else None}
 

@@ -26,6 +26,7 @@ class Script:
 
     listening: bool = None
     accepted: typing.Callable = None        # instead of TLS; the connection ends when it returns
+    largest_hello: int = None               # a larger ClientHello is not seen, as if it was lost
     outgoing: typing.Callable = None        # instead of sending: gets the octets of the TLS layer
     established: typing.Callable = None     # after the handshake, beside everything else
     asked: typing.Callable = None           # for each query: gets the connection and the query
@@ -202,6 +203,9 @@ class Connection:
             await script.accepted(self)
             return
         self._session = tls.session(self.upstream.context())
+        if script.largest_hello and await self._hello_size() > script.largest_hello:
+            await self.silence()
+            return
         while not self._session.handshake():
             await self._flush()
             await self._take()
@@ -216,6 +220,17 @@ class Connection:
         finally:
             for task in beside:
                 task.cancel()
+
+    async def _hello_size(self):
+        """Takes in the ClientHello, which is one record."""
+        while len(self.hello) < 5 or len(self.hello) < self.hello_size:
+            await self._take()
+        return self.hello_size
+
+    @property
+    def hello_size(self):
+        """The bytes of the ClientHello on the wire."""
+        return 5 + int.from_bytes(self.hello[3:5], "big")
 
     async def _take_queries(self, beside):
         buffer = b""
