@@ -11,6 +11,10 @@
 #include <openssl/kdf.h>
 
 #include "dot_internal.h"
+#include "file.h"
+
+/* Of CA certificates, and of a revocation list; the system's bundle has 0.2 MiB. */
+enum { FILE_MAX = 16 * 1024 * 1024 };
 
 static const char *const bundles[] = {
 	"/etc/ssl/certs/ca-certificates.crt",                /* Debian, Ubuntu, Alpine, Arch */
@@ -46,8 +50,8 @@ check_readable(const char *what, const char *file, struct failure *why)
 	FILE *f;
 	int saved;
 
-	if ((f = fopen(file, "re")) == NULL)
-		return fail_errno(why, "%s file %s", what, file);
+	if ((f = file_open(file, FILE_MAX, why)) == NULL)
+		return fail_in(why, "%s file %s", what, file);
 	(void)fgetc(f);
 	saved = ferror(f) ? errno : 0;
 	(void)fclose(f);
