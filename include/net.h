@@ -17,6 +17,12 @@
 enum { NET_BACKLOG = 4096 };
 
 /*
+ * Whether this machine has the address, so that it can be listened on; its port may be taken.
+ * 0, or -1 with the reason and a remedy.
+ */
+int net_check_listen(const struct address *, struct failure *why);
+
+/*
  * A TCP socket that listens on the address; its clients have TCP_NODELAY. Returns it, or -1
  * with the reason and, for a port that is taken or not permitted, the remedy.
  */

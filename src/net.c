@@ -65,6 +65,22 @@ fail_bind(struct failure *why, const struct address *a, const char *how)
 }
 
 int
+net_check_listen(const struct address *a, struct failure *why)
+{
+	struct address any_port = *a;
+	int fd = socket(a->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int rc;
+
+	if (fd == -1)
+		return fail_bind(why, a, "");
+	address_set_port(&any_port, 0);
+	if ((rc = bind(fd, &any_port.sa, address_len(a))) == -1)
+		(void)fail_bind(why, a, "");
+	(void)close(fd);
+	return rc;
+}
+
+int
 net_listen(const struct address *a, struct failure *why)
 {
 	int fd;
