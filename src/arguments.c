@@ -305,6 +305,8 @@ read_command(struct reading *r, const char *word)
 	for (i = 0; i < LENGTH(commands); i++)
 		if (strcmp(word, commands[i]) == 0)
 			break;
+	if (word[0] == '-' && word[1] != '\0')
+		return refuse(r, "`%s': an option behind `--' (write it in front of that)", word);
 	if (i == LENGTH(commands))
 		return refuse_unknown(r, word, r->args->command == NULL ? "command" : "argument");
 	if (r->args->command != NULL)
