@@ -8,6 +8,7 @@ import pytest
 
 import proxy
 from rows import row, table
+from upstream import own_address
 
 GOOD = b"upstreams: [192.0.2.1#dns.test]\n"
 TOO_LONG = b"a" * 64
@@ -210,7 +211,7 @@ def test_ca_file_that_holds_no_trust(tmp_path, config, content):
     elif content is not None:
         (tmp_path / "ca.pem").write_bytes(content)
     config(GOOD + b"tls: {ca_file: ca.pem}\n", trusted=False)
-    for command in (["-l", "127.0.0.1:5399"], ["check"]):
+    for command in (["-l", f"{own_address()}:5300"], ["check"]):
         done = run(tmp_path, *command)
         assert done.returncode == 2
         assert "ca.pem" in done.stderr

@@ -15,6 +15,7 @@ import proxy
 from clock import now, wait_until
 from rows import table
 from test_config import run
+from upstream import own_address
 
 GOOD = "upstreams: [192.0.2.1#dns.test]\n"
 PIN = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
@@ -307,7 +308,8 @@ def test_check_finds_what_the_start_would_refuse(tmp_path, configured, monkeypat
         text += GOOD
     configured(text)
     says(run(tmp_path, "check"), f"config.yml:{place}", cause, cure)
-    assert run(tmp_path, *([] if "listen" in text else ["-l", "127.0.0.1:5399"])).returncode != 0
+    instead = [] if "listen" in text else ["-l", f"{own_address()}:5300"]
+    assert run(tmp_path, *instead).returncode != 0
 
 
 def test_check_finds_all_at_once_in_order_of_line(tmp_path, configured):
@@ -506,9 +508,9 @@ def test_what_is_no_file_is_an_error_at_once(tmp_path, configured, authority, ma
     else:
         make(tmp_path / "odd.pem")
         configured(GOOD + text)
-    for command in (["-l", "127.0.0.1:5399"], ["check"]):
+    for command in (["-l", f"{own_address()}:5300"], ["check"]):
         done = subprocess.run([proxy.BINARY, *command], cwd=tmp_path, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=3)
+                              capture_output=True, text=True, timeout=10)
         assert done.returncode == 2
         said = done.stderr.replace('"', "").replace("file odd.pem:", "file odd.pem")
         assert what + cause in said, done.stderr
