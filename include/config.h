@@ -21,9 +21,16 @@ enum {
 	CONFIG_UDP_SIZE_MAX = 4096
 };
 
+/* Where in the file something stands, from 1; zeroed: it does not. */
+struct config_place {
+	size_t line;
+	size_t column;
+};
+
 /* What queries come to: one of the two or both are true. */
 struct config_listener {
 	struct address address;
+	struct config_place place;
 	bool udp;
 	bool tcp;
 };
@@ -41,6 +48,8 @@ struct config_upstream {
 	char *hostname; /* verified and sent as SNI; NULL: the certificate must name the address */
 	char *ca_file;  /* NULL: the system's bundle */
 	char *crl_file; /* NULL: none */
+	struct config_place ca_place;
+	struct config_place crl_place;
 	char *pins[CONFIG_PINS_MAX];
 	size_t pin_count;
 	bool pins_only; /* the key is all that counts; there is at least one pin */
@@ -80,7 +89,9 @@ struct config {
 	} clients;
 	bool reload_auto; /* also when the file has changed, not only on SIGHUP */
 	char *user;       /* whom workers run as when started as root; NULL: nobody */
+	struct config_place user_place;
 	enum config_sandbox sandbox;
+	struct config_place sandbox_place;
 	struct edns_settings privacy;
 	struct {
 		enum log_level level;
@@ -101,8 +112,8 @@ struct config_report {
  * frees with config_free(); or NULL when there is any error, all of which are then
  * in REPORT, with file, line and column. Warnings come with either outcome. The
  * caller frees the report with config_report_free(). Nothing is looked up, opened
- * or bound but PATH itself: whether CA files hold certificates is for those who
- * load them.
+ * or bound but PATH itself: what depends on other files and on this machine is for
+ * check_environment() and for those who use it.
  */
 struct config *config_load(const char *path, struct config_report *report);
 

@@ -34,6 +34,12 @@ struct privilege {
 int privilege_plan(const char *user, enum config_sandbox sandbox, struct privilege *,
     struct failure *why);
 
+/*
+ * Looks USER up, as privilege_plan() does, for whoever is to start: the right to become this
+ * user is not looked at. -1 with the reason when there is no such user.
+ */
+int privilege_find_user(const char *user, struct privilege *, struct failure *why);
+
 /* What of the sandbox is in use, in words; "" when nothing. */
 const char *privilege_in_force(const struct privilege *);
 

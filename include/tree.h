@@ -47,6 +47,7 @@ int tree_shown(const char *text);
 
 /* From 1. */
 size_t tree_line(const struct tree *, int node);
+size_t tree_column(const struct tree *, int node);
 
 bool tree_is_map(const struct tree *, int node);
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "config_schema.h"
+#include "file.h"
 #include "tree.h"
 
 enum { FILE_MAX = 256 * 1024 };
@@ -59,31 +60,32 @@ warn_of_owner(struct tree *t, int fd)
 	if (fstat(fd, &st) == -1)
 		return;
 	if (st.st_mode & S_IWOTH)
-		complaint_add(&t->warnings, 0, 0, "everybody may write to it (chmod o-w helps)");
-	/* Who is not root goes by the file of whoever started him, as in a container. */
+		complaint_add(&t->warnings, 0, 0, "file is world-writable (fix: chmod o-w)");
+	/* Only warn when running as root: in a container the owner is usually someone else. */
 	if (st.st_uid != 0 && geteuid() == 0)
 		complaint_add(&t->warnings, 0, 0,
-		    "it belongs to user %ju, and root goes by it (chown root helps)",
+		    "file is owned by uid %ju but used by root (fix: chown root)",
 		    (uintmax_t)st.st_uid);
 }
 
-/* Reads at most CAP octets of the file. Returns how many, or 0 and perhaps has complained. */
+/* Reads at most CAP bytes of the file. Returns how many, or 0 and perhaps has complained. */
 static size_t
 read_file(struct tree *t, const char *path, char *text, size_t cap)
 {
-	FILE *file = fopen(path, "re");
+	struct failure why;
+	FILE *file = file_open(path, FILE_MAX, &why);
 	size_t len;
 
 	if (file == NULL) {
-		complaint_add(&t->errors, 0, 0, "cannot open it: %s", strerror(errno));
+		complaint_add(&t->errors, 0, 0, "%s (%s)", why.text, why.remedy);
 		return 0;
 	}
 	errno = 0;
 	len = fread(text, 1, cap, file);
 	if (ferror(file))
-		complaint_add(&t->errors, 0, 0, "cannot read it: %s", strerror(errno));
+		complaint_add(&t->errors, 0, 0, "cannot read: %s", strerror(errno));
 	else if (len == cap)
-		complaint_add(&t->errors, 0, 0, "larger than %d KiB", FILE_MAX / 1024);
+		complaint_add(&t->errors, 0, 0, "is larger than %d KiB", FILE_MAX / 1024);
 	else
 		warn_of_owner(t, fileno(file));
 	(void)fclose(file);

@@ -7,6 +7,7 @@
 
 #include "field.h"
 #include "hostname.h"
+#include "notation.h"
 
 enum {
 	DOT_PORT = 853, /* RFC 7858 3.1 */
@@ -16,62 +17,45 @@ enum {
 
 #define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 
+/* The path of a file as written; the text is the tree's. */
+struct path {
+	const char *text; /* NULL: not given */
+	struct config_place place;
+};
+
 struct loader {
 	struct config *config;
-	const char *ca_file;  /* tls.ca_file; the tree's */
-	const char *crl_file; /* tls.crl_file */
+	struct path ca_file;  /* tls.ca_file */
+	struct path crl_file; /* tls.crl_file */
 	/* Where each one stands, for what can only be checked at the end. */
 	int listen_nodes[CONFIG_LISTEN_MAX];
 	int upstream_nodes[CONFIG_UPSTREAMS_MAX];
 };
 
-/* Whether TEXT is a host name, perhaps with a port. */
-static bool
-is_hostname(const char *text)
+static struct config_place
+place_of(const struct tree *t, int node)
 {
-	char name[HOSTNAME_MAX + 1];
-	size_t len = strcspn(text, ":");
-
-	if (len >= sizeof name || (text[len] == ':' && strchr(text + len + 1, ':') != NULL))
-		return false;
-	memcpy(name, text, len);
-	name[len] = '\0';
-	return hostname_problem(name) == NULL;
+	return (struct config_place){ tree_line(t, node), tree_column(t, node) };
 }
 
-/* HINT says what to do about a host name. Returns 0, or -1 and has complained. */
-static int
-read_address(struct tree *t, int node, const char *text, uint16_t port, const char *hint,
-    struct address *out)
+static void
+load_path(struct tree *t, int node, const struct field *f, void *out)
 {
-	int shown = tree_shown(text);
-	const char *problem;
+	struct path *path = out;
 
-	if (address_parse(text, port, out) == 0) {
-		if ((problem = address_problem(out)) == NULL)
-			return 0;
-		tree_complain(t, node, "`%.*s' %s", shown, text, problem);
-	} else if (is_hostname(text))
-		tree_complain(t, node, "`%.*s' is no IP address, and names are not looked up%s",
-		    shown, text, hint);
-	else if (strchr(text, '%') != NULL)
-		tree_complain(t, node, "not an IP address: `%.*s' (is there such an interface?)",
-		    shown, text);
-	else
-		tree_complain(t, node,
-		    "not an IP address: `%.*s' (as in 192.0.2.1, 192.0.2.1:853, "
-		    "2001:db8::1, \"[2001:db8::1]:853\")",
-		    shown, text);
-	return -1;
+	field_path(t, node, f, &path->text);
+	path->place = place_of(t, node);
 }
 
 /* An upstream as written; the texts are the tree's. */
 struct draft {
 	struct address address; /* port 0: none is written */
-	int port;               /* 0: not given by its own key */
+	const char *written;    /* the address as text */
+	int written_at;
+	int port; /* 0: not given by its own key */
 	const char *hostname;
-	const char *ca_file;
-	const char *crl_file;
+	struct path ca_file;
+	struct path crl_file;
 	const char *pins[CONFIG_PINS_MAX];
 	size_t pin_count;
 	bool pins_only;
@@ -81,13 +65,16 @@ static void
 load_address(struct tree *t, int node, const struct field *f, void *out)
 {
 	const char *text = tree_text(t, node, "an IP address");
-	struct address address;
+	struct draft *d = out;
+	char why[NOTATION_MAX];
 
 	(void)f;
-	if (text != NULL &&
-	    read_address(t, node, text, 0, ": its address goes here, the name into `hostname'",
-		&address) == 0)
-		*(struct address *)out = address;
+	if (text == NULL)
+		return;
+	d->written = text;
+	d->written_at = node;
+	if (notation_read(NOTATION_UPSTREAM_ADDRESS, text, 0, &d->address, NULL, why) == -1)
+		tree_complain(t, node, "`%.*s' %s", tree_shown(text), text, why);
 }
 
 /* Which of the NAMES, of which the last is NULL, stands there; -1 when none does, and has complained. */
@@ -107,27 +94,50 @@ read_choice(struct tree *t, int node, const char *what, const char *const *names
 	return -1;
 }
 
-/* Base64 of 32 octets, as there is one way only to write it. */
+enum { PIN_LEN = 44 };
+
+/* Base64 of 32 bytes, as there is one way only to write it. */
 static bool
 is_pin(const char *text)
 {
 	static const char digits[] =
 	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-	return strlen(text) == 44 && strspn(text, digits) == 43 && text[43] == '=' &&
+	return strlen(text) == PIN_LEN && strspn(text, digits) == 43 && text[43] == '=' &&
 	    strchr("AEIMQUYcgkosw048", text[42]) != NULL;
+}
+
+/* Finds a pin within other notations: `pin-sha256="..."' (HPKP), `sha256//...' (curl). */
+static bool
+has_pin(const char *text, char pin[static PIN_LEN + 1])
+{
+	for (; strlen(text) >= PIN_LEN; text++) {
+		(void)snprintf(pin, PIN_LEN + 1, "%s", text);
+		if (is_pin(pin))
+			return true;
+	}
+	return false;
 }
 
 static void
 load_pin(struct tree *t, int node, void *arg)
 {
 	struct draft *d = arg;
-	const char *text = tree_text(t, node, "a pin");
+	const char *text;
+	char pin[PIN_LEN + 1];
 
-	if (text == NULL)
+	if (tree_is_map(t, node)) {
+		tree_complain(t, node,
+		    "expected a pin, found keys and values (write only the value of `value')");
+		return;
+	}
+	if ((text = tree_text(t, node, "a pin")) == NULL)
 		return;
 	if (is_pin(text))
 		d->pins[d->pin_count++] = text;
+	else if (has_pin(text, pin))
+		tree_complain(t, node, "not a pin: `%.*s' has more than the value (write \"%s\")",
+		    tree_shown(text), text, pin);
 	else
 		tree_complain(t, node,
 		    "not a pin: `%.*s' (base64 of a SHA-256, 44 characters; "
@@ -157,27 +167,34 @@ static void
 read_long_form(struct tree *t, int node, struct draft *d)
 {
 	static const struct field fields[] = {
-		{ "address", NULL, load_address, offsetof(struct draft, address), 0, 0, false },
+		{ "address", NULL, load_address, 0, 0, 0, false },
 		{ "port", NULL, field_number, offsetof(struct draft, port), 1, 65535, false },
 		{ "hostname", NULL, field_hostname, offsetof(struct draft, hostname), 0, 0, false },
-		{ "ca_file", NULL, field_path, offsetof(struct draft, ca_file), 0, 0, false },
-		{ "crl_file", NULL, field_path, offsetof(struct draft, crl_file), 0, 0, false },
+		{ "ca_file", NULL, load_path, offsetof(struct draft, ca_file), 0, 0, false },
+		{ "crl_file", NULL, load_path, offsetof(struct draft, crl_file), 0, 0, false },
 		{ "pins", NULL, load_pins, 0, 0, 0, false },
 		{ "verify", NULL, load_verify, offsetof(struct draft, pins_only), 0, 0, false },
 	};
 	enum { ADDRESS, PORT, VERIFY = 6 };
 	int found[LENGTH(fields)];
+	size_t before = t->errors.count;
+	char why[NOTATION_MAX];
 
 	tree_map(t, node, fields, LENGTH(fields), d, found);
 	if (found[ADDRESS] == 0)
-		tree_complain(t, node, "missing key `address'");
+		tree_complain(t, node, "missing key `address' (the server's IP address)");
 	else if (d->pins_only && d->pin_count == 0)
 		tree_complain(t, found[VERIFY],
-		    "`verify: pins' without `pins' would verify nothing");
+		    "`verify: pins' without `pins' would verify nothing (write the pins, as "
+		    "`dot-proxy probe' prints them)");
 	else if (d->port != 0 && address_port(&d->address) != 0)
-		tree_complain(t, found[PORT], "repeated port (the address has one already)");
+		tree_complain(t, found[PORT],
+		    "repeated port (the address has one already; leave one out)");
 	else if (d->port != 0)
 		address_set_port(&d->address, (uint16_t)d->port);
+	else if (t->errors.count == before && notation_check_port(d->written, why) == -1)
+		tree_complain(t, d->written_at, "`%.*s' %s", tree_shown(d->written), d->written,
+		    why);
 }
 
 /* "address[:port]", perhaps with "#hostname". */
@@ -186,19 +203,13 @@ read_short_form(struct tree *t, int node, struct draft *d)
 {
 	const char *text = tree_text(t, node, "an upstream");
 	const char *problem;
-	size_t len;
-	char address[HOSTNAME_MAX + 1];
+	char why[NOTATION_MAX];
 
 	if (text == NULL)
 		return;
-	len = strcspn(text, "#");
-	(void)snprintf(address, sizeof address, "%.*s", (int)len, text);
-	(void)read_address(t, node, address, 0, ": write `192.0.2.1#host.name', with its address",
-	    &d->address);
-	if (text[len] == '\0')
-		return;
-	d->hostname = text + len + 1;
-	if ((problem = hostname_problem(d->hostname)) != NULL)
+	if (notation_read(NOTATION_UPSTREAM, text, 0, &d->address, &d->hostname, why) == -1)
+		tree_complain(t, node, "`%.*s' %s", tree_shown(text), text, why);
+	else if (d->hostname != NULL && (problem = hostname_problem(d->hostname)) != NULL)
 		tree_complain(t, node, "host name `%.*s' %s", tree_shown(d->hostname), d->hostname,
 		    problem);
 }
@@ -244,8 +255,8 @@ add_upstream(struct tree *t, int node, const struct draft *d, struct loader *l)
 	for (u = c->upstreams; u < c->upstreams + c->upstream_count; u++) {
 		if (address_equal(&u->address, &d->address) &&
 		    same_text(u->hostname, d->hostname, strcasecmp) &&
-		    same_text(u->ca_file, d->ca_file, strcmp) &&
-		    same_text(u->crl_file, d->crl_file, strcmp) && same_pins(u, d)) {
+		    same_text(u->ca_file, d->ca_file.text, strcmp) &&
+		    same_text(u->crl_file, d->crl_file.text, strcmp) && same_pins(u, d)) {
 			tree_warn(t, node, "the same upstream as on line %zu; left out",
 			    tree_line(t, l->upstream_nodes[u - c->upstreams]));
 			return;
@@ -253,8 +264,10 @@ add_upstream(struct tree *t, int node, const struct draft *d, struct loader *l)
 	}
 	u->address = d->address;
 	u->hostname = copy(t, d->hostname);
-	u->ca_file = copy(t, d->ca_file);
-	u->crl_file = copy(t, d->crl_file);
+	u->ca_file = copy(t, d->ca_file.text);
+	u->ca_place = d->ca_file.place;
+	u->crl_file = copy(t, d->crl_file.text);
+	u->crl_place = d->crl_file.place;
 	for (i = 0; i < d->pin_count; i++)
 		u->pins[i] = copy(t, d->pins[i]);
 	u->pin_count = d->pin_count;
@@ -279,7 +292,8 @@ load_upstream(struct tree *t, int node, void *arg)
 	if (address_port(&d.address) == CONFIG_DNS_PORT)
 		tree_complain(t, node, "port 53 is not for DNS over TLS (RFC 7858 3.1); 853 is");
 	else if (address_is_wildcard(&d.address))
-		tree_complain(t, node, "a wildcard is not the address of a server");
+		tree_complain(t, node,
+		    "upstream address must not be a wildcard (write the server's address)");
 	else
 		add_upstream(t, node, &d, arg);
 }
@@ -301,11 +315,15 @@ static void
 load_listen_address(struct tree *t, int node, const struct field *f, void *out)
 {
 	const char *text = tree_text(t, node, "an IP address");
-	struct address address;
+	struct config_listener *l = out;
+	char why[NOTATION_MAX];
 
 	(void)f;
-	if (text != NULL && read_address(t, node, text, CONFIG_DNS_PORT, "", &address) == 0)
-		*(struct address *)out = address;
+	if (text == NULL)
+		return;
+	l->place = place_of(t, node);
+	if (notation_read(NOTATION_LISTENER, text, CONFIG_DNS_PORT, &l->address, NULL, why) == -1)
+		tree_complain(t, node, "`%.*s' %s", tree_shown(text), text, why);
 }
 
 static void
@@ -336,7 +354,7 @@ load_listener(struct tree *t, int node, void *arg)
 {
 #define OFFSET(name) offsetof(struct config_listener, name)
 	static const struct field fields[] = {
-		{ "address", NULL, load_listen_address, OFFSET(address), 0, 0, false },
+		{ "address", NULL, load_listen_address, 0, 0, 0, false },
 		{ "udp", NULL, field_bool, OFFSET(udp), 0, 0, false },
 		{ "tcp", NULL, field_bool, OFFSET(tcp), 0, 0, false },
 	};
@@ -347,13 +365,13 @@ load_listener(struct tree *t, int node, void *arg)
 	size_t before = t->errors.count;
 
 	if (!tree_is_map(t, node)) {
-		load_listen_address(t, node, NULL, &new.address);
+		load_listen_address(t, node, NULL, &new);
 	} else {
 		tree_map(t, node, fields, LENGTH(fields), &new, found);
 		if (found[ADDRESS] == 0)
-			tree_complain(t, node, "missing key `address'");
+			tree_complain(t, node, "missing key `address' (as in 127.0.0.1:53)");
 		else if (!new.udp && !new.tcp)
-			tree_complain(t, node, "neither UDP nor TCP is left to listen with");
+			tree_complain(t, node, "at least one of `udp', `tcp' must be true");
 	}
 	if (t->errors.count == before)
 		add_listener(t, node, &new, arg);
@@ -446,8 +464,8 @@ static void
 load_tls(struct tree *t, int node, const struct field *f, void *out)
 {
 	static const struct field fields[] = {
-		{ "ca_file", NULL, field_path, offsetof(struct loader, ca_file), 0, 0, false },
-		{ "crl_file", NULL, field_path, offsetof(struct loader, crl_file), 0, 0, false },
+		{ "ca_file", NULL, load_path, offsetof(struct loader, ca_file), 0, 0, false },
+		{ "crl_file", NULL, load_path, offsetof(struct loader, crl_file), 0, 0, false },
 		{ "fast_open", NULL, load_fast_open, 0, 0, 0, false },
 	};
 	int found[LENGTH(fields)];
@@ -458,20 +476,20 @@ load_tls(struct tree *t, int node, const struct field *f, void *out)
 
 #define MS(name) offsetof(struct config, timeouts.name##_ms)
 
-/* A query must be over before `docker stop' loses its patience, after 10 s. */
+/* A query must be over before `docker stop' kills the process, after 10 s. */
 static void
 load_timeouts(struct tree *t, int node, const struct field *f, void *out)
 {
 	static const struct field fields[] = {
+		{ "query", NULL, field_duration, MS(query), 100, 9 * SECOND, false },
 		{ "connect", NULL, field_duration, MS(connect), 10, 9 * SECOND, false },
 		{ "handshake", NULL, field_duration, MS(handshake), 10, 9 * SECOND, false },
 		{ "answer", NULL, field_duration, MS(answer), 10, 9 * SECOND, false },
-		{ "query", NULL, field_duration, MS(query), 100, 9 * SECOND, false },
 		{ "client_idle", NULL, field_duration, MS(client_idle), 10, 10 * MINUTE, true },
 		{ "client_read", NULL, field_duration, MS(client_read), 10, MINUTE, false },
 		{ "upstream_idle", NULL, field_duration, MS(upstream_idle), 10, 10 * MINUTE, true },
 	};
-	enum { STEPS = 3 };
+	enum { FIRST_STEP = 1, STEPS = 3 };
 	struct config *c = ((struct loader *)out)->config;
 	int *steps[STEPS] = { &c->timeouts.connect_ms, &c->timeouts.handshake_ms,
 		&c->timeouts.answer_ms };
@@ -483,9 +501,10 @@ load_timeouts(struct tree *t, int node, const struct field *f, void *out)
 	for (i = 0; i < STEPS; i++) {
 		if (*steps[i] <= c->timeouts.query_ms)
 			continue;
-		if (found[i] != 0)
-			tree_complain(t, found[i],
-			    "`%s' is longer than `query', which it is a part of", fields[i].key);
+		if (found[FIRST_STEP + i] != 0)
+			tree_complain(t, found[FIRST_STEP + i],
+			    "`%s' is longer than `query', which it is a part of",
+			    fields[FIRST_STEP + i].key);
 		*steps[i] = c->timeouts.query_ms;
 	}
 }
@@ -593,6 +612,7 @@ load_sandbox(struct tree *t, int node, const struct field *f, void *out)
 	int choice = read_choice(t, node, "a sandbox level", names, "strict, best-effort or off");
 
 	(void)f;
+	((struct loader *)out)->config->sandbox_place = place_of(t, node);
 	if (choice != -1)
 		((struct loader *)out)->config->sandbox = (enum config_sandbox)choice;
 }
@@ -603,6 +623,7 @@ load_user(struct tree *t, int node, const struct field *f, void *out)
 	const char *text = tree_text(t, node, "a user");
 
 	(void)f;
+	((struct loader *)out)->config->user_place = place_of(t, node);
 	if (text != NULL && text[0] == '\0')
 		tree_complain(t, node, "expected the name or the number of a user");
 	else
@@ -662,7 +683,7 @@ complain_loops(struct tree *t, const struct loader *l)
 			if (c->listen[k].tcp &&
 			    config_is_loop(&c->listen[k].address, &c->upstreams[i].address))
 				tree_complain(t, l->upstream_nodes[i],
-				    "a loop: dot-proxy itself listens on %s",
+				    "a loop: dot-proxy itself listens on %s (change one of the two)",
 				    address_format(&c->listen[k].address, text));
 }
 
@@ -703,10 +724,14 @@ fill_in(struct tree *t, const struct loader *l)
 	for (i = 0; i < c->upstream_count; i++) {
 		struct config_upstream *u = &c->upstreams[i];
 
-		if (u->crl_file == NULL && u->ca_file == NULL)
-			u->crl_file = copy(t, l->crl_file);
-		if (u->ca_file == NULL)
-			u->ca_file = copy(t, l->ca_file);
+		if (u->crl_file == NULL && u->ca_file == NULL) {
+			u->crl_file = copy(t, l->crl_file.text);
+			u->crl_place = l->crl_file.place;
+		}
+		if (u->ca_file == NULL) {
+			u->ca_file = copy(t, l->ca_file.text);
+			u->ca_place = l->ca_file.place;
+		}
 	}
 }
 

@@ -12,6 +12,10 @@
 #include <openssl/pem.h>
 
 #include "dot_internal.h"
+#include "file.h"
+
+/* Of CA certificates, and of a revocation list; the system's bundle has 0.2 MiB. */
+enum { FILE_MAX = 16 * 1024 * 1024 };
 
 static const char *const bundles[] = {
 	"/etc/ssl/certs/ca-certificates.crt",                /* Debian, Ubuntu, Alpine, Arch */
@@ -48,8 +52,8 @@ open_file(const char *what, const char *file, struct failure *why)
 	BIO *bio;
 	int c;
 
-	if ((f = fopen(file, "re")) == NULL) {
-		(void)fail_errno(why, "%s file %s", what, file);
+	if ((f = file_open(file, FILE_MAX, why)) == NULL) {
+		(void)fail_in(why, "%s file %s", what, file);
 		return NULL;
 	}
 	errno = 0;

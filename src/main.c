@@ -1,10 +1,10 @@
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "arguments.h"
+#include "check.h"
 #include "config.h"
 #include "deadline.h"
 #include "dot.h"
@@ -14,7 +14,6 @@
 #include "probe.h"
 #include "status.h"
 #include "supervisor.h"
-#include "upstream.h"
 
 #ifndef DOTPROXY_VERSION
 #define DOTPROXY_VERSION "unversioned"
@@ -25,15 +24,6 @@ enum { TOLD_TO_STOP = 0, WORLD_FAILED = 1, MISUSED = 2 };
 
 /* A supervisor that does not say within this time where it listens is not waited for. */
 enum { STATUS_TIMEOUT_MS = 500 };
-
-struct arguments {
-	const char *config_file;
-	const char *listen;
-	const char *command; /* NULL: serve */
-	bool verbose;
-	bool upstream; /* with `healthcheck', as is the next */
-	bool ready;
-};
 
 static const char usage[] =
     "usage: dot-proxy [-c FILE] [-l ADDRESS[:PORT]] [-v] [check | probe]\n"
@@ -52,7 +42,7 @@ static const char usage[] =
     "  --ready     healthcheck: whether it has ever been connected to an upstream\n"
     "  -v          log at level debug\n"
     "  --version   print the version, and that of OpenSSL\n"
-    "  --help      print this\n"
+    "  -h, --help  print this\n"
     "\n"
     "Exit status: 0 told to stop, 1 something failed, 2 usage or configuration.\n";
 
@@ -87,23 +77,39 @@ set_listen(const struct arguments *args, struct config *config)
 		return true;
 	problem = config_set_listen(config, args->listen);
 	if (problem != NULL)
-		(void)fprintf(stderr, "dot-proxy: -l: `%s' %s\n", args->listen, problem);
+		(void)fprintf(stderr, "dot-proxy: -l: `%s' %s (name another address or port)\n",
+		    args->listen, problem);
 	return problem == NULL;
 }
 
+/* An address that the command line names is none of the file's. */
 static int
-check(const struct config *config)
+check_listen(const char *listen, const struct config *config)
 {
 	struct failure why;
-	struct upstream_list *upstreams = upstream_list_new(config, &why);
 
-	if (upstreams == NULL) {
-		(void)fprintf(stderr, "dot-proxy: %s\n", why.text);
-		if (why.remedy[0] != '\0')
-			(void)fprintf(stderr, "dot-proxy: remedy: %s\n", why.remedy);
+	if (listen == NULL || net_check_address(&config->listen[0].address, &why) == 0)
+		return 0;
+	(void)fprintf(stderr, "dot-proxy: -l: %s%s%s%s\n", why.text,
+	    why.remedy[0] != '\0' ? " (" : "", why.remedy, why.remedy[0] != '\0' ? ")" : "");
+	return -1;
+}
+
+static int
+check(const struct arguments *args, const struct config *config)
+{
+	struct config_report report;
+	bool good = check_listen(args->listen, config) == 0;
+
+	check_environment(config, args->config_file, &report);
+	if (report.warnings != NULL)
+		(void)fputs(report.warnings, stderr);
+	if (report.errors != NULL)
+		(void)fputs(report.errors, stderr);
+	good = good && report.error_count == 0;
+	config_report_free(&report);
+	if (!good)
 		return MISUSED;
-	}
-	upstream_list_free(upstreams);
 	config_print(config, stdout);
 	return fflush(stdout) == 0 ? TOLD_TO_STOP : WORLD_FAILED;
 }
@@ -175,81 +181,34 @@ run(const struct arguments *args)
 	if (args->command == NULL)
 		return serve(args, config);
 	if (is_command(args, "check"))
-		status = check(config);
+		status = check(args, config);
 	else
 		status = probe(config, stdout) == 0 ? TOLD_TO_STOP : WORLD_FAILED;
 	config_free(config);
 	return status;
 }
 
-/* Whether there is such a command, and the options are its. */
-static bool
-is_usage(const struct arguments *args)
-{
-	if (is_command(args, "healthcheck"))
-		return !args->upstream || !args->ready;
-	return !args->upstream && !args->ready &&
-	    (args->command == NULL || is_command(args, "check") || is_command(args, "probe"));
-}
-
-/* Reads the command line. Returns -1 to go on, or the status to exit with. */
-static int
-read_arguments(int argc, char **argv, struct arguments *args)
-{
-	static const struct option options[] = { { "version", no_argument, NULL, 'V' },
-		{ "help", no_argument, NULL, 'h' }, { "upstream", no_argument, NULL, 'u' },
-		{ "ready", no_argument, NULL, 'r' }, { NULL, 0, NULL, 0 } };
-	int option;
-
-	while ((option = getopt_long(argc, argv, "c:l:v", options, NULL)) != -1) {
-		switch (option) {
-		case 'c':
-			args->config_file = optarg;
-			break;
-		case 'l':
-			args->listen = optarg;
-			break;
-		case 'v':
-			args->verbose = true;
-			break;
-		case 'u':
-			args->upstream = true;
-			break;
-		case 'r':
-			args->ready = true;
-			break;
-		case 'V':
-			(void)printf("dot-proxy %s (%s)\n", DOTPROXY_VERSION,
-			    dot_library_version());
-			return TOLD_TO_STOP;
-		case 'h':
-			(void)fputs(usage, stdout);
-			return TOLD_TO_STOP;
-		default:
-			(void)fputs(usage, stderr);
-			return MISUSED;
-		}
-	}
-	if (optind < argc)
-		args->command = argv[optind++];
-	if (optind < argc || !is_usage(args)) {
-		(void)fputs(usage, stderr);
-		return MISUSED;
-	}
-	return -1;
-}
-
 int
 main(int argc, char **argv)
 {
-	struct arguments args = { .config_file = "config.yml" };
+	struct arguments args;
 	struct failure why;
-	int status;
+	char wrong[ARGUMENTS_WHY_MAX];
 
 	if (net_guard_standard_descriptors(&why) == -1)
 		return WORLD_FAILED;
-	if ((status = read_arguments(argc, argv, &args)) != -1)
-		return status;
+	if (arguments_read(argc, argv, &args, wrong) == -1) {
+		(void)fprintf(stderr, "dot-proxy: %s\n", wrong);
+		return MISUSED;
+	}
+	if (args.version)
+		(void)printf("dot-proxy %s (%s)\n", DOTPROXY_VERSION, dot_library_version());
+	if (args.help)
+		(void)fputs(usage, stdout);
+	if (args.version || args.help)
+		return TOLD_TO_STOP;
+	if (args.config_file == NULL)
+		args.config_file = "config.yml";
 	/* A peer that has gone is no reason to die. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	return run(&args);

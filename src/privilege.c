@@ -46,8 +46,8 @@ read_passwd(const char *name, struct privilege *p)
 	return rc;
 }
 
-static int
-find_user(const char *user, struct privilege *p, struct failure *why)
+int
+privilege_find_user(const char *user, struct privilege *p, struct failure *why)
 {
 	char *end;
 	unsigned long number;
@@ -88,7 +88,7 @@ plan_user(const char *user, struct privilege *p, struct failure *why)
 
 	if (geteuid() != 0 && user == NULL)
 		return 0;
-	if (find_user(user, p, why) == -1)
+	if (privilege_find_user(user, p, why) == -1)
 		return -1;
 	if (p->uid == geteuid())
 		return 0;

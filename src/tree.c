@@ -7,6 +7,7 @@
 
 #include <yaml.h>
 
+#include "notation.h"
 #include "suggest.h"
 
 enum { DEPTH_MAX = 16, MESSAGE_MAX = 512 };
@@ -21,6 +22,12 @@ size_t
 tree_line(const struct tree *t, int node)
 {
 	return get(t, node)->start_mark.line + 1;
+}
+
+size_t
+tree_column(const struct tree *t, int node)
+{
+	return get(t, node)->start_mark.column + 1;
 }
 
 static void
@@ -149,21 +156,41 @@ nearest_key(const char *name, const struct field *fields, size_t n)
 	return NULL;
 }
 
+/* The names of all keys that a map can have, cut where there are too many. */
+static void
+list_keys(const struct field *fields, size_t n, char *text, size_t size)
+{
+	size_t len = 0;
+	size_t i;
+
+	text[0] = '\0';
+	for (i = 0; i < n && len < size; i++)
+		len += (size_t)snprintf(text + len, size - len, "%s%s", i > 0 ? ", " : "",
+		    fields[i].key);
+}
+
 static void
 complain_unknown(struct tree *t, int node, const char *name, const struct field *fields, size_t n)
 {
+	char all[256];
 	const char *near;
+	const char *here;
 
 	if (t->errors.count > COMPLAINT_MAX)
 		tree_complain(t, node, "unknown key");
+	else if ((here = notation_key(name)) != NULL)
+		tree_complain(t, node, "unknown key `%.*s' (%s)", tree_shown(name), name, here);
 	else if (strchr(name, ':') != NULL)
 		tree_complain(t, node, "unknown key `%.*s' (a key ends in a colon and a space)",
 		    tree_shown(name), name);
 	else if ((near = nearest_key(name, fields, n)) != NULL)
 		tree_complain(t, node, "unknown key `%.*s' (did you mean `%s'?)", tree_shown(name),
 		    name, near);
-	else
-		tree_complain(t, node, "unknown key `%.*s'", tree_shown(name), name);
+	else {
+		list_keys(fields, n, all, sizeof all);
+		tree_complain(t, node, "unknown key `%.*s' (one of: %s)", tree_shown(name), name,
+		    all);
+	}
 }
 
 /* Returns which field the key is, or N and has complained. */
@@ -189,6 +216,38 @@ find_field(struct tree *t, int key, const struct field *fields, size_t n, const 
 	return i;
 }
 
+/* Something else stands where a map should. */
+static void
+complain_no_map(struct tree *t, int node, const struct field *fields)
+{
+	const yaml_node_t *n = get(t, node);
+	const char *text = (const char *)n->data.scalar.value;
+	int shown;
+
+	if (n->type != YAML_SCALAR_NODE) {
+		tree_complain(t, node, "expected keys and values, found %s (as in `{%s: ...}')",
+		    kind_of(n), fields[0].key);
+		return;
+	}
+	shown = tree_shown(text);
+	if (has_control((const unsigned char *)text, (size_t)shown))
+		shown = 0;
+	if (strchr(text, '{') != NULL)
+		tree_complain(t, node,
+		    "expected keys and values, found a block as of a Corefile (write YAML, as in "
+		    "`%s: ...')",
+		    fields[0].key);
+	else if (strchr(text, '=') != NULL)
+		tree_complain(t, node,
+		    "expected keys and values, found `%.*s' (write `key: value', with a colon "
+		    "and a space)",
+		    shown, text);
+	else
+		tree_complain(t, node,
+		    "expected keys and values, found a single value (as in `{%s: %.*s}')",
+		    fields[0].key, shown, text);
+}
+
 void
 tree_map(struct tree *t, int node, const struct field *fields, size_t n, void *base, int *found)
 {
@@ -200,7 +259,7 @@ tree_map(struct tree *t, int node, const struct field *fields, size_t n, void *b
 	if (is_nothing(map))
 		return;
 	if (map->type != YAML_MAPPING_NODE) {
-		tree_complain(t, node, "expected keys and values, found %s", kind_of(map));
+		complain_no_map(t, node, fields);
 		return;
 	}
 	for (pair = map->data.mapping.pairs.start; pair < map->data.mapping.pairs.top; pair++) {
@@ -275,6 +334,13 @@ complain_syntax(struct tree *t, const yaml_parser_t *p, const char *text, size_t
 	else if (has_brackets(at, len))
 		complaint_add(&t->errors, line + 1, column + 1,
 		    "not YAML: an address in brackets needs quotes, as in \"[::1]:53\"");
+	else if (p->context != NULL && strstr(p->context, "alias") != NULL)
+		complaint_add(&t->errors, line + 1, column + 1,
+		    "not YAML: `*' cannot begin a value without quotes");
+	else if (column < len && at[column] == ':')
+		complaint_add(&t->errors, line + 1, column + 1,
+		    "not YAML: an address that begins with a colon needs quotes here, as in "
+		    "\"::1\"");
 	else if (column < len && strchr("@`%", at[column]) != NULL)
 		complaint_add(&t->errors, line + 1, column + 1,
 		    "not YAML: `%c' cannot begin a value without quotes", at[column]);
@@ -301,6 +367,9 @@ complain_octets(struct tree *t, const yaml_parser_t *p, const char *text)
 	}
 	if (p->problem_value == 0)
 		complaint_add(&t->errors, line, column, "not a text: a NUL octet");
+	else if (p->problem_offset == 0 && (p->problem_value == 0xff || p->problem_value == 0xfe))
+		complaint_add(&t->errors, line, column,
+		    "not a text in UTF-8: UTF-16 (save it as UTF-8)");
 	else
 		complaint_add(&t->errors, line, column, "not a text in UTF-8: %s", p->problem);
 }
@@ -378,7 +447,7 @@ load_only_document(struct tree *t, yaml_parser_t *p)
 		return -1;
 	}
 	if (yaml_document_get_root_node(t->document) == NULL) {
-		complaint_add(&t->errors, 1, 1, "nothing in it");
+		complaint_add(&t->errors, 1, 1, "file is empty (write at least `upstreams')");
 		return 0;
 	}
 	if (yaml_parser_load(p, &second) == 0)

@@ -72,6 +72,14 @@ def namespace(_namespaces, house):
     return made
 
 
+@pytest.fixture
+def any_address(namespace):
+    """A network in which any address can be listened on, as a function that calls inside."""
+    for family in ("ipv4", "ipv6"):
+        namespace.run("sysctl", "-qw", f"net.{family}.ip_nonlocal_bind=1")
+    return namespace.call
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item, nextitem):
     """Runs a test again that failed while the machine was too busy to tell whose fault it is."""

@@ -486,7 +486,7 @@ def test_options_of_healthcheck_are_its_own(tmp_path, args):
     done = subprocess.run([proxy.BINARY, *args], cwd=tmp_path, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("usage: dot-proxy ")
+    assert done.stderr.startswith("dot-proxy: `")
 
 
 def test_check_of_a_bad_configuration(tmp_path):

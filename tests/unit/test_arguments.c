@@ -1,0 +1,114 @@
+#include "arguments.h"
+
+#include "unit.h"
+
+#define WORDS(...) { "dot-proxy", __VA_ARGS__, NULL }
+
+static const struct row {
+	const char *name;
+	const char *argv[8];
+	struct arguments args; /* as understood */
+	const char *why;       /* NULL: it is understood */
+} rows[] = {
+	{ "nothing", { "dot-proxy", NULL }, { 0 }, NULL },
+	{ "not even a name", { NULL }, { 0 }, NULL },
+	{ "options first", WORDS("-v", "-c", "f", "check"),
+	    { .config_file = "f", .command = "check", .verbose = true }, NULL },
+	{ "options last", WORDS("check", "-c", "f", "-v"),
+	    { .config_file = "f", .command = "check", .verbose = true }, NULL },
+	{ "value in the word", WORDS("-cf", "-l127.0.0.1:53"),
+	    { .config_file = "f", .listen = "127.0.0.1:53" }, NULL },
+	{ "several in a word", WORDS("-vcf"), { .config_file = "f", .verbose = true }, NULL },
+	{ "two dashes", WORDS("-v", "--", "probe"), { .command = "probe", .verbose = true }, NULL },
+	{ "healthcheck", WORDS("healthcheck", "--ready"),
+	    { .command = "healthcheck", .ready = true }, NULL },
+	{ "help is all", WORDS("-h", "--frobnicate"), { .help = true }, NULL },
+	{ "version is all", WORDS("--version", "x"), { .version = true }, NULL },
+	{ "option behind two dashes", WORDS("--", "-v"), { 0 },
+	    "`-v': an option behind `--' (write it in front of that)" },
+	{ "a dash", WORDS("-"), { 0 },
+	    "`-': unknown command (`dot-proxy --help' shows all)" },
+	{ "value missing", WORDS("-v", "-c"), { 0 },
+	    "`-c': a file is missing behind it (as in `-c config.yml')" },
+	{ "value missing in the word", WORDS("-vl"), { 0 },
+	    "`-l': an address is missing behind it (as in `-l 127.0.0.1:53')" },
+	{ "value that is an option", WORDS("-l", "--help"), { 0 },
+	    "`-l': an address is missing before `--help' (as in `-l 127.0.0.1:53')" },
+	{ "given twice", WORDS("-v", "-v"), { 0 }, "`-v': given twice (give it once)" },
+	{ "two commands", WORDS("check", "probe"), { 0 },
+	    "`probe': a second command, behind `check' (give one of the two)" },
+	{ "near an option", WORDS("--redy"), { 0 },
+	    "`--redy': unknown option (did you mean `--ready'?)" },
+	{ "wrong address", WORDS("-l", "x:y:z"), { 0 },
+	    "-l: `x:y:z' is no IP address (as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, "
+	    "\"[2001:db8::1]:853\")" },
+};
+
+static void
+assert_text(const char *text, const char *expected)
+{
+	assert_int_equal(text == NULL, expected == NULL);
+	if (text != NULL)
+		assert_string_equal(text, expected);
+}
+
+static void
+reads_a_command_line(void **state)
+{
+	const struct row *row = *state;
+	char *argv[LENGTH(row->argv)] = { NULL };
+	struct arguments args;
+	char why[ARGUMENTS_WHY_MAX] = "";
+	int argc = 0;
+
+	for (; row->argv[argc] != NULL; argc++)
+		assert_non_null(argv[argc] = strdup(row->argv[argc]));
+	assert_int_equal(arguments_read(argc, argv, &args, why), row->why == NULL ? 0 : -1);
+	if (row->why != NULL) {
+		assert_string_equal(why, row->why);
+		args = (struct arguments){ 0 };
+	}
+	assert_text(args.config_file, row->args.config_file);
+	assert_text(args.listen, row->args.listen);
+	assert_text(args.command, row->args.command);
+	assert_int_equal(args.verbose, row->args.verbose);
+	assert_int_equal(args.upstream, row->args.upstream);
+	assert_int_equal(args.ready, row->args.ready);
+	assert_int_equal(args.version, row->args.version);
+	assert_int_equal(args.help, row->args.help);
+	while (argc > 0)
+		free(argv[--argc]);
+}
+
+static void
+cuts_long_words(void **state)
+{
+	char word[2048];
+	char name[] = "dot-proxy";
+	char *argv[] = { name, word, NULL };
+	struct arguments args;
+	char why[ARGUMENTS_WHY_MAX];
+
+	(void)state;
+	memset(word, '-', sizeof word);
+	word[sizeof word - 1] = '\0';
+	assert_int_equal(arguments_read(2, argv, &args, why), -1);
+	assert_int_equal(strlen(why), sizeof why - 1);
+	memset(word, 'x', sizeof word - 1);
+	assert_int_equal(arguments_read(2, argv, &args, why), -1);
+	assert_int_equal(strlen(why), sizeof why - 1);
+}
+
+int
+main(void)
+{
+	struct CMUnitTest tests[LENGTH(rows) + 1];
+	size_t i;
+
+	for (i = 0; i < LENGTH(rows); i++)
+		tests[i] = (struct CMUnitTest){ .name = rows[i].name,
+			.test_func = reads_a_command_line,
+			.initial_state = (void *)(uintptr_t)&rows[i] };
+	tests[i] = (struct CMUnitTest)cmocka_unit_test(cuts_long_words);
+	return cmocka_run_group_tests_name("arguments", tests, NULL, NULL);
+}
