@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hash.h"
+
 /* Each row has cache lines of its own, since another process writes the next one. */
 union worker_row {
 	struct board_worker worker;
@@ -35,11 +37,13 @@ struct session {
 	_Atomic uint32_t len; /* 0: there is none */
 	uint64_t number;      /* the larger, the newer */
 	int64_t until_us;
+	uint64_t hash; /* of the octets: what others have written there is not used */
 	uint8_t octets[BOARD_SESSION_MAX];
 };
 
 struct board {
 	size_t len; /* of the shared memory */
+	struct hash_key key; /* not in shared memory */
 	size_t upstream_count;
 	union worker_row *workers;
 	union common_row *common;
@@ -53,8 +57,10 @@ board_new(size_t workers, size_t upstreams)
 	struct board *b = calloc(1, sizeof *b);
 	void *page;
 
-	if (b == NULL)
+	if (b == NULL || hash_key_init(&b->key) == -1) {
+		free(b);
 		return NULL;
+	}
 	b->upstream_count = upstreams;
 	b->len = sizeof *b->workers * workers + sizeof *b->common +
 	    sizeof *b->upstreams * upstreams + sizeof *b->sessions * upstreams;
@@ -158,6 +164,7 @@ board_put_session(struct board *b, size_t upstream, const uint8_t *octets, size_
 	if (oldest == NULL)
 		return;
 	memcpy(oldest->octets, octets, len);
+	oldest->hash = hash_bytes(&b->key, octets, len);
 	oldest->until_us = until.at_us;
 	oldest->number = atomic_fetch_add(&b->common->common.last_number, 1) + 1;
 	oldest->len = (uint32_t)len;
@@ -194,6 +201,8 @@ board_take_session(struct board *b, size_t upstream, uint8_t octets[static BOARD
 	if (len > BOARD_SESSION_MAX)
 		len = 0;
 	memcpy(octets, newest->octets, len);
+	if (len > 0 && newest->hash != hash_bytes(&b->key, octets, len))
+		len = 0;
 	newest->len = 0;
 	release(newest);
 	return len;

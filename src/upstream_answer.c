@@ -23,6 +23,13 @@ enum end {
 	END_ATTEMPT     /* they have had an attempt, and the next upstream is tried */
 };
 
+/* Whether the server may have ended the connection because it answers no more than the canary. */
+static bool
+is_spent(const struct connection *c)
+{
+	return c->has_answered && TAILQ_FIRST(&c->sent)->query->barren_ends == 0;
+}
+
 /*
  * A server may close a connection when it likes (RFC 7766 6.2.3, RFC 7858 3.4), and any of the
  * queries on it may be the one that it does not like. So an end is an attempt only where nothing
@@ -35,7 +42,7 @@ judge_end(const struct upstream *u, const struct connection *c)
 	if (c->answers > 0 || connection_unanswered(c) > 1)
 		return END_NO_ATTEMPT;
 	if (connection_unanswered(c) == 1)
-		return END_ATTEMPT;
+		return is_spent(c) ? END_NO_ATTEMPT : END_ATTEMPT;
 	if (dot_stage(c->dot) != DOT_READY)
 		return dot_may_try_again(c->dot) ? END_NO_ATTEMPT : END_ATTEMPT;
 	if (health_is_down(u->health) ||
@@ -90,6 +97,8 @@ note_queries(struct upstream_list *l, const struct connection *c, enum end end, 
 
 	TAILQ_FOREACH(a, &c->sent, link) {
 		a->query->ends++;
+		/* It is retried, but no other query can be the cause. */
+		a->query->attempts += end == END_NO_ATTEMPT && connection_unanswered(c) == 1;
 		a->query->barren_ends += c->answers == 0;
 		/* A canary was answered, and then this was alone on it. */
 		if (end == END_ATTEMPT && c->has_answered)

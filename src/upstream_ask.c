@@ -322,6 +322,7 @@ tries_again(struct upstream_list *l, struct query *q, struct deadline now)
 	if (!q->found_one_up || q->barren_ends >= BARREN_ENDS_MAX ||
 	    q->attempts >= l->count + EXTRA_ATTEMPTS || upstream_is_fatal(l, q, now))
 		return false;
+	q->found_one_up = false;
 	memset(q->tried, 0, sizeof q->tried);
 	q->next_at = deadline_after(now, TRY_AGAIN_MS);
 	upstream_due(l, q->next_at);

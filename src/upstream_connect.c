@@ -60,6 +60,17 @@ upstream_free_place(struct upstream_list *l)
 	return NULL;
 }
 
+/*
+ * Whether a connection sends nothing else until a canary has been answered: where the upstream is
+ * suspect, and for a query that may be the cause of ends, unless the server would have done its
+ * work with the canary.
+ */
+static bool
+begins_with_canary(const struct upstream *u, enum opened_for purpose)
+{
+	return health_is_suspect(u->health) || (purpose == OPENED_FOR_ONE && u->last_end != 1);
+}
+
 struct connection *
 upstream_open(struct upstream_list *l, struct connection *place, size_t index,
     enum opened_for purpose, struct deadline now, struct failure *why)
@@ -91,14 +102,10 @@ upstream_open(struct upstream_list *l, struct connection *place, size_t index,
 		place->draining = true; /* after the one query that it is opened for */
 	else
 		u->current = place;
-	/*
-	 * A query that may be the cause of ends is sent when the server has shown that it is well,
-	 * unless it would have done its work with the canary.
-	 */
-	if ((purpose == OPENED_FOR_ONE && u->last_end != 1) || health_is_suspect(u->health)) {
-		place->gated = true;
+	place->gated = begins_with_canary(u, purpose);
+	/* Its query may be answered by another upstream before this one shows that it is back. */
+	if (place->gated || (u->current == place && health_is_down(u->health)))
 		connection_send_canary(place, &l->canary);
-	}
 	return place;
 }
 

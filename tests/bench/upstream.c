@@ -42,7 +42,7 @@ enum {
 };
 
 static const char usage[] =
-    "usage: upstream [-a ADDRESS] [-p PORT] [-d MS] -c FILE\n"
+    "usage: upstream [-a ADDRESS] [-p PORT] [-d MS] [-e N] -c FILE\n"
     "\n"
     "Answers DNS over TLS with one A record, until standard input ends; for each line that\n"
     "comes there, one line with counters goes to standard output. `silent' there makes it\n"
@@ -53,6 +53,7 @@ static const char usage[] =
     "  -c FILE     the certificate, its chain and its key, in PEM\n"
     "  -d MS       answer after so many milliseconds (default: 0); a name whose first label\n"
     "              begins with dMS-, such as d1000-x.test, is answered after those instead\n"
+    "  -e N        end each connection after N answers (default: never)\n"
     "  -h          print this\n";
 
 struct connection {
@@ -61,6 +62,8 @@ struct connection {
 	bool ready;      /* the handshake is over */
 	bool blocked;    /* it takes nothing until it is writable */
 	bool ended;      /* nothing more comes from it */
+	bool closing;    /* the server has ended it, and waits for the other side */
+	int answered;
 	uint8_t *in;
 	size_t in_len;
 	uint8_t *out;
@@ -82,6 +85,7 @@ static struct {
 	SSL_CTX *tls;
 	struct sockaddr_in address;
 	int delay_ms;
+	int answers_max; /* on a connection; 0: any number */
 	bool silent;
 	struct connection *connections[DESCRIPTORS_MAX];
 	struct answer *wheel[WHEEL_TICKS];
@@ -221,6 +225,9 @@ close_connection(int fd)
 static void
 append(struct connection *c, const uint8_t *octets, size_t len)
 {
+	if (s.answers_max > 0 && c->answered == s.answers_max)
+		return;
+	c->answered++;
 	if (c->out_len + len > c->out_cap) {
 		c->out_cap = 2 * (c->out_len + len);
 		if ((c->out = realloc(c->out, c->out_cap)) == NULL)
@@ -228,6 +235,19 @@ append(struct connection *c, const uint8_t *octets, size_t len)
 	}
 	memcpy(c->out + c->out_len, octets, len);
 	c->out_len += len;
+}
+
+/* Ends it in order, as soon as all is sent: what the client still sends must not cause a reset. */
+static void
+begin_to_close(int fd)
+{
+	struct connection *c = s.connections[fd];
+
+	if (s.answers_max == 0 || c->answered < s.answers_max || c->out_len > 0)
+		return;
+	c->closing = true;
+	(void)SSL_shutdown(c->ssl);
+	(void)shutdown(fd, SHUT_WR);
 }
 
 /* Sends what there is. False when the connection is lost, and closed. */
@@ -253,6 +273,7 @@ flush(int fd)
 		c->blocked = rc != 1;
 		watch(fd, EPOLL_CTL_MOD, c->blocked ? EPOLLIN | EPOLLOUT : EPOLLIN);
 	}
+	begin_to_close(fd);
 	return true;
 }
 
@@ -334,12 +355,28 @@ shakes_hands(int fd)
 }
 
 static void
+take_the_rest(int fd)
+{
+	struct connection *c = s.connections[fd];
+	ssize_t n;
+
+	while ((n = recv(fd, c->in, IN_LEN, 0)) > 0)
+		continue;
+	if (n == 0 || errno != EAGAIN)
+		close_connection(fd);
+}
+
+static void
 serve(int fd)
 {
 	struct connection *c = s.connections[fd];
 	size_t n;
 	int rc;
 
+	if (c->closing) {
+		take_the_rest(fd);
+		return;
+	}
 	if (!shakes_hands(fd))
 		return;
 	ERR_clear_error();
@@ -390,7 +427,7 @@ hand_over(struct answer *a)
 {
 	struct connection *c = s.connections[a->fd];
 
-	if (c == NULL || c->number != a->number)
+	if (c == NULL || c->number != a->number || c->closing)
 		return;
 	append(c, a->octets, a->len);
 	/* One write for all that are due together: the last of them sends. */
@@ -552,7 +589,7 @@ main(int argc, char **argv)
 	s.address.sin_family = AF_INET;
 	s.address.sin_port = htons(8530);
 	s.address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	while ((option = getopt(argc, argv, "a:p:c:d:h")) != -1) {
+	while ((option = getopt(argc, argv, "a:p:c:d:e:h")) != -1) {
 		switch (option) {
 		case 'a':
 			if (inet_pton(AF_INET, optarg, &s.address.sin_addr) != 1) {
@@ -568,6 +605,9 @@ main(int argc, char **argv)
 			break;
 		case 'd':
 			s.delay_ms = number(optarg, DELAY_MAX_MS);
+			break;
+		case 'e':
+			s.answers_max = number(optarg, 1000000);
 			break;
 		default:
 			(void)fputs(usage, option == 'h' ? stdout : stderr);

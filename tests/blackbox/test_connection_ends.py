@@ -281,9 +281,9 @@ def _disturb(servers, chance, until):
         elif what < 0.8:
             server.restart(faults.refuse)
             time.sleep(chance.uniform(0.1, 0.4))
-            server.do(faults.ends_after(chance.choice((1, 50, 128, 2000)), 0.02))
+            server.do(faults.ends_after(chance.choice((20, 50, 128, 2000)), 0.02))
         else:
-            server.do(faults.ends_after(chance.choice((1, 50, 128, 2000)), 0.02))
+            server.do(faults.ends_after(chance.choice((20, 50, 128, 2000)), 0.02))
         time.sleep(chance.uniform(0.05, 0.5))
 
 

@@ -281,13 +281,14 @@ def test_keepalive_of_0_with_queries_in_flight(house):
     for exchange in slow:
         house.right(exchange)
     first, second = server.connections[:2]
-    assert len(first.queries) == 12 and second.queries[0].name == "next.test"
+    assert len([query for query in first.queries if not query.is_canary]) == 12
+    assert second.queries[0].name == "next.test"
     wait_until(lambda: first.closed, 2, "the connection is closed")
 
 
 @row("D-24")
 def test_keepalive_of_0_with_queries_that_wait(house):
-    """A server that has cut connections short is asked one by one; the others go elsewhere."""
+    """What was not sent yet goes to the next connection."""
     server = house.upstream()
     house.proxy(server)
     client = house.client()

@@ -13,7 +13,7 @@ import pytest
 
 import proxy
 from clock import now, wait_until
-from rows import table
+from rows import row, table
 from test_config import run
 from upstream import own_address
 
@@ -291,7 +291,7 @@ def test_notation_that_is_clear_is_taken(tmp_path, configured, monkeypatch, auth
        ("F-16-pin-wrong",
         "upstreams:\n  - {address: 192.0.2.2, pins: [abc]}\n", "2:33", "not a pin: `abc'",
         "`dot-proxy probe' prints it"),
-       ("F-16-address", f"listen: [127.0.0.1, '{IN_USE}:5399']\n", "1:21",
+       ("F-16-address", f"listen: ['{IN_USE}:5399']\n", "1:10",
         f"listen on {IN_USE}:5399: Cannot assign requested address", "`ip address' shows"),
        ("F-16-address-of-a-map", f"listen:\n  - {{address: {IN_USE}, tcp: false}}\n", "2:15",
         f"listen on {IN_USE}:53: Cannot assign requested address", "`ip address' shows"),
@@ -310,6 +310,17 @@ def test_check_finds_what_the_start_would_refuse(tmp_path, configured, monkeypat
     says(run(tmp_path, "check"), f"config.yml:{place}", cause, cure)
     instead = [] if "listen" in text else ["-l", f"{own_address()}:5300"]
     assert run(tmp_path, *instead).returncode != 0
+
+
+@row("F-16-one-address-of-two")
+def test_check_warns_of_an_address_that_is_not_there_yet(tmp_path, configured, monkeypatch,
+                                                         authority):
+    """The other one is served meanwhile, so that the start does not refuse it."""
+    monkeypatch.setenv("SSL_CERT_FILE", authority.path)
+    configured(f"listen: [127.0.0.1, '{IN_USE}:5399']\n{GOOD}")
+    done = run(tmp_path, "check")
+    assert done.returncode == 0
+    assert f"config.yml:1:21: listen on {IN_USE}:5399" in done.stderr, done.stderr
 
 
 def test_check_finds_all_at_once_in_order_of_line(tmp_path, configured):

@@ -59,6 +59,10 @@ class Asked:
         return b".".join(self.seen.parts).decode("latin-1")
 
     @property
+    def is_canary(self):
+        return self.name == "" and self.seen.qtype == dnsmsg.NS
+
+    @property
     def number(self):
         """How many queries came before it on this connection."""
         return self.connection.queries.index(self)
@@ -398,6 +402,16 @@ class Upstream:
 
     @property
     def queries(self):
+        """What clients have asked."""
+        return [query for query in self._arrived if not query.is_canary]
+
+    @property
+    def canaries(self):
+        """What the proxy asks by itself."""
+        return [query for query in self._arrived if query.is_canary]
+
+    @property
+    def _arrived(self):
         return [query for connection in list(self.connections)
                 for query in list(connection.queries)]
 
