@@ -413,7 +413,7 @@ def test_any_well_formed_message_crosses(house):
         answers.append(response)
         exchange, = client.send(query)
         client.receive_until(exchange)
-        sent, got = server.queries[-1].seen.wire, exchange.answer.wire
+        sent, got = server.arrived[-1].seen.wire, exchange.answer.wire
         assert dnsmsg.outside_opt(sent)[2:] == _crossing(query)[2:]
         assert dnsmsg.outside_opt(got)[2:] == _crossing(response)[2:]
         _same(sent, query)

@@ -403,15 +403,16 @@ class Upstream:
     @property
     def queries(self):
         """What clients have asked."""
-        return [query for query in self._arrived if not query.is_canary]
+        return [query for query in self.arrived if not query.is_canary]
 
     @property
     def canaries(self):
         """What the proxy asks by itself."""
-        return [query for query in self._arrived if query.is_canary]
+        return [query for query in self.arrived if query.is_canary]
 
     @property
-    def _arrived(self):
+    def arrived(self):
+        """All of them; a client may ask what a canary does."""
         return [query for connection in list(self.connections)
                 for query in list(connection.queries)]
 
