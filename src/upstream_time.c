@@ -82,6 +82,7 @@ ask_elsewhere(struct upstream_list *l, struct query *q, const struct connection 
 static void
 stall(struct upstream_list *l, struct connection *c, struct deadline now)
 {
+	const struct upstream *u = &l->upstreams[c->upstream];
 	struct failure why;
 	struct ask *a;
 
@@ -89,10 +90,11 @@ stall(struct upstream_list *l, struct connection *c, struct deadline now)
 	c->suspect = true;
 	if (c->canary.at != NULL)
 		connection_release(&c->canary, l->ids);
-	if (!c->has_answered && c->gated)
+	/* A server that answers on other connections is busy, not down. */
+	if (!c->has_answered && c->gated && deadline_us_between(c->opened, u->answered) <= 0)
 		upstream_mark_failed(l, c->upstream, &why, now);
 	else if (!c->has_answered)
-		health_suspect(l->upstreams[c->upstream].health);
+		health_suspect(u->health);
 	/* Its slot is needed: no client waits for it to end. */
 	if (!c->has_answered && upstream_free_place(l) == NULL) {
 		upstream_lose(l, c, &why, now);
