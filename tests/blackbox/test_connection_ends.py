@@ -141,6 +141,23 @@ def test_server_that_answers_one_query_per_connection(house, burst):
     not_down(running, server)
 
 
+@row("U-21-too-many")
+def test_query_is_not_sent_after_its_deadline(house):
+    """More than the connections that there may be can carry: what waits too long is given up."""
+    server = house.upstream(faults.ends_after(1, 1.0))
+    house.proxy(server, timeouts=DEFAULTS)
+    client = house.client()
+    asked = client.send(*[Query(f"many-{n}.test") for n in range(400)])
+    client.receive_all()
+    right = [exchange for exchange in asked if exchange.answer.is_right]
+    assert len(right) >= 36
+    for exchange in asked:
+        if exchange not in right:
+            house.servfail(exchange)
+    last = max(query.at for query in server.queries)
+    house.within(4.6, asked[0].at, last)
+
+
 @row("U-21-forgotten")
 def test_one_query_per_connection_is_forgotten(house):
     """One connection that answers several is enough."""
