@@ -97,6 +97,11 @@ check_user(const struct config *config, struct complaints *errors, struct compla
 		return;
 	if (privilege_find_user(config->user, &p, &why) == -1)
 		add(errors, &config->user_place, &why);
+	else if (p.uid == 0)
+		complaint_add(warnings, config->user_place.line, config->user_place.column,
+		    "user %s: workers run as root (leave `user' out, or name one that owns "
+		    "nothing)",
+		    config->user);
 	else if (privilege_plan(config->user, CONFIG_SANDBOX_OFF, &p, &why) == -1)
 		add(warnings, &config->user_place, &why);
 }

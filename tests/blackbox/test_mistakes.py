@@ -341,6 +341,15 @@ def test_check_passes_while_the_port_is_in_use(tmp_path, configured, monkeypatch
         assert run(tmp_path, "check").returncode == 0
 
 
+def test_check_warns_of_workers_that_run_as_root(tmp_path, configured, monkeypatch, authority):
+    monkeypatch.setenv("SSL_CERT_FILE", authority.path)
+    configured(f"{GOOD}user: root\n")
+    done = run(tmp_path, "check")
+    assert done.returncode == 0
+    assert done.stderr == ("config.yml:2:7: user root: workers run as root "
+                           "(leave `user' out, or name one that owns nothing)\n")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 def test_check_by_another_user_warns_of_the_right_to_become_one(tmp_path, configured, authority):
     configured(f"{GOOD}user: daemon\ntls: {{ca_file: ca.pem}}\n")
