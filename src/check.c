@@ -20,7 +20,7 @@ add(struct complaints *to, const struct config_place *place, const struct failur
 
 /*
  * An address that no interface has is served once one has it, as long as another one is there.
- * The address of -l has no place in the file.
+ * The address of -l is not in the file.
  */
 static void
 check_listeners(const struct config *config, struct complaints *errors,
@@ -86,7 +86,7 @@ check_trust(const struct config *config, struct complaints *errors)
 	}
 }
 
-/* Whoever checks need not be whoever starts, so that a missing right is no more than a warning. */
+/* `check' may run as another user than the start, so a missing right is only a warning. */
 static void
 check_user(const struct config *config, struct complaints *errors, struct complaints *warnings)
 {

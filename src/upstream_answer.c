@@ -13,7 +13,7 @@ enum {
 	/* An upstream is down when so many connections have ended before their canary was answered. */
 	CANARIES_LOST_MAX = 2,
 
-	/* A server that does not understand our EDNS gets less of it for so long. */
+	/* A server that does not understand our EDNS gets less of it for this long. */
 	LESS_EDNS_MS = 3600000
 };
 
@@ -106,7 +106,7 @@ note_queries(struct upstream_list *l, const struct connection *c, enum end end, 
 	}
 }
 
-/* Decides what becomes of the queries of a connection that has gone. */
+/* Decides what becomes of the queries of a connection that has ended. */
 static void
 redistribute(struct upstream_list *l, struct ask_list *asks, size_t index, enum end end,
     const struct ask *mismatched, const struct failure *why, struct deadline now)

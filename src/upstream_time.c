@@ -38,7 +38,7 @@ response_timeout_ms(const struct upstream_list *l, const struct connection *c)
 
 /*
  * Whether a canary would tell something: a name may take its time, but a server that answers
- * nothing at all is suspect. Not where nobody waits for a response, the upstream is down
+ * nothing at all is suspect. Not where no query waits for a response, the upstream is down
  * already, or the server has stopped in the middle of a message.
  */
 static bool

@@ -221,8 +221,9 @@ def test_check_of_an_upstream(house):
     server = house.upstream()
     house.proxy(server)
     Check(house, "--upstream").good(": an upstream answers over UDP and TCP")
-    assert [query.seen.question for query in server.queries] == [b"\0\0\2\0\1"] * 2
-    assert all(query.seen.opt for query in server.queries)
+    # `. NS', which is also the question of canaries.
+    assert [query.seen.question for query in server.canaries] == [b"\0\0\2\0\1"] * 2
+    assert server.queries == [] and all(query.seen.opt for query in server.canaries)
 
 
 def test_check_makes_it_ready(house):
@@ -232,7 +233,8 @@ def test_check_makes_it_ready(house):
     assert not server.connections
     for _ in range(2):
         Check(house, "--ready").good(": it is ready over UDP and TCP")
-        assert [query.seen.question for query in server.queries] == [b"\0\0\2\0\1"]
+        assert [query.seen.question for query in server.canaries] == [b"\0\0\2\0\1"]
+        assert server.queries == []
 
 
 def test_ready_whatever_the_upstream_answers(house):

@@ -502,7 +502,7 @@ def test_options_may_stand_anywhere(tmp_path, monkeypatch, authority, args):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-# F-15: what is no file.
+# F-15: special files.
 
 
 def make_fifo(path):
@@ -542,7 +542,7 @@ FILES = [("config", "config.yml", "config.yml: "),
 @table("make, cause, cure, text, what",
        *((f"F-15-{what}-{name}", make, cause, cure, text, said)
          for what, text, said in FILES for name, make, cause, cure in NO_FILES))
-def test_what_is_no_file_is_an_error_at_once(tmp_path, configured, authority, make, cause, cure,
+def test_special_file_is_an_error_at_once(tmp_path, configured, authority, make, cause, cure,
                                              text, what):
     os.symlink(authority.path, tmp_path / "ca.pem")
     if text == "config.yml":
@@ -562,7 +562,7 @@ def test_what_is_no_file_is_an_error_at_once(tmp_path, configured, authority, ma
 @table("make, cause, of",
        *((f"F-15-{what}-{name}", make, cause, what)
          for what in ("config", "CA", "CRL") for name, make, cause, _ in NO_FILES))
-def test_reload_of_what_is_no_file_blocks_nothing(house, tmp_path, make, cause, of):
+def test_reload_of_a_special_file_blocks_nothing(house, tmp_path, make, cause, of):
     odd = str(tmp_path / "odd.pem")
     running = house.proxy(house.upstream(), reload="signal")
     if of == "config":

@@ -356,7 +356,7 @@ def test_no_query_after_the_list_has_run_out(house, authority, tmp_path, newest,
 
 
 @row("T-26")
-def test_list_with_a_newer_one_beside_it_ends_no_session(house, authority, tmp_path):
+def test_superseded_list_ends_no_session(house, authority, tmp_path):
     """As when the next list was added before the last one runs out."""
     old = _list(tmp_path, authority, end=datetime.timedelta(seconds=3))
     with open(old, "rb") as file:

@@ -407,7 +407,7 @@ class Upstream:
 
     @property
     def canaries(self):
-        """What the proxy asks by itself."""
+        """`. NS': what the proxy asks by itself, and what `healthcheck --upstream' asks."""
         return [query for query in self._arrived if query.is_canary]
 
     @property
