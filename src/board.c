@@ -42,7 +42,7 @@ struct session {
 };
 
 struct board {
-	size_t len; /* of the shared memory */
+	size_t len;          /* of the shared memory */
 	struct hash_key key; /* not in shared memory */
 	size_t upstream_count;
 	union worker_row *workers;

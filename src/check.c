@@ -23,8 +23,7 @@ add(struct complaints *to, const struct config_place *place, const struct failur
  * The address of -l is not in the file.
  */
 static void
-check_listeners(const struct config *config, struct complaints *errors,
-    struct complaints *warnings)
+check_listeners(const struct config *config, struct complaints *errors, struct complaints *warnings)
 {
 	struct complaints *to = errors;
 	struct failure why;
