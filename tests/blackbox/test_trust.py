@@ -492,7 +492,7 @@ def test_probe_asks_without_a_protocol_too(house):
     done = _probe(house)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("once more    without ALPN") == 1
-    assert len(server.connections) == 2 and len(server.queries) == 1
+    assert len(server.connections) == 2 and len(server.canaries) == 1
 
 
 # Sessions, which all workers share.

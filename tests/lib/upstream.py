@@ -407,7 +407,7 @@ class Upstream:
 
     @property
     def canaries(self):
-        """`. NS': what the proxy asks by itself, and what `healthcheck --upstream' asks."""
+        """`. NS': what the proxy, `probe' and `healthcheck --upstream' ask by themselves."""
         return [query for query in self._arrived if query.is_canary]
 
     @property
