@@ -16,8 +16,8 @@
  * for the sockets. Only values, no pointers; each is written in one piece, so that a worker
  * may die at any instruction and leave nothing half-done.
  *
- * Any process may have written anything: whoever reads a value checks it, no value decides
- * which process is signalled, and each worker writes its own row again in every turn.
+ * A faulty process may write anything: each reader checks what it reads, no value decides which
+ * process is signalled, and each worker writes its own row again in every turn of its loop.
  */
 
 enum board_state {
@@ -103,7 +103,7 @@ size_t board_take_session(struct board *, size_t upstream, uint8_t octets[static
 enum { BOARD_TURN_MS = 2, BOARD_BUSY = 90 };
 bool board_another_takes(struct board *, size_t index, bool stood_back, struct deadline now);
 
-/* The supervisor clears the row of a worker that has gone, and frees what that process PID held. */
+/* The supervisor clears the row of a worker that has ended, and frees what process PID held. */
 void board_leave(struct board *, size_t index, pid_t pid);
 
 #endif

@@ -21,7 +21,7 @@ enum {
 	CONFIG_UDP_SIZE_MAX = 4096
 };
 
-/* Where in the file something stands, from 1; zeroed: it does not. */
+/* A position in the file, counted from 1; zeros for a value that is not in the file. */
 struct config_place {
 	size_t line;
 	size_t column;

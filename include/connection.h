@@ -87,7 +87,7 @@ int connection_send(struct connection *, struct outstanding *, struct deadline n
 
 /* A message that came; the octets are the connection's, until the next call. */
 struct arrival {
-	struct ask *ask;       /* NULL: nobody waits for it any more */
+	struct ask *ask;       /* NULL: no query waits for it any more */
 	struct deadline since; /* when its query was sent */
 	enum dns_match match;  /* never DNS_MISMATCH */
 	uint8_t *message;

@@ -56,7 +56,7 @@ struct dot {
 	SSL *ssl;
 	int fd;
 	enum dot_stage stage;
-	bool blocked;        /* a write waits for room */
+	bool blocked;        /* a write waits until the socket is writable */
 	bool broken;         /* nothing may be sent any more, not even close_notify */
 	bool small_hello;    /* its ClientHello fits into one segment */
 	const char *retried; /* how it differs from one that failed just before; or NULL */

@@ -56,7 +56,7 @@ struct client {
 	uint8_t *in; /* what came but was not taken yet */
 	size_t in_len;
 	size_t held;              /* places for queries that are taken by it */
-	struct host_crowd *crowd; /* what it waits in, with more to read; or NULL */
+	struct host_crowd *crowd; /* the list of waiting clients that it is in; or NULL */
 	size_t in_large;          /* the memory that `in' has taken beyond a page */
 	struct query_list in_hand;
 	struct query_list answered; /* to be sent, in this order */
@@ -86,7 +86,7 @@ struct front {
 	unsigned singles;          /* looks at listeners, in a row, that found no second client */
 	bool retiring;             /* see front_retire() */
 	struct deadline retired;   /* the moment of it */
-	int retire_idle_ms;        /* then a client that has paused for so long is closed */
+	int retire_idle_ms;        /* a client that sends nothing for this long is closed */
 	bool draining;             /* see front_drain() */
 	struct deadline listen_at; /* when not listening: then again */
 	struct trouble {

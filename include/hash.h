@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /*
- * SipHash-2-4 for tables whose keys strangers pick: each table has a random key of its own,
- * so nobody can pick keys that share a chain.
+ * SipHash-2-4, for tables whose keys come from the network: each table has its own random key,
+ * so an attacker cannot choose keys that collide.
  */
 
 struct hash_key {

@@ -42,7 +42,7 @@ int listeners_take_passed(struct listeners *, struct failure *why);
 /* Makes those what CONFIG listens on. Returns as config_listen_instead() does. */
 int listeners_prescribe(const struct listeners *, struct config *config);
 
-/* Logs which addresses have come, and which are gone. */
+/* Logs addresses that interfaces have gained or lost. */
 void listeners_check_addresses(struct listeners *);
 
 /* Logs and repairs TCP sockets that were shut down. */

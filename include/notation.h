@@ -5,7 +5,7 @@
 
 #include "address.h"
 
-/* Room for what is wrong with a notation, and its right form. */
+/* The size of a message: what is wrong with a notation, and its right form. */
 enum { NOTATION_MAX = 480 };
 
 /* What an address is for: examples and remedies differ. */

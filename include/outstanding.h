@@ -33,7 +33,7 @@ int outstanding_add(struct outstanding *, size_t connection, struct ask *);
 bool outstanding_take(struct outstanding *, size_t connection, uint16_t id, struct ask **ask,
     struct deadline *since);
 
-/* Nobody waits for the response any more. The ID stays taken, with the time of its `since'. */
+/* No query waits for the response any more. The ID stays in use, with the time of its `since'. */
 void outstanding_give_up(struct outstanding *, size_t connection, uint16_t id);
 
 /* Frees all IDs of a connection. */

@@ -35,8 +35,8 @@ int privilege_plan(const char *user, enum config_sandbox sandbox, struct privile
     struct failure *why);
 
 /*
- * Looks USER up, as privilege_plan() does, for whoever is to start: the right to become this
- * user is not looked at. -1 with the reason when there is no such user.
+ * Looks USER up, as privilege_plan() does, without a check of the right to become this user.
+ * -1 with the reason when there is no such user.
  */
 int privilege_find_user(const char *user, struct privilege *, struct failure *why);
 

@@ -111,7 +111,7 @@ size_t query_table_room(const struct query_table *);
  */
 struct query *query_new(struct query_table *, const uint8_t *message, size_t len);
 
-/* Frees the place, and gives the memory of a large message or response back. */
+/* Frees the slot, and the memory of a large message or response. */
 void query_free(struct query_table *, struct query *);
 
 /*

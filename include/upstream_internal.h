@@ -81,9 +81,9 @@ struct upstream_list {
 	struct fatal_question fatal[FATAL_QUESTIONS]; /* a ring */
 	size_t next_fatal;
 	struct deadline fatal_until; /* of the last one */
-	bool stranded;               /* some in hand found no place for a connection */
+	bool stranded;               /* queries wait for a connection, and none was free */
 	bool has_room;               /* there may be one now */
-	struct deadline look_at;     /* then another one is asked beside, to see how fast it is */
+	struct deadline look_at;     /* when another one is sent a query to learn its latency */
 	struct deadline check_at;    /* nothing is due before */
 };
 
@@ -97,10 +97,10 @@ void upstream_due(struct upstream_list *, struct deadline);
 void upstream_mark_failed(struct upstream_list *, size_t index, const struct failure *why,
     struct deadline now);
 
-/* It has answered in time: it is up. */
+/* The upstream has answered in time: it is up. */
 void upstream_mark_good(struct upstream *, struct deadline now);
 
-/* Whether it is worth asking: it is up, or may be tried again. */
+/* Whether the upstream may be asked: it is up, or its backoff has ended. */
 bool upstream_is_usable(const struct upstream *, struct deadline now);
 
 /* Waits for the events that the connection wants now. */
@@ -147,14 +147,14 @@ bool upstream_was_tried(const struct query *, size_t index);
 /* Whether anybody has the query in hand. */
 bool upstream_is_asked(const struct query *);
 
-/* The first upstream to fail a query is the one that its client is told about. */
+/* Records why an upstream failed a query. The client gets the reason of the first one. */
 void upstream_blame(struct upstream_list *, struct query *, size_t index,
     const struct failure *why);
 
 /* Has a connection send a query. */
 void upstream_hand_over(struct connection *, struct ask *, struct query *, enum edns_mode mode);
 
-/* Asks that upstream; what can be told of a failure has been noted. */
+/* Sends the query to that upstream. The reason of a failure has been recorded. */
 enum taken upstream_ask_as(struct upstream_list *, struct query *, size_t index,
     enum edns_mode mode, struct deadline now);
 
@@ -194,7 +194,7 @@ void upstream_lose(struct upstream_list *, struct connection *, const struct fai
  */
 void upstream_retry(struct upstream_list *, struct ask *, size_t index, struct deadline now);
 
-/* The same when it was an attempt that failed: the next upstream is tried. */
+/* The same for an attempt that failed: the next upstream is tried. */
 void upstream_charge(struct upstream_list *, struct ask *, size_t index, const struct failure *why,
     struct deadline now);
 

@@ -110,9 +110,23 @@ address_parse(const char *text, uint16_t port, struct address *out)
 	return 0;
 }
 
+/* Whether it stands for several machines. */
+static bool
+is_multicast(const struct address *a)
+{
+	in_addr_t v4;
+
+	if (a->sa.sa_family == AF_INET6)
+		return IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr);
+	v4 = ntohl(a->in.sin_addr.s_addr);
+	return IN_MULTICAST(v4) || v4 == INADDR_BROADCAST;
+}
+
 const char *
 address_problem(const struct address *a)
 {
+	if (is_multicast(a))
+		return "is a multicast or broadcast address; write that of one machine";
 	if (a->sa.sa_family != AF_INET6)
 		return NULL;
 	if (IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))

@@ -58,6 +58,8 @@ static const struct {
 	{ "--check", "write `dot-proxy check'" },
 	{ "--healthcheck", "write `dot-proxy healthcheck'" },
 	{ "--probe", "write `dot-proxy probe'" },
+	{ "-s", "send SIGHUP or SIGTERM to the process" },
+	{ "--reload", "send SIGHUP to the process" },
 	{ "-D", "leave it out: it stays in the foreground" },
 	{ "--daemon", "leave it out: it stays in the foreground" },
 	{ "--daemonize", "leave it out: it stays in the foreground" },
@@ -165,8 +167,10 @@ refuse_unknown(struct reading *r, const char *word, const char *what)
 	if (word[0] == '-')
 		return refuse(r, "`%s': unknown %s (`dot-proxy --help' shows all)", word, what);
 	if (address_parse(word, 0, &address) == 0)
-		return refuse(r, "`%s': unknown %s (to listen there write `-l %s')", word, what,
-		    word);
+		return refuse(r,
+		    "`%s': unknown %s (to listen there write `-l %s'; upstreams stand in the "
+		    "configuration)",
+		    word, what, word);
 	if (is_path(word))
 		return refuse(r, "`%s': unknown %s (if it is the configuration write `-c %s')",
 		    word, what, word);
@@ -286,6 +290,9 @@ read_short(struct reading *r, const char *word)
 		one[1] = *letter;
 		if ((o = find_option(one, 2)) == NULL && letter == word + 1)
 			return refuse_unknown(r, word, "option");
+		if (o == NULL && *letter == '=')
+			return refuse(r, "`%s': `%.2s' takes no value (write it alone)", word,
+			    word);
 		if (o == NULL)
 			return refuse(r, "`%s': unknown option `%s' (`dot-proxy --help' shows all)",
 			    word, one);

@@ -20,7 +20,7 @@ add(struct complaints *to, const struct config_place *place, const struct failur
 
 /*
  * An address that no interface has is served once one has it, as long as another one is there.
- * The address of -l has no place in the file.
+ * The address of -l is not in the file.
  */
 static void
 check_listeners(const struct config *config, struct complaints *errors, struct complaints *warnings)
@@ -85,7 +85,7 @@ check_trust(const struct config *config, struct complaints *errors)
 	}
 }
 
-/* Whoever checks need not be whoever starts, so that a missing right is no more than a warning. */
+/* `check' may run as another user than the start, so a missing right is only a warning. */
 static void
 check_user(const struct config *config, struct complaints *errors, struct complaints *warnings)
 {
@@ -96,6 +96,11 @@ check_user(const struct config *config, struct complaints *errors, struct compla
 		return;
 	if (privilege_find_user(config->user, &p, &why) == -1)
 		add(errors, &config->user_place, &why);
+	else if (p.uid == 0)
+		complaint_add(warnings, config->user_place.line, config->user_place.column,
+		    "user %s: workers run as root (leave `user' out, or name one that owns "
+		    "nothing)",
+		    config->user);
 	else if (privilege_plan(config->user, CONFIG_SANDBOX_OFF, &p, &why) == -1)
 		add(warnings, &config->user_place, &why);
 }

@@ -503,7 +503,8 @@ load_timeouts(struct tree *t, int node, const struct field *f, void *out)
 			continue;
 		if (found[FIRST_STEP + i] != 0)
 			tree_complain(t, found[FIRST_STEP + i],
-			    "`%s' is longer than `query', which it is a part of",
+			    "`%s' is longer than `query', which it is a part of (change one "
+			    "of the two)",
 			    fields[FIRST_STEP + i].key);
 		*steps[i] = c->timeouts.query_ms;
 	}

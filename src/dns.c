@@ -226,7 +226,7 @@ lower(uint8_t c)
 	return c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
 }
 
-/* Whether the next LEN octets of both are equal, whatever the case of letters. */
+/* Whether the next LEN bytes of both are equal, ignoring case. */
 static bool
 same_letters(struct reader *a, struct reader *b, size_t len)
 {

@@ -20,7 +20,7 @@ enum {
 	 */
 	SMALL_HELLO_MAX = 1220,
 
-	/* A path that has lost a large one gets small ones for so long. */
+	/* How long only small ones are sent after a large one was lost. */
 	SMALL_HELLO_MS = 3600000
 };
 

@@ -30,7 +30,7 @@ static void
 escape(char *text, size_t cap, const unsigned char *bytes, size_t len)
 {
 	size_t used = 0;
-	size_t cut = 0; /* the longest text that has room for "..." behind it */
+	size_t cut = 0; /* the longest text that leaves space for "..." */
 	size_t i;
 
 	for (i = 0; i < len; i++) {
@@ -49,7 +49,7 @@ escape(char *text, size_t cap, const unsigned char *bytes, size_t len)
 	text[used] = '\0';
 }
 
-/* Adds ", TEXT" (LEN bytes) to a list in a buffer. False when "..." stands there for want of room. */
+/* Adds ", TEXT" (LEN bytes) to a list in a buffer. False when it is full and ends in "...". */
 static bool
 add_name(char *list, size_t cap, const unsigned char *text, size_t len)
 {
@@ -142,7 +142,7 @@ is_in_private_network(const struct address *address)
 
 /*
  * What to do about a certificate of no known issuer. A private server may have a CA of its own,
- * if the name is right. Anything else is an interceptor, which nobody must be told to trust.
+ * if the name is right. Anything else is an interceptor: the remedy must not be to trust it.
  */
 static void
 advise_on_issuer(struct failure *why, const struct dot_server *s, X509 *leaf)

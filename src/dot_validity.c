@@ -4,7 +4,7 @@
 
 #include "dot_internal.h"
 
-/* Whoever has stolen a key, or was taken from the trust store, has no more than that. */
+/* How long a stolen key, or a CA that was removed from the trust store, may still be accepted. */
 enum { FULL_HANDSHAKE_MAX_S = 24 * 3600 };
 
 /* Certificates and CRLs that never expire. */
@@ -60,7 +60,7 @@ chain_end(const struct dot_trust *trust, STACK_OF(X509) * chain)
 		X509 *cert = sk_X509_value(chain, i);
 
 		end = sooner(end, seconds(X509_get0_notAfter(cert)));
-		/* The last one is the trust anchor, which nobody revokes. */
+		/* The last one is the trust anchor, which no CRL revokes. */
 		if (trust->crl_file != NULL && i < count - 1)
 			end = sooner(end, crl_end(store, X509_get_issuer_name(cert)));
 	}

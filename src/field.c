@@ -75,7 +75,7 @@ field_path(struct tree *t, int node, const struct field *f, void *out)
 	if (text == NULL)
 		return;
 	if (*text == '\0')
-		tree_complain(t, node, "the path is empty");
+		tree_complain(t, node, "the path is empty (write one, or leave the key out)");
 	else
 		*(const char **)out = text;
 }

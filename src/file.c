@@ -25,7 +25,7 @@ fail_to_open(struct failure *why)
 	return -1;
 }
 
-/* Refuses what is no file, or more than anybody wrote. */
+/* Refuses anything but a regular file that is not too large. */
 static int
 check_file(const struct stat *st, size_t max, struct failure *why)
 {

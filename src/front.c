@@ -39,7 +39,7 @@ enum {
 	LARGE_PARTS = 16,
 
 	/*
-	 * A client of a worker that retires has paused when it sends nothing for so long; half of
+	 * A client of a worker that retires has paused when it sends nothing for this long; half of
 	 * that after a second, and so on, but never less than a client needs to see the end.
 	 */
 	RETIRE_IDLE_MS = 500,
@@ -169,7 +169,7 @@ large_memory(const struct front *f)
 	return f->in_large + query_table_large(f->table);
 }
 
-/* Whether a client of that address may take a large query: as with places, some is left to others. */
+/* Whether an address may have one more large query: as with slots, it never gets all memory. */
 static bool
 may_take_large(const struct front *f, const struct host *host)
 {
@@ -179,7 +179,7 @@ may_take_large(const struct front *f, const struct host *host)
 	    host->large <= SHARE_OF_LARGE * (LARGE_QUERIES_MAX - used);
 }
 
-/* Whether a whole message is in front of the octets, and how long it is. */
+/* Whether the bytes begin with a whole message, and how long it is. */
 static bool
 has_message(const uint8_t *octets, size_t have, size_t *len)
 {
@@ -369,7 +369,7 @@ settle(struct front *f, struct client *c, struct deadline now)
 }
 
 /*
- * Reads what has come behind the HAVE octets; the new number. Notes whether there can be more.
+ * Reads more bytes behind the first HAVE. Returns their new number, and notes if more may follow.
  * Where memory is short, no more than a page is read.
  */
 static size_t
@@ -452,7 +452,7 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 	leave_crowd(c);
 	count_buffer(f, c);
 	if (c->readable || has_message(c->in, c->in_len, &len)) {
-		/* It goes on when a client of its address leaves a place: one of them has some. */
+		/* It goes on when a query of its address ends: there is at least one. */
 		if (!may_take(f, c))
 			join_crowd(c, &c->host->crowding);
 		else if (is_short_of_memory(f, c))

@@ -5,7 +5,7 @@
 enum {
 	BACK_OFF_MAX_MS = 30000,
 
-	/* One upstream is logged as down so often at most. */
+	/* The shortest time between two log lines that one upstream is down. */
 	LOG_INTERVAL_MS = 10000,
 	EDNS_LOG_INTERVAL_MS = 3600000,
 

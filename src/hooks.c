@@ -22,12 +22,12 @@ enum {
 	PROTOCOL_MPTCP = 262 /* newer than the headers that this is built with */
 };
 
-/* A port of this machine at which nobody is. */
+/* A port of this machine at which no process listens. */
 static const struct sockaddr_in nobody = { .sin_family = AF_INET,
 	.sin_port = 0x0900,
 	.sin_addr.s_addr = 0x0100007f };
 
-/* Whether a descriptor could be had is all that matters of it. */
+/* Closes the descriptor: only whether the call succeeded counts. */
 static long
 close_again(int fd)
 {
@@ -100,7 +100,7 @@ try(enum hook hook, int tcp, int udp)
 void
 hooks_try(enum hook hook, int tcp, int udp)
 {
-	static const char event[] = "hook"; /* of which users are told nothing */
+	static const char event[] = "hook"; /* not documented for users */
 	char number[16];
 	long rc;
 

@@ -49,7 +49,8 @@ hostname_problem(const char *text)
 	if (len > HOSTNAME_MAX)
 		return "has more than 253 characters";
 	if (text[strspn(text, LETTERS DIGITS "-_.")] != '\0')
-		return "has characters that are not allowed in a host name";
+		return "has characters that are not allowed in a host name; write letters, digits, "
+		       "`-' and `_'";
 	if (text[0] == '.')
 		return "begins with a dot";
 	if (text[len - 1] == '.')

@@ -256,7 +256,7 @@ allow_tcp_sockets(struct filter *f)
 	allow(f, begun);
 }
 
-/* The listeners are everybody's: connect(2) with AF_UNSPEC would end one, a filter make it deaf. */
+/* Workers share the listeners: connect(2) with AF_UNSPEC, or a filter, would stop one for all. */
 static void
 allow_but_on_listeners(struct filter *f, int call, const struct sandbox_bounds *bounds)
 {
@@ -267,7 +267,7 @@ allow_but_on_listeners(struct filter *f, int call, const struct sandbox_bounds *
 	allow(f, begun);
 }
 
-/* abort(3) needs it, and nobody else is to be signalled. */
+/* abort(3) needs it; no other process may be signalled. */
 static void
 allow_signals_to_itself(struct filter *f)
 {

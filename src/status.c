@@ -71,7 +71,7 @@ write_name(const char *config_file, struct sockaddr_un *name, struct failure *wh
 	if (hash_path(config_file, &hash, why) == -1)
 		return 0;
 	*name = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	/* What follows a zero octet is a name and no path. */
+	/* A leading zero byte makes it an abstract name, not a path. */
 	len = snprintf(name->sun_path + 1, sizeof name->sun_path - 1, "dot-proxy/%s/%016" PRIx64,
 	    namespace, hash);
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len);
@@ -151,7 +151,7 @@ status_answer(int fd, const struct config *config)
 		peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (peer == -1)
 			return;
-		/* A fresh connection has room for all of it. */
+		/* The buffer of a new connection holds all of it. */
 		if (peer_is_own_user_or_root(peer))
 			(void)send(peer, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 		(void)close(peer);

@@ -182,7 +182,7 @@ logs_sandbox(const struct generation *g, size_t index)
 		older->privilege.chose_root != g->privilege.chose_root);
 }
 
-/* Gives up for good what a worker does not need. */
+/* Drops, for good, the privileges that a worker does not need. */
 static int
 shut_in(struct generation *g, size_t index, struct failure *why)
 {
@@ -717,7 +717,7 @@ watch(struct supervisor *s)
 	}
 }
 
-/* Fetched at one place, take_signals(); what would mean the end of a worker by mistake is never let in. */
+/* take_signals() reads them all; signals that would end a worker by mistake stay blocked. */
 static void
 block_signals(sigset_t *signals)
 {

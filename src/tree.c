@@ -279,7 +279,7 @@ tree_list(struct tree *t, int node, size_t max, void (*one)(struct tree *, int, 
 	size_t n;
 
 	if (is_nothing(list)) {
-		tree_complain(t, node, "expected a list, found nothing");
+		tree_complain(t, node, "expected a list, found nothing (write one entry at least)");
 		return;
 	}
 	if (list->type != YAML_SEQUENCE_NODE) {
@@ -288,7 +288,7 @@ tree_list(struct tree *t, int node, size_t max, void (*one)(struct tree *, int, 
 	}
 	n = (size_t)(list->data.sequence.items.top - list->data.sequence.items.start);
 	if (n == 0)
-		tree_complain(t, node, "the list is empty");
+		tree_complain(t, node, "the list is empty (write one entry at least)");
 	if (n > max) {
 		tree_complain(t, node, "%zu entries in a list that takes %zu", n, max);
 		return;
@@ -310,6 +310,13 @@ has_brackets(const char *line, size_t len)
 	for (p++; p < end && *p != '\0' && strchr("0123456789abcdefABCDEF:.", *p) != NULL; p++)
 		colons += *p == ':';
 	return p < end && *p == ']' && colons >= 2;
+}
+
+/* Whether a value begins with the colon there, as the first or the second character. */
+static bool
+begins_value(const char *line, size_t column)
+{
+	return column == 0 || strchr(" [{,:", line[column - 1]) != NULL;
 }
 
 /* Says what the scanner or the parser could not read. */
@@ -337,10 +344,17 @@ complain_syntax(struct tree *t, const yaml_parser_t *p, const char *text, size_t
 	else if (p->context != NULL && strstr(p->context, "alias") != NULL)
 		complaint_add(&t->errors, line + 1, column + 1,
 		    "not YAML: `*' cannot begin a value without quotes");
-	else if (column < len && at[column] == ':')
+	else if (column < len && at[column] == ':' && begins_value(at, column))
 		complaint_add(&t->errors, line + 1, column + 1,
 		    "not YAML: an address that begins with a colon needs quotes here, as in "
 		    "\"::1\"");
+	else if (column < len && at[column] == ':')
+		complaint_add(&t->errors, line + 1, column + 1,
+		    "not YAML: %s (put a value that ends in a colon in quotes)", p->problem);
+	else if (strstr(p->problem, "<document start>") != NULL)
+		complaint_add(&t->errors, line + 1, column + 1,
+		    "not YAML: %s (write `key: value' lines, and no heading such as `[server]')",
+		    p->problem);
 	else if (column < len && strchr("@`%", at[column]) != NULL)
 		complaint_add(&t->errors, line + 1, column + 1,
 		    "not YAML: `%c' cannot begin a value without quotes", at[column]);

@@ -10,14 +10,14 @@ enum {
 	/* What was not sent on a connection may be retried while this is not longer ago. */
 	HEARD_OF_LATE_MS = 1000,
 
-	/* An upstream is down when so many connections have ended before their canary was answered. */
+	/* An upstream is down when this many connections have ended before their canary was answered. */
 	CANARIES_LOST_MAX = 2,
 
-	/* A server that does not understand our EDNS gets less of it for so long. */
+	/* A server that does not understand our EDNS gets less of it for this long. */
 	LESS_EDNS_MS = 3600000
 };
 
-/* How the end of a connection tells against the queries on it. */
+/* What the end of a connection means for the queries on it. */
 enum end {
 	END_NO_ATTEMPT, /* not at all: they are retried */
 	END_ATTEMPT     /* they have had an attempt, and the next upstream is tried */
@@ -32,9 +32,9 @@ is_spent(const struct connection *c)
 
 /*
  * A server may close a connection when it likes (RFC 7766 6.2.3, RFC 7858 3.4), and any of the
- * queries on it may be the one that it does not like. So an end is an attempt only where nothing
+ * queries on it may be the cause. So an end is an attempt only where nothing
  * was answered on the connection and no other query can be the cause. Nor is it one for what was
- * not sent, as long as the upstream is up and was heard of late.
+ * not sent, as long as the upstream is up and has answered recently.
  */
 static enum end
 judge_end(const struct upstream *u, const struct connection *c)
@@ -89,7 +89,7 @@ note_window(struct upstream *u, const struct connection *c)
 	u->last_end = c->answers;
 }
 
-/* What the queries on a connection must remember of its end. */
+/* Records in the queries on a connection that it has ended. */
 static void
 note_queries(struct upstream_list *l, const struct connection *c, enum end end, struct deadline now)
 {
@@ -106,7 +106,7 @@ note_queries(struct upstream_list *l, const struct connection *c, enum end end, 
 	}
 }
 
-/* Decides what becomes of the queries of a connection that has gone. */
+/* Decides what becomes of the queries of a connection that has ended. */
 static void
 redistribute(struct upstream_list *l, struct ask_list *asks, size_t index, enum end end,
     const struct ask *mismatched, const struct failure *why, struct deadline now)
@@ -221,7 +221,7 @@ less_edns(enum edns_mode mode, bool is_formerr, const struct edns_response *r)
 	/* It has copied ours to a section where none belongs. */
 	if (r->opt.is_misplaced)
 		return EDNS_NONE;
-	/* It may not like what we have added (RFC 6891 7). */
+	/* It may not support what was added (RFC 6891 7). */
 	return is_formerr && mode == EDNS_OURS ? EDNS_CLIENT : mode;
 }
 

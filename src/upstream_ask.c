@@ -11,10 +11,10 @@ enum {
 	/* When all have failed a query, it is asked once more after so long. */
 	TRY_AGAIN_MS = 100,
 
-	/* A query under which so many connections have ended gets one of its own: it may be the cause. */
+	/* After this many ends of its connection, a query gets one of its own: it may be the cause. */
 	ENDS_MAX = 2,
 
-	/* It is sent so often to servers that say nothing at all (RFC 9520 3.1). */
+	/* How often it is sent to servers that do not respond at all (RFC 9520 3.1). */
 	BARREN_ENDS_MAX = 3,
 
 	/* With `order: fastest', so often another one than the fastest is looked at. */
@@ -131,7 +131,7 @@ purpose_for(const struct upstream_list *l, const struct query *q, struct deadlin
 static struct connection *
 connection_for(struct upstream_list *l, size_t index, enum opened_for purpose)
 {
-	/* Each query has its own anyhow. */
+	/* Each query has a connection of its own. */
 	if (l->config->timeouts.upstream_idle_ms == 0)
 		return NULL;
 	switch (purpose) {

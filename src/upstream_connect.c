@@ -6,11 +6,11 @@
 enum {
 	/*
 	 * Opening a connection takes about three round trips, and the queries of one round trip are
-	 * in flight: with less room than that times this, the next connection is opened.
+	 * in flight: with fewer free slots than that times this, the next connection is opened.
 	 */
 	AHEAD_ROUND_TRIPS = 4,
 
-	/* So many queries that may have made a connection end are retried on one, if possible. */
+	/* How many queries that may have made a connection end are retried on one, if possible. */
 	RETRIES_TOGETHER = 4,
 
 	/* Of an upstream, while they open. */
@@ -174,7 +174,7 @@ upstream_open_ahead(struct upstream_list *l, size_t index, struct deadline now)
 	}
 	if (room >= AHEAD_ROUND_TRIPS * in_flight || (place = upstream_free_place(l)) == NULL)
 		return;
-	/* Should this fail, the query that needs it will say so. */
+	/* If this fails, the query that needs it reports why. */
 	(void)upstream_open(l, place, index, OPENED_FOR_ALL, now, &why);
 }
 

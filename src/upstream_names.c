@@ -5,7 +5,7 @@
 #include "dns.h"
 #include "upstream_internal.h"
 
-/* A question is remembered for so long after a connection has last ended at it. */
+/* How long a question is remembered after a connection has last ended at it. */
 enum { REMEMBERED_MS = 60000 };
 
 static uint64_t

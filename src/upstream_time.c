@@ -7,7 +7,7 @@ enum {
 	SILENCE_MIN_MS = 200,
 	SILENCE_MAX_MS = 1000,
 
-	/* Each canary that is answered doubles that, so often at most. */
+	/* Each canary that is answered doubles that, this often at most. */
 	DOUBLED_MAX = 4
 };
 
@@ -37,8 +37,8 @@ response_timeout_ms(const struct upstream_list *l, const struct connection *c)
 }
 
 /*
- * Whether a canary would tell something: a name may take its time, but a server that answers
- * nothing at all is suspect. Not where nobody waits for a response, the upstream is down
+ * Whether a canary is useful: a name may be slow, but a server that answers
+ * nothing at all is suspect. Not where no query waits for a response, the upstream is down
  * already, or the server has stopped in the middle of a message.
  */
 static bool

@@ -299,7 +299,7 @@ gather_and_ask(struct worker *w, struct deadline now)
 	upstream_send(w->upstreams, now);
 }
 
-/* Gives up slow queries of those who have most of them, so that others are served. */
+/* Gives up slow queries of the addresses with most of them, so that others are served. */
 static void
 evict(struct worker *w, struct deadline now)
 {

@@ -487,7 +487,7 @@ def test_resolver_arpa_answered_locally(house, name, qtype):
 
 @table("name, qclass", ("K-48-other-class", "_dns.resolver.arpa", dnsmsg.CH),
        ("K-48-longer-label", "xresolver.arpa", dnsmsg.IN), ("K-48-above", "arpa", dnsmsg.IN))
-def test_names_beside_resolver_arpa_are_forwarded(house, name, qclass):
+def test_names_outside_resolver_arpa_are_forwarded(house, name, qclass):
     server = house.upstream()
     house.proxy(server)
     house.right(house.ask(name, qclass=qclass))

@@ -113,7 +113,7 @@ def test_huge_file(tmp_path):
          f"2:13: `x y' {FORMS}",
          "3:14: expected error, warn, info or debug, found `loud'"]),
        # F-06, F-07: upstreams that cannot be.
-       ("F-06-no-upstreams", b"upstreams: []\n", ["1:12: the list is empty"]),
+       ("F-06-no-upstreams", b"upstreams: []\n", ["1:12: the list is empty (write one entry at least)"]),
        ("F-06-upstreams-missing", b"log: {level: info}\n",
         ["1:1: missing key `upstreams': the servers to ask"]),
        ("F-06-loop", b"listen: '[::1]:853'\nupstreams: ['::1']\n",
@@ -132,7 +132,7 @@ def test_huge_file(tmp_path):
        ("F-08-huge", GOOD + b"timeouts: {query: 1m}\n",
         ["2:19: expected a time from 100ms to 9s, found `1m'"]),
        ("F-08-step-larger-than-total", GOOD + b"timeouts: {query: 1s, connect: 2s}\n",
-        ["2:23: `connect' is longer than `query', which it is a part of"]),
+        ["2:23: `connect' is longer than `query', which it is a part of (change one of the two)"]),
        ("F-08-no-unit", GOOD + b"timeouts: {query: 5}\n",
         ["2:19: `5' has no unit (as in 1500ms, 2s, 1m)"]),
        # F-10: names that a certificate could not be checked against.

@@ -152,9 +152,26 @@ AS_DOT = "as in `9.9.9.9#dns.quad9.net'"
        listener("star", "*:53", "has no address", "as in `127.0.0.1:53'"),
        listener("localhost", "localhost:53", "is a host name, and names are not looked up",
                 "as in `127.0.0.1:53'"),
+       listener("multicast", "224.0.0.251:5353", "is a multicast or broadcast address",
+                "write that of one machine"),
+       listener("multicast-IPv6", "ff02::1%lo", "is a multicast or broadcast address",
+                "write that of one machine"),
+       upstream("broadcast", "255.255.255.255", "is a multicast or broadcast address",
+                "write that of one machine"),
        listener("interface", "fe80::1%nowhere", "has an unknown interface", "`ip link' shows"),
        ("F-17-star-without-quotes", f"{GOOD}listen: *:53\n", "2:10", "not YAML: `*' cannot begin",
         "without quotes"),
+       ("F-17-colon-at-the-end", f"{GOOD}listen: 127.0.0.1:\n", "2:18",
+        "not YAML: mapping values are not allowed", "put a value that ends in a colon in quotes"),
+       ("F-17-INI", "[server]\nlisten = 53\n", "2:1", "not YAML: ", "write `key: value' lines"),
+       ("F-17-empty-list", f"{GOOD}listen: []\n", "2:9", "the list is empty",
+        "write one entry at least"),
+       ("F-17-step-too-long", f"{GOOD}timeouts: {{connect: 5s}}\n", "2:12",
+        "`connect' is longer than `query'", "change one of the two"),
+       ("F-17-empty-path", f"{GOOD}tls: {{ca_file: ''}}\n", "2:16", "the path is empty",
+        "leave the key out"),
+       ("F-17-wildcard-name", "upstreams: ['192.0.2.1#*.one.test']\n", "1:13",
+        "has characters that are not allowed in a host name", "write letters, digits"),
        ("F-17-IPv6-in-a-list", f"{GOOD}listen: [127.0.0.1, ::1]\n", "2:21",
         "not YAML: an address that begins with a colon", 'needs quotes here, as in "::1"'),
 
@@ -341,6 +358,15 @@ def test_check_passes_while_the_port_is_in_use(tmp_path, configured, monkeypatch
         assert run(tmp_path, "check").returncode == 0
 
 
+def test_check_warns_of_workers_that_run_as_root(tmp_path, configured, monkeypatch, authority):
+    monkeypatch.setenv("SSL_CERT_FILE", authority.path)
+    configured(f"{GOOD}user: root\n")
+    done = run(tmp_path, "check")
+    assert done.returncode == 0
+    assert done.stderr == ("config.yml:2:7: user root: workers run as root "
+                           "(leave `user' out, or name one that owns nothing)\n")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 def test_check_by_another_user_warns_of_the_right_to_become_one(tmp_path, configured, authority):
     configured(f"{GOOD}user: daemon\ntls: {{ca_file: ca.pem}}\n")
@@ -380,6 +406,11 @@ def word(name, args, at, cause, cure):
             "write `-c other.yml'"),
        word("address", ["127.0.0.1:53"], "`127.0.0.1:53'", "unknown command",
             "write `-l 127.0.0.1:53'"),
+       word("address-of-an-upstream", ["probe", "1.1.1.1"], "`1.1.1.1'", "unknown argument",
+            "upstreams stand in the configuration"),
+       word("option-signal", ["-s", "reload"], "`-s'", "unknown option", "send SIGHUP"),
+       word("option-short-value", ["-v=1", "check"], "`-v=1'", "`-v' takes no value",
+            "write it alone"),
        word("two-commands", ["check", "probe"], "`probe'", "a second command, behind `check'",
             "give one"),
        word("command-twice", ["check", "check"], "`check'", "a second command", "give one"),
@@ -471,7 +502,7 @@ def test_options_may_stand_anywhere(tmp_path, monkeypatch, authority, args):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-# F-15: what is no file.
+# F-15: special files.
 
 
 def make_fifo(path):
@@ -511,7 +542,7 @@ FILES = [("config", "config.yml", "config.yml: "),
 @table("make, cause, cure, text, what",
        *((f"F-15-{what}-{name}", make, cause, cure, text, said)
          for what, text, said in FILES for name, make, cause, cure in NO_FILES))
-def test_what_is_no_file_is_an_error_at_once(tmp_path, configured, authority, make, cause, cure,
+def test_special_file_is_an_error_at_once(tmp_path, configured, authority, make, cause, cure,
                                              text, what):
     os.symlink(authority.path, tmp_path / "ca.pem")
     if text == "config.yml":
@@ -531,7 +562,7 @@ def test_what_is_no_file_is_an_error_at_once(tmp_path, configured, authority, ma
 @table("make, cause, of",
        *((f"F-15-{what}-{name}", make, cause, what)
          for what in ("config", "CA", "CRL") for name, make, cause, _ in NO_FILES))
-def test_reload_of_what_is_no_file_blocks_nothing(house, tmp_path, make, cause, of):
+def test_reload_of_a_special_file_blocks_nothing(house, tmp_path, make, cause, of):
     odd = str(tmp_path / "odd.pem")
     running = house.proxy(house.upstream(), reload="signal")
     if of == "config":

@@ -67,7 +67,7 @@ def _directory_instead(house):
 @table("spoil, reload", ("F-14-typo", _typo, True), ("F-14-no-yaml", _no_yaml, True),
        ("F-14-refused-listen", _refused_listen, True), ("F-14-unread-edit", _newer, False),
        ("F-14-deleted", _deleted, True), ("F-14-directory", _directory_instead, True))
-def test_check_passes_whatever_the_file_has_become(house, spoil, reload):
+def test_healthcheck_passes_with_a_wrong_newer_or_missing_file(house, spoil, reload):
     running = house.proxy(house.upstream(), reload="signal")
     where = with_port(*running.address)
     spoil(house)
@@ -86,7 +86,7 @@ def test_check_passes_whatever_the_file_has_become(house, spoil, reload):
 
 
 @row("F-14")
-def test_check_asks_where_the_server_was_told_to_listen(house):
+def test_healthcheck_asks_the_address_of_option_l(house):
     """By `-l', which the file does not know."""
     host, port = house.free_address(own_address())
     running = house.proxy(house.upstream(), start=False,
@@ -103,7 +103,7 @@ def test_check_asks_where_the_server_was_told_to_listen(house):
 
 
 @row("F-14")
-def test_check_goes_by_what_a_reload_has_changed(house):
+def test_healthcheck_asks_the_reloaded_address(house):
     running = house.proxy(house.upstream(), reload="signal")
     elsewhere = house.free_address(own_address())
     proxy.write_config(house.config_path, {
@@ -131,7 +131,7 @@ def test_running_allow_counts_and_not_that_of_the_file(house):
 @table("path", ("F-14-relative", "config.yml"), ("F-14-dot", "./config.yml"),
        ("F-14-up", "sub/../config.yml"), ("F-14-link", "link/config.yml"),
        ("F-14-slashes", ".//config.yml"))
-def test_check_may_name_the_file_otherwise(house, path):
+def test_healthcheck_finds_the_server_by_any_path_of_its_file(house, path):
     house.proxy(house.upstream())
     os.mkdir(f"{house.directory}/sub")
     os.symlink(".", f"{house.directory}/link")
@@ -140,7 +140,7 @@ def test_check_may_name_the_file_otherwise(house, path):
 
 
 @row("F-14")
-def test_check_of_a_long_path(house, tmp_path):
+def test_healthcheck_with_a_long_path(house, tmp_path):
     """Longer than the name of a socket may be."""
     house.directory = tmp_path / ("d" * 200) / ("e" * 200)
     house.directory.mkdir(parents=True)
@@ -150,7 +150,7 @@ def test_check_of_a_long_path(house, tmp_path):
 
 
 @row("F-14")
-def test_config_map_that_is_wrong_keeps_the_pod(house, tmp_path):
+def test_wrong_config_map_does_not_kill_the_pod(house, tmp_path):
     """The kubelet replaces a link to a directory; all three probes go on passing."""
     (tmp_path / "first").mkdir()
     os.symlink("first", tmp_path / "..data")
@@ -175,7 +175,7 @@ def test_config_map_that_is_wrong_keeps_the_pod(house, tmp_path):
 
 
 @row("F-14")
-def test_stopped_supervisor_is_not_waited_for(house):
+def test_healthcheck_does_not_wait_for_a_stopped_supervisor(house):
     """Its workers serve; the file says where."""
     running = house.proxy(house.upstream())
     team.halt(running.pid)
@@ -206,7 +206,7 @@ def test_other_pid_namespace_reads_the_file(house):
 
 @row("F-14")
 @needs_root
-def test_containers_that_share_a_network_do_not_meet(house):
+def test_containers_with_one_network_have_separate_status_sockets(house):
     """The same path in two PID namespaces: each check finds its own."""
     first = house.proxy(house.upstream())
     host, port = house.free_address(own_address())
@@ -237,7 +237,7 @@ def _children(pid):
 
 @row("F-14")
 @needs_root
-def test_strangers_learn_nothing(house):
+def test_other_users_read_nothing_from_the_status_socket(house):
     running = house.proxy(house.upstream())
     name = status.name(running.pid)
     assert status.read(name).startswith(f"listen {with_port(*running.address)} udp tcp\nallow ")
@@ -263,7 +263,7 @@ def _as_other_user(code):
 
 @row("F-14")
 @needs_root
-def test_stranger_that_takes_the_name_is_not_believed(house, public):
+def test_status_socket_of_another_user_is_ignored(house, public):
     """Another user goes by the file, and the proxy serves without."""
     running = house.proxy(house.upstream())
     name = status.name(running.pid)
@@ -291,11 +291,11 @@ def test_stranger_that_takes_the_name_is_not_believed(house, public):
     assert len(again.lines("no status socket")) == 1
 
 
-# ---- nobody disturbs the supervisor ----
+# ---- other processes cannot disturb the supervisor ----
 
 
 @row("F-14")
-def test_peers_that_do_not_read_hold_up_nothing(house):
+def test_status_peers_that_do_not_read_block_nothing(house):
     """Hundreds of connections, some of which write, and none of which reads or closes."""
     running = team.serve(house, house.upstream(), workers=2, reload="signal")
     name = status.name(running.pid)

@@ -356,7 +356,7 @@ def test_no_query_after_the_list_has_run_out(house, authority, tmp_path, newest,
 
 
 @row("T-26")
-def test_list_with_a_newer_one_beside_it_ends_no_session(house, authority, tmp_path):
+def test_superseded_list_ends_no_session(house, authority, tmp_path):
     """As when the next list was added before the last one runs out."""
     old = _list(tmp_path, authority, end=datetime.timedelta(seconds=3))
     with open(old, "rb") as file:
@@ -396,16 +396,16 @@ REFUSED = {
                               "1:41: not a pin: `"),
     "pins-too-long": (f"upstreams: [{{address: 192.0.2.1, pins: [A{PINS}]}}]",
                       "1:41: not a pin: `"),
-    "pins-empty": ("upstreams: [{address: 192.0.2.1, pins: []}]", "1:40: the list is empty"),
+    "pins-empty": ("upstreams: [{address: 192.0.2.1, pins: []}]", "1:40: the list is empty (write one entry at least)"),
     "pins-nine": (f"upstreams: [{{address: 192.0.2.1, pins: [{', '.join([PINS] * 9)}]}}]", "1:"),
     "verify-pins-without-pins": ("upstreams: [{address: 192.0.2.1, verify: pins}]",
                                  "1:34: `verify: pins' without `pins' would verify nothing"),
     "verify-nothing": ("upstreams: [{address: 192.0.2.1, verify: none}]",
                        "1:42: expected chain or pins, found `none'"),
     "crl-file-empty-path": ("upstreams: [192.0.2.1]\ntls: {crl_file: ''}",
-                            "2:17: the path is empty"),
+                            "2:17: the path is empty (write one, or leave the key out)"),
     "crl-file-of-an-upstream-empty-path": ("upstreams: [{address: 192.0.2.1, crl_file: ''}]",
-                                           "1:44: the path is empty"),
+                                           "1:44: the path is empty (write one, or leave the key out)"),
     "fast-open": ("upstreams: [192.0.2.1]\ntls: {fast_open: maybe}",
                   "2:18: expected true or false, found `maybe'"),
 }

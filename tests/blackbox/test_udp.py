@@ -429,7 +429,7 @@ def test_slow_names_of_many_addresses_leave_others_served(house):
 
 
 @row("C-35")
-def test_short_outage_evicts_nobody(house):
+def test_short_outage_evicts_no_query(house):
     """All slots are taken for as long as eviction waits, and all are answered in the end."""
     server = house.upstream()
     house.proxy(server, inflight=200, timeouts={"query": "4s", "answer": "3s"})

@@ -14,7 +14,7 @@ import time
 import dnsmsg
 
 SOCKETS = 64
-PATIENCE = 6.0
+RESPONSE_TIMEOUT = 6.0
 EVERY = 60
 now = time.monotonic
 
@@ -89,7 +89,7 @@ class Load:
         (self.seen["special"].get(query.name) or self.seen)[what] += 1
 
     def give_up(self):
-        for key in [key for key, (_, at) in self.open.items() if now() > at + PATIENCE]:
+        for key in [key for key, (_, at) in self.open.items() if now() > at + RESPONSE_TIMEOUT]:
             self.count_as(self.open.pop(key)[0], "lost")
 
 

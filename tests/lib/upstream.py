@@ -407,7 +407,7 @@ class Upstream:
 
     @property
     def canaries(self):
-        """What the proxy asks by itself."""
+        """`. NS': what the proxy, `probe' and `healthcheck --upstream' ask by themselves."""
         return [query for query in self.arrived if query.is_canary]
 
     @property

@@ -101,9 +101,9 @@ static const struct refused_row {
 	    "c:2:1: missing key `upstreams': the servers to ask\n" },
 	{ "F-06 no upstreams", BYTES("log: {}\n"),
 	    "c:1:1: missing key `upstreams': the servers to ask\n" },
-	{ "F-06 empty list of upstreams", BYTES("upstreams: []\n"), "c:1:12: the list is empty\n" },
+	{ "F-06 empty list of upstreams", BYTES("upstreams: []\n"), "c:1:12: the list is empty (write one entry at least)\n" },
 	{ "F-06 nothing for upstreams", BYTES("upstreams:\n"),
-	    "c:1:11: expected a list, found nothing\n" },
+	    "c:1:11: expected a list, found nothing (write one entry at least)\n" },
 	{ "F-06 too many upstreams",
 	    BYTES("upstreams: [" TEN(TEN("9.9.9.9,") TEN("9.9.9.9,") TEN("9.9.9.9,")) "]\n"),
 	    "c:1:12: 300 entries in a list that takes 256\n" },
@@ -268,7 +268,7 @@ static const struct refused_row {
 	    "write international names in their `xn--' form\n"
 	    "c:6:32: host name `9.9.9.9' is an address; "
 	    "without `hostname' the certificate must name the address\n"
-	    "c:7:32: host name `*.test' has characters that are not allowed in a host name\n"
+	    "c:7:32: host name `*.test' has characters that are not allowed in a host name; write letters, digits, `-' and `_'\n"
 	    "c:8:32: host name `a" LABEL_60 "bcd.test' "
 	    "has more than 63 characters between two dots\n" },
 	{ "F-10 long host name",
@@ -283,7 +283,7 @@ static const struct refused_row {
 	{ "long short form", BYTES("upstreams: [" TEN(LABEL_60) "]\n"),
 	    "c:1:13: `" LABEL_60 "abcdefghijklmnopqrst'" FORMS "\n" },
 	{ "empty paths", BYTES("upstreams: {address: 9.9.9.9, ca_file: ''}\ntls: {ca_file: ''}\n"),
-	    "c:1:40: the path is empty\nc:2:16: the path is empty\n" },
+	    "c:1:40: the path is empty (write one, or leave the key out)\nc:2:16: the path is empty (write one, or leave the key out)\n" },
 	{ "a listener without an address", BYTES(UP "listen: {udp: false}\n"),
 	    "c:2:9: missing key `address' (as in 127.0.0.1:53)\n" },
 	{ "a listener without anything", BYTES(UP "listen: [{address: '::1', udp: false, tcp: false}]\n"),
@@ -333,11 +333,11 @@ static const struct refused_row {
 	    "c:2:78: expected a time from 10ms to 10m, or 0, found `99999999999999999m'\n" },
 	{ "F-08 steps longer than the whole",
 	    BYTES(UP "timeouts:\n  connect: 1001ms\n  handshake: 2s\n  query: 1s\n  answer: 9s\n"),
-	    "c:3:3: `connect' is longer than `query', which it is a part of\n"
-	    "c:4:3: `handshake' is longer than `query', which it is a part of\n"
-	    "c:6:3: `answer' is longer than `query', which it is a part of\n" },
+	    "c:3:3: `connect' is longer than `query', which it is a part of (change one of the two)\n"
+	    "c:4:3: `handshake' is longer than `query', which it is a part of (change one of the two)\n"
+	    "c:6:3: `answer' is longer than `query', which it is a part of (change one of the two)\n" },
 	{ "F-08 step longer than the default", BYTES(UP "timeouts: {answer: 5s}\n"),
-	    "c:2:12: `answer' is longer than `query', which it is a part of\n" },
+	    "c:2:12: `answer' is longer than `query', which it is a part of (change one of the two)\n" },
 	{ "inflight over", BYTES(UP "inflight: 16385\n"),
 	    "c:2:11: expected a number from 1 to 16384, found `16385'\n" },
 	{ "inflight under", BYTES(UP "inflight: -1\n"),
@@ -347,7 +347,7 @@ static const struct refused_row {
 	{ "bad ranges", BYTES(UP "allow: [10.1.0.0/8, localhost, '::/129', public]\n"),
 	    "c:2:9: " RANGE "`10.1.0.0/8'\nc:2:21: " RANGE "`localhost'\n"
 	    "c:2:32: " RANGE "`::/129'\nc:2:42: " RANGE "`public'\n" },
-	{ "nobody allowed", BYTES(UP "allow: []\n"), "c:2:8: the list is empty\n" },
+	{ "nobody allowed", BYTES(UP "allow: []\n"), "c:2:8: the list is empty (write one entry at least)\n" },
 };
 
 static void

@@ -21,7 +21,7 @@ static const struct row {
 };
 
 static void
-refuses_what_is_no_file(void **state)
+refuses_special_files(void **state)
 {
 	const struct row *row = *state;
 	struct failure why;
@@ -67,7 +67,7 @@ main(void)
 
 	for (i = 0; i < LENGTH(rows); i++)
 		tests[i] = (struct CMUnitTest){ .name = rows[i].path,
-			.test_func = refuses_what_is_no_file,
+			.test_func = refuses_special_files,
 			.initial_state = (void *)(uintptr_t)&rows[i] };
 	tests[i] = (struct CMUnitTest)cmocka_unit_test(opens_a_file_and_no_fifo);
 	return cmocka_run_group_tests_name("file", tests, NULL, NULL);

@@ -113,7 +113,7 @@ directory_must_exist(void **state)
 }
 
 static void
-nobody_answers(void **state)
+no_supervisor_answers(void **state)
 {
 	struct failure why;
 	int fd;
@@ -135,7 +135,7 @@ main(void)
 		cmocka_unit_test(largest_configuration_arrives_whole),
 		cmocka_unit_test(name_is_taken_once),
 		cmocka_unit_test(directory_must_exist),
-		cmocka_unit_test(nobody_answers),
+		cmocka_unit_test(no_supervisor_answers),
 	};
 
 	return cmocka_run_group_tests_name("status", tests, NULL, NULL);
