@@ -213,6 +213,26 @@ def test_canary_that_uses_up_each_connection_makes_no_storm(house, otherwise):
     assert len(server.connections) <= opened + 20 * 6
 
 
+@row("U-22-remembered")
+def test_name_at_which_servers_close_is_remembered_beside_one_that_is_asked_often(house):
+    """It is sent on a connection of its own, and the one of all others stays."""
+    async def asked(connection, query):
+        is_bad = query.name.startswith("bad")
+        await (faults.close_after_query.asked if is_bad else faults.answer)(connection, query)
+
+    server = house.upstream(faults.Script(asked=asked))
+    house.proxy(server, timeouts=DEFAULTS)
+    client = house.client()
+    house.servfail(client.ask("bad-rare.test"))
+    for _ in range(20):
+        house.servfail(client.ask("bad-often.test"))
+    house.right(client.ask("warm.test"))
+    house.servfail(client.ask("bad-rare.test"))
+    house.right(client.ask("good.test"))
+    (warm,), (good,) = server.asked("warm.test"), server.asked("good.test")
+    assert good.connection is warm.connection
+
+
 FLAPS = {"U-23-refused": None, "U-23-cut": faults.cut_each_second}
 
 
