@@ -91,6 +91,7 @@ struct query {
 	unsigned replays;     /* how often it was resent to an upstream that had it already */
 	unsigned ends;        /* connections that ended before its response had come */
 	unsigned barren_ends; /* those of them that had brought no response at all */
+	unsigned moves;       /* how often its connection was of no use before it was sent */
 	bool has_second_opinion; /* another upstream was asked after an error */
 	bool stranded;           /* there is no place for a connection that it needs */
 };

@@ -72,10 +72,22 @@ note_end(struct upstream_list *l, const struct connection *c, const struct failu
 	if (connection_is_idle(c))
 		return;
 	u->cause = *why;
-	if (c->gated && ++u->canaries_lost == CANARIES_LOST_MAX)
+	if (c->gated && ++u->canaries_lost >= CANARIES_LOST_MAX)
 		upstream_mark_failed(l, c->upstream, why, now);
 	else
 		health_suspect(u->health);
+}
+
+/*
+ * The canary was the one response that the connection had: the server would have answered one
+ * query on it.
+ */
+static void
+note_used_up(struct upstream *u, const struct connection *c)
+{
+	if (c->has_answered && c->answers == 0 && connection_unanswered(c) == 0 &&
+	    !TAILQ_EMPTY(&c->waiting))
+		u->last_end = 1;
 }
 
 /* What an end says about how many queries the server answers on a connection. */
@@ -133,6 +145,7 @@ upstream_lose(struct upstream_list *l, struct connection *c, const struct failur
 
 	upstream_share_sessions(l, c->upstream, now);
 	note_end(l, c, why, now);
+	note_used_up(u, c);
 	note_window(u, c);
 	end = judge_end(u, c);
 	/* It belongs to the connection, whose slot may be in use again while the others are retried. */
@@ -205,6 +218,7 @@ heed_keepalive(struct upstream_list *l, struct connection *c, int ms, struct dea
 	c->idle_ms = ms - ms / 4 < own_ms ? ms - ms / 4 : own_ms;
 	if (ms > 0)
 		return;
+	note_used_up(&l->upstreams[c->upstream], c);
 	upstream_drain(l, c);
 	if (c->canary.at != NULL && !c->canary.sent)
 		connection_release(&c->canary, l->ids);

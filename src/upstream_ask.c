@@ -17,6 +17,9 @@ enum {
 	/* How often it is sent to servers that do not respond at all (RFC 9520 3.1). */
 	BARREN_ENDS_MAX = 3,
 
+	/* What was not sent is moved to another connection so often before that is an attempt. */
+	MOVES_MAX = 4,
+
 	/* With `order: fastest', so often another one than the fastest is looked at. */
 	LOOK_AROUND_MS = 10000,
 
@@ -354,7 +357,8 @@ upstream_retry(struct upstream_list *l, struct ask *a, size_t index, struct dead
 	struct query *q = a->query;
 	enum edns_mode mode = a->edns;
 
-	q->attempts--;
+	if (a->sent || q->moves++ < MOVES_MAX)
+		q->attempts--;
 	q->tried[index / 64] &= ~(UINT64_C(1) << index % 64);
 	a->at = NULL;
 	a->sent = false;

@@ -21,12 +21,25 @@ hash_question(const struct upstream_list *l, const struct query *q)
 	return hash_bytes(&l->hash_key, question, q->dns.question_len);
 }
 
+/* Its entry, or the oldest one: a question that is asked often takes no place from others. */
+static struct fatal_question *
+entry_for(struct upstream_list *l, uint64_t hash)
+{
+	size_t i;
+
+	for (i = 0; i < FATAL_QUESTIONS; i++)
+		if (l->fatal[i].hash == hash)
+			return &l->fatal[i];
+	return &l->fatal[l->next_fatal++ % FATAL_QUESTIONS];
+}
+
 void
 upstream_note_fatal(struct upstream_list *l, const struct query *q, struct deadline now)
 {
-	struct fatal_question *f = &l->fatal[l->next_fatal++ % FATAL_QUESTIONS];
+	uint64_t hash = hash_question(l, q);
+	struct fatal_question *f = entry_for(l, hash);
 
-	f->hash = hash_question(l, q);
+	f->hash = hash;
 	f->until = deadline_after(now, REMEMBERED_MS);
 	l->fatal_until = f->until;
 }

@@ -193,6 +193,66 @@ def test_name_at_which_servers_close_costs_others_nothing(house, count, delay, u
         assert len(server.asked("bad.test")) <= 3 * bad["servfail"]
 
 
+async def _answer_and_close_notify(connection, query):
+    """In one segment, so that nothing is sent between the two."""
+    connection.session.write(dnsmsg.framed(query.answer()))
+    connection.session.close_notify()
+    await connection.close()
+
+
+async def _answer_with_keepalive_0(connection, query):
+    await connection.reply(query.answer(options=dnsmsg.option(11, b"\0\0")))
+
+
+async def _answer_canaries_only(connection, query):
+    await (_answer_and_close_notify if query.is_canary else faults.close_after_query.asked)(
+        connection, query)
+
+
+@table("otherwise", ("U-22-keepalive-0", _answer_with_keepalive_0),
+       ("U-22-one-response-each", _answer_and_close_notify),
+       ("U-22-canaries-only", _answer_canaries_only))
+def test_canary_that_uses_up_each_connection_makes_no_storm(house, otherwise):
+    """The name at which the server closes never gets a connection that has answered a canary."""
+    async def asked(connection, query):
+        await (connection.close() if query.name == "bad.test" else otherwise(connection, query))
+
+    server = house.upstream(faults.Script(asked=asked))
+    house.proxy(server, timeouts=DEFAULTS)
+    client = house.client()
+    for n in range(3):
+        opened = len(server.connections)
+        house.servfail(client.ask("bad.test"), 1)
+        assert len(server.connections) <= opened + 12
+        exchange = client.ask(f"n{n}.test")
+        if otherwise is not _answer_canaries_only:
+            house.right(exchange, 1)
+    opened = len(server.connections)
+    client.send(*[Query(f"burst-{n}.test") for n in range(20)])
+    client.receive_all()
+    assert len(server.connections) <= opened + 20 * 6
+
+
+@row("U-22-remembered")
+def test_name_at_which_servers_close_is_remembered_beside_one_that_is_asked_often(house):
+    """It is sent on a connection of its own, and the one of all others stays."""
+    async def asked(connection, query):
+        is_bad = query.name.startswith("bad")
+        await (faults.close_after_query.asked if is_bad else faults.answer)(connection, query)
+
+    server = house.upstream(faults.Script(asked=asked))
+    house.proxy(server, timeouts=DEFAULTS)
+    client = house.client()
+    house.servfail(client.ask("bad-rare.test"))
+    for _ in range(20):
+        house.servfail(client.ask("bad-often.test"))
+    house.right(client.ask("warm.test"))
+    house.servfail(client.ask("bad-rare.test"))
+    house.right(client.ask("good.test"))
+    (warm,), (good,) = server.asked("warm.test"), server.asked("good.test")
+    assert good.connection is warm.connection
+
+
 FLAPS = {"U-23-refused": None, "U-23-cut": faults.cut_each_second}
 
 
