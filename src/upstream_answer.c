@@ -158,6 +158,8 @@ upstream_lose(struct upstream_list *l, struct connection *c, const struct failur
 	TAILQ_CONCAT(&asks, &c->waiting, link);
 	upstream_discard(l, c);
 	redistribute(l, &asks, (size_t)(u - l->upstreams), end, mismatched, why, now);
+	/* They may have gone to a connection that this turn has looked at already. */
+	upstream_due(l, now);
 }
 
 /* Whether another upstream could not do better. */

@@ -347,6 +347,11 @@ upstream_move_on(struct upstream_list *l, struct query *q, struct deadline now)
 	taken = upstream_ask_anyone(l, q, now);
 	if (taken == FAILED && !tries_again(l, q, now))
 		upstream_finish(l, q, upstream_failed_outcome(q));
+	/* Whenever that is: also for a query that had to wait for a slot. */
+	if (taken == TAKEN && l->config->fallback_after_ms > 0 && l->count > 1) {
+		q->next_at = deadline_after(now, l->config->fallback_after_ms);
+		upstream_due(l, q->next_at);
+	}
 	q->stranded = taken == NO_ROOM;
 	l->stranded = l->stranded || q->stranded;
 }
@@ -389,10 +394,6 @@ upstream_ask(struct upstream_list *l, struct query *q, struct deadline now)
 		continue;
 	if (q->outcome == QUERY_OPEN)
 		look_around(l, q, now);
-	if (after_ms > 0 && l->count > 1 && upstream_is_asked(q)) {
-		q->next_at = deadline_after(now, after_ms);
-		upstream_due(l, q->next_at);
-	}
 }
 
 void
