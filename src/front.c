@@ -22,8 +22,11 @@ enum {
 	/* A client may have so many times the places that are free: half of what its address may. */
 	SHARE_OF_CLIENT = 64,
 
-	/* All unfinished messages, large queries and their responses together take so much memory. */
-	LARGE_MAX = 19 * 1024 * 1024,
+	/*
+	 * All unfinished messages, large queries and their responses together take so much memory:
+	 * with as much as all that is small can take, two workers stay under 64 MiB.
+	 */
+	LARGE_MAX = 14 * 1024 * 1024,
 
 	/*
 	 * Large queries in flight and their responses take so much of it, and those of an address so
