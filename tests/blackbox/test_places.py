@@ -322,3 +322,24 @@ def test_unfinished_messages_and_warm_slots_leave_memory(house):
             wait_until(lambda: watch.resident() - before < 6 * MIB, 3, "it is given back")
     if not house.sanitized:
         assert watch.most < 30 * MIB, f"{watch.most / MIB:.1f} MiB"
+
+
+@table("leave", ("C-34-those-before-leave", True), ("C-34-those-before-send-more", False))
+def test_memory_that_unfinished_messages_fill_is_for_others_again(house, leave):
+    """One address fills all memory for large messages; then another has a large query."""
+    house.proxy(house.upstream(), timeouts={**LONG, "client_read": "6s" if leave else "1s",
+                                            "client_idle": "20s"})
+    greedy = [house.client(source="127.0.0.2") for _ in range(450)]
+    for client in greedy:
+        client.given_up = True
+        client.sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            client.sock.send(b"\xff\xff" + bytes(65000))
+    house.right(house.ask("small.test"), 1)
+    for client in greedy:
+        if leave:
+            client.close()
+        else:
+            with contextlib.suppress(OSError):
+                client.sock.send(b"more")
+    house.right(house.ask(_large(1, "large")[0]), 1 if leave else 4)
