@@ -356,6 +356,11 @@ relax(struct worker *w, struct deadline now)
 {
 	if (!deadline_passed(w->quiet_at, now))
 		return;
+	if (query_table_room(w->table) < (size_t)w->config->inflight) {
+		/* Slow ones are still in hand. */
+		w->quiet_at = deadline_after(now, QUIET_MS);
+		return;
+	}
 	w->quiet_at = DEADLINE_NEVER;
 	query_table_relax(w->table);
 	heap_relax();

@@ -343,3 +343,24 @@ def test_memory_that_unfinished_messages_fill_is_for_others_again(house, leave):
             with contextlib.suppress(OSError):
                 client.sock.send(b"more")
     house.right(house.ask(_large(1, "large")[0]), 1 if leave else 4)
+
+
+@row("C-34")
+def test_memory_is_given_back_after_slow_answers(house):
+    """The last answers come long after the last queries."""
+    running = house.proxy(house.upstream(), timeouts={**LONG, "answer": "8s", "client_idle": "20s"})
+    padding = dnsmsg.opt(dnsmsg.option(65001, bytes(3000)), size=4096)
+    house.right(house.ask("warm.test"))
+    with Watch(running) as watch:
+        before = watch.resident()
+        client = house.client()
+        queries = [Query(f"size-900.delay-2500.n{n}.test", edns=padding) for n in range(900)]
+        thread = _send_in_background(client, queries)
+        wait_until(lambda: len(client.exchanges) == len(queries))
+        client.receive_all()
+        thread.join()
+        for exchange in client.exchanges:
+            house.right(exchange)
+        if not house.sanitized:
+            assert watch.most - before > 3 * MIB
+            wait_until(lambda: watch.resident() - before < 2 * MIB, 3, "it is given back")
