@@ -480,6 +480,8 @@ reload(struct supervisor *s, struct deadline now)
 	filewatch_look(&s->file, s->launch->config_file);
 	if ((config = read_config(s)) == NULL)
 		return;
+	if (s->passed.count == 0)
+		(void)listeners_replace(&s->newest->listeners, true);
 	if ((g = new_generation(s, config, &end, &why)) == NULL) {
 		refuse(s, why.text, 1, why.remedy);
 		return;
@@ -617,6 +619,9 @@ tick(struct supervisor *s, struct deadline now)
 	for (g = s->newest; !late && g != NULL; g = g->older)
 		check_heartbeats(g, now);
 	listeners_repair(&s->newest->listeners);
+	/* Workers that have the old one would look for what never comes, without a pause. */
+	if (s->passed.count == 0 && listeners_replace(&s->newest->listeners, false))
+		s->reload_wanted = true;
 	if (++s->ticks % SLOW_TICKS != 0)
 		return;
 	listeners_check_addresses(&s->newest->listeners);
