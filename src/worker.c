@@ -517,6 +517,8 @@ turn(struct worker *w)
 		log_upstream_event(&event);
 	log_troubles(w, now);
 	log_losses(w, now);
+	if (udp_is_shut_down(w->udp))
+		board_report_shut_down(w->setup->board);
 	relax(w, now);
 	show(w);
 }

@@ -233,3 +233,18 @@ def test_udp_socket_that_was_shut_down_is_replaced(house, how):
         house.right(house.datagrams().ask(f"udp-{n}.test"), 1)
     wait_until(lambda: len(running.workers()) == 2, 3, "the old workers have gone")
     house.idle(0.5)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to reach into another process")
+@row("P-29")
+def test_udp_socket_on_which_answers_are_lost_is_replaced(house):
+    """A worker sees it, and the supervisor makes sure of it."""
+    running = team.serve(house, house.upstream(), workers=2)
+    _shut_down(running.pid, running.address[1], socket.SOCK_DGRAM, socket.SHUT_WR)
+    lost = house.datagrams()
+    lost.given_up = True
+    lost.send(Query("lost.test"))
+    wait_until(lambda: running.lines("configuration reloaded"), 5, "new workers have the new one")
+    assert len(running.lines("listening socket was shut down", over="UDP")) == 1
+    for n in range(10):
+        house.right(house.datagrams().ask(f"udp-{n}.test"), 1)
