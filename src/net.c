@@ -220,8 +220,7 @@ net_sends_no_more(int fd)
 	socklen_t len = sizeof own;
 
 	return getsockname(fd, &own.sa, &len) == 0 &&
-	    sendto(fd, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL, &own.sa, len) == -1 &&
-	    errno == EPIPE;
+	    sendto(fd, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL, &own.sa, len) == -1 && errno == EPIPE;
 }
 
 /* A number; -1 with errno. */

@@ -342,7 +342,7 @@ def test_memory_that_unfinished_messages_fill_is_for_others_again(house, leave):
         else:
             with contextlib.suppress(OSError):
                 client.sock.send(b"more")
-    house.right(house.ask(_large(1, "large")[0]), 1 if leave else 4)
+    house.right(house.ask(_large(1, "large")[0]), 2 if leave else 4)
 
 
 @row("C-34")
