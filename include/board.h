@@ -76,6 +76,10 @@ _Atomic uint32_t *board_overflows(struct board *);
 void board_set_ready(struct board *);
 bool board_is_ready(struct board *);
 
+/* That a worker has found a UDP socket shut down; and whether one has, since that was asked last. */
+void board_report_shut_down(struct board *);
+bool board_take_shut_down(struct board *);
+
 /* Adds to a counter of a row that only the caller writes. */
 void board_count(_Atomic uint64_t *counter, uint64_t n);
 

@@ -48,6 +48,13 @@ void listeners_check_addresses(struct listeners *);
 /* Logs and repairs TCP sockets that were shut down. */
 void listeners_repair(struct listeners *);
 
+/*
+ * Logs and replaces UDP sockets that were shut down for receiving, and where SENDS is wanted also
+ * those that were for sending. Returns whether there was one: those who have the old one need the
+ * new one. Not for sockets of a service manager.
+ */
+bool listeners_replace(struct listeners *, bool sends);
+
 /* Gives up, without closing it, what TO (NULL: nobody) has as well. */
 void listeners_leave(struct listeners *, const struct listeners *to);
 

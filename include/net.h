@@ -44,6 +44,20 @@ enum { NET_DATAGRAM_BUFFER = 4 << 20 };
 int net_listen_udp(const struct address *, struct failure *why);
 
 /*
+ * Opens another UDP socket for the address of FD, which was shut down and which other processes
+ * have as well: what comes from now on comes to the new one. FD stays open. Returns as
+ * net_listen_udp().
+ */
+int net_replace_udp(int fd, const struct address *, struct failure *why);
+
+/*
+ * Whether a UDP socket was shut down, for receiving or for sending. Only sending tells the
+ * latter: an empty datagram goes to the socket itself.
+ */
+bool net_receives_no_more(int fd);
+bool net_sends_no_more(int fd);
+
+/*
  * Makes a socket that somebody else has opened and bound what net_listen() or net_listen_udp()
  * would have made it. Which families it takes stays as it is, and so do buffers that could only
  * be made smaller. AT becomes its address. Returns SOCK_STREAM or SOCK_DGRAM; or -1 with the

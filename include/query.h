@@ -121,7 +121,10 @@ void query_free(struct query_table *, struct query *);
  */
 void query_answered(struct query_table *, struct query *);
 
-/* The memory, in bytes, that messages and responses over a page have taken. */
+/*
+ * The memory, in bytes, that messages over a page have taken, and responses that are over a page
+ * by themselves or with their message.
+ */
 size_t query_table_large(const struct query_table *);
 
 /*

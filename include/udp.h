@@ -93,4 +93,7 @@ enum udp_loss {
  */
 bool udp_losses(struct udp *, unsigned counts[static UDP_LOSSES], struct address *excessive);
 
+/* Whether a socket was found to be shut down for sending: another one is needed. */
+bool udp_is_shut_down(const struct udp *);
+
 #endif

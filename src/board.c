@@ -24,6 +24,7 @@ union common_row {
 		_Atomic uint64_t last_number; /* of a session */
 		_Atomic uint32_t overflows[BOARD_SOCKETS];
 		_Atomic uint32_t ready;
+		_Atomic uint32_t shut_down;
 	} common;
 	uint8_t room[128];
 };
@@ -113,6 +114,18 @@ bool
 board_is_ready(struct board *b)
 {
 	return atomic_load(&b->common->common.ready);
+}
+
+void
+board_report_shut_down(struct board *b)
+{
+	atomic_store_explicit(&b->common->common.shut_down, true, memory_order_relaxed);
+}
+
+bool
+board_take_shut_down(struct board *b)
+{
+	return atomic_exchange(&b->common->common.shut_down, false);
 }
 
 void

@@ -22,8 +22,11 @@ enum {
 	/* A client may have so many times the places that are free: half of what its address may. */
 	SHARE_OF_CLIENT = 64,
 
-	/* All unfinished messages, large queries and their responses together take so much memory. */
-	LARGE_MAX = 19 * 1024 * 1024,
+	/*
+	 * All unfinished messages, large queries and their responses together take so much memory:
+	 * with as much as all that is small can take, two workers stay under 64 MiB.
+	 */
+	LARGE_MAX = 14 * 1024 * 1024,
 
 	/*
 	 * Large queries in flight and their responses take so much of it, and those of an address so
@@ -368,6 +371,15 @@ settle(struct front *f, struct client *c, struct deadline now)
 		front_enter(f, c, CLIENT_IDLE, now);
 }
 
+/* Whether there is nothing left to read in front of the end. */
+static bool
+is_at_end(const struct client *c)
+{
+	uint8_t octet;
+
+	return recv(c->fd, &octet, sizeof octet, MSG_PEEK) == 0;
+}
+
 /*
  * Reads more bytes behind the first HAVE. Returns their new number, and notes if more may follow.
  * Where memory is short, no more than a page is read.
@@ -379,8 +391,12 @@ receive(const struct front *f, struct client *c, uint8_t *octets, size_t have)
 	size_t room = end > have ? end - have : 0;
 	ssize_t n;
 
-	if (room == 0)
+	if (room == 0) {
+		/* Who has gone must not hold the memory that all wait for. */
+		c->ended = c->ended || (c->hung_up && is_at_end(c));
+		c->readable = !c->ended;
 		return have;
+	}
 	n = recv(c->fd, octets + have, room, 0);
 	if (n > 0) {
 		/* Less than there was room for is all there was. */
@@ -669,10 +685,17 @@ due(const struct front *f, enum client_state state)
 	return deadline_after(c->since, ms);
 }
 
+/* Whether it waits for memory while it has some of it, for which others wait. */
+static bool
+hoards(const struct front *f, const struct client *c)
+{
+	return c->crowd == &f->short_of_memory && c->in_large > 0;
+}
+
 static void
 expire_client(struct front *f, struct client *c, struct deadline now)
 {
-	bool unread = c->readable &&
+	bool unread = c->readable && !hoards(f, c) &&
 	    (c->state == CLIENT_IDLE ||
 		(c->state == CLIENT_READING &&
 		    (c->crowd != NULL || query_table_room(f->table) == 0)));

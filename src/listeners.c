@@ -209,6 +209,38 @@ listeners_repair(struct listeners *l)
 			    "it listens again", NULL);
 }
 
+static bool
+replace_udp(struct listener *l)
+{
+	char text[ADDRESS_TEXT_MAX];
+	struct failure why;
+	int fd = net_replace_udp(l->udp, &l->address, &why);
+
+	log_event(LOG_LEVEL_WARN, "listening socket was shut down", "address",
+	    address_format(&l->address, text), "over", "UDP", "cause", fd == -1 ? why.text : NULL,
+	    "remedy", fd == -1 ? "restart dot-proxy" : "a new one takes its place", NULL);
+	if (fd == -1)
+		return false;
+	close_socket(&l->udp);
+	l->udp = fd;
+	return true;
+}
+
+bool
+listeners_replace(struct listeners *l, bool sends)
+{
+	bool any = false;
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		int fd = l->at[i].udp;
+
+		if (fd != -1 && (net_receives_no_more(fd) || (sends && net_sends_no_more(fd))))
+			any = replace_udp(&l->at[i]) || any;
+	}
+	return any;
+}
+
 /* One address at least must be there, or have been. */
 static int
 require_one_address(const struct config *config, const struct listeners *from, struct failure *why)

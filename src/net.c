@@ -155,32 +155,72 @@ prepare_udp(int fd, const struct address *a)
 	return set_flag(fd, IPPROTO_IP, IP_PKTINFO);
 }
 
+/* BESIDE: another socket of ours has the address still, and lets this one have it, too. */
 static int
-bind_udp(int fd, const struct address *a)
+bind_udp(int fd, const struct address *a, bool beside)
 {
+	int off = 0;
+
 	if (prepare_udp(fd, a) == -1)
 		return -1;
 	if (a->sa.sa_family == AF_INET6 && set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY) == -1)
 		return -1;
 	allow_missing_address(fd, a);
 	enlarge_buffers(fd);
-	return bind(fd, &a->sa, address_len(a));
+	if (beside && set_flag(fd, SOL_SOCKET, SO_REUSEADDR) == -1)
+		return -1;
+	if (bind(fd, &a->sa, address_len(a)) == -1)
+		return -1;
+	/* Nobody else may. */
+	return beside ? setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &off, sizeof off) : 0;
 }
 
-int
-net_listen_udp(const struct address *a, struct failure *why)
+static int
+open_udp(const struct address *a, bool beside, struct failure *why)
 {
 	int fd;
 
 	fd = socket(a->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return fail_bind(why, a, " (UDP)");
-	if (bind_udp(fd, a) == -1) {
+	if (bind_udp(fd, a, beside) == -1) {
 		(void)fail_bind(why, a, " (UDP)");
 		(void)close(fd);
 		return -1;
 	}
 	return fd;
+}
+
+int
+net_listen_udp(const struct address *a, struct failure *why)
+{
+	return open_udp(a, false, why);
+}
+
+int
+net_replace_udp(int fd, const struct address *a, struct failure *why)
+{
+	/* Other processes have it as well, and so its address. */
+	(void)set_flag(fd, SOL_SOCKET, SO_REUSEADDR);
+	return open_udp(a, true, why);
+}
+
+bool
+net_receives_no_more(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLRDHUP };
+
+	return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLRDHUP) != 0;
+}
+
+bool
+net_sends_no_more(int fd)
+{
+	struct address own;
+	socklen_t len = sizeof own;
+
+	return getsockname(fd, &own.sa, &len) == 0 &&
+	    sendto(fd, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL, &own.sa, len) == -1 && errno == EPIPE;
 }
 
 /* A number; -1 with errno. */

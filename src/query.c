@@ -96,7 +96,8 @@ query_new(struct query_table *t, const uint8_t *message, size_t len)
 void
 query_free(struct query_table *t, struct query *q)
 {
-	if (q->large > 0)
+	/* Also a response that came when its client had gone. */
+	if (q->large > 0 || q->response_len > PAGES_LEN)
 		pages_clear(q->message, 1, PLACE_OCTETS);
 	t->large -= q->large;
 	t->vacant[t->vacant_count++] = q;
@@ -105,10 +106,15 @@ query_free(struct query_table *t, struct query *q)
 void
 query_answered(struct query_table *t, struct query *q)
 {
+	size_t len = q->response_len;
+
 	t->large -= q->large;
 	if (q->large > 0)
 		pages_clear(q->message, 1, q->len);
-	q->large = pages_beyond_first(q->response_len);
+	else
+		/* Small ones of both kinds can be more than a page together. */
+		len += (size_t)(q->response - q->message);
+	q->large = pages_beyond_first(len);
 	t->large += q->large;
 }
 

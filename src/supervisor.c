@@ -480,6 +480,8 @@ reload(struct supervisor *s, struct deadline now)
 	filewatch_look(&s->file, s->launch->config_file);
 	if ((config = read_config(s)) == NULL)
 		return;
+	if (s->passed.count == 0)
+		(void)listeners_replace(&s->newest->listeners, true);
 	if ((g = new_generation(s, config, &end, &why)) == NULL) {
 		refuse(s, why.text, 1, why.remedy);
 		return;
@@ -603,6 +605,18 @@ open_status(struct supervisor *s)
 	s->status_failed = s->status == -1;
 }
 
+/* Workers that have the old socket would look for what never comes, without a pause, or lose answers. */
+static void
+replace_shut_down(struct supervisor *s)
+{
+	struct generation *g = s->newest;
+	/* Whether it is true is seen here, whatever the worker is. */
+	bool reported = board_take_shut_down(g->board);
+
+	if (s->passed.count == 0 && listeners_replace(&g->listeners, reported))
+		s->reload_wanted = true;
+}
+
 static void
 tick(struct supervisor *s, struct deadline now)
 {
@@ -617,6 +631,7 @@ tick(struct supervisor *s, struct deadline now)
 	for (g = s->newest; !late && g != NULL; g = g->older)
 		check_heartbeats(g, now);
 	listeners_repair(&s->newest->listeners);
+	replace_shut_down(s);
 	if (++s->ticks % SLOW_TICKS != 0)
 		return;
 	listeners_check_addresses(&s->newest->listeners);

@@ -74,6 +74,7 @@ struct udp {
 	struct deadline evict_until; /* eviction goes on until then */
 	unsigned losses[UDP_LOSSES];
 	struct address excessive;
+	bool shut_down; /* a socket takes no answers any more */
 	struct mmsghdr headers[RECEIVE_AT_ONCE];
 	struct iovec pieces[RECEIVE_AT_ONCE];
 	struct address sources[RECEIVE_AT_ONCE];
@@ -580,6 +581,7 @@ overcome(struct udp *u, struct udp_socket *s, int error, struct deadline now)
 		if (q->response_len < len)
 			return true;
 	}
+	u->shut_down = u->shut_down || error == EPIPE;
 	u->losses[UDP_LOSS_UNSENT]++;
 	release_answered(u, s, q);
 	return true;
@@ -637,6 +639,12 @@ udp_is_busy(const struct udp *u)
 		if (u->sockets[i].ready || !TAILQ_EMPTY(&u->sockets[i].answered))
 			return true;
 	return pending_count(u->pending) > 0;
+}
+
+bool
+udp_is_shut_down(const struct udp *u)
+{
+	return u->shut_down;
 }
 
 bool

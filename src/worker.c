@@ -356,6 +356,11 @@ relax(struct worker *w, struct deadline now)
 {
 	if (!deadline_passed(w->quiet_at, now))
 		return;
+	if (query_table_room(w->table) < (size_t)w->config->inflight) {
+		/* Slow ones are still in hand. */
+		w->quiet_at = deadline_after(now, QUIET_MS);
+		return;
+	}
 	w->quiet_at = DEADLINE_NEVER;
 	query_table_relax(w->table);
 	heap_relax();
@@ -512,6 +517,8 @@ turn(struct worker *w)
 		log_upstream_event(&event);
 	log_troubles(w, now);
 	log_losses(w, now);
+	if (udp_is_shut_down(w->udp))
+		board_report_shut_down(w->setup->board);
 	relax(w, now);
 	show(w);
 }

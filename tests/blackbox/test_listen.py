@@ -1,5 +1,6 @@
 """Addresses to listen on that come late, go, and come back (F-20); sockets that were shut down (P-29)."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -175,8 +176,8 @@ def test_no_address_is_there(house, namespace):
 # ---- sockets that were shut down ----
 
 
-def _shut_down(pid, port):
-    """Shuts down the socket of a process that listens by TCP, as a debugger would."""
+def _shut_down(pid, port, kind=socket.SOCK_STREAM, how=socket.SHUT_RDWR):
+    """Shuts down a listening socket of a process, as a debugger would."""
     libc = ctypes.CDLL(None, use_errno=True)
     pidfd = os.pidfd_open(pid)
     try:
@@ -188,9 +189,10 @@ def _shut_down(pid, port):
                 error = ctypes.get_errno()
                 pytest.skip(f"no pidfd_getfd: {os.strerror(error)}")
             with socket.socket(fileno=fd) as sock:
-                if sock.family == socket.AF_INET and sock.type == socket.SOCK_STREAM \
+                if sock.family == socket.AF_INET and sock.type == kind \
                         and sock.getsockname()[1] == port:
-                    sock.shutdown(socket.SHUT_RDWR)
+                    with contextlib.suppress(OSError):      # UDP: not connected, but done
+                        sock.shutdown(how)
                     return
     finally:
         os.close(pidfd)
@@ -214,3 +216,35 @@ def test_tcp_socket_that_was_shut_down_listens_again(house):
         house.right(house.datagrams().ask(f"udp-{n}.test"), 1)
         house.right(kept.ask(f"kept-{n}.test"))
     assert running.workers() == workers
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to reach into another process")
+@table("how", ("P-29-UDP-receiving", socket.SHUT_RD), ("P-29-UDP-sending", socket.SHUT_WR),
+       ("P-29-UDP-both", socket.SHUT_RDWR))
+def test_udp_socket_that_was_shut_down_is_replaced(house, how):
+    running = team.serve(house, house.upstream(), workers=2)
+    house.right(house.datagrams().ask("before.test"))
+    _shut_down(running.pid, running.address[1], socket.SOCK_DGRAM, how)
+    if how == socket.SHUT_WR:
+        running.signal(signal.SIGHUP)
+    wait_until(lambda: running.lines("configuration reloaded"), 5, "new workers have the new one")
+    assert len(running.lines("listening socket was shut down", over="UDP")) == 1
+    for n in range(10):
+        house.right(house.datagrams().ask(f"udp-{n}.test"), 1)
+    wait_until(lambda: len(running.workers()) == 2, 3, "the old workers have gone")
+    house.idle(0.5)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to reach into another process")
+@row("P-29")
+def test_udp_socket_on_which_answers_are_lost_is_replaced(house):
+    """A worker sees it, and the supervisor makes sure of it."""
+    running = team.serve(house, house.upstream(), workers=2)
+    _shut_down(running.pid, running.address[1], socket.SOCK_DGRAM, socket.SHUT_WR)
+    lost = house.datagrams()
+    lost.given_up = True
+    lost.send(Query("lost.test"))
+    wait_until(lambda: running.lines("configuration reloaded"), 5, "new workers have the new one")
+    assert len(running.lines("listening socket was shut down", over="UDP")) == 1
+    for n in range(10):
+        house.right(house.datagrams().ask(f"udp-{n}.test"), 1)

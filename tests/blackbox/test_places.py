@@ -162,7 +162,7 @@ def test_idle_clients_leave_descriptors(house):
 
 def test_unfinished_messages_leave_memory(house):
     """What each of them has taken is given back when it goes."""
-    count, size = 300, 65000
+    count, size = 200, 65000
     running = house.proxy(house.upstream(), timeouts={"client_read": "5s"},
                           clients={"max": 1000, "per_address": 1000})
     for _ in range(count):
@@ -282,3 +282,85 @@ def test_large_answers_that_are_not_taken_leave_memory(house):
         _given_back(house, watch, before)
     if not house.sanitized:
         assert watch.most < WORKER_MAX, f"{watch.most / MIB:.1f} MiB"
+
+
+@row("C-34")
+def test_unfinished_messages_and_warm_slots_leave_memory(house):
+    """
+    One client fills all slots with queries and answers of just less than a page, and leaves as
+    many unfinished messages as are read. Two such workers must fit into 64 MiB.
+    """
+    running = house.proxy(house.upstream(), timeouts={**LONG, "answer": "8s", "client_read": "20s",
+                                                      "client_idle": "20s"})
+    padding = dnsmsg.opt(dnsmsg.option(65001, bytes(4000)), size=4096)
+    house.right(house.ask("warm.test"))
+    with Watch(running) as watch:
+        before = watch.resident()
+        greedy = [house.client(source="127.0.0.2") for _ in range(4)]
+        threads = [_send_in_background(client, [Query(f"size-4090.delay-700.n{m}.of-{n}.test",
+                                                      edns=padding) for m in range(256)])
+                   for n, client in enumerate(greedy)]
+        for client in greedy:
+            wait_until(lambda: len(client.exchanges) == 256)
+            client.receive_all()
+            for exchange in client.exchanges:
+                assert exchange.answer.is_right
+        for thread in threads:
+            thread.join()
+        unfinished = [house.client(source="127.0.0.2") for _ in range(450)]
+        for n, client in enumerate(unfinished):
+            client.given_up = True
+            client.sock.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                client.sock.send(b"\xff\xff" + bytes(65000))
+            if n % 50 == 0:
+                house.right(house.ask("small.test"), 1)     # it is never quiet
+        house.right(house.ask("small.test"), 1)
+        for client in unfinished + greedy:
+            client.close()
+        if not house.sanitized:
+            wait_until(lambda: watch.resident() - before < 6 * MIB, 3, "it is given back")
+    if not house.sanitized:
+        assert watch.most < 30 * MIB, f"{watch.most / MIB:.1f} MiB"
+
+
+@table("leave", ("C-34-those-before-leave", True), ("C-34-those-before-send-more", False))
+def test_memory_that_unfinished_messages_fill_is_for_others_again(house, leave):
+    """One address fills all memory for large messages; then another has a large query."""
+    house.proxy(house.upstream(), timeouts={**LONG, "client_read": "6s" if leave else "1s",
+                                            "client_idle": "20s"})
+    greedy = [house.client(source="127.0.0.2") for _ in range(450)]
+    for client in greedy:
+        client.given_up = True
+        client.sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            client.sock.send(b"\xff\xff" + bytes(65000))
+    house.right(house.ask("small.test"), 1)
+    for client in greedy:
+        if leave:
+            client.close()
+        else:
+            with contextlib.suppress(OSError):
+                client.sock.send(b"more")
+    house.right(house.ask(_large(1, "large")[0]), 2 if leave else 4)
+
+
+@row("C-34")
+def test_memory_is_given_back_after_slow_answers(house):
+    """The last answers come long after the last queries."""
+    running = house.proxy(house.upstream(), timeouts={**LONG, "answer": "8s", "client_idle": "20s"})
+    padding = dnsmsg.opt(dnsmsg.option(65001, bytes(3000)), size=4096)
+    house.right(house.ask("warm.test"))
+    with Watch(running) as watch:
+        before = watch.resident()
+        client = house.client()
+        queries = [Query(f"size-900.delay-2500.n{n}.test", edns=padding) for n in range(900)]
+        thread = _send_in_background(client, queries)
+        wait_until(lambda: len(client.exchanges) == len(queries))
+        client.receive_all()
+        thread.join()
+        for exchange in client.exchanges:
+            house.right(exchange)
+        if not house.sanitized:
+            assert watch.most - before > 3 * MIB
+            wait_until(lambda: watch.resident() - before < 2 * MIB, 3, "it is given back")

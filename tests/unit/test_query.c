@@ -173,6 +173,44 @@ counts_large_messages(void **state)
 	query_table_free(t);
 }
 
+/* A message and a response of less than a page each, but of more together. */
+static void
+counts_small_messages_that_are_more_than_a_page_together(void **state)
+{
+	static uint8_t message[PAGES_LEN];
+	struct query_table *t = query_table_new(PLACES);
+	struct query *q;
+
+	(void)state;
+	assert_non_null(t);
+	q = query_new(t, message, PAGES_LEN - 100);
+	memset(q->response, 'r', PAGES_LEN - 100);
+	q->response_len = PAGES_LEN - 100;
+	query_answered(t, q);
+	assert_int_equal(query_table_large(t), 2 * PAGES_LEN);
+	query_free(t, q);
+	assert_int_equal(query_table_large(t), 0);
+	assert_int_equal(q->response[PAGES_LEN - 101], 0);
+	query_table_free(t);
+}
+
+/* The client has gone when the response comes. */
+static void
+gives_response_back_that_nobody_wants(void **state)
+{
+	struct query_table *t = query_table_new(PLACES);
+	struct query *q;
+
+	(void)state;
+	assert_non_null(t);
+	q = query_new(t, octets, 12);
+	memset(q->response, 'r', DNS_MESSAGE_MAX);
+	q->response_len = DNS_MESSAGE_MAX;
+	query_free(t, q);
+	assert_int_equal(q->response[PAGES_LEN], 0);
+	query_table_free(t);
+}
+
 int
 main(void)
 {
@@ -180,6 +218,8 @@ main(void)
 		cmocka_unit_test(gives_each_place_once),
 		cmocka_unit_test(begins_anew_in_a_used_place),
 		cmocka_unit_test(counts_large_messages),
+		cmocka_unit_test(counts_small_messages_that_are_more_than_a_page_together),
+		cmocka_unit_test(gives_response_back_that_nobody_wants),
 	};
 	struct CMUnitTest lengths[LENGTH(length_rows)];
 	struct CMUnitTest relaxes[LENGTH(relax_rows)];
