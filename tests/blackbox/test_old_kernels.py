@@ -108,6 +108,7 @@ def test_workers_of_the_user_root_are_warned_of(house):
     running = team.serve(house, house.upstream(), user="root")
     line, = running.lines("workers run as root")
     assert line["level"] == "warn" and line["remedy"]
+    running.stop()      # it would take the file of the next one for its own
     team.serve(house, house.upstream())
     assert not house.proxies[-1].lines("workers run as root")
 
