@@ -50,8 +50,9 @@ struct upstream {
 	 */
 	size_t window;
 	size_t last_end; /* what the last of them answered; 0: a connection has answered more */
-	struct deadline answered;  /* in time, the last one */
-	unsigned canaries_lost;    /* by connections that ended; none since it has answered */
+	struct deadline answered; /* in time, the last one */
+	unsigned canaries_lost;   /* by connections that ended; none since it has answered */
+	struct deadline canary_lost_at;
 	struct deadline looked_at; /* `order: fastest' last asked it to learn its latency */
 	enum edns_mode edns;       /* what it takes until then */
 	struct deadline less_edns_until;

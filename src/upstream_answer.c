@@ -72,7 +72,12 @@ note_end(struct upstream_list *l, const struct connection *c, const struct failu
 	if (connection_is_idle(c))
 		return;
 	u->cause = *why;
-	if (c->gated && ++u->canaries_lost >= CANARIES_LOST_MAX)
+	/* Of several that were open at the same time, one counts. */
+	if (c->gated && deadline_us_between(u->canary_lost_at, c->opened) > 0) {
+		u->canaries_lost++;
+		u->canary_lost_at = now;
+	}
+	if (u->canaries_lost >= CANARIES_LOST_MAX)
 		upstream_mark_failed(l, c->upstream, why, now);
 	else
 		health_suspect(u->health);
