@@ -38,7 +38,7 @@ struct session {
 	_Atomic uint32_t len; /* 0: there is none */
 	uint64_t number;      /* the larger, the newer */
 	int64_t until_us;
-	uint64_t hash; /* of the octets: what others have written there is not used */
+	uint64_t hash; /* of the bytes: what others have written there is not used */
 	uint8_t octets[BOARD_SESSION_MAX];
 };
 

@@ -60,6 +60,14 @@ def all_answered(seen, of=None):
     assert (seen["answered"], seen["servfail"], seen["lost"]) == (of or asked, 0, 0), seen
 
 
+def _burst(house, client, name, count, seconds):
+    """Asks all at once; each is answered within some seconds."""
+    asked = client.send(*[Query(f"{name}-{k}.test") for k in range(count)])
+    client.receive_all()
+    for exchange in asked:
+        house.right(exchange, seconds)
+
+
 def not_down(running, *servers):
     for server in servers:
         assert times_down(running, server) == 0, running.log_text()
@@ -119,10 +127,7 @@ def test_end_of_a_connection_is_not_remembered(house, rest):
         time.sleep(rest)
     house.right(client.ask("again.test"))
     opened = len(server.connections)
-    asked = client.send(*[Query(f"after-{k}.test") for k in range(50)])
-    client.receive_all()
-    for exchange in asked:
-        house.right(exchange, 0.3)
+    _burst(house, client, "after", 50, 0.3)
     assert len(server.connections) <= opened + 1
     not_down(running, server)
 
@@ -133,10 +138,7 @@ def test_server_that_answers_one_query_per_connection(house, burst):
     running = house.proxy(server, timeouts=DEFAULTS)
     for n in range(3):
         client = house.client()
-        asked = client.send(*[Query(f"burst-{n}-{k}.test") for k in range(burst)])
-        client.receive_all()
-        for exchange in asked:
-            house.right(exchange, 2)
+        _burst(house, client, f"burst-{n}", burst, 2)
         client.finish()
     not_down(running, server)
 
@@ -171,10 +173,7 @@ def test_one_query_per_connection_is_forgotten(house):
     for n in range(3):
         house.right(client.ask(f"well-{n}.test"))
     opened = len(server.connections)
-    asked = client.send(*[Query(f"many-{k}.test") for k in range(100)])
-    client.receive_all()
-    for exchange in asked:
-        house.right(exchange, 0.3)
+    _burst(house, client, "many", 100, 0.3)
     assert len(server.connections) <= opened + 1
 
 
@@ -251,9 +250,6 @@ def test_name_at_which_servers_close_is_remembered_beside_one_that_is_asked_ofte
     house.right(client.ask("good.test"))
     (warm,), (good,) = server.asked("warm.test"), server.asked("good.test")
     assert good.connection is warm.connection
-
-
-FLAPS = {"U-23-refused": None, "U-23-cut": faults.cut_each_second}
 
 
 @table("upstreams", ("U-23-1-upstream", 1), ("U-23-2-upstreams", 2))
