@@ -121,10 +121,11 @@ def test_silent_upstreams_leave_ids(house):
 
 
 def test_silent_upstream_leaves_connections(house):
-    """Each query has a connection of its own, and there are not enough for all."""
+    """Each query has a connection of its own to either, and there are not enough for all."""
     a, b = house.pair(faults.never_answer)
-    house.proxy(a, b, timeouts={**LONG, "upstream_idle": 0})
-    _all_right(house, house.client(), _names(320, "n"))
+    house.proxy(a, b, inflight=64,
+                timeouts={**LONG, "handshake": "6s", "query": "9s", "upstream_idle": 0})
+    _all_right(house, house.client(), _names(160, "n"))
 
 
 def test_slow_names_leave_connections(house):
