@@ -30,6 +30,19 @@ enum { ADDRESS_TEXT_MAX = 80 };
  */
 int address_parse(const char *text, uint16_t port, struct address *out);
 
+/* Room for the name or the number of an interface, and the terminator. */
+enum { ADDRESS_INTERFACE_MAX = 16 };
+
+/*
+ * As address_parse(), but the interface of a link-local address need not be there yet: then
+ * the address has no zone. INTERFACE becomes its name, "" where TEXT names none.
+ */
+int address_parse_late(const char *text, uint16_t port, struct address *out,
+    char interface[static ADDRESS_INTERFACE_MAX]);
+
+/* The index that an interface, by its name or its number, has now; 0: there is none. */
+unsigned address_interface_index(const char *interface);
+
 /*
  * What keeps the address from being bound or connected to, in words that continue "`ADDRESS' ";
  * NULL: nothing does.

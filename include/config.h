@@ -30,10 +30,17 @@ struct config_place {
 /* What queries come to: one of the two or both are true. */
 struct config_listener {
 	struct address address;
+	char interface[ADDRESS_INTERFACE_MAX]; /* as the file names it; "": it names none */
 	struct config_place place;
 	bool udp;
 	bool tcp;
 };
+
+/* Whether the interface of the address was not there when the file was read: it has no zone. */
+bool config_listener_is_late(const struct config_listener *);
+
+/* As address_format(), with the interface as the file names it, also where it is not there. */
+char *config_listener_format(const struct config_listener *, char text[static ADDRESS_TEXT_MAX]);
 
 /* What becomes of a worker that the kernel cannot shut in as it should. */
 enum config_sandbox {

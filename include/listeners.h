@@ -15,10 +15,11 @@
 struct listeners {
 	size_t count;
 	struct listener {
-		struct address address;
-		int tcp; /* -1: none */
+		struct config_listener wanted;
+		unsigned interface; /* the index of the one it names, when last looked at */
+		bool absent;        /* no interface has the address now */
+		int tcp;            /* -1: none */
 		int udp;
-		bool absent; /* no interface has the address now */
 	} at[CONFIG_LISTEN_MAX];
 };
 
@@ -42,8 +43,14 @@ int listeners_take_passed(struct listeners *, struct failure *why);
 /* Makes those what CONFIG listens on. Returns as config_listen_instead() does. */
 int listeners_prescribe(const struct listeners *, struct config *config);
 
-/* Logs addresses that interfaces have gained or lost. */
-void listeners_check_addresses(struct listeners *);
+/*
+ * Logs addresses that interfaces have gained or lost. Returns whether an interface that an address
+ * names has come, or come again as another one: whoever reads the configuration now can listen there.
+ */
+bool listeners_check_addresses(struct listeners *);
+
+/* As net_check_address() for an address whose interface may be late. */
+int listeners_check_address(const struct config_listener *, struct failure *why);
 
 /* Logs and repairs TCP sockets that were shut down. */
 void listeners_repair(struct listeners *);

@@ -56,24 +56,38 @@ parse_v4(const char *host, struct address *out)
 	return inet_pton(AF_INET, host, &out->in.sin_addr) == 1 ? 0 : -1;
 }
 
-/* HOST loses its zone on the way. */
+/* Whether an interface may have the name: as the kernel has it, and no port behind a colon. */
+static bool
+is_interface_name(const char *name)
+{
+	size_t len = strcspn(name, ":/ ");
+
+	return len > 0 && len < ADDRESS_INTERFACE_MAX && name[len] == '\0';
+}
+
+/* HOST loses its zone on the way. INTERFACE is as for address_parse_late(), or NULL. */
 static int
-parse_v6(char *host, struct address *out)
+parse_v6(char *host, struct address *out, char *interface)
 {
 	char *zone = strchr(host, '%');
 
 	out->in6.sin6_family = AF_INET6;
-	if (zone != NULL) {
-		*zone = '\0';
-		out->in6.sin6_scope_id = parse_zone(zone + 1);
-		if (out->in6.sin6_scope_id == 0)
-			return -1;
-	}
-	return inet_pton(AF_INET6, host, &out->in6.sin6_addr) == 1 ? 0 : -1;
+	if (zone != NULL)
+		*zone++ = '\0';
+	if (inet_pton(AF_INET6, host, &out->in6.sin6_addr) != 1)
+		return -1;
+	if (zone == NULL)
+		return 0;
+	out->in6.sin6_scope_id = parse_zone(zone);
+	if (interface != NULL && is_interface_name(zone))
+		memcpy(interface, zone, strlen(zone) + 1);
+	else if (out->in6.sin6_scope_id == 0)
+		return -1;
+	return out->in6.sin6_scope_id != 0 || IN6_IS_ADDR_LINKLOCAL(&out->in6.sin6_addr) ? 0 : -1;
 }
 
-int
-address_parse(const char *text, uint16_t port, struct address *out)
+static int
+parse(const char *text, uint16_t port, struct address *out, char *interface)
 {
 	bool bracketed = text[0] == '[';
 	const char *start = text + bracketed;
@@ -97,7 +111,7 @@ address_parse(const char *text, uint16_t port, struct address *out)
 	host[len] = '\0';
 
 	memset(out, 0, sizeof *out);
-	if ((v6 ? parse_v6(host, out) : bracketed ? -1 : parse_v4(host, out)) == -1)
+	if ((v6 ? parse_v6(host, out, interface) : bracketed ? -1 : parse_v4(host, out)) == -1)
 		return -1;
 	end += bracketed;
 	if (*end != '\0') {
@@ -108,6 +122,26 @@ address_parse(const char *text, uint16_t port, struct address *out)
 	}
 	address_set_port(out, port);
 	return 0;
+}
+
+int
+address_parse(const char *text, uint16_t port, struct address *out)
+{
+	return parse(text, port, out, NULL);
+}
+
+int
+address_parse_late(const char *text, uint16_t port, struct address *out,
+    char interface[static ADDRESS_INTERFACE_MAX])
+{
+	interface[0] = '\0';
+	return parse(text, port, out, interface);
+}
+
+unsigned
+address_interface_index(const char *interface)
+{
+	return parse_zone(interface);
 }
 
 /* Whether it stands for several machines. */

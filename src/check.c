@@ -6,7 +6,7 @@
 #include "complaint.h"
 #include "dot.h"
 #include "fail.h"
-#include "net.h"
+#include "listeners.h"
 #include "privilege.h"
 
 static void
@@ -30,11 +30,11 @@ check_listeners(const struct config *config, struct complaints *errors, struct c
 	size_t i;
 
 	for (i = 0; i < config->listen_count; i++)
-		if (net_check_address(&config->listen[i].address, NULL) == 0)
+		if (listeners_check_address(&config->listen[i], NULL) == 0)
 			to = warnings;
 	for (i = 0; i < config->listen_count; i++)
 		if (config->listen[i].place.line != 0 &&
-		    net_check_address(&config->listen[i].address, &why) == -1)
+		    listeners_check_address(&config->listen[i], &why) == -1)
 			add(to, &config->listen[i].place, &why);
 }
 

@@ -123,6 +123,26 @@ config_allows(const struct config *config, const struct address *from)
 	return false;
 }
 
+bool
+config_listener_is_late(const struct config_listener *l)
+{
+	return l->interface[0] != '\0' && l->address.in6.sin6_scope_id == 0;
+}
+
+char *
+config_listener_format(const struct config_listener *l, char text[static ADDRESS_TEXT_MAX])
+{
+	char host[ADDRESS_TEXT_MAX];
+
+	if (l->interface[0] == '\0')
+		return address_format(&l->address, text);
+	(void)address_format_host(&l->address, host);
+	host[strcspn(host, "%")] = '\0';
+	(void)snprintf(text, ADDRESS_TEXT_MAX, "[%.*s%%%s]:%u", INET6_ADDRSTRLEN, host,
+	    l->interface, (unsigned)address_port(&l->address));
+	return text;
+}
+
 int
 config_listen_instead(struct config *config, const struct config_listener *listen, size_t count)
 {

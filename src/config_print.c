@@ -49,10 +49,10 @@ print_listener(FILE *out, const struct config_listener *l)
 	char text[ADDRESS_TEXT_MAX];
 
 	if (l->udp && l->tcp) {
-		fprintf(out, "  - \"%s\"\n", address_format(&l->address, text));
+		fprintf(out, "  - \"%s\"\n", config_listener_format(l, text));
 		return;
 	}
-	fprintf(out, "  - address: \"%s\"\n", address_format(&l->address, text));
+	fprintf(out, "  - address: \"%s\"\n", config_listener_format(l, text));
 	fprintf(out, "    %s: false\n", l->udp ? "tcp" : "udp");
 }
 

@@ -322,6 +322,9 @@ load_listen_address(struct tree *t, int node, const struct field *f, void *out)
 	if (text == NULL)
 		return;
 	l->place = place_of(t, node);
+	if (address_parse_late(text, CONFIG_DNS_PORT, &l->address, l->interface) == 0 &&
+	    config_listener_is_late(l))
+		return;
 	if (notation_read(NOTATION_LISTENER, text, CONFIG_DNS_PORT, &l->address, NULL, why) == -1)
 		tree_complain(t, node, "`%.*s' %s", tree_shown(text), text, why);
 }
@@ -333,7 +336,9 @@ add_listener(struct tree *t, int node, const struct config_listener *new, struct
 	size_t i;
 
 	for (i = 0; i < c->listen_count; i++)
-		if (address_equal(&c->listen[i].address, &new->address))
+		if (address_equal(&c->listen[i].address, &new->address) &&
+		    (!config_listener_is_late(new) ||
+			strcmp(c->listen[i].interface, new->interface) == 0))
 			break;
 	if (i == c->listen_count) {
 		c->listen[i] = *new;

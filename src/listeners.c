@@ -85,30 +85,44 @@ listeners_leave(struct listeners *l, const struct listeners *to)
 		}
 }
 
+/* Whether they stand for the same address, though its interface may have come, gone, or been made again. */
+static bool
+is_same(const struct config_listener *a, const struct config_listener *b)
+{
+	struct address other = b->address;
+
+	if (a->interface[0] == '\0' || strcmp(a->interface, b->interface) != 0)
+		return address_equal(&a->address, &b->address);
+	other.in6.sin6_scope_id = a->address.in6.sin6_scope_id;
+	return address_equal(&a->address, &other);
+}
+
 /* Takes over the sockets that are already open for that address, as far as they are wanted. */
 static void
-inherit(struct listener *l, const struct config_listener *wanted, const struct listeners *from)
+inherit(struct listener *l, const struct listeners *from)
 {
 	size_t i;
 
 	for (i = 0; from != NULL && i < from->count; i++) {
-		if (!address_equal(&from->at[i].address, &l->address))
+		if (!is_same(&from->at[i].wanted, &l->wanted))
 			continue;
-		if (wanted->tcp)
-			l->tcp = from->at[i].tcp;
-		if (wanted->udp)
-			l->udp = from->at[i].udp;
 		l->absent = from->at[i].absent;
+		if (!address_equal(&from->at[i].wanted.address, &l->wanted.address))
+			continue;
+		if (l->wanted.tcp)
+			l->tcp = from->at[i].tcp;
+		if (l->wanted.udp)
+			l->udp = from->at[i].udp;
 	}
 }
 
 static void
-log_listening(const struct address *a, const char *over, const char *passed)
+log_listening(const struct config_listener *l, const char *over, const char *passed)
 {
 	char text[ADDRESS_TEXT_MAX];
 
-	log_event(LOG_LEVEL_INFO, "listening", "address", address_format(a, text), "over", over,
-	    "passed", passed, NULL);
+	log_event(LOG_LEVEL_INFO, "listening", "address", config_listener_format(l, text), "over",
+	    over, "passed", passed, NULL);
 }
 
 static void
@@ -118,15 +132,17 @@ log_listener(const struct listener *l)
 
 	if (l->absent) {
 		log_event(LOG_LEVEL_WARN, "listen address missing", "address",
-		    address_format(&l->address, text), "cause", "no interface has the address",
+		    config_listener_format(&l->wanted, text), "cause",
+		    config_listener_is_late(&l->wanted) ? "there is no such interface" :
+							  "no interface has the address",
 		    "remedy", "it is served as soon as one has; `ip address' shows those there are",
 		    NULL);
 		return;
 	}
 	if (l->tcp != -1)
-		log_listening(&l->address, "TCP", NULL);
+		log_listening(&l->wanted, "TCP", NULL);
 	if (l->udp != -1)
-		log_listening(&l->address, "UDP", NULL);
+		log_listening(&l->wanted, "UDP", NULL);
 }
 
 /* What the kernel refused is worth a line, since what is lost for it leaves few traces. */
@@ -159,41 +175,83 @@ log_udp_limits(int fd, const char *remedy)
 
 /* Opens what is wanted and not there yet. */
 static int
-open_missing(struct listener *l, const struct config_listener *wanted, struct failure *why)
+open_missing(struct listener *l, struct failure *why)
 {
-	struct listener opened = { l->address, -1, -1, false };
+	const struct address *a = &l->wanted.address;
+	struct listener opened = *l;
 
-	if (wanted->tcp && l->tcp == -1) {
-		if ((l->tcp = net_listen(&l->address, why)) == -1)
+	opened.tcp = -1;
+	opened.udp = -1;
+	if (l->wanted.tcp && l->tcp == -1) {
+		if ((l->tcp = net_listen(a, why)) == -1)
 			return -1;
 		opened.tcp = l->tcp;
 	}
-	if (wanted->udp && l->udp == -1) {
-		if ((l->udp = net_listen_udp(&l->address, why)) == -1)
+	if (l->wanted.udp && l->udp == -1) {
+		if ((l->udp = net_listen_udp(a, why)) == -1)
 			return -1;
 		opened.udp = l->udp;
 	}
 	if (opened.tcp == -1 && opened.udp == -1)
 		return 0;
-	opened.absent = net_check_address(&l->address, NULL) == -1;
+	opened.absent = net_check_address(a, NULL) == -1;
 	l->absent = opened.absent;
 	log_listener(&opened);
 	return 0;
 }
 
-void
+/* There is nothing to bind to yet: see listeners_check_addresses(). */
+static void
+await(struct listener *l)
+{
+	bool was_absent = l->absent;
+
+	l->absent = true;
+	if (!was_absent)
+		log_listener(l);
+}
+
+static bool
+has_new_interface(struct listener *l)
+{
+	unsigned was = l->interface;
+
+	if (l->wanted.interface[0] == '\0')
+		return false;
+	l->interface = address_interface_index(l->wanted.interface);
+	return l->interface != was && l->interface != 0;
+}
+
+bool
 listeners_check_addresses(struct listeners *l)
 {
+	bool any = false;
 	size_t i;
 
 	for (i = 0; i < l->count; i++) {
-		bool absent = net_check_address(&l->at[i].address, NULL) == -1;
+		struct listener *one = &l->at[i];
+		bool absent = net_check_address(&one->wanted.address, NULL) == -1;
 
-		if (absent == l->at[i].absent)
+		any = has_new_interface(one) || any;
+		if (absent == one->absent)
 			continue;
-		l->at[i].absent = absent;
-		log_listener(&l->at[i]);
+		one->absent = absent;
+		log_listener(one);
 	}
+	return any;
+}
+
+int
+listeners_check_address(const struct config_listener *l, struct failure *why)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	if (!config_listener_is_late(l))
+		return net_check_address(&l->address, why);
+	(void)fail_with(why, "listen on %s: there is no interface `%s'",
+	    config_listener_format(l, text), l->interface);
+	fail_remedy(why, "`ip link' shows those there are");
+	return -1;
 }
 
 void
@@ -205,7 +263,7 @@ listeners_repair(struct listeners *l)
 	for (i = 0; i < l->count; i++)
 		if (l->at[i].tcp != -1 && net_listen_again(l->at[i].tcp) == 1)
 			log_event(LOG_LEVEL_WARN, "listening socket was shut down", "address",
-			    address_format(&l->at[i].address, text), "over", "TCP", "remedy",
+			    config_listener_format(&l->at[i].wanted, text), "over", "TCP", "remedy",
 			    "it listens again", NULL);
 }
 
@@ -214,11 +272,12 @@ replace_udp(struct listener *l)
 {
 	char text[ADDRESS_TEXT_MAX];
 	struct failure why;
-	int fd = net_replace_udp(l->udp, &l->address, &why);
+	int fd = net_replace_udp(l->udp, &l->wanted.address, &why);
 
 	log_event(LOG_LEVEL_WARN, "listening socket was shut down", "address",
-	    address_format(&l->address, text), "over", "UDP", "cause", fd == -1 ? why.text : NULL,
-	    "remedy", fd == -1 ? "restart dot-proxy" : "a new one takes its place", NULL);
+	    config_listener_format(&l->wanted, text), "over", "UDP", "cause",
+	    fd == -1 ? why.text : NULL, "remedy",
+	    fd == -1 ? "restart dot-proxy" : "a new one takes its place", NULL);
 	if (fd == -1)
 		return false;
 	close_socket(&l->udp);
@@ -249,12 +308,12 @@ require_one_address(const struct config *config, const struct listeners *from, s
 	size_t k;
 
 	for (i = 0; i < config->listen_count; i++) {
-		const struct address *a = &config->listen[i].address;
+		const struct config_listener *wanted = &config->listen[i];
 
 		for (k = 0; from != NULL && k < from->count; k++)
-			if (address_equal(&from->at[k].address, a))
+			if (is_same(&from->at[k].wanted, wanted))
 				return 0;
-		if (net_check_address(a, why) == 0)
+		if (listeners_check_address(wanted, why) == 0)
 			return 0;
 	}
 	return -1;
@@ -273,9 +332,14 @@ listeners_open(struct listeners *l, const struct config *config, const struct li
 	for (i = 0; i < config->listen_count; i++) {
 		struct listener *one = &l->at[l->count++];
 
-		*one = (struct listener){ config->listen[i].address, -1, -1, false };
-		inherit(one, &config->listen[i], from);
-		if (open_missing(one, &config->listen[i], why) == -1) {
+		*one = (struct listener){ config->listen[i],
+			config->listen[i].address.in6.sin6_scope_id, false, -1, -1 };
+		inherit(one, from);
+		if (config_listener_is_late(&one->wanted)) {
+			await(one);
+			continue;
+		}
+		if (open_missing(one, why) == -1) {
 			listeners_leave(l, from);
 			listeners_close(l);
 			return -1;
@@ -299,11 +363,11 @@ place_for(struct listeners *l, const struct address *at)
 	size_t i;
 
 	for (i = 0; i < l->count; i++)
-		if (address_equal(&l->at[i].address, at))
+		if (address_equal(&l->at[i].wanted.address, at))
 			return &l->at[i];
 	if (l->count == CONFIG_LISTEN_MAX)
 		return NULL;
-	l->at[l->count] = (struct listener){ *at, -1, -1, false };
+	l->at[l->count] = (struct listener){ { .address = *at }, 0, false, -1, -1 };
 	return &l->at[l->count++];
 }
 
@@ -326,7 +390,7 @@ take(struct listeners *l, int fd, struct failure *why)
 		return fail_with(why, "the second one for %s over %s", address_format(&at, text),
 		    over);
 	*place = fd;
-	log_listening(&at, over, "yes");
+	log_listening(&one->wanted, over, "yes");
 	return 0;
 }
 
@@ -379,7 +443,7 @@ listeners_prescribe(const struct listeners *l, struct config *config)
 	size_t i;
 
 	for (i = 0; i < l->count; i++)
-		wanted[i] = (struct config_listener){ .address = l->at[i].address,
+		wanted[i] = (struct config_listener){ .address = l->at[i].wanted.address,
 			.udp = l->at[i].udp != -1,
 			.tcp = l->at[i].tcp != -1 };
 	return config_listen_instead(config, wanted, l->count);

@@ -75,7 +75,9 @@ net_check_address(const struct address *a, struct failure *why)
 		return 0;
 	address_set_port(&any_port, 0);
 	is_there = bind(fd, &any_port.sa, address_len(&any_port)) == 0 ||
-	    (errno != EADDRNOTAVAIL && errno != ENODEV);
+	    (errno != EADDRNOTAVAIL && errno != ENODEV &&
+		/* A link-local address without its interface. */
+		errno != EINVAL);
 	if (!is_there)
 		(void)fail_bind(why, a, "");
 	(void)close(fd);

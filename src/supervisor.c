@@ -634,7 +634,8 @@ tick(struct supervisor *s, struct deadline now)
 	replace_shut_down(s);
 	if (++s->ticks % SLOW_TICKS != 0)
 		return;
-	listeners_check_addresses(&s->newest->listeners);
+	if (listeners_check_addresses(&s->newest->listeners) && s->passed.count == 0)
+		s->reload_wanted = true;
 	if (s->newest->config->reload_auto &&
 	    filewatch_has_changed(&s->file, s->launch->config_file))
 		s->reload_wanted = true;

@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import socket
+import time
 
 import pytest
 
@@ -18,6 +19,7 @@ from upstream import own_address, with_port
 
 MISSING = "listen address missing"
 RELOADED = "configuration reloaded"
+REFUSED = "configuration refused, the old one stays"
 LATE = {"IPv4": "10.77.0.1", "IPv6": "fd00:77::1"}
 # How often the supervisor looks, and then some.
 NOTICED = 3.5
@@ -122,6 +124,51 @@ def test_interface_that_is_made_again(house, namespace):
     assert running.alive
 
 
+@table("first", ("F-20-link-local-second", False), ("F-20-link-local-first", True))
+def test_link_local_address_of_an_interface_that_is_made_again(house, namespace, first):
+    """Each time the interface has another index; nobody reads the file again by hand."""
+    main = house.free_address(own_address())
+    named = f"[fe80::77%vpn0]:{main[1]}"
+    listen = [named, with_port(*main)] if first else [with_port(*main), named]
+    running = team.serve(house, house.upstream(), host=main[0], port=main[1], listen=listen,
+                         reload="signal")
+    for n in range(3):
+        _ask_at(house, main, f"missing-{n}.test")
+        Check(house).good(f"{with_port(*main)}: it answers")
+        wait_until(lambda: len(running.lines(MISSING, address=named)) == n + 1, NOTICED,
+                   f"is missed:\n{running.log_text()}")
+        namespace.run("ip", "link", "add", "vpn0", "type", "veth", "peer", "name", "vpn1")
+        namespace.run("ip", "addr", "add", "fe80::77/64", "dev", "vpn0", "nodad")
+        namespace.run("ip", "link", "set", "vpn0", "up")
+        # A link has no carrier, and so takes nothing, as long as its other end is down.
+        namespace.run("ip", "link", "set", "vpn1", "up")
+        wait_until(lambda: len(running.lines("listening", address=named)) == 2 * (n + 1), 6,
+                   f"is served:\n{running.log_text()}")
+        index = namespace.call(socket.if_nametoindex, "vpn0")
+        _ask_at(house, ("fe80::77", main[1], 0, index), f"there-{n}.test")
+        _ask_at(house, main, f"both-{n}.test")
+        namespace.run("ip", "link", "del", "vpn0")
+    # Two sockets more in the supervisor and in each of two workers: those that were late.
+    running.descriptors_at_start += 6
+    assert not running.lines(REFUSED)
+    assert len(running.lines(RELOADED)) == 3
+
+
+@row("F-20")
+def test_interface_comes_while_the_file_is_wrong(house, namespace):
+    """It is read once for it, not every few seconds."""
+    main = house.free_address(own_address())
+    running = house.proxy(house.upstream(), host=main[0], port=main[1], reload="signal",
+                          listen=[with_port(*main), f"[fe80::77%vpn0]:{main[1]}"])
+    with open(house.config_path, "a", encoding="utf-8") as file:
+        file.write("wrong: 1\n")
+    namespace.run("ip", "link", "add", "vpn0", "type", "veth", "peer", "name", "vpn1")
+    wait_until(lambda: running.lines(REFUSED), NOTICED, running.log_text)
+    time.sleep(NOTICED)
+    assert len(running.lines(REFUSED)) == 1
+    _ask_at(house, main, "n.test")
+
+
 @row("F-20")
 def test_reload_while_an_address_is_missing(house, namespace):
     main = house.free_address(own_address())
@@ -171,6 +218,16 @@ def test_no_address_is_there(house, namespace):
     again.start()
     house.right(house.ask())
     assert again.lines(MISSING, address=listen[0])
+
+
+@row("F-20")
+def test_only_address_is_of_an_interface_that_is_not_there(house, namespace):
+    ended = house.proxy(house.upstream(), start=False, listen="[fe80::77%vpn0]:5353")
+    assert ended.wait(5) == 1
+    ended.check_reports()
+    line, = ended.log
+    assert line["cause"] == "listen on [fe80::77%vpn0]:5353: there is no interface `vpn0'"
+    assert "ip link" in line["remedy"]
 
 
 # ---- sockets that were shut down ----

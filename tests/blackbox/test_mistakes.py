@@ -158,7 +158,7 @@ AS_DOT = "as in `9.9.9.9#dns.quad9.net'"
                 "write that of one machine"),
        upstream("broadcast", "255.255.255.255", "is a multicast or broadcast address",
                 "write that of one machine"),
-       listener("interface", "fe80::1%nowhere", "has an unknown interface", "`ip link' shows"),
+       listener("interface", "2001:db8::1%nowhere", "has an unknown interface", "`ip link' shows"),
        ("F-17-star-without-quotes", f"{GOOD}listen: *:53\n", "2:10", "not YAML: `*' cannot begin",
         "without quotes"),
        ("F-17-colon-at-the-end", f"{GOOD}listen: 127.0.0.1:\n", "2:18",
@@ -329,15 +329,17 @@ def test_check_finds_what_the_start_would_refuse(tmp_path, configured, monkeypat
     assert run(tmp_path, *instead).returncode != 0
 
 
-@row("F-16-one-address-of-two")
+@table("address", ("F-16-one-address-of-two", f"{IN_USE}:5399"),
+       ("F-20-interface", "[fe80::77%vpn0]:5399"))
 def test_check_warns_of_an_address_that_is_not_there_yet(tmp_path, configured, monkeypatch,
-                                                         authority):
+                                                         authority, address):
     """The other one is served meanwhile, so that the start does not refuse it."""
     monkeypatch.setenv("SSL_CERT_FILE", authority.path)
-    configured(f"listen: [127.0.0.1, '{IN_USE}:5399']\n{GOOD}")
+    configured(f"listen: [127.0.0.1, '{address}']\n{GOOD}")
     done = run(tmp_path, "check")
     assert done.returncode == 0
-    assert f"config.yml:1:21: listen on {IN_USE}:5399" in done.stderr, done.stderr
+    assert f"config.yml:1:21: listen on {address}: " in done.stderr, done.stderr
+    assert f'- "{address}"' in done.stdout
 
 
 def test_check_finds_all_at_once_in_order_of_line(tmp_path, configured):

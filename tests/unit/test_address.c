@@ -113,6 +113,48 @@ parses_an_address(void **state)
 	    strchr(row->host, ':') != NULL ? sizeof a.in6 : sizeof a.in);
 }
 
+static const struct late_row {
+	const char *text;
+	const char *interface; /* NULL: refused */
+	bool has_zone;
+} late_rows[] = {
+	{ "192.0.2.1", "", false },
+	{ "fe80::1", "", false },
+	{ "[fe80::1%lo]:53", "lo", true },
+	{ "fe80::1%1", "1", true },
+	{ "fe80::1%no-such-zone", "no-such-zone", false },
+	{ "[fe80::1%no-such-zone]:53", "no-such-zone", false },
+	{ "fe80::1%2147483647", "2147483647", false },
+	{ "fe80::1%fifteen-octets-", "fifteen-octets-", false },
+	{ "fe80::1%sixteen-octets--", NULL, false },
+	{ "fe80::1%vpn0:53", NULL, false },
+	{ "fe80::1%a/b", NULL, false },
+	{ "fe80::1%", NULL, false },
+	{ "2001:db8::1%no-such-zone", NULL, false },
+	{ "fe80::g%no-such-zone", NULL, false },
+};
+
+static void
+parses_an_address_whose_interface_may_be_late(void **state)
+{
+	const struct late_row *row = *state;
+	char *input = tight_text(row->text);
+	char *interface = malloc(ADDRESS_INTERFACE_MAX);
+	struct address a;
+
+	assert_non_null(interface);
+	assert_int_equal(address_parse_late(input, 53, &a, interface),
+	    row->interface != NULL ? 0 : -1);
+	if (row->interface != NULL) {
+		assert_string_equal(interface, row->interface);
+		assert_int_equal(a.sa.sa_family == AF_INET6 && a.in6.sin6_scope_id != 0,
+		    row->has_zone);
+		assert_int_equal(address_interface_index(interface) != 0, row->has_zone);
+	}
+	free(interface);
+	free(input);
+}
+
 static const struct same_row {
 	const char *a;
 	const char *b;
@@ -273,12 +315,13 @@ matches_a_prefix(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(parse_rows) + LENGTH(same_rows) + LENGTH(wildcard_rows) +
-	    LENGTH(prefix_rows) + 1];
+	struct CMUnitTest tests[LENGTH(parse_rows) + LENGTH(late_rows) + LENGTH(same_rows) +
+	    LENGTH(wildcard_rows) + LENGTH(prefix_rows) + 1];
 	size_t n = 0;
 	size_t i;
 
 	ADD(parse_rows, parses_an_address, text);
+	ADD(late_rows, parses_an_address_whose_interface_may_be_late, text);
 	ADD(same_rows, compares_addresses, a);
 	ADD(wildcard_rows, knows_wildcards, text);
 	ADD(prefix_rows, matches_a_prefix, text);
