@@ -75,12 +75,12 @@ LINK	:= $(CC) $(MODE_LINK) $(CFLAGS) $(LDFLAGS)
 LIBS := $(shell pkg-config $(if $(filter static,$(VARIANT)),--static) --libs $(LIBRARIES) \
 	2>/dev/null) $(LDLIBS)
 
-SOURCES	:= $(sort $(wildcard src/*.c))
-MODULES	:= $(filter-out $(B)/src/main.o,$(SOURCES:%.c=$(B)/%.o))
+SOURCES	:= $(sort $(wildcard src/*/*.c))
+MODULES	:= $(filter-out $(B)/src/command/main.o,$(SOURCES:%.c=$(B)/%.o))
 UNITS	:= $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BENCH_PROGRAMS := bare client upstream
 TARGETS	:= $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-PROGRAM	:= $(wildcard include/*.h src/*.c)
+PROGRAM	:= $(wildcard include/*/*.h src/*/*.[ch])
 
 # An error of the sanitizers must not look like an exit status of the program's own.
 export ASAN_OPTIONS ?= exitcode=99:detect_stack_use_after_return=1
@@ -98,7 +98,7 @@ all: program		## build/dot-proxy, the default (CC, CFLAGS, LDFLAGS as usual)
 
 program: $(B)/dot-proxy
 
-$(B)/dot-proxy: $(B)/src/main.o $(B)/modules.a $(B)/flags
+$(B)/dot-proxy: $(B)/src/command/main.o $(B)/modules.a $(B)/flags
 	echo '  LINK $@'
 	$(LINK) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
@@ -197,9 +197,9 @@ lint: layers tidy	## layout, clang-tidy, cppcheck, shellcheck, mandoc, and which
 # in POSIX, and sees no loop in TAILQ_FOREACH. What is real of that, the compilers find.
 CPPCHECK_MISTAKES := ctunullpointer ctuuninitvar uninitvar varFuncNullUB
 
-tidy: $(patsubst %,build/tidy/%,$(wildcard src/*.c tests/*/*.c))
+tidy: $(patsubst %,build/tidy/%,$(wildcard src/*/*.c tests/*/*.c))
 
-build/tidy/%: % .clang-tidy $(wildcard include/*.h tests/*/*.h)
+build/tidy/%: % .clang-tidy $(wildcard include/*/*.h src/*/*.h tests/*/*.h)
 	mkdir -p $(@D)
 	echo '  TIDY $<'
 	clang-tidy --quiet $< -- $(LANGUAGE) 2>$@.err || { cat $@.err; exit 1; }
@@ -242,4 +242,4 @@ clean:			## takes away all that was built
 help:
 	sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(firstword $(MAKEFILE_LIST))
 
--include $(wildcard $(B)/*/*.d $(B)/*/*/*.d)
+-include $(wildcard $(B)/*/*/*.d)

@@ -19,7 +19,7 @@ PIN = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 
 def known_keys():
     """The names of all keys in the tables of the schema, as in `listen[].udp'; and their aliases."""
-    source = (ROOT / "src/config_schema.c").read_text()
+    source = (ROOT / "src/config/config_schema.c").read_text()
     functions = dict(re.findall(r"^(\w+)\((.*?)^}$", source, re.M | re.S))
     keys, aliases = set(), set()
 

@@ -2,7 +2,7 @@
  * A query, with two octets of length in front, and a response behind it: what matches is
  * a response to that question, and nothing is read past the end.
  */
-#include "dns.h"
+#include "format/dns.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,12 +3,12 @@
  * what is written for either side is well formed, has no option of the other hop, and is what
  * came but for the OPT record.
  */
-#include "edns.h"
+#include "format/edns.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "reader.h"
+#include "base/reader.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -2,7 +2,7 @@
  * Any octets as a query: what is read of it is sound, and every error that is written
  * for it is a response that this query can have.
  */
-#include "dns.h"
+#include "format/dns.h"
 
 #include <stdlib.h>
 #include <string.h>

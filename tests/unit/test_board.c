@@ -1,11 +1,11 @@
-#include "board.h"
+#include "shared/board.h"
 
 #include <sys/wait.h>
 
 #include <signal.h>
 #include <unistd.h>
 
-#include "health.h"
+#include "shared/health.h"
 #include "unit.h"
 
 enum { WORKERS = 5, UPSTREAMS = 7 };

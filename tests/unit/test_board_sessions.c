@@ -1,4 +1,4 @@
-#include "board.h"
+#include "shared/board.h"
 
 #include <sys/mman.h>
 #include <sys/wait.h>

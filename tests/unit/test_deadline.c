@@ -1,4 +1,4 @@
-#include "deadline.h"
+#include "base/deadline.h"
 
 #include <limits.h>
 #include <poll.h>

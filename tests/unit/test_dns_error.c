@@ -1,4 +1,4 @@
-#include "dns.h"
+#include "format/dns.h"
 
 #include "message.h"
 #include "unit.h"

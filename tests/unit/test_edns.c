@@ -1,4 +1,4 @@
-#include "edns.h"
+#include "format/edns.h"
 
 #include "message.h"
 #include "unit.h"

@@ -1,4 +1,4 @@
-#include "filewatch.h"
+#include "process/filewatch.h"
 
 #include <sys/time.h>
 

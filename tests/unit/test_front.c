@@ -1,4 +1,4 @@
-#include "front.h"
+#include "frontend/front.h"
 
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/waitset.h"
 #include "message.h"
-#include "net.h"
+#include "transport/net.h"
 #include "unit.h"
-#include "waitset.h"
 
 #define A_MESSAGE ID QUERY COUNTS("\1", "\0", "\0", "\0") QUESTION
 

@@ -1,6 +1,6 @@
-#include "hash.h"
+#include "base/hash.h"
 
-#include "address.h"
+#include "base/address.h"
 #include "unit.h"
 
 enum {

@@ -1,4 +1,4 @@
-#include "health.h"
+#include "shared/health.h"
 
 #include <sys/wait.h>
 

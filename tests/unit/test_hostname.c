@@ -1,4 +1,4 @@
-#include "hostname.h"
+#include "base/hostname.h"
 
 #include <stdbool.h>
 

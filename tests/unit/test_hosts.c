@@ -1,4 +1,4 @@
-#include "hosts.h"
+#include "query/hosts.h"
 
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-#include "net.h"
+#include "transport/net.h"
 
 #include <sys/resource.h>
 #include <sys/socket.h>

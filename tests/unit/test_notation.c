@@ -1,4 +1,4 @@
-#include "notation.h"
+#include "config/notation.h"
 
 #include "unit.h"
 

@@ -1,6 +1,6 @@
-#include "outstanding.h"
+#include "transport/outstanding.h"
 
-#include "query.h"
+#include "query/query.h"
 #include "unit.h"
 
 enum { CONNECTIONS_MAX = 8, IDS = 65536, ASKS_MAX = 4096 };

@@ -1,4 +1,4 @@
-#include "pending.h"
+#include "query/pending.h"
 
 #include <stdio.h>
 

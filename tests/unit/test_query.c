@@ -1,6 +1,6 @@
-#include "query.h"
+#include "query/query.h"
 
-#include "pages.h"
+#include "base/pages.h"
 #include "unit.h"
 
 enum { PLACES = 32 };

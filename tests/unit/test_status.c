@@ -1,4 +1,4 @@
-#include "status.h"
+#include "process/status.h"
 
 #include <sys/wait.h>
 

@@ -1,4 +1,4 @@
-#include "udp.h"
+#include "frontend/udp.h"
 
 #include <sys/socket.h>
 
@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/waitset.h"
 #include "message.h"
-#include "net.h"
+#include "transport/net.h"
 #include "unit.h"
-#include "waitset.h"
 
 #define ONE COUNTS("\1", "\0", "\0", "\0")
 #define A_QUERY ID QUERY ONE QUESTION

@@ -1,4 +1,4 @@
-#include "waitset.h"
+#include "base/waitset.h"
 
 #include <unistd.h>
 

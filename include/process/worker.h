@@ -1,0 +1,43 @@
+#ifndef DOTPROXY_WORKER_H
+#define DOTPROXY_WORKER_H
+
+#include <stddef.h>
+
+#include "base/fail.h"
+#include "config/config.h"
+#include "process/listeners.h"
+#include "shared/board.h"
+#include "upstream/upstream.h"
+
+/* What a worker is given; all of it must outlive the run, and stays the caller's. */
+struct worker_setup {
+	const struct config *config;
+	struct listeners *listeners; /* those for TCP are closed when it takes no more clients */
+	struct upstream_list *upstreams;
+	struct board *board;
+	size_t index;       /* of its row there */
+	size_t descriptors; /* how many it may have */
+	int wakeup;         /* of the supervisor, woken when the worker serves */
+};
+
+enum {
+	/* An idle worker shows that often that it lives. */
+	WORKER_HEARTBEAT_MS = 1000,
+
+	/*
+	 * A worker that retires serves its clients until each has paused, for this long at most. The
+	 * pause that it waits for shrinks, so only a client to which an answer is owed at every
+	 * moment keeps it that long.
+	 */
+	WORKER_RETIRE_MS = 30000
+};
+
+/*
+ * The loop: takes queries, asks the upstreams, hands over the answers, until SIGTERM has
+ * come: then it finishes what is in hand and returns 0. On SIGQUIT it takes no more clients,
+ * and serves those it has until they pause. Must be called with both signals blocked. -1
+ * with the reason when it could not start.
+ */
+int worker_run(const struct worker_setup *, struct failure *why);
+
+#endif

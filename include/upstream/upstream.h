@@ -1,0 +1,102 @@
+#ifndef DOTPROXY_UPSTREAM_H
+#define DOTPROXY_UPSTREAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/deadline.h"
+#include "base/fail.h"
+#include "config/config.h"
+#include "query/query.h"
+#include "shared/board.h"
+#include "transport/dot.h"
+
+/*
+ * The upstreams in their order, and the policy: whom to ask, when to ask the next one
+ * beside it, who is down and until when. Every query that is handed over comes back,
+ * answered or with the reason why not, before its deadline.
+ */
+struct upstream_list;
+
+/*
+ * Loads trust and prepares the upstreams of CONFIG, which must live as long as the
+ * list. Opens no socket. NULL with the reason, when a CA file is of no use.
+ */
+struct upstream_list *upstream_list_new(const struct config *config, struct failure *why);
+
+/* What an upstream is verified by; texts are the configuration's. */
+struct dot_identity upstream_identity(const struct config_upstream *);
+
+/* Closes all connections; queries in hand are forgotten. NULL is fine. */
+void upstream_list_free(struct upstream_list *);
+
+/* How many connections a worker opens at most: so many descriptors must be left for them. */
+size_t upstream_connections_max(const struct config *);
+
+/*
+ * Makes it ready to ask: its connections are waited for in the wait set SET, and the
+ * queries are those of TABLE, and what is known of their health stands on BOARD. All stay
+ * the caller's. -1 with the reason.
+ */
+int upstream_attach(struct upstream_list *, int set, struct query_table *table, struct board *board,
+    struct failure *why);
+
+/*
+ * What is known of the upstreams of another list, by its board, becomes known on BOARD of
+ * those that are the same here, and that any has been connected to. For a list that follows
+ * another; nobody may ask yet.
+ */
+void upstream_inherit(const struct upstream_list *, struct board *board,
+    const struct upstream_list *from, struct board *from_board);
+
+/* How an upstream is, for people. */
+struct upstream_state {
+	const char *name;  /* the list's */
+	unsigned failures; /* in a row; 0: it is up */
+	int down_s;        /* for how long it has been down */
+	int64_t usual_us;  /* smoothed time of an answer; 0: not known */
+};
+void upstream_state(const struct upstream_list *, struct board *, size_t index, struct deadline now,
+    struct upstream_state *);
+
+/* Takes a query into hand. It is sent by upstream_send(). */
+void upstream_ask(struct upstream_list *, struct query *, struct deadline now);
+
+/* Something happened on the connection with that number (WAITSET_CONNECTION). */
+void upstream_ready(struct upstream_list *, size_t connection, struct deadline now);
+
+/* Does what has become due. */
+void upstream_expire(struct upstream_list *, struct deadline now);
+
+/* Sends all that is new: one write for each connection. */
+void upstream_send(struct upstream_list *, struct deadline now);
+
+/* When upstream_expire() must be called next, or sooner. */
+struct deadline upstream_deadline(const struct upstream_list *);
+
+/* The next query that is done with, its `outcome' set; it is the caller's again. NULL: none. */
+struct query *upstream_next_done(struct upstream_list *);
+
+/* Nobody wants the answer of a query that was handed over: it is the caller's again. */
+void upstream_cancel(struct upstream_list *, struct query *);
+
+/* Why a query that is done was not answered, in words: "1.1.1.1:853 ...: connect: ...". */
+void upstream_explain(const struct upstream_list *, const struct query *, struct failure *why);
+
+/* What an operator should know. Each state of an upstream is reported once. */
+struct upstream_event {
+	enum { UPSTREAM_CONNECTED, UPSTREAM_DOWN, UPSTREAM_BACK, UPSTREAM_LESS_EDNS } what;
+	const char *name;       /* "1.1.1.1:853 cloudflare-dns.com"; the list's */
+	const char *ca_file;    /* the list's */
+	struct failure cause;   /* of UPSTREAM_DOWN */
+	unsigned times;         /* of UPSTREAM_DOWN: how often, since that was last reported */
+	struct dot_facts facts; /* of UPSTREAM_CONNECTED */
+	int down_s;             /* of UPSTREAM_BACK: how long it was down */
+	bool first;             /* UPSTREAM_CONNECTED: never before */
+	bool no_edns;           /* UPSTREAM_LESS_EDNS: it gets no OPT record at all */
+};
+
+/* The next event. False when there is none. */
+bool upstream_next_event(struct upstream_list *, struct upstream_event *);
+
+#endif

@@ -1,0 +1,379 @@
+#include "command/arguments.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/address.h"
+#include "base/suggest.h"
+#include "config/notation.h"
+
+#define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
+
+enum id { CONFIG, LISTEN, VERBOSE, UPSTREAM, READY, VERSION, HELP, IDS };
+
+static const struct option {
+	const char *word;
+	enum id id;
+	const char *value; /* what must follow; NULL: nothing may */
+	const char *example;
+} options[] = {
+	{ "-c", CONFIG, "a file", "-c config.yml" },
+	{ "-l", LISTEN, "an address", "-l 127.0.0.1:53" },
+	{ "-v", VERBOSE, NULL, NULL },
+	{ "--upstream", UPSTREAM, NULL, NULL },
+	{ "--ready", READY, NULL, NULL },
+	{ "--version", VERSION, NULL, NULL },
+	{ "--help", HELP, NULL, NULL },
+	{ "-h", HELP, NULL, NULL },
+};
+
+static const char *const commands[] = { "check", "probe", "healthcheck" };
+
+/* What other programs have, and what it is called here. */
+static const struct {
+	const char *word;
+	const char *here;
+} others[] = {
+	{ "--config", "write `-c FILE'" },
+	{ "--config-file", "write `-c FILE'" },
+	{ "--config-path", "write `-c FILE'" },
+	{ "-C", "write `-c FILE'" },
+	{ "-f", "write `-c FILE'" },
+	{ "--listen", "write `-l ADDRESS:PORT'" },
+	{ "--address", "write `-l ADDRESS:PORT'" },
+	{ "--bind", "write `-l ADDRESS:PORT'" },
+	{ "--port", "write `-l ADDRESS:PORT'" },
+	{ "-p", "write `-l ADDRESS:PORT'" },
+	{ "-a", "write `-l ADDRESS:PORT'" },
+	{ "--verbose", "write `-v'" },
+	{ "--debug", "write `-v'" },
+	{ "-d", "write `-v' for the log; it always stays in the foreground" },
+	{ "-V", "write `--version'" },
+	{ "-?", "write `--help'" },
+	{ "-t", "write `dot-proxy check'" },
+	{ "-T", "write `dot-proxy check'" },
+	{ "--test", "write `dot-proxy check'" },
+	{ "--check", "write `dot-proxy check'" },
+	{ "--healthcheck", "write `dot-proxy healthcheck'" },
+	{ "--probe", "write `dot-proxy probe'" },
+	{ "-s", "send SIGHUP or SIGTERM to the process" },
+	{ "--reload", "send SIGHUP to the process" },
+	{ "-D", "leave it out: it stays in the foreground" },
+	{ "--daemon", "leave it out: it stays in the foreground" },
+	{ "--daemonize", "leave it out: it stays in the foreground" },
+	{ "--foreground", "leave it out: it stays in the foreground" },
+	{ "-u", "write `upstreams' or `user' in the configuration" },
+	{ "--user", "write `user' in the configuration" },
+	{ "--workers", "write `workers' in the configuration" },
+	{ "--log-level", "write `-v', or `log: {level: ...}' in the configuration" },
+	{ "--timeout", "write `timeouts' in the configuration" },
+	{ "serve", "leave it out: without a command it serves" },
+	{ "run", "leave it out: without a command it serves" },
+	{ "start", "leave it out: without a command it serves" },
+	{ "stop", "send SIGTERM to the process" },
+	{ "reload", "send SIGHUP to the process" },
+	{ "restart", "send SIGHUP to the process, to read the configuration again" },
+	{ "status", "write `healthcheck', or send SIGUSR1 to the process" },
+	{ "test", "write `check'" },
+	{ "configtest", "write `check'" },
+	{ "validate", "write `check'" },
+	{ "health", "write `healthcheck'" },
+	{ "ready", "write `healthcheck --ready'" },
+	{ "help", "write `--help'" },
+	{ "version", "write `--version'" },
+};
+
+struct reading {
+	char **at; /* the word that is looked at; behind the last one is NULL */
+	struct arguments *args;
+	const char *given[IDS]; /* the word of each option that was there, or its value */
+	char *why;
+};
+
+__attribute__((format(printf, 2, 3))) static int
+refuse(struct reading *r, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(r->why, ARGUMENTS_WHY_MAX, fmt, args);
+	va_end(args);
+	return -1;
+}
+
+/* ---- what was meant ---- */
+
+static const char *
+find_other(const char *word, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < LENGTH(others); i++)
+		if (strlen(others[i].word) == len && memcmp(others[i].word, word, len) == 0)
+			return others[i].here;
+	return NULL;
+}
+
+/* Whether WORD, of LEN characters, is nearly KNOWN or its beginning. */
+static bool
+is_near(const char *word, size_t len, const char *known)
+{
+	char name[32];
+
+	if (len >= sizeof name)
+		return false;
+	(void)snprintf(name, sizeof name, "%.*s", (int)len, word);
+	return suggest_is_near(name, known) || (len > 3 && strncmp(known, name, len) == 0);
+}
+
+static const char *
+find_near(const char *word, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < LENGTH(options); i++)
+		if (is_near(word, len, options[i].word))
+			return options[i].word;
+	for (i = 0; i < LENGTH(commands); i++)
+		if (is_near(word, len, commands[i]))
+			return commands[i];
+	return NULL;
+}
+
+static bool
+is_path(const char *word)
+{
+	const char *dot = strrchr(word, '.');
+
+	return strchr(word, '/') != NULL ||
+	    (dot != NULL &&
+		(strcmp(dot, ".yml") == 0 || strcmp(dot, ".yaml") == 0 ||
+		    strcmp(dot, ".conf") == 0));
+}
+
+static int
+refuse_unknown(struct reading *r, const char *word, const char *what)
+{
+	size_t len = word[0] == '-' ? strcspn(word, "=") : strlen(word);
+	struct address address;
+	const char *found;
+
+	if ((found = find_other(word, len)) != NULL)
+		return refuse(r, "`%s': unknown %s (%s)", word, what, found);
+	if ((found = find_near(word, len)) != NULL)
+		return refuse(r, "`%s': unknown %s (did you mean `%s'?)", word, what, found);
+	if (word[0] == '-')
+		return refuse(r, "`%s': unknown %s (`dot-proxy --help' shows all)", word, what);
+	if (address_parse(word, 0, &address) == 0)
+		return refuse(r,
+		    "`%s': unknown %s (to listen there write `-l %s'; upstreams stand in the "
+		    "configuration)",
+		    word, what, word);
+	if (is_path(word))
+		return refuse(r, "`%s': unknown %s (if it is the configuration write `-c %s')",
+		    word, what, word);
+	return refuse(r, "`%s': unknown %s (write check, probe or healthcheck, or none to serve)",
+	    word, what);
+}
+
+/* ---- options ---- */
+
+static int
+take_listen(struct reading *r, const char *value)
+{
+	char why[NOTATION_MAX];
+	struct address address;
+
+	if (notation_read(NOTATION_LISTENER, value, 0, &address, NULL, why) == -1)
+		return refuse(r, "-l: `%s' %s", value, why);
+	r->args->listen = value;
+	return 0;
+}
+
+/* VALUE is NULL where the option takes none. */
+static int
+take(struct reading *r, const struct option *o, const char *value)
+{
+	const char *before = r->given[o->id];
+
+	if (before != NULL && o->value != NULL)
+		return refuse(r, "`%s %s': `%s' was given before, as `%s' (give one of the two)",
+		    o->word, value, o->word, before);
+	if (before != NULL)
+		return refuse(r, "`%s': given twice (give it once)", o->word);
+	r->given[o->id] = value != NULL ? value : o->word;
+	switch (o->id) {
+	case CONFIG:
+		r->args->config_file = value;
+		return 0;
+	case LISTEN:
+		return take_listen(r, value);
+	case VERBOSE:
+		r->args->verbose = true;
+		return 0;
+	case UPSTREAM:
+		r->args->upstream = true;
+		return 0;
+	case READY:
+		r->args->ready = true;
+		return 0;
+	case VERSION:
+		r->args->version = true;
+		return 0;
+	default:
+		r->args->help = true;
+		return 0;
+	}
+}
+
+/* VALUE stands behind the option, in the same word or in the next one; NULL: there is no more. */
+static int
+take_value(struct reading *r, const struct option *o, const char *value)
+{
+	if (value == NULL || value[0] == '\0')
+		return refuse(r, "`%s': %s is missing behind it (as in `%s')", o->word, o->value,
+		    o->example);
+	if (value[0] == '-' && value[1] != '\0')
+		return refuse(r, "`%s': %s is missing before `%s' (as in `%s')", o->word, o->value,
+		    value, o->example);
+	if (value[0] == '=')
+		return refuse(r, "`%s%s': `=' between option and value (write `%s %s')", o->word,
+		    value, o->word, value + 1);
+	if (o->id == CONFIG && strcmp(value, "-") == 0)
+		return refuse(r, "`%s -': standard input is not read (write it to a file)",
+		    o->word);
+	return take(r, o, value);
+}
+
+static const struct option *
+find_option(const char *word, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < LENGTH(options); i++)
+		if (strlen(options[i].word) == len && memcmp(options[i].word, word, len) == 0)
+			return &options[i];
+	return NULL;
+}
+
+static int
+read_long(struct reading *r, const char *word)
+{
+	size_t len = strcspn(word, "=");
+	const struct option *o = find_option(word, len);
+
+	if (o == NULL)
+		return refuse_unknown(r, word, "option");
+	if (word[len] == '=')
+		return refuse(r, "`%s': `%s' takes no value (write `%s' alone)", word, o->word,
+		    o->word);
+	return take(r, o, NULL);
+}
+
+/* Options of one letter, perhaps several in one word, the last perhaps with its value. */
+static int
+read_short(struct reading *r, const char *word)
+{
+	const struct option *o;
+	const char *letter;
+	char one[3] = "-";
+	char with_two[32];
+
+	/* `-config', as programs in Go have it, is no `-c' with the file `onfig'. */
+	(void)snprintf(with_two, sizeof with_two, "-%s", word);
+	if (word[2] != '\0' && find_other(with_two, strlen(with_two)) != NULL)
+		return refuse(r, "`%s': unknown option (%s)", word,
+		    find_other(with_two, strlen(with_two)));
+	for (letter = word + 1; *letter != '\0'; letter++) {
+		one[1] = *letter;
+		if ((o = find_option(one, 2)) == NULL && letter == word + 1)
+			return refuse_unknown(r, word, "option");
+		if (o == NULL && *letter == '=')
+			return refuse(r, "`%s': `%.2s' takes no value (write it alone)", word,
+			    word);
+		if (o == NULL)
+			return refuse(r, "`%s': unknown option `%s' (`dot-proxy --help' shows all)",
+			    word, one);
+		if (o->value != NULL)
+			return take_value(r, o, letter[1] != '\0' ? letter + 1 : *++r->at);
+		if (take(r, o, NULL) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+read_command(struct reading *r, const char *word)
+{
+	size_t i;
+
+	for (i = 0; i < LENGTH(commands); i++)
+		if (strcmp(word, commands[i]) == 0)
+			break;
+	if (word[0] == '-' && word[1] != '\0')
+		return refuse(r, "`%s': an option behind `--' (write it in front of that)", word);
+	if (i == LENGTH(commands))
+		return refuse_unknown(r, word, r->args->command == NULL ? "command" : "argument");
+	if (r->args->command != NULL)
+		return refuse(r, "`%s': a second command, behind `%s' (give one of the two)", word,
+		    r->args->command);
+	r->args->command = word;
+	return 0;
+}
+
+/* What goes together, when each word alone is right. */
+static int
+check_together(struct reading *r)
+{
+	const struct arguments *args = r->args;
+	const char *option = args->upstream ? "--upstream" : "--ready";
+
+	if (!args->upstream && !args->ready)
+		return 0;
+	if (args->command == NULL)
+		return refuse(r,
+		    "`%s': goes with `healthcheck' only (write `dot-proxy healthcheck %s')", option,
+		    option);
+	if (strcmp(args->command, "healthcheck") != 0)
+		return refuse(r,
+		    "`%s': does not go with `%s' (write `dot-proxy healthcheck %s', or leave it "
+		    "out)",
+		    option, args->command, option);
+	if (args->upstream && args->ready)
+		return refuse(r,
+		    "`--ready': does not go with `--upstream' (give one of the two; for both run "
+		    "it twice)");
+	return 0;
+}
+
+int
+arguments_read(int argc, char **argv, struct arguments *args, char why[static ARGUMENTS_WHY_MAX])
+{
+	struct reading r = { .at = argv, .args = args };
+	bool only_commands = false;
+	int rc;
+
+	*args = (struct arguments){ 0 };
+	r.why = why;
+	if (argc == 0)
+		return 0;
+	while (*++r.at != NULL) {
+		const char *word = *r.at;
+
+		if (!only_commands && strcmp(word, "--") == 0) {
+			only_commands = true;
+			continue;
+		}
+		if (only_commands || word[0] != '-' || word[1] == '\0')
+			rc = read_command(&r, word);
+		else
+			rc = word[1] == '-' ? read_long(&r, word) : read_short(&r, word);
+		if (rc == -1)
+			return -1;
+		if (args->help || args->version)
+			return 0;
+	}
+	return check_together(&r);
+}

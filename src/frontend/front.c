@@ -1,0 +1,773 @@
+#include "frontend/front.h"
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/pages.h"
+#include "base/waitset.h"
+#include "format/dns.h"
+#include "front_internal.h"
+#include "query/hosts.h"
+
+enum {
+	WRITE_AT_ONCE = 64,
+
+	/* However crowded it is, a client may be idle for so long. */
+	CROWDED_IDLE_MS = 250,
+
+	/* A client may have so many times the places that are free: half of what its address may. */
+	SHARE_OF_CLIENT = 64,
+
+	/*
+	 * All unfinished messages, large queries and their responses together take so much memory:
+	 * with as much as all that is small can take, two workers stay under 64 MiB.
+	 */
+	LARGE_MAX = 14 * 1024 * 1024,
+
+	/*
+	 * Large queries in flight and their responses take so much of it, and those of an address so
+	 * many times what is free.
+	 */
+	LARGE_QUERIES_MAX = 8 * 1024 * 1024,
+	SHARE_OF_LARGE = 8,
+
+	/* Beyond this, clients that do not take their answers are closed. */
+	LARGE_ANSWERS_MAX = 12 * 1024 * 1024,
+
+	/* Where memory is short, an address with more than one of so many parts loses clients. */
+	LARGE_PARTS = 16,
+
+	/*
+	 * A client of a worker that retires has paused when it sends nothing for this long; half of
+	 * that after a second, and so on, but never less than a client needs to see the end.
+	 */
+	RETIRE_IDLE_MS = 500,
+	RETIRE_IDLE_MIN_MS = 1,
+
+	/* Who does not take its answers while others wait for a place is given that long. */
+	WRITE_GRACE_MS = 1000
+};
+
+/* ---- the table of clients ---- */
+
+void
+front_enter(struct front *f, struct client *c, enum client_state state, struct deadline now)
+{
+	/* Being idle, or slow, does not begin again with every octet. */
+	if (c->state == state)
+		return;
+	TAILQ_REMOVE(&f->states[c->state], c, state_link);
+	c->state = state;
+	c->since = now;
+	/* The place used last is the warmest. */
+	if (state == CLIENT_FREE)
+		TAILQ_INSERT_HEAD(&f->states[state], c, state_link);
+	else
+		TAILQ_INSERT_TAIL(&f->states[state], c, state_link);
+}
+
+void
+front_set_ready(struct front *f, struct client *c)
+{
+	if (c->ready)
+		return;
+	c->ready = true;
+	TAILQ_INSERT_TAIL(&f->ready, c, ready_link);
+}
+
+void
+front_clear_ready(struct front *f, struct client *c)
+{
+	if (!c->ready)
+		return;
+	c->ready = false;
+	TAILQ_REMOVE(&f->ready, c, ready_link);
+}
+
+/* ---- sharing the places for queries ---- */
+
+/*
+ * Whether a client may take one more: alone it may have nearly all, but leaves some to others
+ * of its address, and those together leave some to other addresses. Several addresses can
+ * still take all, for as long as their queries last.
+ */
+static bool
+may_take(const struct front *f, const struct client *c)
+{
+	size_t room = query_table_room(f->table);
+
+	return hosts_may_hold_more(c->host, room) && c->held <= SHARE_OF_CLIENT * room;
+}
+
+static void
+take_place(struct client *c, const struct query *q)
+{
+	c->held++;
+	c->host->held++;
+	c->host->large += q->large;
+}
+
+static void
+leave_place(struct client *c, const struct query *q)
+{
+	c->held--;
+	c->host->held--;
+	c->host->large -= q->large;
+}
+
+static void
+join_crowd(struct client *c, struct host_crowd *crowd)
+{
+	if (c->crowd != NULL)
+		return;
+	c->crowd = crowd;
+	TAILQ_INSERT_TAIL(crowd, c, crowding_link);
+}
+
+static void
+leave_crowd(struct client *c)
+{
+	if (c->crowd == NULL)
+		return;
+	TAILQ_REMOVE(c->crowd, c, crowding_link);
+	c->crowd = NULL;
+}
+
+/* The next client of that address that may go on does. */
+static void
+thin_crowd(struct front *f, const struct host *host)
+{
+	struct client *c;
+
+	if (!hosts_may_hold_more(host, query_table_room(f->table)))
+		return;
+	/* Those in front that may not have many places each, so they are few. */
+	TAILQ_FOREACH(c, &host->crowding, crowding_link) {
+		if (!may_take(f, c))
+			continue;
+		leave_crowd(c);
+		front_set_ready(f, c);
+		return;
+	}
+}
+
+/* A place that a client had is free again. */
+static void
+give_back(struct front *f, struct client *c, struct query *q)
+{
+	leave_place(c, q);
+	query_free(f->table, q);
+	thin_crowd(f, c->host);
+}
+
+/* ---- memory for large messages ---- */
+
+static size_t
+large_memory(const struct front *f)
+{
+	return f->in_large + query_table_large(f->table);
+}
+
+/* Whether an address may have one more large query: as with slots, it never gets all memory. */
+static bool
+may_take_large(const struct front *f, const struct host *host)
+{
+	size_t used = query_table_large(f->table);
+
+	return used < LARGE_QUERIES_MAX &&
+	    host->large <= SHARE_OF_LARGE * (LARGE_QUERIES_MAX - used);
+}
+
+/* Whether the bytes begin with a whole message, and how long it is. */
+static bool
+has_message(const uint8_t *octets, size_t have, size_t *len)
+{
+	if (have < FRONT_LENGTH_PREFIX)
+		return false;
+	*len = (size_t)octets[0] << 8 | octets[1];
+	return have - FRONT_LENGTH_PREFIX >= *len;
+}
+
+/* Whether a client has to wait for memory: to take a query, or to read more than a page of one. */
+static bool
+is_short_of_memory(const struct front *f, const struct client *c)
+{
+	size_t len;
+
+	if (has_message(c->in, c->in_len, &len))
+		return len > PAGES_LEN && !may_take_large(f, c->host);
+	return c->in_len >= PAGES_LEN && large_memory(f) >= LARGE_MAX;
+}
+
+/* Clients that had to wait for memory, and have it now, go on. */
+static void
+wake_short_of_memory(struct front *f)
+{
+	struct client *c;
+	struct client *next;
+
+	for (c = TAILQ_FIRST(&f->short_of_memory); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, crowding_link);
+		if (is_short_of_memory(f, c))
+			continue;
+		leave_crowd(c);
+		front_set_ready(f, c);
+	}
+}
+
+/* Counts the memory that a client's buffer has taken, and gives back what is not needed any more. */
+static void
+count_buffer(struct front *f, struct client *c)
+{
+	size_t taken = pages_beyond_first(c->in_len);
+
+	if (taken == 0 && c->in_large > 0)
+		pages_clear(c->in + c->in_len, 1, FRONT_BUFFER_LEN - c->in_len);
+	else if (taken < c->in_large)
+		taken = c->in_large;
+	f->in_large = f->in_large - c->in_large + taken;
+	c->in_large = taken;
+}
+
+/* ---- its life, and that of a client ---- */
+
+void
+front_close_client(struct front *f, struct client *c, struct deadline now)
+{
+	struct query *q;
+
+	front_clear_ready(f, c);
+	leave_crowd(c);
+	c->in_len = 0;
+	count_buffer(f, c);
+	if (c->dirty) {
+		c->dirty = false;
+		TAILQ_REMOVE(&f->dirty, c, dirty_link);
+	}
+	while ((q = TAILQ_FIRST(&c->in_hand)) != NULL) {
+		TAILQ_REMOVE(&c->in_hand, q, client_link);
+		q->client = NULL;
+		leave_place(c, q);
+		TAILQ_INSERT_TAIL(&f->abandoned, q, client_link);
+	}
+	while ((q = TAILQ_FIRST(&c->answered)) != NULL) {
+		TAILQ_REMOVE(&c->answered, q, client_link);
+		leave_place(c, q);
+		query_free(f->table, q);
+	}
+	thin_crowd(f, c->host);
+	hosts_leave(f->hosts, c->host);
+	(void)close(c->fd);
+	f->connected--;
+	front_enter(f, c, CLIENT_FREE, now);
+}
+
+struct front *
+front_new(const struct config *config, const int *listeners, size_t count, int set,
+    struct query_table *table, size_t clients, struct failure *why)
+{
+	struct front *f = pages_new(1, sizeof *f);
+	size_t i;
+
+	if (f == NULL) {
+		(void)fail_errno(why, "clients");
+		return NULL;
+	}
+	f->config = config;
+	f->listeners = listeners;
+	f->listener_count = count;
+	f->set = set;
+	f->table = table;
+	f->client_count = clients;
+	for (i = 0; i < CLIENT_STATES; i++)
+		TAILQ_INIT(&f->states[i]);
+	TAILQ_INIT(&f->ready);
+	TAILQ_INIT(&f->dirty);
+	TAILQ_INIT(&f->abandoned);
+	TAILQ_INIT(&f->short_of_memory);
+	f->clients = pages_new(clients, sizeof *f->clients);
+	f->octets = pages_new(clients, FRONT_BUFFER_STRIDE);
+	f->hosts = hosts_new(clients);
+	if (f->clients == NULL || f->octets == NULL || f->hosts == NULL) {
+		(void)fail_errno(why, "clients");
+		front_free(f);
+		return NULL;
+	}
+	f->listen_at = deadline_now();
+	front_expire(f, f->listen_at);
+	return f;
+}
+
+void
+front_free(struct front *f)
+{
+	size_t i;
+
+	if (f == NULL)
+		return;
+	for (i = 0; f->clients != NULL && i < f->touched; i++)
+		if (f->clients[i].state != CLIENT_FREE)
+			front_close_client(f, &f->clients[i], deadline_now());
+	hosts_free(f->hosts);
+	pages_free(f->octets, f->client_count, FRONT_BUFFER_STRIDE);
+	pages_free(f->clients, f->client_count, sizeof *f->clients);
+	pages_free(f, 1, sizeof *f);
+}
+
+/* ---- what a client sends ---- */
+
+static void
+set_dirty(struct front *f, struct client *c)
+{
+	if (c->dirty)
+		return;
+	c->dirty = true;
+	TAILQ_INSERT_TAIL(&f->dirty, c, dirty_link);
+}
+
+void
+front_client_ready(struct front *f, size_t client, uint32_t events)
+{
+	struct client *c = &f->clients[client];
+
+	if (c->state == CLIENT_FREE)
+		return;
+	if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+		c->hung_up = true;
+	/* Also when it has more in front of that, for which there is no place now. */
+	c->gone = c->gone || (events & EPOLLERR) != 0;
+	if (!c->ended && (c->hung_up || ((events & EPOLLIN) != 0 && !f->draining))) {
+		c->readable = true;
+		front_set_ready(f, c);
+	}
+	if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0 && c->blocked) {
+		c->blocked = false;
+		set_dirty(f, c);
+	}
+}
+
+/* Puts a client where it belongs after something was read from it or sent to it. */
+static void
+settle(struct front *f, struct client *c, struct deadline now)
+{
+	bool once = f->config->timeouts.client_idle_ms == 0 && c->has_asked;
+	size_t len;
+
+	if (!TAILQ_EMPTY(&c->answered))
+		front_enter(f, c, c->blocked ? CLIENT_WRITING : CLIENT_WAITING, now);
+	else if (has_message(c->in, c->in_len, &len))
+		front_enter(f, c, CLIENT_WAITING, now);
+	else if (c->in_len > 0 && !c->ended && !f->draining)
+		front_enter(f, c, CLIENT_READING, now);
+	else if (!TAILQ_EMPTY(&c->in_hand))
+		front_enter(f, c, CLIENT_WAITING, now);
+	else if (!c->readable && (c->ended || f->draining || once))
+		front_close_client(f, c, now);
+	else
+		front_enter(f, c, CLIENT_IDLE, now);
+}
+
+/* Whether there is nothing left to read in front of the end. */
+static bool
+is_at_end(const struct client *c)
+{
+	uint8_t octet;
+
+	return recv(c->fd, &octet, sizeof octet, MSG_PEEK) == 0;
+}
+
+/*
+ * Reads more bytes behind the first HAVE. Returns their new number, and notes if more may follow.
+ * Where memory is short, no more than a page is read.
+ */
+static size_t
+receive(const struct front *f, struct client *c, uint8_t *octets, size_t have)
+{
+	size_t end = large_memory(f) < LARGE_MAX ? FRONT_BUFFER_LEN : PAGES_LEN;
+	size_t room = end > have ? end - have : 0;
+	ssize_t n;
+
+	if (room == 0) {
+		/* Who has gone must not hold the memory that all wait for. */
+		c->ended = c->ended || (c->hung_up && is_at_end(c));
+		c->readable = !c->ended;
+		return have;
+	}
+	n = recv(c->fd, octets + have, room, 0);
+	if (n > 0) {
+		/* Less than there was room for is all there was. */
+		c->readable = (size_t)n == room || c->hung_up;
+		return have + (size_t)n;
+	}
+	if (n == -1 && errno == EINTR)
+		return have;
+	c->readable = false;
+	c->ended = c->ended || n == 0;
+	c->gone = n == -1 && errno != EAGAIN;
+	return have;
+}
+
+static struct query *
+take(struct front *f, struct client *c, const uint8_t *message, size_t len, struct deadline now)
+{
+	struct query *q = query_new(f->table, message, len);
+
+	if (q == NULL)
+		return NULL;
+	q->client = c;
+	q->allowed = c->allowed;
+	q->arrived = now;
+	q->by = deadline_after(now, f->config->timeouts.query_ms);
+	c->has_asked = true;
+	take_place(c, q);
+	TAILQ_INSERT_TAIL(&c->in_hand, q, client_link);
+	return q;
+}
+
+/* Reads once from a client, and takes the whole messages there are. */
+static size_t
+gather_from(struct front *f, struct client *c, struct query **queries, size_t room,
+    struct deadline now)
+{
+	/* Most clients leave nothing behind, and so need no memory of their own. */
+	uint8_t *octets = c->in_len > 0 ? c->in : f->scratch;
+	size_t have = c->in_len;
+	size_t used = 0;
+	size_t count = 0;
+	size_t len;
+
+	if (c->readable && !has_message(octets, have, &len))
+		have = receive(f, c, octets, have);
+	/* Nobody is there to be answered: what it has asked is given up. */
+	if (c->gone) {
+		front_close_client(f, c, now);
+		return 0;
+	}
+	while (count < room && has_message(octets + used, have - used, &len)) {
+		const uint8_t *message = octets + used + FRONT_LENGTH_PREFIX;
+
+		/* What is answered here at once takes nothing from anybody, and must pass in any rush. */
+		if (!may_take(f, c) && !dns_asks_own(message, len))
+			break;
+		if (len > PAGES_LEN && !may_take_large(f, c->host))
+			break;
+		queries[count] = take(f, c, message, len, now);
+		if (queries[count] == NULL)
+			break;
+		count++;
+		used += FRONT_LENGTH_PREFIX + len;
+	}
+	memmove(c->in, octets + used, have - used);
+	c->in_len = have - used;
+	/* Who has more is served again after the others. */
+	front_clear_ready(f, c);
+	leave_crowd(c);
+	count_buffer(f, c);
+	if (c->readable || has_message(c->in, c->in_len, &len)) {
+		/* It goes on when a query of its address ends: there is at least one. */
+		if (!may_take(f, c))
+			join_crowd(c, &c->host->crowding);
+		else if (is_short_of_memory(f, c))
+			join_crowd(c, &f->short_of_memory);
+		else
+			front_set_ready(f, c);
+	}
+	thin_crowd(f, c->host);
+	settle(f, c, now);
+	return count;
+}
+
+size_t
+front_gather(struct front *f, struct query **queries, size_t room, struct deadline now)
+{
+	struct client *c;
+	struct client *last = TAILQ_LAST(&f->ready, client_list);
+	size_t count = 0;
+
+	while (count < room && query_table_room(f->table) > 0 &&
+	    (c = TAILQ_FIRST(&f->ready)) != NULL) {
+		count += gather_from(f, c, queries + count, room - count, now);
+		if (c == last)
+			break;
+	}
+	return count;
+}
+
+bool
+front_has_work(const struct front *f)
+{
+	return !TAILQ_EMPTY(&f->ready) && query_table_room(f->table) > 0;
+}
+
+struct query *
+front_next_abandoned(struct front *f)
+{
+	struct query *q = TAILQ_FIRST(&f->abandoned);
+
+	if (q != NULL)
+		TAILQ_REMOVE(&f->abandoned, q, client_link);
+	return q;
+}
+
+/* ---- what a client gets ---- */
+
+void
+front_answer(struct front *f, struct query *q)
+{
+	struct client *c = q->client;
+
+	q->response[-2] = (uint8_t)(q->response_len >> 8);
+	q->response[-1] = (uint8_t)q->response_len;
+	c->host->large -= q->large;
+	query_answered(f->table, q);
+	c->host->large += q->large;
+	TAILQ_REMOVE(&c->in_hand, q, client_link);
+	TAILQ_INSERT_TAIL(&c->answered, q, client_link);
+	set_dirty(f, c);
+}
+
+static void
+stop_reading(struct front *f, struct client *c)
+{
+	c->ended = true;
+	c->readable = false;
+	c->in_len = 0;
+	count_buffer(f, c);
+	front_clear_ready(f, c);
+	leave_crowd(c);
+}
+
+void
+front_reject(struct front *f, struct query *q)
+{
+	struct client *c = q->client;
+
+	TAILQ_REMOVE(&c->in_hand, q, client_link);
+	/* First, so that what it gives back is another's. */
+	stop_reading(f, c);
+	give_back(f, c, q);
+	set_dirty(f, c);
+}
+
+/* Frees the places of those answers that are sent now that N more octets are. */
+static void
+count_sent(struct front *f, struct client *c, size_t n, struct deadline now)
+{
+	struct query *q;
+
+	c->sent += n;
+	while ((q = TAILQ_FIRST(&c->answered)) != NULL &&
+	    c->sent >= FRONT_LENGTH_PREFIX + q->response_len) {
+		c->sent -= FRONT_LENGTH_PREFIX + q->response_len;
+		TAILQ_REMOVE(&c->answered, q, client_link);
+		give_back(f, c, q);
+		/* It does take its answers: its time to do so begins again. */
+		front_enter(f, c, CLIENT_WAITING, now);
+	}
+}
+
+static ssize_t
+write_answers(const struct client *c)
+{
+	struct iovec pieces[WRITE_AT_ONCE];
+	struct msghdr message = { .msg_iov = pieces };
+	const struct query *q;
+
+	TAILQ_FOREACH(q, &c->answered, client_link) {
+		if (message.msg_iovlen == WRITE_AT_ONCE)
+			break;
+		pieces[message.msg_iovlen++] = (struct iovec){ q->response - FRONT_LENGTH_PREFIX,
+			FRONT_LENGTH_PREFIX + q->response_len };
+	}
+	pieces[0].iov_base = (uint8_t *)pieces[0].iov_base + c->sent;
+	pieces[0].iov_len -= c->sent;
+	return sendmsg(c->fd, &message, MSG_NOSIGNAL);
+}
+
+static void
+send_to(struct front *f, struct client *c, struct deadline now)
+{
+	ssize_t n;
+
+	while (!c->blocked && !TAILQ_EMPTY(&c->answered)) {
+		if ((n = write_answers(c)) >= 0) {
+			count_sent(f, c, (size_t)n, now);
+		} else if (errno == EAGAIN || errno == EINTR) {
+			/* After EINTR the socket is writable, and the next turn tries again. */
+			c->blocked = true;
+			(void)waitset_change(f->set, c->fd, FRONT_CLIENT_EVENTS | EPOLLOUT,
+			    WAITSET_CLIENT, (size_t)(c - f->clients));
+		} else {
+			front_close_client(f, c, now);
+			return;
+		}
+	}
+	settle(f, c, now);
+}
+
+static bool
+must_close_writer(const struct front *f)
+{
+	return query_table_large(f->table) > LARGE_ANSWERS_MAX || large_memory(f) > LARGE_MAX;
+}
+
+/* The client that does not take its answers whose address has most memory; NULL: none has much. */
+static struct client *
+heaviest_writer(const struct front *f)
+{
+	struct client *heaviest = NULL;
+	size_t most = LARGE_MAX / LARGE_PARTS;
+	struct client *c;
+
+	TAILQ_FOREACH(c, &f->states[CLIENT_WRITING], state_link) {
+		if (c->host->large <= most)
+			continue;
+		heaviest = c;
+		most = c->host->large;
+	}
+	return heaviest;
+}
+
+void
+front_send(struct front *f, struct deadline now)
+{
+	struct client *c;
+
+	while ((c = TAILQ_FIRST(&f->dirty)) != NULL) {
+		TAILQ_REMOVE(&f->dirty, c, dirty_link);
+		c->dirty = false;
+		send_to(f, c, now);
+	}
+	while (must_close_writer(f) && (c = heaviest_writer(f)) != NULL)
+		front_close_client(f, c, now);
+	wake_short_of_memory(f);
+}
+
+/* ---- time ---- */
+
+/* How long a client may be idle: less, the fewer places are left beyond half of them (RFC 9210 4.2). */
+static int
+patience_ms(const struct front *f)
+{
+	int idle_ms = f->config->timeouts.client_idle_ms;
+	size_t left = f->client_count - f->connected;
+	int64_t ms = idle_ms;
+
+	if (left < f->client_count / 2)
+		ms = ms * (int64_t)left / (int64_t)(f->client_count / 2);
+	if (ms < CROWDED_IDLE_MS)
+		ms = CROWDED_IDLE_MS;
+	if (f->retiring && ms > f->retire_idle_ms)
+		ms = f->retire_idle_ms;
+	return ms < idle_ms ? (int)ms : idle_ms;
+}
+
+/* When the client that has been in that state longest is to be closed. */
+static struct deadline
+due(const struct front *f, enum client_state state)
+{
+	const struct client *c = TAILQ_FIRST(&f->states[state]);
+	int idle_ms = patience_ms(f);
+	int ms;
+
+	if (c == NULL)
+		return DEADLINE_NEVER;
+	if (state == CLIENT_IDLE && idle_ms > 0)
+		ms = idle_ms;
+	else if (state == CLIENT_WRITING)
+		ms = query_table_room(f->table) > 0 ? f->config->timeouts.query_ms : WRITE_GRACE_MS;
+	else
+		ms = f->config->timeouts.client_read_ms;
+	return deadline_after(c->since, ms);
+}
+
+/* Whether it waits for memory while it has some of it, for which others wait. */
+static bool
+hoards(const struct front *f, const struct client *c)
+{
+	return c->crowd == &f->short_of_memory && c->in_large > 0;
+}
+
+static void
+expire_client(struct front *f, struct client *c, struct deadline now)
+{
+	bool unread = c->readable && !hoards(f, c) &&
+	    (c->state == CLIENT_IDLE ||
+		(c->state == CLIENT_READING &&
+		    (c->crowd != NULL || query_table_room(f->table) == 0)));
+
+	/* What it has sent is not read before there is a place for it. */
+	if (c->state == CLIENT_IDLE && !unread && front_has_just_asked(f, c, now))
+		return;
+	if (unread) {
+		front_enter(f, c, CLIENT_WAITING, now);
+	} else if (c->state == CLIENT_READING && !TAILQ_EMPTY(&c->in_hand)) {
+		/* It gets what it is owed, and nothing more is read from it. */
+		stop_reading(f, c);
+		front_enter(f, c, CLIENT_WAITING, now);
+	} else {
+		front_close_client(f, c, now);
+	}
+}
+
+static int
+retire_idle_ms(const struct front *f, struct deadline now)
+{
+	int64_t seconds = deadline_us_between(f->retired, now) / 1000000;
+	int ms = seconds < 16 ? RETIRE_IDLE_MS >> seconds : 0;
+
+	return ms > RETIRE_IDLE_MIN_MS ? ms : RETIRE_IDLE_MIN_MS;
+}
+
+static const enum client_state timed_states[] = { CLIENT_IDLE, CLIENT_READING, CLIENT_WRITING };
+
+void
+front_expire(struct front *f, struct deadline now)
+{
+	size_t i;
+
+	if (f->retiring)
+		f->retire_idle_ms = retire_idle_ms(f, now);
+	for (i = 0; i < sizeof timed_states / sizeof timed_states[0]; i++)
+		while (deadline_passed(due(f, timed_states[i]), now))
+			expire_client(f, TAILQ_FIRST(&f->states[timed_states[i]]), now);
+	if (!f->listening && deadline_passed(f->listen_at, now))
+		front_start_listening(f);
+}
+
+struct deadline
+front_deadline(const struct front *f)
+{
+	struct deadline soonest = f->listening ? DEADLINE_NEVER : f->listen_at;
+	size_t i;
+
+	for (i = 0; i < sizeof timed_states / sizeof timed_states[0]; i++)
+		soonest = deadline_sooner(soonest, due(f, timed_states[i]));
+	return soonest;
+}
+
+void
+front_drain(struct front *f)
+{
+	struct client *c;
+	size_t i;
+
+	f->draining = true;
+	for (i = 0; i < f->touched; i++) {
+		c = &f->clients[i];
+		if (c->state == CLIENT_FREE || c->ended)
+			continue;
+		c->readable = true;
+		front_set_ready(f, c);
+	}
+}
+
+size_t
+front_client_count(const struct front *f)
+{
+	return f->connected;
+}

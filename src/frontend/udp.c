@@ -1,0 +1,664 @@
+#include "frontend/udp.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <errno.h>
+#include <linux/sock_diag.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/pages.h"
+#include "base/waitset.h"
+#include "format/dns.h"
+#include "query/pending.h"
+
+enum {
+	/* One of so many places is left for TCP. */
+	SHARE_OF_TCP = 64,
+
+	/* Taken from a socket at a time; who shares it may have the rest. */
+	RECEIVE_AT_ONCE = 64,
+	SEND_AT_ONCE = 64,
+
+	/* More than any query has. The stride is one line of the cache more: see query.c. */
+	DATAGRAM_MAX = 4096,
+	DATAGRAM_STRIDE = DATAGRAM_MAX + 64,
+
+	/* Linux calls the loopback interface so in every network namespace. */
+	LOOPBACK_INTERFACE = 1,
+
+	/* A socket that takes no more is tried again after so long. */
+	SEND_PAUSE_MS = 1,
+
+	/*
+	 * Eviction begins when no slot is free and the candidate is this old, since a short outage
+	 * of the upstreams is waited for. Then it keeps one of so many slots free, until it has not
+	 * been needed for this long.
+	 */
+	EVICTION_AGE_MS = 1500,
+	SHARE_OF_RESERVE = 16,
+
+	/* How often the age is looked at while no slot is free. */
+	EVICTION_INTERVAL_MS = 50
+};
+
+/* Room for all that is received with a datagram: IP_PKTINFO, IPV6_PKTINFO, SO_RXQ_OVFL. */
+struct control {
+	_Alignas(struct cmsghdr) uint8_t octets[CMSG_SPACE(sizeof(struct in_pktinfo)) +
+	    CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint32_t))];
+};
+
+struct udp_socket {
+	int fd;
+	struct address bound;
+	bool ready;                 /* there may be something to read */
+	_Atomic uint32_t *overflow; /* what the kernel had lost when anybody saw it last */
+	struct query_list answered; /* to be sent, in this order */
+};
+
+struct udp {
+	const struct config *config;
+	int set;
+	struct query_table *table;
+	struct pending *pending;
+	struct udp_socket sockets[CONFIG_LISTEN_MAX];
+	size_t count;
+	size_t first;   /* to be looked at in the next turn: each in its turn */
+	bool listening; /* the sockets are in the wait set */
+	bool draining;
+	struct deadline listen_at;   /* not before that */
+	struct deadline retry_at;    /* then what a socket did not take is tried again */
+	size_t unsent;               /* answers of all sockets that wait to be sent */
+	size_t reserve;              /* slots that eviction keeps free */
+	struct deadline evict_until; /* eviction goes on until then */
+	unsigned losses[UDP_LOSSES];
+	struct address excessive;
+	bool shut_down; /* a socket takes no answers any more */
+	struct mmsghdr headers[RECEIVE_AT_ONCE];
+	struct iovec pieces[RECEIVE_AT_ONCE];
+	struct address sources[RECEIVE_AT_ONCE];
+	struct control controls[RECEIVE_AT_ONCE];
+	uint8_t datagrams[RECEIVE_AT_ONCE][DATAGRAM_STRIDE];
+};
+
+/* ---- life ---- */
+
+static uint32_t
+overflow_so_far(int fd)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof info;
+
+	(void)getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len);
+	return info[SK_MEMINFO_DROPS];
+}
+
+static int
+add_socket(struct udp *u, int fd, _Atomic uint32_t *overflow, struct failure *why)
+{
+	struct udp_socket *s = &u->sockets[u->count];
+	socklen_t len = sizeof s->bound;
+	uint32_t none = 0;
+
+	s->fd = fd;
+	s->overflow = overflow;
+	/* What the kernel has lost before the first of us came is not our news. */
+	(void)atomic_compare_exchange_strong(overflow, &none, overflow_so_far(fd));
+	TAILQ_INIT(&s->answered);
+	if (getsockname(fd, &s->bound.sa, &len) == -1)
+		return fail_errno(why, "UDP");
+	u->count++;
+	return 0;
+}
+
+static void
+stop_listening(struct udp *u)
+{
+	size_t i;
+
+	for (i = 0; u->listening && i < u->count; i++)
+		waitset_remove(u->set, u->sockets[i].fd);
+	u->listening = false;
+}
+
+static int
+start_listening(struct udp *u)
+{
+	size_t i;
+
+	if (u->listening)
+		return 0;
+	u->listening = true;
+	for (i = 0; i < u->count; i++) {
+		if (waitset_add(u->set, u->sockets[i].fd, EPOLLIN | EPOLLEXCLUSIVE,
+			WAITSET_DATAGRAMS, i) == -1) {
+			stop_listening(u);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+struct udp *
+udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overflows, size_t count,
+    int set, struct query_table *table, struct failure *why)
+{
+	struct udp *u = pages_new(1, sizeof *u);
+	size_t places = query_table_room(table);
+	size_t i;
+
+	if (u == NULL || (u->pending = pending_new(places - places / SHARE_OF_TCP)) == NULL) {
+		(void)fail_errno(why, "UDP");
+		pages_free(u, 1, sizeof *u);
+		return NULL;
+	}
+	u->config = config;
+	u->set = set;
+	u->table = table;
+	u->retry_at = DEADLINE_NEVER;
+	u->reserve = places / SHARE_OF_RESERVE;
+	if (u->reserve > RECEIVE_AT_ONCE)
+		u->reserve = RECEIVE_AT_ONCE;
+	for (i = 0; i < RECEIVE_AT_ONCE; i++)
+		u->pieces[i] = (struct iovec){ u->datagrams[i], DATAGRAM_MAX };
+	for (i = 0; i < count; i++) {
+		if (add_socket(u, sockets[i], &overflows[i], why) == -1) {
+			udp_free(u);
+			return NULL;
+		}
+	}
+	if (start_listening(u) == -1) {
+		(void)fail_errno(why, "UDP");
+		udp_free(u);
+		return NULL;
+	}
+	return u;
+}
+
+/* The place is free, and so is the client to send the same again. */
+static void
+release(struct udp *u, struct query *q)
+{
+	pending_remove(u->pending, q);
+	query_free(u->table, q);
+}
+
+static void
+release_answered(struct udp *u, struct udp_socket *s, struct query *q)
+{
+	TAILQ_REMOVE(&s->answered, q, client_link);
+	u->unsent--;
+	release(u, q);
+}
+
+void
+udp_free(struct udp *u)
+{
+	struct query *q;
+	size_t i;
+
+	if (u == NULL)
+		return;
+	for (i = 0; i < u->count; i++)
+		while ((q = TAILQ_FIRST(&u->sockets[i].answered)) != NULL)
+			release_answered(u, &u->sockets[i], q);
+	stop_listening(u);
+	pending_free(u->pending);
+	pages_free(u, 1, sizeof *u);
+}
+
+/* ---- what comes ---- */
+
+static size_t
+room(const struct udp *u)
+{
+	size_t places = query_table_room(u->table);
+	size_t ours = pending_room(u->pending);
+
+	return places < ours ? places : ours;
+}
+
+void
+udp_ready(struct udp *u, size_t socket)
+{
+	u->sockets[socket].ready = true;
+}
+
+void
+udp_stand_back(struct udp *u, struct deadline until)
+{
+	stop_listening(u);
+	u->listen_at = until;
+}
+
+bool
+udp_has_work(const struct udp *u)
+{
+	size_t i;
+
+	for (i = 0; i < u->count; i++)
+		if (u->sockets[i].ready)
+			return room(u) > 0;
+	return false;
+}
+
+static void
+note_overflow(struct udp *u, struct udp_socket *s, uint32_t overflow)
+{
+	uint32_t known = atomic_load(s->overflow);
+
+	/* Each worker sees it, and more may have been lost and told since. It may begin anew. */
+	while ((int32_t)(overflow - known) > 0) {
+		if (atomic_compare_exchange_weak(s->overflow, &known, overflow)) {
+			u->losses[UDP_LOSS_OVERFLOW] += overflow - known;
+			return;
+		}
+	}
+}
+
+/* What it was sent to; false when that was not one machine alone. */
+static bool
+read_v4_destination(const struct cmsghdr *c, struct query_peer *peer)
+{
+	struct in_pktinfo info;
+
+	memcpy(&info, CMSG_DATA(c), sizeof info);
+	peer->to.in.sin_family = AF_INET;
+	peer->to.in.sin_addr = info.ipi_spec_dst;
+	peer->interface = (unsigned)info.ipi_ifindex;
+	return info.ipi_addr.s_addr == info.ipi_spec_dst.s_addr;
+}
+
+static bool
+read_v6_destination(const struct cmsghdr *c, struct query_peer *peer)
+{
+	struct in6_pktinfo info;
+
+	memcpy(&info, CMSG_DATA(c), sizeof info);
+	peer->to.in6.sin6_family = AF_INET6;
+	peer->to.in6.sin6_addr = info.ipi6_addr;
+	peer->interface = info.ipi6_ifindex;
+	return !IN6_IS_ADDR_MULTICAST(&info.ipi6_addr);
+}
+
+/* Reads what the kernel says about a datagram. False when it came by broadcast or multicast. */
+static bool
+read_control(struct udp *u, struct udp_socket *s, struct msghdr *message, struct query_peer *peer)
+{
+	struct cmsghdr *c;
+	uint32_t overflow;
+	bool unicast = true;
+
+	for (c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+			unicast = read_v4_destination(c, peer) && unicast;
+		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+			unicast = read_v6_destination(c, peer) && unicast;
+		} else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
+			memcpy(&overflow, CMSG_DATA(c), sizeof overflow);
+			note_overflow(u, s, overflow);
+		}
+	}
+	return unicast;
+}
+
+/* The address as one of IPv4, if it is one or stands for one. */
+static bool
+is_v4(const struct address *a, uint32_t *v4)
+{
+	if (a->sa.sa_family != AF_INET6)
+		*v4 = a->in.sin_addr.s_addr;
+	else if (IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
+		memcpy(v4, &a->in6.sin6_addr.s6_addr[12], sizeof *v4);
+	else
+		return false;
+	*v4 = ntohl(*v4);
+	return true;
+}
+
+/* Whether a client can have this address: not nothing, "this network", multicast or broadcast. */
+static bool
+is_host(const struct address *a)
+{
+	uint32_t v4;
+
+	if (is_v4(a, &v4))
+		return !IN_MULTICAST(v4) && v4 >> 24 != 0 && v4 != INADDR_BROADCAST;
+	return !IN6_IS_ADDR_MULTICAST(&a->in6.sin6_addr) &&
+	    !IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+}
+
+static bool
+is_loopback(const struct address *a)
+{
+	uint32_t v4;
+
+	return is_v4(a, &v4) ? v4 >> 24 == IN_LOOPBACKNET : IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
+}
+
+/* Whether it claims to come from this very socket, where the answer to it would go. */
+static bool
+is_ourselves(const struct udp_socket *s, const struct query_peer *peer)
+{
+	if (address_port(&peer->from) != address_port(&s->bound))
+		return false;
+	if (peer->to.sa.sa_family == AF_UNSPEC)
+		return address_same_host(&peer->from, &s->bound);
+	/* Nobody else on this machine can have the port of a wildcard. */
+	return peer->interface == LOOPBACK_INTERFACE || is_loopback(&peer->from) ||
+	    address_same_host(&peer->from, &peer->to);
+}
+
+/* Why the datagram is no query to be asked; UDP_LOSSES when it may be. */
+static enum udp_loss
+examine(struct udp *u, struct udp_socket *s, struct mmsghdr *m, struct query_peer *peer)
+{
+	if (!read_control(u, s, &m->msg_hdr, peer) || !is_host(&peer->from) ||
+	    address_port(&peer->from) == 0 || is_ourselves(s, peer))
+		return UDP_LOSS_SOURCE;
+	if (!config_allows(u->config, &peer->from))
+		return UDP_LOSS_REFUSED;
+	if ((m->msg_hdr.msg_flags & MSG_TRUNC) != 0)
+		return UDP_LOSS_MALFORMED;
+	return UDP_LOSSES;
+}
+
+/* Takes the query in one of the datagrams. NULL when there is none, which is counted. */
+static struct query *
+take(struct udp *u, struct udp_socket *s, size_t index, struct deadline now)
+{
+	struct mmsghdr *m = &u->headers[index];
+	struct query_peer peer = { .socket = (size_t)(s - u->sockets), .from = u->sources[index] };
+	enum udp_loss loss = examine(u, s, m, &peer);
+	struct query *q;
+
+	if (loss != UDP_LOSSES) {
+		u->losses[loss]++;
+		return NULL;
+	}
+	/* No more was received than there are places. */
+	q = query_new(u->table, u->datagrams[index], m->msg_len);
+	q->transport = QUERY_UDP;
+	q->peer = peer;
+	q->allowed = true;
+	q->arrived = now;
+	q->by = deadline_after(now, u->config->timeouts.query_ms);
+	switch (pending_add(u->pending, q)) {
+	case PENDING_TAKEN:
+		return q;
+	case PENDING_REPEATED:
+		u->losses[UDP_LOSS_REPEATED]++;
+		break;
+	case PENDING_EXCESS:
+		u->losses[UDP_LOSS_EXCESS]++;
+		u->excessive = peer.from;
+		break;
+	}
+	query_free(u->table, q);
+	return NULL;
+}
+
+/* Receives up to MOST datagrams; returns their number. */
+static size_t
+receive(struct udp *u, struct udp_socket *s, size_t most)
+{
+	size_t i;
+	int n;
+
+	for (i = 0; i < most; i++)
+		u->headers[i].msg_hdr = (struct msghdr){ .msg_name = &u->sources[i],
+			.msg_namelen = sizeof u->sources[i],
+			.msg_iov = &u->pieces[i],
+			.msg_iovlen = 1,
+			.msg_control = &u->controls[i],
+			.msg_controllen = sizeof u->controls[i] };
+	n = recvmmsg(s->fd, u->headers, (unsigned)most, MSG_DONTWAIT, NULL);
+	/* An error is of somebody else, as is what was taken before us: the wait tells of more. */
+	s->ready = n == (int)most && !u->draining;
+	return n > 0 ? (size_t)n : 0;
+}
+
+static size_t
+gather_from(struct udp *u, struct udp_socket *s, struct query **queries, size_t most,
+    struct deadline now)
+{
+	size_t received = receive(u, s, most < RECEIVE_AT_ONCE ? most : RECEIVE_AT_ONCE);
+	size_t count = 0;
+	size_t i;
+
+	for (i = 0; i < received; i++)
+		if ((queries[count] = take(u, s, i, now)) != NULL)
+			count++;
+	return count;
+}
+
+size_t
+udp_gather(struct udp *u, struct query **queries, size_t most, struct deadline now)
+{
+	size_t count = 0;
+	size_t left;
+	size_t i;
+
+	for (i = 0; i < u->count; i++) {
+		struct udp_socket *s = &u->sockets[(u->first + i) % u->count];
+
+		left = most - count < room(u) ? most - count : room(u);
+		if (s->ready && left > 0)
+			count += gather_from(u, s, queries + count, left, now);
+	}
+	u->first++;
+	return count;
+}
+
+void
+udp_drain(struct udp *u)
+{
+	size_t i;
+
+	stop_listening(u);
+	u->draining = true;
+	for (i = 0; i < u->count; i++)
+		u->sockets[i].ready = true;
+}
+
+/* ---- what goes ---- */
+
+void
+udp_reject(struct udp *u, struct query *q)
+{
+	u->losses[UDP_LOSS_MALFORMED]++;
+	release(u, q);
+}
+
+/* What the client takes, and what gets to it in one piece (RFC 6891 6.2.3, RFC 9715 3). */
+static size_t
+size_limit(const struct udp *u, const struct query *q)
+{
+	size_t most = (size_t)u->config->udp_size;
+
+	if (!q->dns.has_edns || q->dns.udp_size < DNS_UDP_MIN)
+		return DNS_UDP_MIN;
+	return q->dns.udp_size < most ? q->dns.udp_size : most;
+}
+
+void
+udp_answer(struct udp *u, struct query *q)
+{
+	query_answered(u->table, q);
+	q->response_len = dns_truncate(q->response, q->response_len, size_limit(u, q));
+	q->is_answered = true;
+	u->unsent++;
+	TAILQ_INSERT_TAIL(&u->sockets[q->peer.socket].answered, q, client_link);
+}
+
+struct query *
+udp_next_evicted(struct udp *u, struct deadline now)
+{
+	size_t spare = room(u) + u->unsent;
+	bool evicting = !deadline_passed(u->evict_until, now);
+	struct query *q;
+
+	/* Where most slots are held by TCP clients, giving up queries of others would not help. */
+	if (spare >= u->reserve || (spare > 0 && !evicting) ||
+	    pending_count(u->pending) < pending_room(u->pending))
+		return NULL;
+	q = pending_eviction_candidate(u->pending);
+	if (q == NULL ||
+	    (!evicting && !deadline_passed(deadline_after(q->arrived, EVICTION_AGE_MS), now)))
+		return NULL;
+	u->evict_until = deadline_after(now, EVICTION_AGE_MS);
+	u->losses[UDP_LOSS_EVICTED]++;
+	u->excessive = q->peer.from;
+	return q;
+}
+
+/* The answer comes from where the query went to. Only link-local addresses need their interface. */
+static void
+set_source(struct msghdr *message, struct control *control, const struct query_peer *peer)
+{
+	struct in_pktinfo v4 = { .ipi_spec_dst = peer->to.in.sin_addr };
+	struct in6_pktinfo v6 = { .ipi6_addr = peer->to.in6.sin6_addr };
+	bool is_v6 = peer->to.sa.sa_family == AF_INET6;
+	struct cmsghdr *c;
+
+	if (peer->to.sa.sa_family == AF_UNSPEC)
+		return;
+	if (is_v6 && IN6_IS_ADDR_LINKLOCAL(&v6.ipi6_addr))
+		v6.ipi6_ifindex = peer->interface;
+	message->msg_control = control;
+	message->msg_controllen = is_v6 ? CMSG_SPACE(sizeof v6) : CMSG_SPACE(sizeof v4);
+	c = CMSG_FIRSTHDR(message);
+	c->cmsg_level = is_v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+	c->cmsg_type = is_v6 ? IPV6_PKTINFO : IP_PKTINFO;
+	c->cmsg_len = is_v6 ? CMSG_LEN(sizeof v6) : CMSG_LEN(sizeof v4);
+	memcpy(CMSG_DATA(c), is_v6 ? (const void *)&v6 : &v4, is_v6 ? sizeof v6 : sizeof v4);
+}
+
+/* Sends the first answers of a socket in one call. Returns as sendmmsg(2) does. */
+static int
+send_batch(const struct udp_socket *s)
+{
+	struct mmsghdr headers[SEND_AT_ONCE];
+	struct iovec pieces[SEND_AT_ONCE];
+	struct control controls[SEND_AT_ONCE];
+	struct query *q;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(q, &s->answered, client_link) {
+		if (n == SEND_AT_ONCE)
+			break;
+		pieces[n] = (struct iovec){ q->response, q->response_len };
+		headers[n].msg_hdr = (struct msghdr){ .msg_name = &q->peer.from,
+			.msg_namelen = address_len(&q->peer.from),
+			.msg_iov = &pieces[n],
+			.msg_iovlen = 1 };
+		set_source(&headers[n].msg_hdr, &controls[n], &q->peer);
+		n++;
+	}
+	return sendmmsg(s->fd, headers, n, MSG_NOSIGNAL);
+}
+
+/* Whether the same call may succeed later: no buffer or no memory now, or a signal came. */
+static bool
+is_transient(int error)
+{
+	return error == EAGAIN || error == ENOBUFS || error == ENOMEM || error == EINTR;
+}
+
+/* Deals with the first answer of a socket, which could not be sent. False: try again later. */
+static bool
+overcome(struct udp *u, struct udp_socket *s, int error, struct deadline now)
+{
+	struct query *q = TAILQ_FIRST(&s->answered);
+	size_t len = q->response_len;
+
+	if (is_transient(error) && !deadline_passed(q->by, now))
+		return false;
+	if (error == EMSGSIZE) {
+		/* The path takes less than that: the client is to ask by TCP. */
+		q->response_len = dns_truncate(q->response, len, DNS_UDP_MIN);
+		if (q->response_len < len)
+			return true;
+	}
+	u->shut_down = u->shut_down || error == EPIPE;
+	u->losses[UDP_LOSS_UNSENT]++;
+	release_answered(u, s, q);
+	return true;
+}
+
+static void
+send_all(struct udp *u, struct udp_socket *s, struct deadline now)
+{
+	int n;
+
+	while (!TAILQ_EMPTY(&s->answered)) {
+		n = send_batch(s);
+		if (n == -1 && !overcome(u, s, errno, now)) {
+			u->retry_at = deadline_after(now, SEND_PAUSE_MS);
+			return;
+		}
+		for (; n > 0; n--)
+			release_answered(u, s, TAILQ_FIRST(&s->answered));
+	}
+}
+
+void
+udp_send(struct udp *u, struct deadline now)
+{
+	size_t i;
+
+	u->retry_at = DEADLINE_NEVER;
+	for (i = 0; i < u->count; i++)
+		send_all(u, &u->sockets[i], now);
+	/* While there is no place, what comes waits in the sockets, or others take it. */
+	if (room(u) == 0) {
+		stop_listening(u);
+		u->retry_at = deadline_sooner(u->retry_at,
+		    deadline_after(now, EVICTION_INTERVAL_MS));
+	} else if (u->draining)
+		stop_listening(u);
+	else if (!deadline_passed(u->listen_at, now))
+		u->retry_at = deadline_sooner(u->retry_at, u->listen_at);
+	else if (start_listening(u) == -1)
+		u->retry_at = deadline_after(now, SEND_PAUSE_MS);
+}
+
+struct deadline
+udp_deadline(const struct udp *u)
+{
+	return u->retry_at;
+}
+
+bool
+udp_is_busy(const struct udp *u)
+{
+	size_t i;
+
+	for (i = 0; i < u->count; i++)
+		if (u->sockets[i].ready || !TAILQ_EMPTY(&u->sockets[i].answered))
+			return true;
+	return pending_count(u->pending) > 0;
+}
+
+bool
+udp_is_shut_down(const struct udp *u)
+{
+	return u->shut_down;
+}
+
+bool
+udp_losses(struct udp *u, unsigned counts[static UDP_LOSSES], struct address *excessive)
+{
+	bool any = false;
+	size_t i;
+
+	for (i = 0; i < UDP_LOSSES; i++) {
+		counts[i] = u->losses[i];
+		any |= counts[i] > 0;
+	}
+	*excessive = u->excessive;
+	memset(u->losses, 0, sizeof u->losses);
+	u->excessive = (struct address){ .sa.sa_family = AF_UNSPEC };
+	return any;
+}

@@ -1,0 +1,450 @@
+#include "process/listeners.h"
+
+#include <sys/socket.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "transport/net.h"
+
+/* Sockets are passed from here on, one after the other (sd_listen_fds(3)). */
+enum { FIRST_PASSED = 3 };
+
+static void
+close_socket(int *fd)
+{
+	if (*fd != -1)
+		(void)close(*fd);
+	*fd = -1;
+}
+
+void
+listeners_close_tcp(struct listeners *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->count; i++)
+		close_socket(&l->at[i].tcp);
+}
+
+void
+listeners_give_up_tcp(struct listeners *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		if (l->at[i].tcp != -1 && dup3(STDIN_FILENO, l->at[i].tcp, O_CLOEXEC) == -1)
+			(void)close(l->at[i].tcp);
+		l->at[i].tcp = -1;
+	}
+}
+
+size_t
+listeners_sockets(const struct listeners *l, int sockets[static LISTENERS_SOCKETS_MAX])
+{
+	size_t count = 0;
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		if (l->at[i].tcp != -1)
+			sockets[count++] = l->at[i].tcp;
+		if (l->at[i].udp != -1)
+			sockets[count++] = l->at[i].udp;
+	}
+	return count;
+}
+
+void
+listeners_close(struct listeners *l)
+{
+	size_t i;
+
+	listeners_close_tcp(l);
+	for (i = 0; i < l->count; i++)
+		close_socket(&l->at[i].udp);
+}
+
+void
+listeners_leave(struct listeners *l, const struct listeners *to)
+{
+	size_t i;
+	size_t k;
+
+	for (i = 0; i < l->count; i++)
+		for (k = 0; to != NULL && k < to->count; k++) {
+			if (l->at[i].tcp == to->at[k].tcp)
+				l->at[i].tcp = -1;
+			if (l->at[i].udp == to->at[k].udp)
+				l->at[i].udp = -1;
+		}
+}
+
+/* Whether they stand for the same address, though its interface may have come, gone, or been made again. */
+static bool
+is_same(const struct config_listener *a, const struct config_listener *b)
+{
+	struct address other = b->address;
+
+	if (a->interface[0] == '\0' || strcmp(a->interface, b->interface) != 0)
+		return address_equal(&a->address, &b->address);
+	other.in6.sin6_scope_id = a->address.in6.sin6_scope_id;
+	return address_equal(&a->address, &other);
+}
+
+/* Takes over the sockets that are already open for that address, as far as they are wanted. */
+static void
+inherit(struct listener *l, const struct listeners *from)
+{
+	size_t i;
+
+	for (i = 0; from != NULL && i < from->count; i++) {
+		if (!is_same(&from->at[i].wanted, &l->wanted))
+			continue;
+		l->absent = from->at[i].absent;
+		if (!address_equal(&from->at[i].wanted.address, &l->wanted.address))
+			continue;
+		if (l->wanted.tcp)
+			l->tcp = from->at[i].tcp;
+		if (l->wanted.udp)
+			l->udp = from->at[i].udp;
+	}
+}
+
+static void
+log_listening(const struct config_listener *l, const char *over, const char *passed)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	log_event(LOG_LEVEL_INFO, "listening", "address", config_listener_format(l, text), "over",
+	    over, "passed", passed, NULL);
+}
+
+static void
+log_listener(const struct listener *l)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	if (l->absent) {
+		log_event(LOG_LEVEL_WARN, "listen address missing", "address",
+		    config_listener_format(&l->wanted, text), "cause",
+		    config_listener_is_late(&l->wanted) ? "there is no such interface" :
+							  "no interface has the address",
+		    "remedy", "it is served as soon as one has; `ip address' shows those there are",
+		    NULL);
+		return;
+	}
+	if (l->tcp != -1)
+		log_listening(&l->wanted, "TCP", NULL);
+	if (l->udp != -1)
+		log_listening(&l->wanted, "UDP", NULL);
+}
+
+/* What the kernel refused is worth a line, since what is lost for it leaves few traces. */
+static void
+log_receive_buffer(int fd, const char *remedy)
+{
+	char wanted[16];
+	char granted[16];
+
+	if (net_receive_buffer(fd) >= NET_DATAGRAM_BUFFER)
+		return;
+	(void)snprintf(wanted, sizeof wanted, "%d", NET_DATAGRAM_BUFFER);
+	(void)snprintf(granted, sizeof granted, "%d", net_receive_buffer(fd));
+	log_event(LOG_LEVEL_INFO, "small receive buffer", "octets", granted, "wanted", wanted,
+	    "remedy", remedy, NULL);
+}
+
+/* Once, for the first UDP socket: what the kernel does not give to it. */
+static void
+log_udp_limits(int fd, const char *remedy)
+{
+	log_receive_buffer(fd, remedy);
+	if (!net_counts_drops(fd))
+		log_event(LOG_LEVEL_INFO, "UDP drops are not counted", "cause",
+		    "this kernel does not know SO_RXQ_OVFL", NULL);
+	if (!net_forbids_fragments(fd))
+		log_event(LOG_LEVEL_INFO, "UDP answers may be fragmented", "cause",
+		    "this kernel does not know IP_MTU_DISCOVER", NULL);
+}
+
+/* Opens what is wanted and not there yet. */
+static int
+open_missing(struct listener *l, struct failure *why)
+{
+	const struct address *a = &l->wanted.address;
+	struct listener opened = *l;
+
+	opened.tcp = -1;
+	opened.udp = -1;
+	if (l->wanted.tcp && l->tcp == -1) {
+		if ((l->tcp = net_listen(a, why)) == -1)
+			return -1;
+		opened.tcp = l->tcp;
+	}
+	if (l->wanted.udp && l->udp == -1) {
+		if ((l->udp = net_listen_udp(a, why)) == -1)
+			return -1;
+		opened.udp = l->udp;
+	}
+	if (opened.tcp == -1 && opened.udp == -1)
+		return 0;
+	opened.absent = net_check_address(a, NULL) == -1;
+	l->absent = opened.absent;
+	log_listener(&opened);
+	return 0;
+}
+
+/* There is nothing to bind to yet: see listeners_check_addresses(). */
+static void
+await(struct listener *l)
+{
+	bool was_absent = l->absent;
+
+	l->absent = true;
+	if (!was_absent)
+		log_listener(l);
+}
+
+static bool
+has_new_interface(struct listener *l)
+{
+	unsigned was = l->interface;
+
+	if (l->wanted.interface[0] == '\0')
+		return false;
+	l->interface = address_interface_index(l->wanted.interface);
+	return l->interface != was && l->interface != 0;
+}
+
+bool
+listeners_check_addresses(struct listeners *l)
+{
+	bool any = false;
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		struct listener *one = &l->at[i];
+		bool absent = net_check_address(&one->wanted.address, NULL) == -1;
+
+		any = has_new_interface(one) || any;
+		if (absent == one->absent)
+			continue;
+		one->absent = absent;
+		log_listener(one);
+	}
+	return any;
+}
+
+int
+listeners_check_address(const struct config_listener *l, struct failure *why)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	if (!config_listener_is_late(l))
+		return net_check_address(&l->address, why);
+	(void)fail_with(why, "listen on %s: there is no interface `%s'",
+	    config_listener_format(l, text), l->interface);
+	fail_remedy(why, "`ip link' shows those there are");
+	return -1;
+}
+
+void
+listeners_repair(struct listeners *l)
+{
+	char text[ADDRESS_TEXT_MAX];
+	size_t i;
+
+	for (i = 0; i < l->count; i++)
+		if (l->at[i].tcp != -1 && net_listen_again(l->at[i].tcp) == 1)
+			log_event(LOG_LEVEL_WARN, "listening socket was shut down", "address",
+			    config_listener_format(&l->at[i].wanted, text), "over", "TCP", "remedy",
+			    "it listens again", NULL);
+}
+
+static bool
+replace_udp(struct listener *l)
+{
+	char text[ADDRESS_TEXT_MAX];
+	struct failure why;
+	int fd = net_replace_udp(l->udp, &l->wanted.address, &why);
+
+	log_event(LOG_LEVEL_WARN, "listening socket was shut down", "address",
+	    config_listener_format(&l->wanted, text), "over", "UDP", "cause",
+	    fd == -1 ? why.text : NULL, "remedy",
+	    fd == -1 ? "restart dot-proxy" : "a new one takes its place", NULL);
+	if (fd == -1)
+		return false;
+	close_socket(&l->udp);
+	l->udp = fd;
+	return true;
+}
+
+bool
+listeners_replace(struct listeners *l, bool sends)
+{
+	bool any = false;
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		int fd = l->at[i].udp;
+
+		if (fd != -1 && (net_receives_no_more(fd) || (sends && net_sends_no_more(fd))))
+			any = replace_udp(&l->at[i]) || any;
+	}
+	return any;
+}
+
+/* One address at least must be there, or have been. */
+static int
+require_one_address(const struct config *config, const struct listeners *from, struct failure *why)
+{
+	size_t i;
+	size_t k;
+
+	for (i = 0; i < config->listen_count; i++) {
+		const struct config_listener *wanted = &config->listen[i];
+
+		for (k = 0; from != NULL && k < from->count; k++)
+			if (is_same(&from->at[k].wanted, wanted))
+				return 0;
+		if (listeners_check_address(wanted, why) == 0)
+			return 0;
+	}
+	return -1;
+}
+
+int
+listeners_open(struct listeners *l, const struct config *config, const struct listeners *from,
+    struct failure *why)
+{
+	bool told = from != NULL;
+	size_t i;
+
+	l->count = 0;
+	if (require_one_address(config, from, why) == -1)
+		return -1;
+	for (i = 0; i < config->listen_count; i++) {
+		struct listener *one = &l->at[l->count++];
+
+		*one = (struct listener){ config->listen[i],
+			config->listen[i].address.in6.sin6_scope_id, false, -1, -1 };
+		inherit(one, from);
+		if (config_listener_is_late(&one->wanted)) {
+			await(one);
+			continue;
+		}
+		if (open_missing(one, why) == -1) {
+			listeners_leave(l, from);
+			listeners_close(l);
+			return -1;
+		}
+		if (one->udp != -1 && !told) {
+			log_udp_limits(one->udp,
+			    "so that bursts over UDP are not lost, set the sysctl "
+			    "net.core.rmem_max to what is wanted");
+			told = true;
+		}
+	}
+	return 0;
+}
+
+/* ---- sockets that were open before ---- */
+
+/* The place for an address, a new one where there is none yet; NULL when there is no more room. */
+static struct listener *
+place_for(struct listeners *l, const struct address *at)
+{
+	size_t i;
+
+	for (i = 0; i < l->count; i++)
+		if (address_equal(&l->at[i].wanted.address, at))
+			return &l->at[i];
+	if (l->count == CONFIG_LISTEN_MAX)
+		return NULL;
+	l->at[l->count] = (struct listener){ { .address = *at }, 0, false, -1, -1 };
+	return &l->at[l->count++];
+}
+
+static int
+take(struct listeners *l, int fd, struct failure *why)
+{
+	struct address at;
+	char text[ADDRESS_TEXT_MAX];
+	int type = net_adopt(fd, &at, why);
+	const char *over = type == SOCK_STREAM ? "TCP" : "UDP";
+	struct listener *one;
+	int *place;
+
+	if (type == -1)
+		return -1;
+	if ((one = place_for(l, &at)) == NULL)
+		return fail_with(why, "more than %d addresses", CONFIG_LISTEN_MAX);
+	place = type == SOCK_STREAM ? &one->tcp : &one->udp;
+	if (*place != -1)
+		return fail_with(why, "the second one for %s over %s", address_format(&at, text),
+		    over);
+	*place = fd;
+	log_listening(&one->wanted, over, "yes");
+	return 0;
+}
+
+/* How many sockets the environment says that this process was given; -1 when that is no number. */
+static long
+count_passed(void)
+{
+	const char *pid = getenv("LISTEN_PID");
+	const char *count = getenv("LISTEN_FDS");
+	char own[16];
+	char *end;
+	long n;
+
+	(void)snprintf(own, sizeof own, "%d", (int)getpid());
+	if (pid == NULL || strcmp(pid, own) != 0 || count == NULL)
+		return 0;
+	errno = 0;
+	n = strtol(count, &end, 10);
+	return errno == 0 && end != count && *end == '\0' && n >= 0 && n < INT_MAX ? n : -1;
+}
+
+int
+listeners_take_passed(struct listeners *l, struct failure *why)
+{
+	long count = count_passed();
+	long i;
+
+	(void)unsetenv("LISTEN_PID");
+	(void)unsetenv("LISTEN_FDS");
+	(void)unsetenv("LISTEN_FDNAMES");
+	l->count = 0;
+	if (count == -1)
+		return fail_with(why, "LISTEN_FDS is no number");
+	for (i = 0; i < count; i++)
+		if (take(l, FIRST_PASSED + (int)i, why) == -1)
+			return fail_in(why, "socket that was passed as descriptor %d",
+			    FIRST_PASSED + (int)i);
+	for (i = 0; i < (long)l->count && l->at[i].udp == -1; i++)
+		;
+	if (i < (long)l->count)
+		log_udp_limits(l->at[i].udp,
+		    "so that bursts over UDP are not lost, set ReceiveBuffer= in the socket unit");
+	return 0;
+}
+
+int
+listeners_prescribe(const struct listeners *l, struct config *config)
+{
+	struct config_listener wanted[CONFIG_LISTEN_MAX];
+	size_t i;
+
+	for (i = 0; i < l->count; i++)
+		wanted[i] = (struct config_listener){ .address = l->at[i].wanted.address,
+			.udp = l->at[i].udp != -1,
+			.tcp = l->at[i].tcp != -1 };
+	return config_listen_instead(config, wanted, l->count);
+}

@@ -1,0 +1,191 @@
+#include "shared/health.h"
+
+#include <sys/random.h>
+
+enum {
+	BACK_OFF_MAX_MS = 30000,
+
+	/* The shortest time between two log lines that one upstream is down. */
+	LOG_INTERVAL_MS = 10000,
+	EDNS_LOG_INTERVAL_MS = 3600000,
+
+	/* No answer takes longer; what says so was not written by us. */
+	USUAL_MAX_MS = 60000
+};
+
+/* 1, 2, 4, 8, 16, 30 seconds, a fifth more or less, so that many proxies do not come back in step. */
+static int
+back_off_ms(unsigned failures)
+{
+	int ms = failures < 6 ? 1000 << (failures > 0 ? failures - 1 : 0) : BACK_OFF_MAX_MS;
+	unsigned draw = 0;
+
+	/* Without a random number it comes back in step, and that is all. */
+	if (getrandom(&draw, sizeof draw, GRND_NONBLOCK) == -1)
+		draw = 0;
+	return ms - ms / 5 + (int)(draw % (2 * (unsigned)ms / 5 + 1));
+}
+
+/* When it may be asked again. More than the longest back-off away, it was not written by us. */
+static int64_t
+retry_at_us(const struct board_upstream *u, struct deadline now)
+{
+	int64_t at_us = atomic_load(&u->retry_at_us);
+
+	return at_us > deadline_after(now, 2 * BACK_OFF_MAX_MS).at_us ? now.at_us : at_us;
+}
+
+bool
+health_failed(struct board_upstream *u, struct deadline now)
+{
+	unsigned failures = atomic_load(&u->failures);
+	int64_t at_us = atomic_load(&u->retry_at_us);
+
+	/* An outage that many saw is one failure: whoever says so first says it for all. */
+	if (failures > 0 && retry_at_us(u, now) > now.at_us)
+		return false;
+	if (!atomic_compare_exchange_strong(&u->retry_at_us, &at_us,
+		deadline_after(now, back_off_ms(failures + 1)).at_us))
+		return false;
+	if (atomic_fetch_add(&u->failures, 1) > 0)
+		return false;
+	atomic_store(&u->down_since_us, now.at_us);
+	(void)atomic_fetch_add(&u->downs, 1);
+	return true;
+}
+
+bool
+health_log_edns(struct board_upstream *u, struct deadline now)
+{
+	int64_t at_us = atomic_load(&u->edns_logged_at_us);
+
+	if (at_us > 0 && at_us <= now.at_us &&
+	    deadline_us_between((struct deadline){ at_us }, now) <
+		(int64_t)EDNS_LOG_INTERVAL_MS * 1000)
+		return false;
+	return atomic_compare_exchange_strong(&u->edns_logged_at_us, &at_us, now.at_us);
+}
+
+enum health_log
+health_log_state(struct board_upstream *u, bool new_cause, struct deadline now, unsigned *times)
+{
+	int64_t logged_at_us = atomic_load(&u->logged_at_us);
+	uint32_t logged_down = atomic_load(&u->logged_down) != 0;
+	bool is_down = health_is_down(u);
+
+	if (is_down == (logged_down == 1) && !(is_down && new_cause))
+		return HEALTH_LOG_NOTHING;
+	if (!is_down)
+		return atomic_exchange(&u->logged_down, 0) != 0 ? HEALTH_LOG_BACK :
+								  HEALTH_LOG_NOTHING;
+	if (logged_at_us > 0 && logged_at_us <= now.at_us &&
+	    deadline_us_between((struct deadline){ logged_at_us }, now) <
+		(int64_t)LOG_INTERVAL_MS * 1000)
+		return HEALTH_LOG_LATER;
+	/* One of the workers that have seen it logs it. */
+	if (!atomic_compare_exchange_strong(&u->logged_at_us, &logged_at_us, now.at_us))
+		return HEALTH_LOG_NOTHING;
+	atomic_store(&u->logged_down, 1);
+	*times = atomic_exchange(&u->downs, 0);
+	return HEALTH_LOG_DOWN;
+}
+
+bool
+health_answered(struct board_upstream *u)
+{
+	/* Written when it changes only: most often it does not, and the line stays with all workers. */
+	if (atomic_load(&u->suspect))
+		atomic_store(&u->suspect, false);
+	/* Most often it is up, and then the line is not taken from the other workers. */
+	return atomic_load(&u->failures) > 0 && atomic_exchange(&u->failures, 0) > 0;
+}
+
+bool
+health_is_down(const struct board_upstream *u)
+{
+	return atomic_load(&u->failures) > 0;
+}
+
+void
+health_suspect(struct board_upstream *u)
+{
+	atomic_store(&u->suspect, true);
+}
+
+bool
+health_is_suspect(const struct board_upstream *u)
+{
+	return !health_is_down(u) && atomic_load(&u->suspect);
+}
+
+bool
+health_is_left_alone(const struct board_upstream *u, struct deadline now)
+{
+	return health_is_down(u) && retry_at_us(u, now) > now.at_us;
+}
+
+bool
+health_claim_trial(struct board_upstream *u, struct deadline now)
+{
+	unsigned failures = atomic_load(&u->failures);
+	int64_t at_us = atomic_load(&u->retry_at_us);
+
+	if (failures == 0 || retry_at_us(u, now) > now.at_us ||
+	    !atomic_compare_exchange_strong(&u->retry_at_us, &at_us,
+		deadline_after(now, back_off_ms(failures + 1)).at_us))
+		return false;
+	/* Until it answers, the trial is one more failure; it may have answered somebody else by now. */
+	(void)atomic_compare_exchange_strong(&u->failures, &failures, failures + 1);
+	return true;
+}
+
+int
+health_down_s(const struct board_upstream *u, struct deadline now)
+{
+	struct deadline since = { atomic_load(&u->down_since_us) };
+
+	/* In the future, or before there was time, it was not written by us. */
+	if (since.at_us < 0 || since.at_us > now.at_us)
+		return 0;
+	return (int)(deadline_us_between(since, now) / 1000000);
+}
+
+void
+health_took(struct board_upstream *u, int64_t took_us)
+{
+	int64_t usual_us = health_usual_us(u);
+
+	atomic_store_explicit(&u->usual_us, usual_us == 0 ? took_us : (7 * usual_us + took_us) / 8,
+	    memory_order_relaxed);
+}
+
+void
+health_looked(struct board_upstream *u, int64_t took_us)
+{
+	int64_t usual_us = health_usual_us(u);
+
+	atomic_store_explicit(&u->usual_us, usual_us == 0 ? took_us : (usual_us + took_us) / 2,
+	    memory_order_relaxed);
+}
+
+int64_t
+health_usual_us(const struct board_upstream *u)
+{
+	int64_t usual_us = atomic_load_explicit(&u->usual_us, memory_order_relaxed);
+
+	return usual_us < 0 || usual_us > (int64_t)USUAL_MAX_MS * 1000 ? 0 : usual_us;
+}
+
+void
+health_copy(struct board_upstream *to, const struct board_upstream *from)
+{
+	atomic_store(&to->suspect, atomic_load(&from->suspect));
+	atomic_store(&to->failures, atomic_load(&from->failures));
+	atomic_store(&to->retry_at_us, atomic_load(&from->retry_at_us));
+	atomic_store(&to->down_since_us, atomic_load(&from->down_since_us));
+	atomic_store(&to->usual_us, atomic_load(&from->usual_us));
+	atomic_store(&to->downs, atomic_load(&from->downs));
+	atomic_store(&to->logged_down, atomic_load(&from->logged_down));
+	atomic_store(&to->logged_at_us, atomic_load(&from->logged_at_us));
+	atomic_store(&to->edns_logged_at_us, atomic_load(&from->edns_logged_at_us));
+}

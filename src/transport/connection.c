@@ -1,0 +1,275 @@
+#include "transport/connection.h"
+
+#include <string.h>
+
+#include "base/pages.h"
+
+/*
+ * Address space for a frame of the largest size in each direction, of which only the
+ * pages in use cost memory. For the odd cache line see query.c.
+ */
+enum {
+	LENGTH_PREFIX = 2, /* RFC 1035 4.2.2 */
+	BUFFER_LEN = LENGTH_PREFIX + DNS_MESSAGE_MAX,
+	PLACE_STRIDE = (2 * BUFFER_LEN / 4096 + 1) * 4096 + 64
+};
+
+struct connection *
+connection_table_new(size_t count)
+{
+	struct connection *table = pages_new(count, sizeof *table);
+	uint8_t *octets = pages_new(count, PLACE_STRIDE);
+	size_t i;
+
+	if (table == NULL || octets == NULL) {
+		pages_free(octets, count, PLACE_STRIDE);
+		pages_free(table, count, sizeof *table);
+		return NULL;
+	}
+	for (i = 0; i < count; i++) {
+		table[i].index = i;
+		table[i].in = octets + i * PLACE_STRIDE;
+		table[i].out = table[i].in + BUFFER_LEN;
+	}
+	return table;
+}
+
+void
+connection_table_free(struct connection *table, size_t count)
+{
+	if (table == NULL)
+		return;
+	pages_free(table[0].in, count, PLACE_STRIDE);
+	pages_free(table, count, sizeof *table);
+}
+
+void
+connection_init(struct connection *c, struct dot *dot, size_t upstream,
+    const struct edns_settings *settings, int idle_ms)
+{
+	c->dot = dot;
+	c->upstream = upstream;
+	c->edns = settings;
+	c->idle_ms = idle_ms;
+	c->watched = 0;
+	c->draining = false;
+	c->retries = false;
+	c->suspect = false;
+	c->gated = false;
+	c->has_answered = false;
+	c->taken = 0;
+	c->answers = 0;
+	c->canary.at = NULL;
+	c->mismatched = NULL;
+	c->canaries = 0;
+	c->outstanding = 0;
+	c->given_up = 0;
+	c->owed_since = DEADLINE_NEVER;
+	c->all_read = false;
+	c->in_pos = 0;
+	c->in_len = 0;
+	c->out_len = 0;
+	TAILQ_INIT(&c->waiting);
+	TAILQ_INIT(&c->sent);
+}
+
+void
+connection_close(struct connection *c, struct outstanding *ids)
+{
+	if (c->given_up > 0)
+		outstanding_clear(ids, c->index);
+	dot_close(c->dot);
+	c->dot = NULL;
+}
+
+bool
+connection_is_idle(const struct connection *c)
+{
+	return TAILQ_EMPTY(&c->waiting) && TAILQ_EMPTY(&c->sent);
+}
+
+void
+connection_send_canary(struct connection *c, struct query *canary)
+{
+	if (c->canary.at != NULL)
+		return;
+	c->canary = (struct ask){ .query = canary, .at = c };
+	TAILQ_INSERT_HEAD(&c->waiting, &c->canary, link);
+}
+
+size_t
+connection_unanswered(const struct connection *c)
+{
+	return c->outstanding - (c->canary.at != NULL && c->canary.sent);
+}
+
+/* Puts the frame of an ask into the batch. False when there is no room, or no ID, for it now. */
+static bool
+add_frame(struct connection *c, struct outstanding *ids, struct ask *a)
+{
+	const struct query *q = a->query;
+	uint8_t *frame = c->out + c->out_len;
+	size_t room = BUFFER_LEN - c->out_len;
+	size_t len;
+	int id;
+
+	if (room < LENGTH_PREFIX)
+		return false;
+	len = edns_write_query(frame + LENGTH_PREFIX, room - LENGTH_PREFIX, q->message, q->len,
+	    &q->dns, c->edns, a->edns);
+	if (len == 0 || (id = outstanding_add(ids, c->index, a)) == -1)
+		return false;
+	a->id = (uint16_t)id;
+	frame[0] = (uint8_t)(len >> 8);
+	frame[1] = (uint8_t)len;
+	dns_set_id(frame + LENGTH_PREFIX, a->id);
+	c->out_len += LENGTH_PREFIX + len;
+	return true;
+}
+
+static int
+write_batch(struct connection *c, struct failure *why)
+{
+	size_t done = 0;
+	ssize_t n;
+
+	do {
+		if ((n = dot_write(c->dot, c->out + done, c->out_len - done, why)) == -1)
+			return -1;
+		done += (size_t)n;
+	} while (n > 0 && done < c->out_len);
+	memmove(c->out, c->out + done, c->out_len - done);
+	c->out_len -= done;
+	return 0;
+}
+
+/* Puts as much of what waits into a batch as there is room for. */
+static void
+fill_batch(struct connection *c, struct outstanding *ids, struct deadline now)
+{
+	struct ask *a;
+
+	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
+		if (c->gated && !c->has_answered && a != &c->canary)
+			break;
+		if (!add_frame(c, ids, a))
+			break;
+		TAILQ_REMOVE(&c->waiting, a, link);
+		TAILQ_INSERT_TAIL(&c->sent, a, link);
+		c->outstanding++;
+		a->sent = true;
+		a->since = now;
+		c->owed_since = deadline_sooner(c->owed_since, now);
+	}
+}
+
+int
+connection_send(struct connection *c, struct outstanding *ids, struct deadline now,
+    struct failure *why)
+{
+	/* Batch after batch, until nothing waits or the connection takes no more. */
+	do {
+		fill_batch(c, ids, now);
+		if (c->out_len == 0)
+			return 0;
+		if (write_batch(c, why) == -1)
+			return -1;
+	} while (c->out_len == 0);
+	return 0;
+}
+
+static void
+unlink_sent(struct connection *c, struct ask *a)
+{
+	TAILQ_REMOVE(&c->sent, a, link);
+	c->outstanding--;
+	a->sent = false;
+}
+
+/* Reads on until a whole frame is there: 1, with its length; 0 none now; -1 lost. */
+static int
+read_frame(struct connection *c, size_t *len, struct failure *why)
+{
+	for (;;) {
+		const uint8_t *frame = c->in + c->in_pos;
+		size_t have = c->in_len - c->in_pos;
+		ssize_t n;
+
+		if (have >= LENGTH_PREFIX) {
+			*len = (size_t)frame[0] << 8 | frame[1];
+			if (have - LENGTH_PREFIX >= *len)
+				return 1;
+		}
+		memmove(c->in, frame, have);
+		c->in_pos = 0;
+		c->in_len = have;
+		if (c->all_read) {
+			c->all_read = false;
+			return 0;
+		}
+		if ((n = dot_read(c->dot, c->in + have, BUFFER_LEN - have, why)) <= 0)
+			return (int)n;
+		c->all_read = !dot_has_read_ahead(c->dot);
+		c->in_len += (size_t)n;
+	}
+}
+
+int
+connection_receive(struct connection *c, struct outstanding *ids, struct arrival *arrival,
+    struct deadline now, struct failure *why)
+{
+	struct deadline since;
+	struct ask *a;
+	uint8_t *message;
+	size_t len = 0;
+	int rc;
+
+	if ((rc = read_frame(c, &len, why)) != 1)
+		return rc;
+	message = c->in + c->in_pos + LENGTH_PREFIX;
+	if (len < DNS_HEADER_LEN)
+		return fail_with(why, "read: a message of %zu octets is no DNS message", len);
+	if (!outstanding_take(ids, c->index, dns_id(message), &a, &since))
+		return fail_with(why, "read: a message came that answers no query");
+	*arrival = (struct arrival){ .ask = a, .since = since, .message = message, .len = len };
+	if (a == NULL) {
+		c->given_up--;
+	} else {
+		unlink_sent(c, a);
+		arrival->match = dns_match_response(message, len, a->query->message,
+		    a->query->dns.question_len);
+		if (arrival->match == DNS_MISMATCH) {
+			c->mismatched = a;
+			TAILQ_INSERT_TAIL(&c->waiting, a, link);
+			return fail_with(why, "read: a message came that answers another question");
+		}
+		a->at = NULL;
+	}
+	if (a == &c->canary) {
+		c->canaries++;
+	} else {
+		c->canaries = 0;
+		c->answers++;
+	}
+	c->has_answered = true;
+	c->in_pos += LENGTH_PREFIX + len;
+	c->heard = now;
+	c->owed_since = c->outstanding + c->given_up > 0 ? now : DEADLINE_NEVER;
+	return 1;
+}
+
+void
+connection_release(struct ask *a, struct outstanding *ids)
+{
+	struct connection *c = a->at;
+
+	if (a->sent) {
+		outstanding_give_up(ids, c->index, a->id);
+		c->given_up++;
+		unlink_sent(c, a);
+	} else {
+		TAILQ_REMOVE(&c->waiting, a, link);
+		c->taken -= a != &c->canary;
+	}
+	a->at = NULL;
+}

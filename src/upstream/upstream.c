@@ -1,0 +1,317 @@
+#include "upstream/upstream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/dns.h"
+#include "upstream_internal.h"
+
+enum {
+	/* Without kept connections each query has one of its own; so many side by side. */
+	SINGLE_CONNECTIONS_MAX = 256,
+
+	/* Connections that owe a slow answer and nothing else keep their places until it is too late. */
+	SLOW_CONNECTIONS_MAX = 34
+};
+
+/* ---- life ---- */
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static struct dot_trust *
+trust_for(const struct upstream_list *l, const struct config_upstream *c, struct failure *why)
+{
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		const struct config_upstream *other = l->upstreams[i].config;
+
+		if (same_text(c->ca_file, other->ca_file) &&
+		    same_text(c->crl_file, other->crl_file))
+			return l->upstreams[i].trust;
+	}
+	return dot_trust_new(c->ca_file, c->crl_file, why);
+}
+
+struct dot_identity
+upstream_identity(const struct config_upstream *c)
+{
+	return (struct dot_identity){ .address = c->address,
+		.hostname = c->hostname,
+		.pins = (const char *const *)c->pins,
+		.pin_count = c->pin_count,
+		.pins_only = c->pins_only };
+}
+
+struct upstream_list *
+upstream_list_new(const struct config *config, struct failure *why)
+{
+	struct upstream_list *l = calloc(1, sizeof *l);
+	struct dot_identity identity;
+
+	if (l == NULL ||
+	    (l->upstreams = calloc(config->upstream_count, sizeof *l->upstreams)) == NULL) {
+		(void)fail_errno(why, "upstreams");
+		free(l);
+		return NULL;
+	}
+	l->config = config;
+	TAILQ_INIT(&l->in_hand);
+	TAILQ_INIT(&l->done);
+	l->check_at = DEADLINE_NEVER;
+	while (l->count < config->upstream_count) {
+		struct upstream *u = &l->upstreams[l->count];
+
+		u->config = &config->upstreams[l->count];
+		u->window = SIZE_MAX;
+		(void)config_upstream_name(u->config, u->name);
+		if ((u->trust = trust_for(l, u->config, why)) == NULL) {
+			upstream_list_free(l);
+			return NULL;
+		}
+		l->count++;
+		identity = upstream_identity(u->config);
+		u->server = dot_server_new(u->trust, &identity, config->tls.fast_open, why);
+		if (u->server == NULL) {
+			upstream_list_free(l);
+			return NULL;
+		}
+	}
+	return l;
+}
+
+/* Whether an upstream further in front has the same trust. */
+static bool
+trust_is_shared(const struct upstream_list *l, size_t index)
+{
+	size_t i;
+
+	for (i = 0; i < index; i++)
+		if (l->upstreams[i].trust == l->upstreams[index].trust)
+			return true;
+	return false;
+}
+
+void
+upstream_list_free(struct upstream_list *l)
+{
+	size_t i;
+
+	if (l == NULL)
+		return;
+	for (i = 0; i < l->connection_count; i++)
+		if (l->connections[i].dot != NULL)
+			connection_close(&l->connections[i], l->ids);
+	connection_table_free(l->connections, l->connection_count);
+	outstanding_free(l->ids);
+	for (i = l->count; i > 0; i--) {
+		dot_server_free(l->upstreams[i - 1].server);
+		if (!trust_is_shared(l, i - 1))
+			dot_trust_free(l->upstreams[i - 1].trust);
+	}
+	free(l->upstreams);
+	free(l);
+}
+
+size_t
+upstream_connections_max(const struct config *config)
+{
+	size_t inflight = (size_t)config->inflight;
+	/* While one takes queries, others finish theirs, some of them slowly. */
+	size_t connections = 2 * config->upstream_count + SLOW_CONNECTIONS_MAX;
+
+	if (config->timeouts.upstream_idle_ms > 0)
+		return connections;
+	return connections +
+	    (inflight < SINGLE_CONNECTIONS_MAX ? inflight : SINGLE_CONNECTIONS_MAX);
+}
+
+int
+upstream_attach(struct upstream_list *l, int set, struct query_table *table, struct board *board,
+    struct failure *why)
+{
+	size_t connections = upstream_connections_max(l->config);
+	enum dns_rcode rcode;
+	size_t i;
+
+	if (hash_key_init(&l->hash_key) == -1)
+		return fail_errno(why, "upstreams");
+	l->canary.message = l->canary_message;
+	l->canary.len = dns_write_query(l->canary_message, 0, DNS_OWN_ROOT);
+	(void)dns_read_query(l->canary_message, l->canary.len, &l->canary.dns, &rcode);
+	l->set = set;
+	l->table = table;
+	l->board = board;
+	for (i = 0; i < l->count; i++)
+		l->upstreams[i].health = board_upstream(board, i);
+	l->ids = outstanding_new((size_t)QUERY_ASKS_MAX * (size_t)l->config->inflight +
+	    connections * (UPSTREAM_GIVEN_UP_MAX + 1));
+	l->connections = connection_table_new(connections);
+	if (l->ids == NULL || l->connections == NULL)
+		return fail_errno(why, "upstreams");
+	l->connection_count = connections;
+	return 0;
+}
+/* ---- health ---- */
+
+static bool
+same_upstream(const struct config_upstream *a, const struct config_upstream *b)
+{
+	return address_equal(&a->address, &b->address) && same_text(a->hostname, b->hostname);
+}
+
+void
+upstream_inherit(const struct upstream_list *l, struct board *board,
+    const struct upstream_list *from, struct board *from_board)
+{
+	size_t i;
+	size_t k;
+
+	if (board_is_ready(from_board))
+		board_set_ready(board);
+	for (i = 0; i < l->count; i++)
+		for (k = 0; k < from->count; k++)
+			if (same_upstream(l->upstreams[i].config, from->upstreams[k].config))
+				health_copy(board_upstream(board, i),
+				    board_upstream(from_board, k));
+}
+
+void
+upstream_state(const struct upstream_list *l, struct board *board, size_t index,
+    struct deadline now, struct upstream_state *state)
+{
+	const struct board_upstream *row = board_upstream(board, index);
+
+	state->name = l->upstreams[index].name;
+	state->failures = atomic_load(&row->failures);
+	state->down_s = health_down_s(row, now);
+	state->usual_us = health_usual_us(row);
+}
+
+void
+upstream_due(struct upstream_list *l, struct deadline d)
+{
+	l->check_at = deadline_sooner(l->check_at, d);
+}
+
+void
+upstream_mark_failed(struct upstream_list *l, size_t index, const struct failure *why,
+    struct deadline now)
+{
+	struct upstream *u = &l->upstreams[index];
+
+	if (u->cause.text[0] != '\0' && strcmp(u->cause.text, why->text) != 0)
+		u->news_cause = true;
+	u->cause = *why;
+	(void)health_failed(u->health, now);
+	u->news_state = true;
+}
+
+void
+upstream_mark_good(struct upstream *u, struct deadline now)
+{
+	u->answered = now;
+	u->canaries_lost = 0;
+	if (health_answered(u->health))
+		u->news_state = true;
+}
+
+bool
+upstream_is_usable(const struct upstream *u, struct deadline now)
+{
+	/* While it is suspect, it has enough to answer already. */
+	if (u->current != NULL && health_is_suspect(u->health) &&
+	    u->current->given_up >= UPSTREAM_GIVEN_UP_MAX)
+		return false;
+	return !health_is_left_alone(u->health, now);
+}
+/* ---- what comes out ---- */
+
+struct query *
+upstream_next_done(struct upstream_list *l)
+{
+	struct query *q = TAILQ_FIRST(&l->done);
+
+	if (q != NULL)
+		TAILQ_REMOVE(&l->done, q, upstream_link);
+	return q;
+}
+
+void
+upstream_explain(const struct upstream_list *l, const struct query *q, struct failure *why)
+{
+	size_t i = 0;
+
+	if (q->blame != -1) {
+		*why = l->upstreams[q->blame].cause;
+		(void)fail_in(why, "%s", l->upstreams[q->blame].name);
+		return;
+	}
+	while (i < l->count - 1 && !upstream_was_tried(q, i))
+		i++;
+	(void)fail_with(why, "%s: query: no answer in %d ms", l->upstreams[i].name,
+	    l->config->timeouts.query_ms);
+}
+
+static bool
+state_event(struct upstream *u, struct upstream_event *event)
+{
+	struct deadline now = deadline_now();
+
+	switch (health_log_state(u->health, u->news_cause, now, &event->times)) {
+	case HEALTH_LOG_LATER:
+		return false;
+	case HEALTH_LOG_NOTHING:
+		break;
+	case HEALTH_LOG_DOWN:
+		event->what = UPSTREAM_DOWN;
+		event->cause = u->cause;
+		u->news_state = u->news_cause = false;
+		return true;
+	case HEALTH_LOG_BACK:
+		event->what = UPSTREAM_BACK;
+		event->down_s = health_down_s(u->health, now);
+		u->news_state = u->news_cause = false;
+		return true;
+	}
+	u->news_state = u->news_cause = false;
+	return false;
+}
+
+bool
+upstream_next_event(struct upstream_list *l, struct upstream_event *event)
+{
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		struct upstream *u = &l->upstreams[i];
+
+		if (!u->news_connected && !u->news_state && !u->news_edns)
+			continue;
+		memset(event, 0, sizeof *event);
+		event->name = u->name;
+		event->ca_file = dot_trust_file(u->trust);
+		if (u->news_connected) {
+			u->news_connected = false;
+			event->what = UPSTREAM_CONNECTED;
+			event->facts = u->facts;
+			event->first = !u->was_connected;
+			u->was_connected = true;
+			return true;
+		}
+		if (u->news_edns) {
+			u->news_edns = false;
+			event->what = UPSTREAM_LESS_EDNS;
+			event->no_edns = u->edns == EDNS_NONE;
+			if (health_log_edns(u->health, deadline_now()))
+				return true;
+		}
+		if (u->news_state && state_event(u, event))
+			return true;
+	}
+	return false;
+}

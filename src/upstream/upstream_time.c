@@ -1,0 +1,233 @@
+#include "upstream/upstream.h"
+
+#include "upstream_internal.h"
+
+enum {
+	/* How long a connection may be silent: three times the usual response time, within these. */
+	SILENCE_MIN_MS = 200,
+	SILENCE_MAX_MS = 1000,
+
+	/* Each canary that is answered doubles that, this often at most. */
+	DOUBLED_MAX = 4
+};
+
+static int
+sooner_ms(int64_t a, int b)
+{
+	return a < b ? (int)a : b;
+}
+
+/* How long a connection may be silent while a response is due on it. */
+static int
+response_timeout_ms(const struct upstream_list *l, const struct connection *c)
+{
+	int64_t usual_us = health_usual_us(l->upstreams[c->upstream].health);
+	int answer_ms = l->config->timeouts.answer_ms;
+	unsigned doubled = c->canaries < DOUBLED_MAX ? c->canaries : DOUBLED_MAX;
+	int64_t ms = 3 * usual_us / 1000;
+
+	/* The canary was alone on it, and needs no recursion. */
+	if (c->gated && !c->has_answered)
+		return answer_ms / 2;
+	if (!c->has_answered || usual_us == 0)
+		return answer_ms;
+	if (ms < SILENCE_MIN_MS)
+		ms = SILENCE_MIN_MS;
+	return sooner_ms((int64_t)sooner_ms(ms, SILENCE_MAX_MS) << doubled, answer_ms);
+}
+
+/*
+ * Whether a canary is useful: a name may be slow, but a server that answers
+ * nothing at all is suspect. Not where no query waits for a response, the upstream is down
+ * already, or the server has stopped in the middle of a message.
+ */
+static bool
+needs_canary(const struct upstream_list *l, const struct connection *c)
+{
+	return c->canary.at == NULL && c->in_pos == c->in_len &&
+	    !health_is_down(l->upstreams[c->upstream].health) &&
+	    (!c->has_answered || connection_unanswered(c) > 0);
+}
+
+struct deadline
+upstream_silent_at(const struct upstream_list *l, const struct connection *c)
+{
+	int ms = response_timeout_ms(l, c);
+
+	if (c->suspect)
+		return DEADLINE_NEVER;
+	return deadline_after(c->owed_since, needs_canary(l, c) ? ms / 2 : ms);
+}
+
+/* A query whose response is due on a connection that has stalled; it may still come. */
+static void
+ask_elsewhere(struct upstream_list *l, struct query *q, const struct connection *c,
+    const struct failure *why, struct deadline now)
+{
+	if (!c->has_answered) {
+		upstream_blame(l, q, c->upstream, why);
+		(void)upstream_ask_anyone(l, q, now);
+	} else if (q->replays < UPSTREAM_REPLAYS_MAX) {
+		q->replays++;
+		(void)upstream_ask_of(l, q, c->upstream, now);
+	}
+}
+
+/*
+ * Nothing has come for too long, not even the response to a canary. The connection takes no more
+ * queries; a response that comes after all counts. A connection that has answered before may
+ * have died on the way. One that never has makes its upstream suspect; and when the next one,
+ * which begins with a canary, says nothing either, the upstream is down.
+ */
+static void
+stall(struct upstream_list *l, struct connection *c, struct deadline now)
+{
+	const struct upstream *u = &l->upstreams[c->upstream];
+	struct failure why;
+	struct ask *a;
+
+	(void)dot_fail_timeout(c->dot, response_timeout_ms(l, c), &why);
+	c->suspect = true;
+	if (c->canary.at != NULL)
+		connection_release(&c->canary, l->ids);
+	/* A server that answers on other connections is busy, not down. */
+	if (!c->has_answered && c->gated && deadline_us_between(c->opened, u->answered) <= 0)
+		upstream_mark_failed(l, c->upstream, &why, now);
+	else if (!c->has_answered)
+		health_suspect(u->health);
+	/* Its slot is needed: no client waits for it to end. */
+	if (!c->has_answered && upstream_free_place(l) == NULL) {
+		upstream_lose(l, c, &why, now);
+		return;
+	}
+	upstream_drain(l, c);
+	TAILQ_FOREACH(a, &c->sent, link) {
+		ask_elsewhere(l, a->query, c, &why, now);
+	}
+	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
+		TAILQ_REMOVE(&c->waiting, a, link);
+		if (c->has_answered)
+			upstream_retry(l, a, c->upstream, now);
+		else
+			upstream_charge(l, a, c->upstream, &why, now);
+	}
+	if (connection_is_idle(c))
+		upstream_discard(l, c);
+}
+
+/* A response is due, and nothing has come: asks whether the server is there, or gives it up. */
+static void
+expire_silence(struct upstream_list *l, struct connection *c, struct deadline now)
+{
+	if (!needs_canary(l, c)) {
+		stall(l, c, now);
+		return;
+	}
+	connection_send_canary(c, &l->canary);
+	upstream_due(l, upstream_silent_at(l, c));
+}
+
+static void
+expire_opening(struct upstream_list *l, struct connection *c, struct deadline now)
+{
+	struct failure why;
+
+	if (!deadline_passed(c->step_by, now)) {
+		upstream_due(l, c->step_by);
+		return;
+	}
+	(void)dot_fail_timeout(c->dot,
+	    dot_stage(c->dot) == DOT_CONNECTING ? l->config->timeouts.connect_ms :
+						  l->config->timeouts.handshake_ms,
+	    &why);
+	upstream_lose(l, c, &why, now);
+}
+
+static void
+expire_connection(struct upstream_list *l, struct connection *c, struct deadline now)
+{
+	struct deadline silent_at;
+	struct deadline idle_at = DEADLINE_NEVER;
+
+	if (dot_stage(c->dot) != DOT_READY) {
+		expire_opening(l, c, now);
+		return;
+	}
+	silent_at = upstream_silent_at(l, c);
+	if (connection_is_idle(c))
+		idle_at = deadline_after(c->heard, c->idle_ms);
+	if (deadline_passed(silent_at, now))
+		expire_silence(l, c, now);
+	else if (deadline_passed(idle_at, now))
+		upstream_discard(l, c);
+	else
+		upstream_due(l, deadline_sooner(silent_at, idle_at));
+}
+
+/* Whether nothing has come on the connection of an ask since it was asked. */
+static bool
+is_in_doubt(const struct ask *a)
+{
+	return dot_stage(a->at->dot) != DOT_READY ||
+	    (a->sent && deadline_us_between(a->since, a->at->heard) <= 0);
+}
+
+/* An answer is late: the next upstream is asked beside, and whichever answers counts. */
+static void
+run_late(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	bool in_doubt = false;
+	enum taken taken;
+	size_t i;
+
+	q->next_at = DEADLINE_NEVER;
+	if (!upstream_is_asked(q)) {
+		upstream_move_on(l, q, now);
+		return;
+	}
+	for (i = 0; i < QUERY_ASKS_MAX; i++) {
+		struct connection *c = q->asks[i].at;
+
+		if (c == NULL || !is_in_doubt(&q->asks[i]))
+			continue;
+		health_suspect(l->upstreams[c->upstream].health);
+		if (dot_stage(c->dot) == DOT_READY && needs_canary(l, c))
+			connection_send_canary(c, &l->canary);
+		in_doubt = true;
+	}
+	/* A slow answer is no reason to trouble those that are down; silence is. */
+	taken = in_doubt ? upstream_ask_anyone(l, q, now) : upstream_ask_next(l, q, now);
+	if (taken != FAILED)
+		q->next_at = deadline_after(now, l->config->fallback_after_ms);
+}
+
+void
+upstream_expire(struct upstream_list *l, struct deadline now)
+{
+	struct query *q;
+	struct query *next;
+	size_t i;
+
+	if (!deadline_passed(l->check_at, now))
+		return;
+	l->check_at = DEADLINE_NEVER;
+	for (i = 0; i < l->connection_count; i++)
+		if (l->connections[i].dot != NULL)
+			expire_connection(l, &l->connections[i], now);
+	for (q = TAILQ_FIRST(&l->in_hand); q != NULL; q = next) {
+		next = TAILQ_NEXT(q, upstream_link);
+		if (deadline_passed(q->by, now)) {
+			upstream_finish(l, q, upstream_failed_outcome(q));
+			continue;
+		}
+		if (deadline_passed(q->next_at, now))
+			run_late(l, q, now);
+		upstream_due(l, deadline_sooner(q->by, q->next_at));
+	}
+}
+
+struct deadline
+upstream_deadline(const struct upstream_list *l)
+{
+	return l->check_at;
+}
