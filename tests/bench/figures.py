@@ -14,7 +14,7 @@ import time
 import bench
 import load
 import target
-import team
+import processes
 from clock import wait_until
 
 ADDRESS = "127.0.61.1"
@@ -188,7 +188,7 @@ class Figures:
             others = [pid for pid in workers if pid != worker]
             try:
                 for pid in others:
-                    team.halt(pid)
+                    processes.pause(pid)
                 self.ask(1)
             finally:
                 for pid in others:

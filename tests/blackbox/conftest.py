@@ -7,7 +7,7 @@ from _pytest.runner import runtestprotocol
 
 import certs
 import clock
-import house as houses
+from env import Env
 import netns
 import proxy
 
@@ -42,8 +42,8 @@ def row(request):
 
 
 @pytest.fixture
-def house(request, loop, authority, tmp_path):
-    made = houses.House(loop, authority, tmp_path)
+def env(request, loop, authority, tmp_path):
+    made = Env(loop, authority, tmp_path)
     try:
         yield made
         if request.node.passed:
@@ -63,12 +63,12 @@ def _namespaces():
 
 
 @pytest.fixture
-def namespace(_namespaces, house):
-    """A network of the test's own, in which all of the house stands."""
+def namespace(_namespaces, env):
+    """A network of the test's own, in which all of the environment is."""
     if _namespaces:
         pytest.skip(_namespaces)
     made = netns.Namespace()
-    house.enter(made)
+    env.enter(made)
     return made
 
 

@@ -6,10 +6,10 @@ import signal
 
 import dnsmsg
 import faults
-import team
+import processes
 from clock import wait_until
 from dnsmsg import Query
-from house import EDNS
+from env import EDNS
 from test_limits import no_more_descriptors
 from upstream import Script, answer
 
@@ -28,117 +28,117 @@ def _asked_on_the_next(server, name):
                       "it is asked once more")
 
 
-def _break(house, running, connection):
+def _break(env, running, connection):
     """Waits until the proxy has seen that the connection has gone."""
     async def reset():
         connection.reset()
 
     before = running.descriptors()
-    house.loop.call(reset())
+    env.loop.call(reset())
     wait_until(lambda: running.descriptors() < before, 3, "the proxy lets go of it")
 
 
-def _answer_last(house, query):
-    house.loop.call(query.connection.reply(query.answer(options=NO_MORE_QUERIES)))
+def _answer_last(env, query):
+    env.loop.call(query.connection.reply(query.answer(options=NO_MORE_QUERIES)))
 
 
-def test_query_is_never_twice_on_one_connection(house):
+def test_query_is_never_twice_on_one_connection(env):
     """A silent connection's query has been asked on the next one when the silent one breaks."""
-    server = house.upstream(Script(asked=_silent_to_some))
-    running = house.proxy(server, timeouts={"answer": "2s", "query": "4s"})
+    server = env.upstream(Script(asked=_silent_to_some))
+    running = env.proxy(server, timeouts={"answer": "2s", "query": "4s"})
     worker, = running.workers()
-    client = house.client()
-    house.right(client.ask("warm.test"))
+    client = env.client()
+    env.assert_ok(client.ask("warm.test"))
     silent, = client.send(Query("silent.test", edns=EDNS))
     first, second = _asked_on_the_next(server, "silent.test")
     assert first.connection is not second.connection
-    _break(house, running, first.connection)
-    house.right(client.ask("behind.test"))
+    _break(env, running, first.connection)
+    env.assert_ok(client.ask("behind.test"))
     assert [query.name for query in second.connection.queries].count("silent.test") == 1
-    _answer_last(house, second)
-    house.right(client.receive_until(silent))
+    _answer_last(env, second)
+    env.assert_ok(client.receive_until(silent))
     assert running.workers() == [worker]
 
 
-def test_query_waits_only_once_where_it_was_asked(house):
+def test_query_waits_only_once_where_it_was_asked(env):
     """The same where it would have to wait, and the answer comes when nobody else can be asked."""
-    server = house.upstream(Script(asked=_silent_to_some))
-    running = house.proxy(server, timeouts={"answer": "2s", "query": "4s"}, user="root")
-    client = house.client()
-    house.right(client.ask("warm.test"))
+    server = env.upstream(Script(asked=_silent_to_some))
+    running = env.proxy(server, timeouts={"answer": "2s", "query": "4s"}, user="root")
+    client = env.client()
+    env.assert_ok(client.ask("warm.test"))
     silent, = client.send(Query("silent.test", edns=EDNS))
     first, second = _asked_on_the_next(server, "silent.test")
-    _break(house, running, first.connection)
+    _break(env, running, first.connection)
     worker, = running.workers()
     was = no_more_descriptors(worker)
-    _answer_last(house, second)
-    house.right(client.receive_until(silent, 3))
+    _answer_last(env, second)
+    env.assert_ok(client.receive_until(silent, 3))
     assert running.workers() == [worker]
     resource.prlimit(worker, resource.RLIMIT_NOFILE, was)
 
 
-def test_answer_to_another_question_is_an_attempt(house):
+def test_answer_to_another_question_is_an_attempt(env):
     """However well a connection has begun: the upstream gets no query more than three times."""
-    server = house.upstream(Script(asked=_silent_to_some))
-    house.proxy(server, timeouts={"answer": "2s", "query": "4s"})
-    client, unlucky = house.client(), house.client()
-    house.right(client.ask("warm.test"))
+    server = env.upstream(Script(asked=_silent_to_some))
+    env.proxy(server, timeouts={"answer": "2s", "query": "4s"})
+    client, unlucky = env.client(), env.client()
+    env.assert_ok(client.ask("warm.test"))
     exchange, = unlucky.send(Query("silent.test", edns=EDNS))
     wait_until(lambda: server.asked("silent.test"))
     times = 0
     while times < 6 and len(server.asked("silent.test")) > times:
         query = server.asked("silent.test")[times]
         times += 1
-        house.loop.call(query.connection.reply(query.answer(parts=dnsmsg.labels("another.test"))))
+        env.loop.call(query.connection.reply(query.answer(parts=dnsmsg.labels("another.test"))))
         wait_until(lambda: query.connection.closed, 3, "the proxy closes the connection")
         # It is asked on the next connection behind the other one, or with it, if at all.
-        house.right(client.ask(f"good-{times}.test"))
+        env.assert_ok(client.ask(f"good-{times}.test"))
     assert times <= 3
-    house.servfail(unlucky.receive_until(exchange))
+    env.servfail(unlucky.receive_until(exchange))
 
 
-def test_queries_on_stalled_connection_are_resent(house):
-    server = house.upstream()
-    house.proxy(server, timeouts={"answer": "2s", "query": "4s"})
-    client = house.client()
-    house.right(client.ask("warm.test"))
+def test_queries_on_stalled_connection_are_resent(env):
+    server = env.upstream()
+    env.proxy(server, timeouts={"answer": "2s", "query": "4s"})
+    client = env.client()
+    env.assert_ok(client.ask("warm.test"))
     kept = server.connections[-1]
     server.do(faults.from_connection(len(server.connections), faults.never_answer))
     asked = len(kept.queries)
     client.send(*[Query(f"waits-{n}.test") for n in range(10)])
     client.receive_all()
     for exchange in client.exchanges[-10:]:
-        house.right(exchange, 2)
+        env.assert_ok(exchange, 2)
     assert len(kept.queries) == asked + 10 + 1, "each once, and one canary"
 
 
-def test_client_with_half_a_message_gets_its_answers(house):
+def test_client_with_half_a_message_gets_its_answers(env):
     """Its time for the rest of the message ends before the answer comes."""
-    house.proxy(house.upstream(), timeouts={"answer": "2s"})
-    client = house.client()
+    env.proxy(env.upstream(), timeouts={"answer": "2s"})
+    client = env.client()
     asked, = client.send(Query("delay-800.test"))
     client.send_octets(dnsmsg.framed(Query("half.test").wire)[:10])
-    house.right(client.receive_until(asked))
+    env.assert_ok(client.receive_until(asked))
     client.wait_closed()
 
 
-def test_idle_connection_that_ends_in_a_rush_is_not_cut_short(house):
+def test_idle_connection_that_ends_in_a_rush_is_not_cut_short(env):
     """More has come than a look of the worker takes in, and behind it the end: nothing goes there."""
-    server = house.upstream()
-    running = house.proxy(server, timeouts={"client_idle": "20s"})
+    server = env.upstream()
+    running = env.proxy(server, timeouts={"client_idle": "20s"})
     worker, = running.workers()
-    clients = [house.client() for _ in range(300)]
+    clients = [env.client() for _ in range(300)]
     for client in clients:
         client.wait_taken()
     for n in range(3):
-        house.right(house.ask(f"warm-{n}.test"))
-        team.halt(worker)
+        env.assert_ok(env.ask(f"warm-{n}.test"))
+        processes.pause(worker)
         asked = [client.send(Query(f"rush-{n}-{k}.test"))[0] for k, client in enumerate(clients)]
         server.break_off()
         os.kill(worker, signal.SIGCONT)
         for client, exchange in zip(clients, asked):
-            house.right(client.receive_until(exchange))
+            env.assert_ok(client.receive_until(exchange))
     # Nothing is remembered that would slow down what comes next.
     slow = [Query(f"delay-200.side-by-side-{n}.test") for n in range(10)]
     for exchange in clients[0].send(*slow):
-        house.right(clients[0].receive_until(exchange), 0.5)
+        env.assert_ok(clients[0].receive_until(exchange), 0.5)

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-import team
+import processes
 from clock import now
-from house import MIB
+from env import MIB
 from rows import row
 
 RATE = 1000         # queries a second
@@ -57,12 +57,12 @@ class Load:
 
 @row("P6")
 @pytest.mark.timeout(180)
-def test_reloads_lose_nothing(house):
+def test_reloads_lose_nothing(env):
     """One a second, under load: every query is answered."""
-    server = house.upstream()
-    house.may_grow = 64 * MIB
-    running = team.serve(house, server, workers=2)
-    with Load(running.address, 10 if house.sanitized else 30) as load:
+    server = env.upstream()
+    env.may_grow = 64 * MIB
+    running = processes.start_workers(env, server, workers=2)
+    with Load(running.address, 10 if env.sanitized else 30) as load:
         while load.running:
             running.signal(signal.SIGHUP)
             time.sleep(1)
@@ -76,16 +76,16 @@ def test_reloads_lose_nothing(house):
 
 @row("P6-P8")
 @pytest.mark.timeout(240)
-def test_deaths_lose_only_what_the_worker_had_in_hand(house):
+def test_deaths_lose_only_what_the_worker_had_in_hand(env):
     """
     Workers are killed at random while the configuration is reloaded every second. Who asks
     again loses nothing; others lose what the worker had in hand at that moment.
     """
-    server = house.upstream()
-    house.may_grow = 64 * MIB
-    running = team.serve(house, server, workers=3)
+    server = env.upstream()
+    env.may_grow = 64 * MIB
+    running = processes.start_workers(env, server, workers=3)
     pick, deaths, next_reload = random.Random(6), [], 0.0
-    with Load(running.address, 20 if house.sanitized else 60) as load:
+    with Load(running.address, 20 if env.sanitized else 60) as load:
         while load.running:
             workers = running.workers()
             if workers:
@@ -112,4 +112,4 @@ def test_deaths_lose_only_what_the_worker_had_in_hand(house):
 
 def _settles(running, workers):
     """Old generations go, and what died is replaced."""
-    team.wait_whole(running, workers, seconds=20)
+    processes.wait_all_serving(running, workers, seconds=20)

@@ -11,7 +11,7 @@ import dnsmsg
 import faults
 from clock import now, wait_until
 from dnsmsg import Query
-from house import EDNS, MIB
+from env import EDNS, MIB
 from rows import row, table
 
 IDLE = {"client_idle": "500ms"}
@@ -26,34 +26,34 @@ def _pace(client, seconds):
 
 
 @row("C-01")
-def test_silent_client_is_closed(house):
-    house.proxy(house.upstream(), timeouts=IDLE)
-    silent = house.client()
-    house.right(house.ask())
+def test_silent_client_is_closed(env):
+    env.proxy(env.upstream(), timeouts=IDLE)
+    silent = env.client()
+    env.assert_ok(env.ask())
     closed = silent.wait_closed()
     assert silent.how == "eof"
     assert closed - silent.opened >= 0.45
-    house.within(0.7, silent.opened, closed)
+    env.within(0.7, silent.opened, closed)
 
 
 @table("octets", ("C-02-one-octet-of-the-length", b"\0"),
        ("C-03-half-a-message", struct.pack("!H", 100) + bytes(50)))
-def test_client_that_stops_halfway_is_closed(house, octets):
-    server = house.upstream()
-    house.proxy(server)
-    client = house.client()
+def test_client_that_stops_halfway_is_closed(env, octets):
+    server = env.upstream()
+    env.proxy(server)
+    client = env.client()
     client.send_octets(octets)
     begin = now()
     closed = client.wait_closed()
     assert closed - begin >= 0.25
-    house.within(0.5, begin, closed)
+    env.within(0.5, begin, closed)
     assert server.connections == []
 
 
 @row("C-04")
-def test_message_in_two_segments_split_anywhere(house):
-    house.proxy(house.upstream(), timeouts={"client_read": "3s"})
-    client = house.client()
+def test_message_in_two_segments_split_anywhere(env):
+    env.proxy(env.upstream(), timeouts={"client_read": "3s"})
+    client = env.client()
     for split in range(1, len(dnsmsg.framed(Query("split.example.test").wire))):
         query = Query("split.example.test")
         octets = dnsmsg.framed(query.wire)
@@ -62,23 +62,23 @@ def test_message_in_two_segments_split_anywhere(house):
         client.wait_taken()
         client.send_octets(octets[split:])
         exchange.at = now()
-        house.right(client.receive_until(exchange))
+        env.assert_ok(client.receive_until(exchange))
 
 
 @row("C-04")
-def test_message_in_segments_of_one_octet(house):
-    house.proxy(house.upstream())
-    client = house.client()
+def test_message_in_segments_of_one_octet(env):
+    env.proxy(env.upstream())
+    client = env.client()
     exchange = client.expect(Query())
     for octet in dnsmsg.framed(exchange.sent):
         client.send_octets(bytes([octet]))
-    house.right(client.receive_until(exchange))
+    env.assert_ok(client.receive_until(exchange))
 
 
 @row("C-05")
-def test_slow_loris_is_closed_at_the_deadline_of_the_message(house):
-    house.proxy(house.upstream())
-    client = house.client()
+def test_slow_loris_is_closed_at_the_deadline_of_the_message(env):
+    env.proxy(env.upstream())
+    client = env.client()
     octets = iter(dnsmsg.framed(Query("a-name-long-enough-to-last.test").wire))
     client.send_octets(bytes([next(octets)]))
     begin = now()
@@ -90,94 +90,94 @@ def test_slow_loris_is_closed_at_the_deadline_of_the_message(house):
             break
     assert client.closed_by_peer()
     assert now() - begin >= 0.25
-    house.within(0.6, begin)
+    env.within(0.6, begin)
     client.close()
 
 
-def _descriptors_without(house, client):
+def _descriptors_without(env, client):
     """What the proxy holds for clients, as far as we can tell."""
-    running = house.proxies[-1]
-    return running.descriptors() - sum(len(u.open_connections) for u in house.upstreams) \
+    running = env.proxies[-1]
+    return running.descriptors() - sum(len(u.open_connections) for u in env.upstreams) \
         - running.descriptors_at_start
 
 
 @row("C-06")
-def test_client_that_reads_slowly_is_cut_off(house):
-    house.may_grow = 64 * MIB
-    house.proxy(house.upstream())
-    slow = house.client(receive_buffer=4096)
+def test_client_that_reads_slowly_is_cut_off(env):
+    env.may_grow = 64 * MIB
+    env.proxy(env.upstream())
+    slow = env.client(receive_buffer=4096)
     slow.given_up = True
     # As much as no socket buffer takes.
     slow.send(*[Query(f"size-60000.n{n}.test") for n in range(200)])
     begin = now()
-    while _descriptors_without(house, slow) > 0 and now() < begin + 8:
+    while _descriptors_without(env, slow) > 0 and now() < begin + 8:
         slow.sock.settimeout(0.01)
         try:
             slow.sock.recv(1)
         except OSError:
             pass
-        house.right(house.ask("meanwhile.test"), 1)
+        env.assert_ok(env.ask("meanwhile.test"), 1)
         _pace(slow, 0)
         select.select([], [], [], 0.2)
-    house.within(5.5, begin)
+    env.within(5.5, begin)
     slow.close()
 
 
 @row("C-07")
-def test_idle_connections_do_not_hold_the_worker(house):
-    house.proxy(house.upstream())
+def test_idle_connections_do_not_hold_the_worker(env):
+    env.proxy(env.upstream())
     for _ in range(10):
-        house.client()
-    house.right(house.ask(), 1)
-    house.idle(0.3)
+        env.client()
+    env.assert_ok(env.ask(), 1)
+    env.idle(0.3)
 
 
 @row("C-08")
-def test_slow_lorises_do_not_hold_the_others_up(house):
-    house.proxy(house.upstream())
+def test_slow_lorises_do_not_hold_the_others_up(env):
+    env.proxy(env.upstream())
     octets = dnsmsg.framed(Query().wire)
     slow, begin, asked = [], now(), 0
     while now() < begin + 3:
         slow = [(client, at) for client, at in slow if not client.closed_by_peer()]
         while len(slow) < 10:
-            slow.append((house.client(), [0]))
+            slow.append((env.client(), [0]))
         for client, at in slow:
             try:
                 client.send_octets(octets[at[0]:at[0] + 1])
             except OSError:
                 pass
             at[0] = min(at[0] + 1, len(octets) - 2)
-        house.right(house.ask(f"good-{asked}.test"), 1)
+        env.assert_ok(env.ask(f"good-{asked}.test"), 1)
         asked += 1
         select.select([], [], [], 0.02)
     assert asked >= 20
 
 
 @row("C-10", "C-11")
-def test_oldest_idle_client_makes_room_below_the_limit_of_descriptors(house, row):
-    running = house.proxy(house.upstream(), timeouts={"client_idle": "20s"},
+def test_oldest_idle_client_makes_room_below_the_limit_of_descriptors(env, row):
+    running = env.proxy(env.upstream(), timeouts={"client_idle": "20s"},
                           popen_args={"prefix": ("prlimit", "--nofile=128:128")})
-    house.right(house.ask())
-    clients = [house.client() for _ in range(300)]
-    house.right(house.ask("one-more.test"), 1)
-    house.idle(0.3)
-    house.right(clients[-1].ask("the-youngest.test"), 1)
+    env.assert_ok(env.ask())
+    clients = [env.client() for _ in range(300)]
+    env.assert_ok(env.ask("one-more.test"), 1)
+    env.idle(0.3)
+    env.assert_ok(clients[-1].ask("the-youngest.test"), 1)
     assert clients[0].closed_by_peer()
     assert len(running.log) < 50, "a flood of log lines"
     if row == "C-11":
         for client in clients:
             client.close()
-        wait_until(lambda: _descriptors_without(house, None) <= 0, 3)
-        again = [house.client() for _ in range(50)]
+        wait_until(lambda: _descriptors_without(env, None) <= 0, 3)
+        again = [env.client() for _ in range(50)]
         for client in again:
-            house.right(client.ask("again.test"), 1)
+            env.assert_ok(client.ask("again.test"), 1)
 
 
 @row("C-13")
-def test_client_that_never_reads(house):
-    house.may_grow = 64 * MIB
-    running = house.proxy(house.upstream())
-    client = house.client(receive_buffer=4096)
+def test_client_that_never_reads(env):
+    env.may_grow = 64 * MIB
+    running = env.proxy(env.upstream())
+    client = env.client(receive_buffer=4096)
     client.given_up = True
     client.sock.setblocking(False)
     octets = memoryview(b"".join(dnsmsg.framed(Query(f"size-1500.n{n}.test").wire)
@@ -193,13 +193,13 @@ def test_client_that_never_reads(house):
         if not octets:
             select.select([], [], [], 0.05)
         most = max(most, running.memory() - running.memory_at_start)
-        if _descriptors_without(house, client) <= 0:
+        if _descriptors_without(env, client) <= 0:
             break
     else:
         raise AssertionError("a client that never reads was kept for 12 s")
-    if not house.sanitized:
+    if not env.sanitized:
         assert most < 64 * MIB, f"{most / MIB:.0f} MiB for one client"
-    house.right(house.ask("alive.test"), 1)
+    env.assert_ok(env.ask("alive.test"), 1)
     client.close()
 
 
@@ -207,33 +207,33 @@ def test_client_that_never_reads(house):
 
 
 @row("C-14")
-def test_pipelined_queries_in_one_segment(house):
-    house.proxy(house.upstream())
-    client = house.client()
+def test_pipelined_queries_in_one_segment(env):
+    env.proxy(env.upstream())
+    client = env.client()
     asked = client.send(*[Query(f"n{n}.test", ident=n) for n in range(50)])
     client.receive_all()
     for exchange in asked:
-        house.right(exchange, 1)
+        env.assert_ok(exchange, 1)
 
 
 @row("C-14")
-def test_a_slow_answer_delays_nobody(house):
+def test_a_slow_answer_delays_nobody(env):
     """Neither another client nor the next query of the same one."""
-    house.proxy(house.upstream(), timeouts={"answer": "1500ms"})
-    house.right(house.ask("warm.test"))
-    client = house.client()
+    env.proxy(env.upstream(), timeouts={"answer": "1500ms"})
+    env.assert_ok(env.ask("warm.test"))
+    client = env.client()
     slow, = client.send(Query("delay-1000.test"))
     for n in range(20):
-        house.right(client.ask(f"same-client-{n}.test"), 0.2)
-        house.right(house.ask(f"other-client-{n}.test"), 0.2)
+        env.assert_ok(client.ask(f"same-client-{n}.test"), 0.2)
+        env.assert_ok(env.ask(f"other-client-{n}.test"), 0.2)
     assert slow.answer is None
-    house.right(client.receive_until(slow), 1.2)
+    env.assert_ok(client.receive_until(slow), 1.2)
 
 
 @row("C-15")
-def test_many_queries_on_one_connection(house):
-    running = house.proxy(house.upstream())
-    client = house.client()
+def test_many_queries_on_one_connection(env):
+    running = env.proxy(env.upstream())
+    client = env.client()
     total, at_once, half = 8000, 250, 0
     for begin in range(0, total, at_once):
         client.send(*[Query(f"n{n}.test") for n in range(begin, begin + at_once)])
@@ -241,67 +241,67 @@ def test_many_queries_on_one_connection(house):
         if begin == total // 2:
             half = running.memory()
     assert all(exchange.answer.is_right for exchange in client.exchanges)
-    if not house.sanitized:
+    if not env.sanitized:
         assert running.memory() - half < MIB
 
 
 @row("C-16")
-def test_client_that_goes_with_a_query_in_flight(house):
-    server = house.upstream()
-    house.proxy(server)
+def test_client_that_goes_with_a_query_in_flight(env):
+    server = env.upstream()
+    env.proxy(server)
     for n in range(300):
-        client = house.client()
+        client = env.client()
         client.send(Query(f"delay-{n % 5}.gone-{n}.test"))
         client.reset() if n % 2 else client.close()
         if n % 50 == 0:
-            house.right(house.ask(f"next-{n}.test"), 1)
-    house.right(house.ask("last.test"), 1)
+            env.assert_ok(env.ask(f"next-{n}.test"), 1)
+    env.assert_ok(env.ask("last.test"), 1)
     assert len(server.connections) <= 3
 
 
 @row("C-17")
-def test_half_closed_client_gets_its_answer(house):
-    house.proxy(house.upstream())
-    client = house.client()
+def test_half_closed_client_gets_its_answer(env):
+    env.proxy(env.upstream())
+    client = env.client()
     asked = client.send(Query("delay-100.test"), Query("delay-200.test"))
     client.half_close()
     client.wait_closed()
     for exchange in asked:
-        house.right(exchange, 0.5)
+        env.assert_ok(exchange, 0.5)
     assert client.how == "eof"
-    house.within(0.3, asked[-1].answered, client.ended)
+    env.within(0.3, asked[-1].answered, client.ended)
 
 
 @row("C-18")
-def test_urgent_data(house):
-    house.proxy(house.upstream())
-    client = house.client()
+def test_urgent_data(env):
+    env.proxy(env.upstream())
+    client = env.client()
     client.sock.send(b"!", socket.MSG_OOB)
     client.send(Query("after-urgent.test"))
     client.settle(now() + 3)
-    house.right(house.ask(), 1)
-    house.idle()
+    env.assert_ok(env.ask(), 1)
+    env.idle()
 
 
 @row("C-31")
-def test_connections_without_data(house):
-    running = house.proxy(house.upstream())
+def test_connections_without_data(env):
+    running = env.proxy(env.upstream())
     # By then, each place in the table of clients has been used.
-    _connect_and_go(house, 5000)
-    house.right(house.ask("first.test"), 1)
+    _connect_and_go(env, 5000)
+    env.assert_ok(env.ask("first.test"), 1)
     before, begin = running.memory(), now()
-    _connect_and_go(house, 2000)
-    house.within(2, begin)
-    house.right(house.ask("second.test"), 1)
-    if not house.sanitized:
+    _connect_and_go(env, 2000)
+    env.within(2, begin)
+    env.assert_ok(env.ask("second.test"), 1)
+    if not env.sanitized:
         assert running.memory() - before < MIB // 2
     assert len(running.log) < 20, "a flood of log lines"
 
 
-def _connect_and_go(house, times):
+def _connect_and_go(env, times):
     for n in range(times):
-        client = house.client()
-        house.clients.pop()
+        client = env.client()
+        env.clients.pop()
         client.reset() if n % 2 else client.close()
 
 
@@ -309,24 +309,24 @@ def _connect_and_go(house, times):
 
 
 @row("C-19")
-def test_message_of_length_0(house):
-    house.proxy(house.upstream())
-    client = house.client()
+def test_message_of_length_0(env):
+    env.proxy(env.upstream())
+    client = env.client()
     client.send_octets(b"\0\0" * 3)
     try:
         client.send(Query("after-nothing.test"))
         client.settle(now() + 3)
     except OSError:
         pass
-    house.idle()
+    env.idle()
 
 
 @row("C-20", "C-36")
-def test_garbage_behind_a_question_not_forwarded(house):
-    server = house.upstream()
-    house.proxy(server)
+def test_garbage_behind_a_question_not_forwarded(env):
+    server = env.upstream()
+    env.proxy(server)
     query = Query(ident=7).wire
-    client = house.client()
+    client = env.client()
     exchange, = client.send(query + random.Random(20).randbytes(65535 - len(query)))
     client.receive_until(exchange)
     assert exchange.answer.is_right
@@ -334,11 +334,11 @@ def test_garbage_behind_a_question_not_forwarded(house):
 
 
 @row("C-20")
-def test_message_of_65535_octets_of_garbage(house):
-    server = house.upstream()
+def test_message_of_65535_octets_of_garbage(env):
+    server = env.upstream()
     head = dnsmsg.header(7, dnsmsg.RD, 1, 0, 0, 0)
-    house.proxy(server)
-    client = house.client()
+    env.proxy(server)
+    client = env.client()
     garbage = random.Random(20).randbytes(65535 - len(head))
     exchange, = client.send(head + garbage)
     client.settle(now() + 3)
@@ -348,15 +348,15 @@ def test_message_of_65535_octets_of_garbage(house):
 
 
 @table("qtype", ("C-21-AXFR", dnsmsg.AXFR), ("C-21-IXFR", dnsmsg.IXFR))
-def test_zone_transfer(house, qtype):
-    server = house.upstream(faults.multi_message)
-    house.proxy(server)
-    house.right(house.ask("warm.test"))
-    client = house.client()
+def test_zone_transfer(env, qtype):
+    server = env.upstream(faults.multi_message)
+    env.proxy(server)
+    env.assert_ok(env.ask("warm.test"))
+    client = env.client()
     exchange = client.ask("zone.test", qtype=qtype)
     assert exchange.rcode == dnsmsg.REFUSED
-    house.answered_within(0.05, exchange)
-    house.right(client.ask("next.test"))
+    env.answered_within(0.05, exchange)
+    env.assert_ok(client.ask("next.test"))
     assert not server.asked("zone.test")
 
 
@@ -399,10 +399,10 @@ BAD = [
 
 
 @table("message, rcode", *BAD)
-def test_malformed_message(house, message, rcode):
-    server = house.upstream()
-    house.proxy(server)
-    client = house.client()
+def test_malformed_message(env, message, rcode):
+    server = env.upstream()
+    env.proxy(server)
+    client = env.client()
     exchange, = client.send(message)
     if rcode is None:
         # Nothing but the answer to the next query may come, or the end.
@@ -416,11 +416,11 @@ def test_malformed_message(house, message, rcode):
     else:
         client.receive_until(exchange)
         assert exchange.rcode == rcode
-        house.answered_within(0.1, exchange)
+        env.answered_within(0.1, exchange)
         assert server.connections == []
         with_opt = message[10:12] == b"\0\1" and rcode == dnsmsg.BADVERS
         assert (exchange.answer.opt is not None) >= with_opt
-    house.right(house.ask("good.test"), 1)
+    env.assert_ok(env.ask("good.test"), 1)
 
 
 # A query, and what follows its last record.
@@ -436,25 +436,25 @@ TAILS = [
 @table("query, tail", *TAILS)
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 @pytest.mark.parametrize("padding", [True, False])
-def test_bytes_behind_the_last_record_of_a_query_not_forwarded(house, query, tail, transport,
+def test_bytes_behind_the_last_record_of_a_query_not_forwarded(env, query, tail, transport,
                                                                padding):
-    server = house.upstream()
-    house.proxy(server, privacy={"padding": padding})
-    client = house.client() if transport == "tcp" else house.datagrams()
+    server = env.upstream()
+    env.proxy(server, privacy={"padding": padding})
+    client = env.client() if transport == "tcp" else env.datagrams()
     exchange, = client.send(query + tail)
     client.receive_until(exchange)
     assert exchange.answer.is_right
     seen, = server.queries
     assert seen.seen.error is None and tail not in seen.seen.wire
-    house.right(client.ask("next.test"))
+    env.assert_ok(client.ask("next.test"))
 
 
 @table("signature", ("C-36-TSIG", dnsmsg.record(b"\3key\0", 250, 255, 0, b"tsig")),
        ("C-36-SIG-0", dnsmsg.record(b"\0", 24, 255, 0, b"\0\0sig0")))
-def test_bytes_behind_a_signature_are_a_format_error(house, signature):
-    server = house.upstream()
-    house.proxy(server)
-    client = house.client()
+def test_bytes_behind_a_signature_are_a_format_error(env, signature):
+    server = env.upstream()
+    env.proxy(server)
+    client = env.client()
     exchange, = client.send(_query(counts=(1, 0, 0, 1), body=_QUESTION + signature + b"hidden"))
     client.receive_until(exchange)
     assert exchange.rcode == dnsmsg.FORMERR
@@ -471,11 +471,11 @@ RESOLVER_ARPA = [("K-48-SVCB", "_dns.resolver.arpa", 64), ("K-48-zone", "resolve
 
 
 @table("name, qtype", *RESOLVER_ARPA)
-def test_resolver_arpa_answered_locally(house, name, qtype):
-    house.wrong_answers_are_relayed = True      # these have no records
-    server = house.upstream()
-    house.proxy(server)
-    for client in (house.client(), house.datagrams()):
+def test_resolver_arpa_answered_locally(env, name, qtype):
+    env.wrong_answers_are_relayed = True      # these have no records
+    server = env.upstream()
+    env.proxy(server)
+    for client in (env.client(), env.datagrams()):
         plain = client.ask(name, qtype=qtype)
         assert plain.rcode == dnsmsg.NOERROR and plain.answer.counts == (1, 0, 0, 0)
         extended = client.ask(Query(name, qtype=qtype, edns=EDNS))
@@ -487,25 +487,25 @@ def test_resolver_arpa_answered_locally(house, name, qtype):
 
 @table("name, qclass", ("K-48-other-class", "_dns.resolver.arpa", dnsmsg.CH),
        ("K-48-longer-label", "xresolver.arpa", dnsmsg.IN), ("K-48-above", "arpa", dnsmsg.IN))
-def test_names_outside_resolver_arpa_are_forwarded(house, name, qclass):
-    server = house.upstream()
-    house.proxy(server)
-    house.right(house.ask(name, qclass=qclass))
+def test_names_outside_resolver_arpa_are_forwarded(env, name, qclass):
+    server = env.upstream()
+    env.proxy(server)
+    env.assert_ok(env.ask(name, qclass=qclass))
     assert server.asked(name)
 
 
 @row("K-48")
-def test_resolver_arpa_refused_to_clients_not_allowed(house):
-    server = house.upstream()
-    house.proxy(server, allow=["127.0.0.1/32"])
-    assert house.client(source="127.0.0.2").ask("_dns.resolver.arpa").rcode == dnsmsg.REFUSED
+def test_resolver_arpa_refused_to_clients_not_allowed(env):
+    server = env.upstream()
+    env.proxy(server, allow=["127.0.0.1/32"])
+    assert env.client(source="127.0.0.2").ask("_dns.resolver.arpa").rcode == dnsmsg.REFUSED
     assert server.connections == []
 
 
 @row("C-22")
-def test_error_has_an_opt_only_where_the_query_had_one(house):
-    house.proxy(house.upstream())
-    client = house.client()
+def test_error_has_an_opt_only_where_the_query_had_one(env):
+    env.proxy(env.upstream())
+    client = env.client()
     plain, = client.send(_query(2 << 11))
     client.receive_until(plain)
     assert plain.answer.opt is None
@@ -523,10 +523,10 @@ def test_error_has_an_opt_only_where_the_query_had_one(house):
        ("C-25-escape", (b"\x1b[31mred", b"test")), ("C-25-high", (b"\xff\xfe", b"test")),
        ("C-25-quote", (b'a" b="c\\', b"test")), ("C-25-root", ()),
        ("C-25-longest", (b"a" * 63, b"b" * 63, b"c" * 63, b"d" * 61)))
-def test_octets_of_labels_are_kept(house, parts):
-    server = house.upstream()
-    running = house.proxy(server, log={"level": "debug", "queries": True})
-    house.right(house.ask(parts, qtype=dnsmsg.TXT))
+def test_octets_of_labels_are_kept(env, parts):
+    server = env.upstream()
+    running = env.proxy(server, log={"level": "debug", "queries": True})
+    env.assert_ok(env.ask(parts, qtype=dnsmsg.TXT))
     assert [asked.seen.parts for asked in server.queries] == [parts]
     # What a name holds must not make lines of its own, nor reach a terminal.
     running.wait_line("query")
@@ -537,53 +537,53 @@ def test_octets_of_labels_are_kept(house, parts):
 
 
 @row("C-26")
-def test_case_of_the_name_is_kept(house):
-    server = house.upstream()
-    house.proxy(server)
-    house.right(house.ask("eXaMpLe.TeSt"))
+def test_case_of_the_name_is_kept(env):
+    server = env.upstream()
+    env.proxy(server)
+    env.assert_ok(env.ask("eXaMpLe.TeSt"))
     assert server.queries[0].name == "eXaMpLe.TeSt"
 
 
 @row("C-26")
-def test_answer_carries_the_case_of_the_client(house):
+def test_answer_carries_the_case_of_the_client(env):
     """Also when the upstream forgets about it."""
-    house.proxy(house.upstream(faults.message(lambda asked: asked.answer(
+    env.proxy(env.upstream(faults.message(lambda asked: asked.answer(
         parts=tuple(part.lower() for part in asked.seen.parts)))))
-    house.right(house.ask("eXaMpLe.TeSt"))
+    env.assert_ok(env.ask("eXaMpLe.TeSt"))
 
 
 @row("C-27")
-def test_two_clients_with_the_same_id(house):
-    server = house.upstream()
-    house.proxy(server)
-    clients = [house.client() for _ in range(20)]
+def test_two_clients_with_the_same_id(env):
+    server = env.upstream()
+    env.proxy(server)
+    clients = [env.client() for _ in range(20)]
     for n, client in enumerate(clients):
         client.send(Query(f"delay-100.n{n}.test", ident=4711))
     for client in clients:
         client.receive_all()
-        house.right(client.exchanges[0], 1)
+        env.assert_ok(client.exchanges[0], 1)
     upstream_ids = [asked.seen.ident for asked in server.queries]
     assert len(set(upstream_ids)) == 20, "RFC 7766 6.2.1: an ID in flight was used again"
 
 
 @row("C-28")
-def test_same_id_twice_on_one_connection(house):
-    house.proxy(house.upstream())
-    client = house.client()
+def test_same_id_twice_on_one_connection(env):
+    env.proxy(env.upstream())
+    client = env.client()
     asked = client.send(*[Query(f"delay-{100 - n}.n{n}.test", ident=4711) for n in range(10)])
     client.receive_all()
     for exchange in asked:
-        house.right(exchange, 1)
+        env.assert_ok(exchange, 1)
 
 
 @table("flags, edns", ("C-29-RD-0", 0, None), ("C-29-AD", dnsmsg.RD | dnsmsg.AD, None),
        ("C-29-CD", dnsmsg.RD | dnsmsg.CD, None), ("C-29-Z", dnsmsg.RD | dnsmsg.Z, None),
        ("C-29-all", dnsmsg.RD | dnsmsg.AD | dnsmsg.CD | dnsmsg.Z, None),
        ("C-29-DO", dnsmsg.RD, dnsmsg.opt(flags=dnsmsg.DO)))
-def test_flags_are_kept(house, flags, edns):
-    server = house.upstream()
-    house.proxy(server)
-    house.right(house.ask(Query(flags=flags, edns=edns)))
+def test_flags_are_kept(env, flags, edns):
+    server = env.upstream()
+    env.proxy(server)
+    env.assert_ok(env.ask(Query(flags=flags, edns=edns)))
     seen = server.queries[0].seen
     assert seen.flags == flags
     assert (seen.opt[3] & dnsmsg.DO if seen.opt else 0) == (dnsmsg.DO if edns else 0)
@@ -592,10 +592,10 @@ def test_flags_are_kept(house, flags, edns):
 @table("qtype, qclass", ("C-30-type-0", 0, 1), ("C-30-ANY", 255, 1), ("C-30-type-65535", 65535, 1),
        ("C-30-class-CH", 16, 3), ("C-30-class-ANY", 16, 255), ("C-30-unknown", 65280, 65280),
        ("C-30-AAAA", 28, 1), ("C-30-HTTPS", 65, 1))
-def test_any_type_and_class_is_relayed(house, qtype, qclass):
-    server = house.upstream()
-    house.proxy(server)
-    exchange = house.right(house.ask("any.test", qtype=qtype, qclass=qclass))
+def test_any_type_and_class_is_relayed(env, qtype, qclass):
+    server = env.upstream()
+    env.proxy(server)
+    exchange = env.assert_ok(env.ask("any.test", qtype=qtype, qclass=qclass))
     assert (server.queries[0].seen.qtype, server.queries[0].seen.qclass) == (qtype, qclass)
     # The OPT of the answer was meant for us: who sends none gets none (RFC 6891 7).
     assert exchange.answer.wire[2:] == dnsmsg.outside_opt(server.queries[0].answer())[2:]
@@ -607,27 +607,27 @@ def test_any_type_and_class_is_relayed(house, qtype, qclass):
 @table("allow, rcode", ("allow-private", ["private"], dnsmsg.NOERROR),
        ("allow-any", ["any"], dnsmsg.NOERROR), ("allow-prefix", ["127.0.0.0/8"], dnsmsg.NOERROR),
        ("allow-others", ["192.0.2.0/24", "2001:db8::/32"], dnsmsg.REFUSED))
-def test_who_may_ask(house, allow, rcode):
-    server = house.upstream()
-    house.proxy(server, allow=allow)
-    exchange = house.ask(Query(edns=dnsmsg.opt()))
+def test_who_may_ask(env, allow, rcode):
+    server = env.upstream()
+    env.proxy(server, allow=allow)
+    exchange = env.ask(Query(edns=dnsmsg.opt()))
     assert exchange.rcode == rcode
     assert len(server.queries) == (rcode == dnsmsg.NOERROR)
-    house.answered_within(0.2, exchange)
+    env.answered_within(0.2, exchange)
     if rcode == dnsmsg.REFUSED:
-        house.upstreams.clear()         # nobody here may ask, the test's last query included
+        env.upstreams.clear()         # nobody here may ask, the test's last query included
         server.close()
 
 
 @pytest.mark.parametrize("inflight", [2, 8])
-def test_no_more_than_inflight_queries_are_in_hand(house, inflight):
-    server = house.upstream()
-    house.proxy(server, inflight=inflight, timeouts={"answer": "1s"})
-    client = house.client()
+def test_no_more_than_inflight_queries_are_in_hand(env, inflight):
+    server = env.upstream()
+    env.proxy(server, inflight=inflight, timeouts={"answer": "1s"})
+    client = env.client()
     asked = client.send(*[Query(f"delay-30.n{n}.test") for n in range(4 * inflight)])
     client.receive_all()
     for exchange in asked:
-        house.right(exchange)
+        env.assert_ok(exchange)
     arrived = sorted(query.at for query in server.queries)
     # The first that is too many comes when an answer has made room for it.
     assert arrived[inflight] - arrived[0] >= 0.02

@@ -10,11 +10,11 @@ import certs
 import dnsmsg
 import faults
 import proxy
-import team
+import processes
 from certs import DAY
 from clock import now, wait_until
 from dnsmsg import Query
-from marks import went_down
+from upstream_state import went_down
 from rows import row, table
 from upstream import Script
 
@@ -39,17 +39,17 @@ class Clock:
             file.write(f"{offset}\n")
         os.rename(f"{self._path}.new", self._path)
 
-    def serve(self, house, *upstreams, **settings):
+    def serve(self, env, *upstreams, **settings):
         """The library reads a file whenever the time is asked for, which no sandbox allows."""
-        return team.serve(house, *upstreams, sandbox="off", user="root", popen_args={"env": {
+        return processes.start_workers(env, *upstreams, sandbox="off", user="root", popen_args={"env": {
             **os.environ, "LD_PRELOAD": LIBRARY[0], "FAKETIME_TIMESTAMP_FILE": self._path,
             "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}}, **settings)
 
 
 @pytest.fixture
-def clock(house):
-    return Clock(house.directory)
+def clock(env):
+    return Clock(env.directory)
 
 
 @pytest.fixture(scope="module")
@@ -67,101 +67,101 @@ JUMPS = [("P-13-10-years-on", "+10y"), ("P-13-10-years-back", "-10y"),
 
 
 @table("jump", *JUMPS)
-def test_jump_of_the_clock_moves_no_deadline(house, clock, ageless, jump):
+def test_jump_of_the_clock_moves_no_deadline(env, clock, ageless, jump):
     """Of a query, of a client that is idle, of a client that is slow."""
-    server = house.upstream(identity=_ageless(ageless))
-    running = clock.serve(house, server, tls={"ca_file": ageless.path},
+    server = env.upstream(identity=_ageless(ageless))
+    running = clock.serve(env, server, tls={"ca_file": ageless.path},
                           timeouts={"client_idle": "1200ms", "client_read": "800ms"})
-    asking, idle, slow = house.client(), house.client(), house.client()
-    house.right(asking.ask("before.test"))
+    asking, idle, slow = env.client(), env.client(), env.client()
+    env.assert_ok(asking.ask("before.test"))
     asked, = asking.send(Query("delay-300.test"))
     slow.send_octets(b"\0")
     begin = now()
     wait_until(lambda: len(server.queries) == 2)
     clock.off_by(jump)
-    house.right(asking.receive_until(asked))
+    env.assert_ok(asking.receive_until(asked))
     assert asked.took >= 0.3
     slow.wait_closed()
     assert slow.ended - begin >= 0.75
-    house.within(1, begin, slow.ended)
+    env.within(1, begin, slow.ended)
     idle.wait_closed()
     assert idle.ended - idle.opened >= 1.15
-    house.within(1.4, idle.opened, idle.ended)
+    env.within(1.4, idle.opened, idle.ended)
     server.do(faults.never_answer)
-    silent = house.ask("silent.test")
+    silent = env.ask("silent.test")
     assert silent.rcode == dnsmsg.SERVFAIL and silent.took >= 0.4
     server.do()
-    house.right(house.ask("after.test"))
+    env.assert_ok(env.ask("after.test"))
     running.signal(signal.SIGUSR1)
     assert running.wait_line("upstream")
 
 
 @table("jump", *JUMPS)
-def test_jump_of_the_clock_moves_no_back_off(house, clock, ageless, jump):
+def test_jump_of_the_clock_moves_no_back_off(env, clock, ageless, jump):
     identity = _ageless(ageless)
-    a, b = house.upstream(faults.accept_and_close, identity=identity), house.upstream(
+    a, b = env.upstream(faults.accept_and_close, identity=identity), env.upstream(
         identity=identity)
-    running = clock.serve(house, a, b, tls={"ca_file": ageless.path})
-    house.right(house.ask("first.test"))
+    running = clock.serve(env, a, b, tls={"ca_file": ageless.path})
+    env.assert_ok(env.ask("first.test"))
     line = went_down(running, a)
     tried = len(a.connections)
     clock.off_by(jump)
     for n in range(5):
-        house.right(house.ask(f"n{n}.test"))
+        env.assert_ok(env.ask(f"n{n}.test"))
     if now() - line.at < 0.75:
         assert len(a.connections) == tried
     a.do()
-    wait_until(lambda: house.right(house.ask("again.test")) and a.queries, 4)
-    house.within(2, line.at)
+    wait_until(lambda: env.assert_ok(env.ask("again.test")) and a.queries, 4)
+    env.within(2, line.at)
     assert running.lines("upstream back", upstream=a.name)
 
 
 @row("P-13-certificates")
-def test_certificates_are_checked_by_the_new_time(house, clock):
-    server = house.upstream()
-    running = clock.serve(house, server)
-    house.right(house.ask("before.test"))
+def test_certificates_are_checked_by_the_new_time(env, clock):
+    server = env.upstream()
+    running = clock.serve(env, server)
+    env.assert_ok(env.ask("before.test"))
     clock.off_by("+10y")
     server.forget_sessions()
     server.break_off()
     wait_until(lambda: not server.open_connections)
-    house.servfail(house.ask("expired.test"))
+    env.servfail(env.ask("expired.test"))
     assert "expired" in running.wait_line("upstream down")["cause"]
     clock.off_by("+0")
-    house.right(house.ask("again.test"))
+    env.assert_ok(env.ask("again.test"))
 
 
 @row("T-26")
-def test_session_ends_24_hours_after_its_last_full_handshake(house, clock, ageless):
+def test_session_ends_24_hours_after_its_last_full_handshake(env, clock, ageless):
     """However often it was resumed, and renewed by that, in between; and so does a connection."""
-    server = house.upstream(faults.close_after_answer, identity=_ageless(ageless))
+    server = env.upstream(faults.close_after_answer, identity=_ageless(ageless))
     server.do(server.script, Script(tls={"raw": True, "ticket_seconds": 7 * 86400}))
-    clock.serve(house, server, workers=1, tls={"ca_file": ageless.path})
+    clock.serve(env, server, workers=1, tls={"ca_file": ageless.path})
     for offset, resumed in ("+0h", False), ("+20h", True), ("+23h", True), ("+25h", False), \
             ("+40h", True), ("+10h", False):
         clock.off_by(offset)
         asked = f"at{offset[1:]}.test"
-        house.right(house.ask(asked))
+        env.assert_ok(env.ask(asked))
         assert server.asked(asked)[0].connection.facts["resumed"] == resumed, offset
         wait_until(lambda: not server.open_connections)
     server.do()
-    house.right(house.ask("persistent-1.test"))
-    house.right(house.ask("persistent-2.test"))
+    env.assert_ok(env.ask("persistent-1.test"))
+    env.assert_ok(env.ask("persistent-2.test"))
     clock.off_by("+36h")
-    house.right(house.ask("persistent-3.test"))
+    env.assert_ok(env.ask("persistent-3.test"))
     first, second, third = [server.asked(f"persistent-{n}.test")[0].connection for n in (1, 2, 3)]
     assert first is second and second is not third
 
 
 @row("P-14")
-def test_start_in_1970_and_then_the_clock_is_set(house, clock):
+def test_start_in_1970_and_then_the_clock_is_set(env, clock):
     """As on a board without a battery: no answers and one clear line, then answers."""
-    server = house.upstream()
+    server = env.upstream()
     clock.off_by("-56y")
-    running = clock.serve(house, server)
+    running = clock.serve(env, server)
     pids = running.workers()
     for n in range(3):
-        exchange = house.servfail(house.ask(f"n{n}.test", edns=dnsmsg.opt()), 1)
+        exchange = env.servfail(env.ask(f"n{n}.test", edns=dnsmsg.opt()), 1)
         assert "not yet valid" in exchange.answer.ede[0][1]
     line = went_down(running, server, "not yet valid")
     assert "clock" in line.text and "19" in line.text
@@ -169,7 +169,7 @@ def test_start_in_1970_and_then_the_clock_is_set(house, clock):
     assert not server.queries
     clock.off_by("+0")
     begin = now()
-    house.right(house.ask("set.test"))
-    house.within(1, begin)
+    env.assert_ok(env.ask("set.test"))
+    env.within(1, begin)
     assert running.workers() == pids
     assert running.lines("upstream back")

@@ -18,8 +18,8 @@ import faults
 import udpload
 from clock import now, wait_until
 from dnsmsg import Query
-from house import EDNS
-from marks import times_down
+from env import EDNS
+from upstream_state import times_down
 from rows import row, table
 
 # As the program has them when nothing is said.
@@ -30,15 +30,15 @@ FLAP_SECONDS = float(os.environ.get("DOT_PROXY_FLAP_SECONDS", "30"))
 class Load:
     """A UDP load that runs during the test; under the sanitizers a quarter of it."""
 
-    def __init__(self, house, rate, count, *special):
-        house.query_seconds = 4.5
-        if house.sanitized:
+    def __init__(self, env, rate, count, *special):
+        env.query_seconds = 4.5
+        if env.sanitized:
             rate, count = rate / 4, count // 4
-        host, port = house.proxies[-1].address
+        host, port = env.proxies[-1].address
         self.process = subprocess.Popen(
             [sys.executable, udpload.__file__, host, str(port), str(rate), str(count), *special],
             stdout=subprocess.PIPE, text=True)
-        house.others.append(self)
+        env.others.append(self)
 
     def seen(self):
         out, _ = self.process.communicate(timeout=90)
@@ -50,8 +50,8 @@ class Load:
         self.process.communicate()
 
 
-def run_load(house, rate, count, *special):
-    return Load(house, rate, count, *special).seen()
+def run_load(env, rate, count, *special):
+    return Load(env, rate, count, *special).seen()
 
 
 def all_answered(seen, of=None):
@@ -60,12 +60,12 @@ def all_answered(seen, of=None):
     assert (seen["answered"], seen["servfail"], seen["lost"]) == (of or asked, 0, 0), seen
 
 
-def _burst(house, client, name, count, seconds):
+def _burst(env, client, name, count, seconds):
     """Asks all at once; each is answered within some seconds."""
     asked = client.send(*[Query(f"{name}-{k}.test") for k in range(count)])
     client.receive_all()
     for exchange in asked:
-        house.right(exchange, seconds)
+        env.assert_ok(exchange, seconds)
 
 
 def not_down(running, *servers):
@@ -88,101 +88,101 @@ LIMITS = [(f"U-19-{name}", *values) for name, *values in (
 
 
 @table("ends_after, rate, count, delay, upstreams, workers", *LIMITS)
-def test_server_that_limits_queries_per_connection_costs_nothing(house, ends_after, rate, count,
+def test_server_that_limits_queries_per_connection_costs_nothing(env, ends_after, rate, count,
                                                                  delay, upstreams, workers):
-    servers = [house.upstream(faults.ends_after(ends_after, delay)) for _ in range(upstreams)]
-    running = house.proxy(*servers, timeouts=DEFAULTS, workers=workers)
+    servers = [env.upstream(faults.ends_after(ends_after, delay)) for _ in range(upstreams)]
+    running = env.proxy(*servers, timeouts=DEFAULTS, workers=workers)
     begin = now()
-    seen = run_load(house, rate, count)
+    seen = run_load(env, rate, count)
     all_answered(seen)
     not_down(running, *servers)
-    late = house.loop.late(begin, now())
+    late = env.loop.late(begin, now())
     assert seen["p99"] < 3 * delay + 0.1 + late, seen
     ends = sum(c.facts.get("answered") == ends_after for c in servers[0].connections)
-    assert ends >= max(1, seen["asked"] // ends_after - 1) // workers or house.sanitized
+    assert ends >= max(1, seen["asked"] // ends_after - 1) // workers or env.sanitized
 
 
 @row("U-19-5s")
-def test_server_that_ends_connections_by_age_costs_nothing(house):
-    server = house.upstream(faults.lives_for(2, 0.02))
-    running = house.proxy(server, timeouts=DEFAULTS)
-    all_answered(run_load(house, 600, 4800))
+def test_server_that_ends_connections_by_age_costs_nothing(env):
+    server = env.upstream(faults.lives_for(2, 0.02))
+    running = env.proxy(server, timeouts=DEFAULTS)
+    all_answered(run_load(env, 600, 4800))
     not_down(running, server)
 
 
 @table("rest", ("U-20-at-once", 0), ("U-20-1s", 1), ("U-20-idle", 6))
-def test_end_of_a_connection_is_not_remembered(house, rest):
+def test_end_of_a_connection_is_not_remembered(env, rest):
     """Twice; then as many queries are in flight as before."""
-    server = house.upstream(faults.slow(0.1))
-    running = house.proxy(server, timeouts={**DEFAULTS, "client_idle": "20s"})
-    client = house.client()
-    house.right(client.ask("warm.test"))
+    server = env.upstream(faults.slow(0.1))
+    running = env.proxy(server, timeouts={**DEFAULTS, "client_idle": "20s"})
+    client = env.client()
+    env.assert_ok(client.ask("warm.test"))
     for n in range(2):
         asked = client.send(*[Query(f"open-{n}-{k}.test") for k in range(10)])
         wait_until(lambda: server.asked(f"open-{n}-9.test"))
         server.reset()
         client.receive_all()
         for exchange in asked:
-            house.right(exchange, 0.5)
+            env.assert_ok(exchange, 0.5)
         time.sleep(rest)
-    house.right(client.ask("again.test"))
+    env.assert_ok(client.ask("again.test"))
     opened = len(server.connections)
-    _burst(house, client, "after", 50, 0.3)
+    _burst(env, client, "after", 50, 0.3)
     assert len(server.connections) <= opened + 1
     not_down(running, server)
 
 
 @table("burst", ("U-21-6", 6), ("U-21-20", 20), ("U-21-100", 100))
-def test_server_that_answers_one_query_per_connection(house, burst):
-    server = house.upstream(faults.ends_after(1))
-    running = house.proxy(server, timeouts=DEFAULTS)
+def test_server_that_answers_one_query_per_connection(env, burst):
+    server = env.upstream(faults.ends_after(1))
+    running = env.proxy(server, timeouts=DEFAULTS)
     for n in range(3):
-        client = house.client()
-        _burst(house, client, f"burst-{n}", burst, 2)
+        client = env.client()
+        _burst(env, client, f"burst-{n}", burst, 2)
         client.finish()
     not_down(running, server)
 
 
 @row("U-21-too-many")
-def test_query_is_not_sent_after_its_deadline(house):
+def test_query_is_not_sent_after_its_deadline(env):
     """More than the connections that there may be can carry: what waits too long is given up."""
-    server = house.upstream(faults.ends_after(1, 1.0))
-    house.proxy(server, timeouts=DEFAULTS)
-    client = house.client()
+    server = env.upstream(faults.ends_after(1, 1.0))
+    env.proxy(server, timeouts=DEFAULTS)
+    client = env.client()
     asked = client.send(*[Query(f"many-{n}.test") for n in range(400)])
     client.receive_all()
     right = [exchange for exchange in asked if exchange.answer.is_right]
     assert len(right) >= 36
     for exchange in asked:
         if exchange not in right:
-            house.servfail(exchange)
+            env.servfail(exchange)
     last = max(query.at for query in server.queries)
-    house.within(4.6, asked[0].at, last)
+    env.within(4.6, asked[0].at, last)
 
 
 @row("U-21-forgotten")
-def test_one_query_per_connection_is_forgotten(house):
+def test_one_query_per_connection_is_forgotten(env):
     """One connection that answers several is enough."""
-    server = house.upstream(faults.ends_after(1, 0.05))
-    house.proxy(server, timeouts=DEFAULTS)
-    client = house.client()
+    server = env.upstream(faults.ends_after(1, 0.05))
+    env.proxy(server, timeouts=DEFAULTS)
+    client = env.client()
     for n in range(2):
         client.send(*[Query(f"burst-{n}-{k}.test") for k in range(20)])
         client.receive_all()
     server.do(faults.slow(0.05))
     for n in range(3):
-        house.right(client.ask(f"well-{n}.test"))
+        env.assert_ok(client.ask(f"well-{n}.test"))
     opened = len(server.connections)
-    _burst(house, client, "many", 100, 0.3)
+    _burst(env, client, "many", 100, 0.3)
     assert len(server.connections) <= opened + 1
 
 
 @table("count, delay, upstreams", ("U-22-1-upstream", 4500, 0.005, 1),
        ("U-22-2-upstreams", 4500, 0.005, 2), ("U-22-far", 1800, 0.05, 1))
-def test_name_at_which_servers_close_costs_others_nothing(house, count, delay, upstreams):
-    servers = [house.upstream(faults.closes_at("bad.test", delay)) for _ in range(upstreams)]
-    running = house.proxy(*servers, timeouts=DEFAULTS)
-    seen = run_load(house, 600, count, "bad.test")
+def test_name_at_which_servers_close_costs_others_nothing(env, count, delay, upstreams):
+    servers = [env.upstream(faults.closes_at("bad.test", delay)) for _ in range(upstreams)]
+    running = env.proxy(*servers, timeouts=DEFAULTS)
+    seen = run_load(env, 600, count, "bad.test")
     all_answered(seen)
     bad = seen["special"]["bad.test"]
     assert bad["answered"] == bad["lost"] == 0
@@ -211,21 +211,21 @@ async def _answer_canaries_only(connection, query):
 @table("otherwise", ("U-22-keepalive-0", _answer_with_keepalive_0),
        ("U-22-one-response-each", _answer_and_close_notify),
        ("U-22-canaries-only", _answer_canaries_only))
-def test_canary_that_uses_up_each_connection_makes_no_storm(house, otherwise):
+def test_canary_that_uses_up_each_connection_makes_no_storm(env, otherwise):
     """The name at which the server closes never gets a connection that has answered a canary."""
     async def asked(connection, query):
         await (connection.close() if query.name == "bad.test" else otherwise(connection, query))
 
-    server = house.upstream(faults.Script(asked=asked))
-    house.proxy(server, timeouts=DEFAULTS)
-    client = house.client()
+    server = env.upstream(faults.Script(asked=asked))
+    env.proxy(server, timeouts=DEFAULTS)
+    client = env.client()
     for n in range(3):
         opened = len(server.connections)
-        house.servfail(client.ask("bad.test"), 1)
+        env.servfail(client.ask("bad.test"), 1)
         assert len(server.connections) <= opened + 12
         exchange = client.ask(f"n{n}.test")
         if otherwise is not _answer_canaries_only:
-            house.right(exchange, 1)
+            env.assert_ok(exchange, 1)
     opened = len(server.connections)
     client.send(*[Query(f"burst-{n}.test") for n in range(20)])
     client.receive_all()
@@ -233,47 +233,47 @@ def test_canary_that_uses_up_each_connection_makes_no_storm(house, otherwise):
 
 
 @row("U-22-remembered")
-def test_name_at_which_servers_close_is_remembered_beside_one_that_is_asked_often(house):
+def test_name_at_which_servers_close_is_remembered_beside_one_that_is_asked_often(env):
     """It is sent on a connection of its own, and the one of all others stays."""
     async def asked(connection, query):
         is_bad = query.name.startswith("bad")
         await (faults.close_after_query.asked if is_bad else faults.answer)(connection, query)
 
-    server = house.upstream(faults.Script(asked=asked))
-    house.proxy(server, timeouts=DEFAULTS)
-    client = house.client()
-    house.servfail(client.ask("bad-rare.test"))
+    server = env.upstream(faults.Script(asked=asked))
+    env.proxy(server, timeouts=DEFAULTS)
+    client = env.client()
+    env.servfail(client.ask("bad-rare.test"))
     for _ in range(20):
-        house.servfail(client.ask("bad-often.test"))
-    house.right(client.ask("warm.test"))
-    house.servfail(client.ask("bad-rare.test"))
-    house.right(client.ask("good.test"))
+        env.servfail(client.ask("bad-often.test"))
+    env.assert_ok(client.ask("warm.test"))
+    env.servfail(client.ask("bad-rare.test"))
+    env.assert_ok(client.ask("good.test"))
     (warm,), (good,) = server.asked("warm.test"), server.asked("good.test")
     assert good.connection is warm.connection
 
 
 @table("upstreams", ("U-23-1-upstream", 1), ("U-23-2-upstreams", 2))
-def test_each_second_connection_is_cut(house, upstreams):
-    servers = [house.upstream(faults.cut_each_second | faults.ends_after(128, 0.02))
+def test_each_second_connection_is_cut(env, upstreams):
+    servers = [env.upstream(faults.cut_each_second | faults.ends_after(128, 0.02))
                for _ in range(upstreams)]
-    running = house.proxy(*servers, timeouts=DEFAULTS)
+    running = env.proxy(*servers, timeouts=DEFAULTS)
     begin = now()
-    all_answered(run_load(house, 600, 6000))
+    all_answered(run_load(env, 600, 6000))
     for server in servers:
         assert times_down(running, server) <= 1 + (now() - begin) // 10
 
 
 @row("U-23-refused")
-def test_flapping_upstream_is_logged_once_in_ten_seconds(house):
+def test_flapping_upstream_is_logged_once_in_ten_seconds(env):
     """The second line says how often it went down since the first."""
-    a, b = house.pair()
-    running = house.proxy(a, b, timeouts=DEFAULTS)
+    a, b = env.pair()
+    running = env.proxy(a, b, timeouts=DEFAULTS)
     begin, n = now(), 0
     while now() < begin + 18 and len(running.lines("upstream down", upstream=a.name)) < 2:
         a.restart(*([] if n % 2 else [faults.refuse]))
         until = now() + (1.5 if n % 2 else 0.2)
         while now() < until:
-            house.right(house.ask(f"n{n}.test"))
+            env.assert_ok(env.ask(f"n{n}.test"))
         n += 1
     first, second = running.lines("upstream down", upstream=a.name)
     assert first.get("times") is None and int(second.get("times")) > 1
@@ -285,11 +285,11 @@ def test_flapping_upstream_is_logged_once_in_ten_seconds(house):
 
 
 @row("U-24")
-def test_first_upstream_that_takes_three_seconds(house):
-    a, b = house.upstream(faults.slow(3.0)), house.upstream()
-    house.proxy(a, b, timeouts=DEFAULTS)
+def test_first_upstream_that_takes_three_seconds(env):
+    a, b = env.upstream(faults.slow(3.0)), env.upstream()
+    env.proxy(a, b, timeouts=DEFAULTS)
     seconds, rate = 12, 600
-    seen = run_load(house, rate, rate * seconds)
+    seen = run_load(env, rate, rate * seconds)
     all_answered(seen)
     assert len(a.connections) < 30 * seconds / 60 + 4, len(a.connections)
     assert len(a.queries) < seen["asked"] / 2, "not every query goes to it"
@@ -297,47 +297,47 @@ def test_first_upstream_that_takes_three_seconds(house):
 
 @table("at_once", ("U-25-one-by-one", 1), ("U-25-ten-at-once", 10))
 @pytest.mark.timeout(100)
-def test_slow_names_mark_no_upstream_down(house, at_once):
-    servers = [house.upstream() for _ in range(4)]
-    running = house.proxy(*servers, timeouts={**DEFAULTS, "client_idle": "20s"})
-    clients = [house.client() for _ in range(at_once)]
+def test_slow_names_mark_no_upstream_down(env, at_once):
+    servers = [env.upstream() for _ in range(4)]
+    running = env.proxy(*servers, timeouts={**DEFAULTS, "client_idle": "20s"})
+    clients = [env.client() for _ in range(at_once)]
     for n in range(max(2, 6 // at_once)):
         asked = [client.send(Query(f"delay-3500.n{n}-{k}.test"))[0]
                  for k, client in enumerate(clients)]
         for client, exchange in zip(clients, asked):
-            house.right(client.receive_until(exchange))
+            env.assert_ok(client.receive_until(exchange))
     not_down(running, *servers)
-    house.right(house.ask("prompt.test"), 0.2)
+    env.assert_ok(env.ask("prompt.test"), 0.2)
 
 
 @table("upstreams", ("U-26-1-upstream", 1), ("U-26-3-upstreams", 3))
-def test_type_that_is_never_answered_marks_no_upstream_down(house, upstreams):
+def test_type_that_is_never_answered_marks_no_upstream_down(env, upstreams):
     async def no_aaaa(connection, query):
         if query.seen.qtype != dnsmsg.AAAA:
             await faults.answer(connection, query)
 
-    servers = [house.upstream(faults.Script(asked=no_aaaa)) for _ in range(upstreams)]
-    running = house.proxy(*servers, timeouts=DEFAULTS)
-    client = house.client()
+    servers = [env.upstream(faults.Script(asked=no_aaaa)) for _ in range(upstreams)]
+    running = env.proxy(*servers, timeouts=DEFAULTS)
+    client = env.client()
     for n in range(3):
         aaaa, a = client.send(Query(f"n{n}.test", qtype=dnsmsg.AAAA), Query(f"n{n}.test"))
-        house.right(client.receive_until(a), 0.3)
-        house.servfail(client.receive_until(aaaa), 4.7)
+        env.assert_ok(client.receive_until(a), 0.3)
+        env.servfail(client.receive_until(aaaa), 4.7)
         for k in range(5):
-            house.right(client.ask(f"then-{n}-{k}.test"), 0.3)
+            env.assert_ok(client.ask(f"then-{n}-{k}.test"), 0.3)
     not_down(running, *servers)
 
 
 @row("U-25-black-hole")
-def test_black_hole_is_still_found(house):
+def test_black_hole_is_still_found(env):
     """Within the time that two silent connections took before."""
-    a, b = house.upstream(faults.never_answer), house.upstream()
-    running = house.proxy(a, b, timeouts=DEFAULTS)
+    a, b = env.upstream(faults.never_answer), env.upstream()
+    running = env.proxy(a, b, timeouts=DEFAULTS)
     begin = now()
     n = 0
     while times_down(running, a) == 0:
         assert now() < begin + 4.5, running.log_text()
-        house.right(house.ask(f"n{n}.test"), 0.6)
+        env.assert_ok(env.ask(f"n{n}.test"), 0.6)
         n += 1
     assert len(a.connections) <= 3
 
@@ -365,14 +365,14 @@ def _disturb(servers, chance, until):
 
 @pytest.mark.timeout(FLAP_SECONDS + 60)
 @row("U-19-at-random")
-def test_nothing_is_lost_while_servers_end_connections_at_random(house):
-    servers = [house.upstream(faults.ends_after(128, 0.02)) for _ in range(2)]
-    house.proxy(*servers, timeouts=DEFAULTS)
+def test_nothing_is_lost_while_servers_end_connections_at_random(env):
+    servers = [env.upstream(faults.ends_after(128, 0.02)) for _ in range(2)]
+    env.proxy(*servers, timeouts=DEFAULTS)
     seed = random.randrange(1 << 30)
     disturbing = threading.Thread(target=_disturb, args=(servers, random.Random(seed),
                                                          now() + FLAP_SECONDS))
     disturbing.start()
-    seen = run_load(house, 600, int(600 * FLAP_SECONDS))
+    seen = run_load(env, 600, int(600 * FLAP_SECONDS))
     disturbing.join(20)
     all_answered(seen)
     assert seen["slowest"] < 1.5, f"nothing is late: {seen} (seed {seed})"
@@ -389,16 +389,16 @@ SILENT = {name: getattr(faults, name) for name in (
 
 @pytest.mark.parametrize("name", SILENT, ids=lambda name: f"U-27-{name}")
 @pytest.mark.parametrize("upstreams", [1, 2])
-def test_each_servfail_names_upstream_step_and_reason(house, name, upstreams):
-    servers = [house.upstream(SILENT[name]) for _ in range(upstreams)]
-    house.proxy(*servers)
-    client = house.client()
+def test_each_servfail_names_upstream_step_and_reason(env, name, upstreams):
+    servers = [env.upstream(SILENT[name]) for _ in range(upstreams)]
+    env.proxy(*servers)
+    client = env.client()
     client.send(*[Query(f"at-once-{n}.test", edns=EDNS) for n in range(5)])
     client.receive_all()
     for n in range(3):
         client.ask(Query(f"n{n}.test", edns=EDNS))
     for exchange in client.exchanges:
-        house.servfail(exchange)
+        env.servfail(exchange)
         (code, text), = exchange.answer.ede
         assert code in (22, 23)
         assert any(text.startswith(f"{server.name}: ") for server in servers), text

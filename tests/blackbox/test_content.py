@@ -8,8 +8,8 @@ import dnsmsg
 import faults
 from clock import now, wait_until
 from dnsmsg import Query
-from house import ANSWER, EDNS, QUERY
-from marks import ask_until, times_down, wait_idle_end, went_down
+from env import ANSWER, EDNS, QUERY
+from upstream_state import ask_until, times_down, wait_idle_end, went_down
 from rows import row, table
 
 
@@ -23,37 +23,37 @@ from rows import row, table
        ("D-05-drip", faults.drip_answer, QUERY + 0.2),
        ("D-15-reset-before-the-query", faults.reset_after_handshake, 0.2),
        ("D-15-close-before-the-query", faults.close_after_handshake, 0.2))
-def test_no_answer_from_the_first_upstream(house, script, limit):
-    a, b = house.pair(script)
-    house.proxy(a, b)
-    exchange = house.right(house.ask("first.test"), limit)
+def test_no_answer_from_the_first_upstream(env, script, limit):
+    a, b = env.pair(script)
+    env.proxy(a, b)
+    exchange = env.assert_ok(env.ask("first.test"), limit)
     assert b.asked("first.test")
     assert exchange.answer.wire[2:] == dnsmsg.outside_opt(b.asked("first.test")[0].answer())[2:]
 
 
 @row("D-01")
-def test_upstream_that_answers_nothing_at_all_is_marked_down(house):
-    a, b = house.pair(faults.never_answer)
-    running = house.proxy(a, b)
-    house.right(house.ask("first.test"), ANSWER + 0.2)
-    ask_until(house, lambda: times_down(running, a), 3, "it is marked down")
+def test_upstream_that_answers_nothing_at_all_is_marked_down(env):
+    a, b = env.pair(faults.never_answer)
+    running = env.proxy(a, b)
+    env.assert_ok(env.ask("first.test"), ANSWER + 0.2)
+    ask_until(env, lambda: times_down(running, a), 3, "it is marked down")
     went_down(running, a, "no answer")
     assert times_down(running, a) == 1
-    house.right(house.ask("then.test"), 0.1)
+    env.assert_ok(env.ask("then.test"), 0.1)
 
 
 @table("types", ("D-01", [dnsmsg.A]), ("D-01-and-its-AAAA", [dnsmsg.A, dnsmsg.AAAA]))
-def test_slow_name_is_no_dead_upstream(house, types):
+def test_slow_name_is_no_dead_upstream(env, types):
     """One name that takes long says nothing about the others, nor once it is answered."""
-    a, b = house.pair()
-    running = house.proxy(a, b)
-    house.right(house.ask("warm.test"))
-    client = house.client()
+    a, b = env.pair()
+    running = env.proxy(a, b)
+    env.assert_ok(env.ask("warm.test"))
+    client = env.client()
     client.send(*[Query("delay-900.test", qtype=qtype) for qtype in types])
     for n in range(20):
-        house.right(house.ask(f"n{n}.test"), 0.2)
+        env.assert_ok(env.ask(f"n{n}.test"), 0.2)
     client.receive_all()
-    house.right(house.ask("then.test"), 0.2)
+    env.assert_ok(env.ask("then.test"), 0.2)
     assert not running.lines("upstream down")
     assert len(a.connections) == 1, "a canary shows that its connection is well"
 
@@ -84,83 +84,83 @@ WRONG = [
 
 
 @table("script", *WRONG)
-def test_what_is_no_answer_is_not_delivered(house, script):
-    a, b = house.pair(script)
-    house.proxy(a, b)
-    exchange = house.right(house.ask("first.test"), ANSWER + 0.2)
+def test_what_is_no_answer_is_not_delivered(env, script):
+    a, b = env.pair(script)
+    env.proxy(a, b)
+    exchange = env.assert_ok(env.ask("first.test"), ANSWER + 0.2)
     assert a.asked("first.test") and b.asked("first.test")
     assert exchange.answer.is_right
 
 
 @table("script", *(one for one in WRONG if "no-question-and-an-error" not in one[0]))
-def test_connection_that_is_out_of_step_is_closed(house, script):
-    server = house.upstream(script)
-    house.proxy(server)
-    exchange = house.ask("first.test")
-    house.servfail(exchange, QUERY + 0.2)
+def test_connection_that_is_out_of_step_is_closed(env, script):
+    server = env.upstream(script)
+    env.proxy(server)
+    exchange = env.ask("first.test")
+    env.servfail(exchange, QUERY + 0.2)
     wait_idle_end(server)
 
 
 @row("D-07")
-def test_foreign_message_comes_first(house):
-    a, b = house.pair(faults.foreign_first)
-    house.proxy(a, b)
+def test_foreign_message_comes_first(env):
+    a, b = env.pair(faults.foreign_first)
+    env.proxy(a, b)
     for n in range(5):
-        house.right(house.ask(f"n{n}.test"))
+        env.assert_ok(env.ask(f"n{n}.test"))
 
 
 @row("D-09")
-def test_answer_that_comes_too_late_is_nobody_elses(house):
-    server = house.upstream()
-    house.proxy(server, timeouts={"query": "500ms"})
-    house.right(house.ask("warm.test"))
-    client = house.client()
-    house.servfail(client.ask("delay-700.test"), 0.7)
+def test_answer_that_comes_too_late_is_nobody_elses(env):
+    server = env.upstream()
+    env.proxy(server, timeouts={"query": "500ms"})
+    env.assert_ok(env.ask("warm.test"))
+    client = env.client()
+    env.servfail(client.ask("delay-700.test"), 0.7)
     # While the late answer is on its way, and after it has come.
     begin = now()
     n = 0
     while now() < begin + 0.5:
-        house.right(client.ask(f"next-{n}.test", ident=n), 0.3)
+        env.assert_ok(client.ask(f"next-{n}.test", ident=n), 0.3)
         n += 1
     assert n > 1
 
 
 @table("script", ("D-10-in-one-write", faults.answer_twice),
        ("D-10-apart", faults.answer_twice_apart), ("D-26-five-messages", faults.multi_message))
-def test_answers_too_many(house, script):
-    house.proxy(house.upstream(script))
-    client = house.client()
+def test_answers_too_many(env, script):
+    env.proxy(env.upstream(script))
+    client = env.client()
     for n in range(10):
-        house.right(client.ask(f"n{n}.test"), 0.5)
+        env.assert_ok(client.ask(f"n{n}.test"), 0.5)
 
 
 @table("script", ("D-10-in-one-write", faults.answer_twice),
        ("D-10-apart", faults.answer_twice_apart), ("D-26-five-messages", faults.multi_message))
-def test_answers_too_many_to_queries_in_flight_together(house, script):
+def test_answers_too_many_to_queries_in_flight_together(env, script):
     """Each stray message costs a connection, until the queries are asked elsewhere."""
-    house.proxy(*house.pair(script))
-    client = house.client()
+    env.proxy(*env.pair(script))
+    client = env.client()
     client.send(*[Query(f"together-{n}.test") for n in range(10)])
     client.receive_all()
     for exchange in client.exchanges:
-        house.right(exchange)
+        env.assert_ok(exchange)
 
 
 @row("D-26")
-def test_connection_is_closed_after_a_multi_message_answer(house):
-    server = house.upstream(faults.multi_message)
-    house.proxy(server)
-    house.right(house.ask())
+def test_connection_is_closed_after_a_multi_message_answer(env):
+    server = env.upstream(faults.multi_message)
+    env.proxy(server)
+    env.assert_ok(env.ask())
     wait_until(lambda: server.connections[0].closed, 2, "the connection is closed")
 
 
 @table("flags", ("D-11-RA-0", dnsmsg.QR | dnsmsg.RD),
        ("D-11-TC", dnsmsg.QR | dnsmsg.RA | dnsmsg.RD | dnsmsg.TC),
        ("D-11-AA-AD-CD-Z", dnsmsg.QR | dnsmsg.RA | dnsmsg.AA | dnsmsg.AD | dnsmsg.CD | dnsmsg.Z))
-def test_flags_of_the_answer_are_relayed(house, flags):
-    server = house.upstream(_response(flags=flags))
-    house.proxy(server)
-    exchange = house.right(house.ask())
+def test_flags_of_the_answer_are_relayed(env, flags):
+    server = env.upstream(_response(flags=flags))
+    env.proxy(server)
+    exchange = env.assert_ok(env.ask())
     assert exchange.answer.flags == flags
 
 
@@ -188,75 +188,75 @@ STRANGE = [
 
 
 @table("make", *STRANGE)
-def test_strange_records_are_relayed_or_servfail(house, make):
-    house.wrong_answers_are_relayed = True
-    server = house.upstream(faults.message(make))
-    house.proxy(server)
-    exchange = house.ask(qtype=dnsmsg.TXT)
+def test_strange_records_are_relayed_or_servfail(env, make):
+    env.wrong_answers_are_relayed = True
+    server = env.upstream(faults.message(make))
+    env.proxy(server)
+    exchange = env.ask(qtype=dnsmsg.TXT)
     if exchange.rcode != dnsmsg.SERVFAIL:
         assert exchange.answer.wire[2:] == dnsmsg.outside_opt(make(server.queries[0]))[2:]
     server.do()
-    house.right(house.ask("next.test"), 0.5)
+    env.assert_ok(env.ask("next.test"), 0.5)
 
 
 @table("tail", ("D-29-bytes", b"more"), ("D-29-record", dnsmsg.record(b"\0", 1, 1, 300, bytes(4))))
 @pytest.mark.parametrize("edns", [None, EDNS])
-def test_bytes_behind_the_last_record_of_an_answer_not_relayed(house, tail, edns):
-    house.proxy(house.upstream(faults.message(lambda asked: asked.answer() + tail)))
-    for client in (house.client(), house.datagrams()):
-        exchange = house.right(client.ask(Query(edns=edns)))
+def test_bytes_behind_the_last_record_of_an_answer_not_relayed(env, tail, edns):
+    env.proxy(env.upstream(faults.message(lambda asked: asked.answer() + tail)))
+    for client in (env.client(), env.datagrams()):
+        exchange = env.assert_ok(client.ask(Query(edns=edns)))
         assert exchange.answer.error is None and tail not in exchange.answer.wire[-len(tail):]
 
 
 @pytest.mark.parametrize("size", [512, 4096, 16384, 16400, 65534, 65535])
-def test_large_answer(house, size):
+def test_large_answer(env, size):
     """D-14, and the sizes at which TLS records and buffers end."""
-    house.proxy(house.upstream())
-    client = house.client()
+    env.proxy(env.upstream())
+    client = env.client()
     asked = client.send(*[Query(f"size-{size}.n{n}.test", edns=EDNS) for n in range(5)])
     client.receive_all()
     for exchange in asked:
-        house.right(exchange, 1)
+        env.assert_ok(exchange, 1)
         assert len(exchange.answer.wire) == size
 
 
 @row("D-14")
-def test_large_query(house):
-    server = house.upstream()
-    house.proxy(server)
+def test_large_query(env):
+    server = env.upstream()
+    env.proxy(server)
     padding = dnsmsg.opt(dnsmsg.option(65001, bytes(60000)))
-    house.right(house.ask(Query(edns=padding)))
+    env.assert_ok(env.ask(Query(edns=padding)))
     assert len(server.queries[0].seen.wire) > 60000
 
 
 @row("D-15")
-def test_warm_connection_is_reset(house):
-    server = house.upstream()
-    running = house.proxy(server)
+def test_warm_connection_is_reset(env):
+    server = env.upstream()
+    running = env.proxy(server)
     for n in range(20):
-        house.right(house.ask(f"n{n}.test"), 0.3)
+        env.assert_ok(env.ask(f"n{n}.test"), 0.3)
         server.reset()
     assert not running.lines("upstream down")
 
 
 @table("script", ("D-16-FIN-without-close-notify", faults.fin_without_close_notify),
        ("D-18-close-after-each-answer", faults.close_after_answer))
-def test_server_closes_after_each_answer(house, script):
-    a, b = house.pair(script)
-    running = house.proxy(a, b)
+def test_server_closes_after_each_answer(env, script):
+    a, b = env.pair(script)
+    running = env.proxy(a, b)
     for n in range(30):
-        house.right(house.ask(f"n{n}.test"), 0.3)
+        env.assert_ok(env.ask(f"n{n}.test"), 0.3)
     assert not b.connections
     assert len(a.connections) <= 60
     assert not running.lines("upstream down")
 
 
 @row("D-17")
-def test_server_closes_idle_connections(house):
-    a, b = house.pair(faults.idle_close(0.05))
-    running = house.proxy(a, b)
+def test_server_closes_idle_connections(env):
+    a, b = env.pair(faults.idle_close(0.05))
+    running = env.proxy(a, b)
     for n in range(30):
-        house.right(house.ask(f"n{n}.test"), 0.3)
+        env.assert_ok(env.ask(f"n{n}.test"), 0.3)
         # Half of the times the next query meets the end on its way.
         if n % 2:
             wait_idle_end(a)
@@ -265,55 +265,55 @@ def test_server_closes_idle_connections(house):
 
 
 @row("D-18")
-def test_server_closes_after_each_query_without_answer(house):
-    server = house.upstream(faults.close_after_query)
-    house.proxy(server)
+def test_server_closes_after_each_query_without_answer(env):
+    server = env.upstream(faults.close_after_query)
+    env.proxy(server)
     for n in range(10):
-        house.servfail(house.ask(f"n{n}.test"), 0.5)
+        env.servfail(env.ask(f"n{n}.test"), 0.5)
     assert len(server.connections) <= 20
 
 
 @row("D-18")
-def test_close_with_many_queries_in_flight(house):
+def test_close_with_many_queries_in_flight(env):
     """What is unanswered is asked again, on a fresh connection, once."""
-    server = house.upstream()
-    house.proxy(server)
-    client = house.client()
-    house.right(client.ask("warm.test"))
+    server = env.upstream()
+    env.proxy(server)
+    client = env.client()
+    env.assert_ok(client.ask("warm.test"))
     asked = client.send(*[Query(f"delay-200.n{n}.test") for n in range(20)])
     wait_until(lambda: len(server.queries) == 21)
     server.reset()
     client.receive_all()
     for exchange in asked:
-        house.right(exchange)
+        env.assert_ok(exchange)
     assert len(server.queries) == 41
 
 
 @table("then", ("D-19-ignored", faults.never_answer), ("D-19-closed", faults.close_after_query),
        ("D-19-reset", faults.reset_after_query), ("D-19-half", faults.half_a_message))
-def test_second_query_of_a_connection_is_not_answered(house, then):
-    server = house.upstream(faults.first_answered_then(then))
-    house.proxy(server)
+def test_second_query_of_a_connection_is_not_answered(env, then):
+    server = env.upstream(faults.first_answered_then(then))
+    env.proxy(server)
     for n in range(4):
-        house.right(house.ask(f"n{n}.test"), QUERY)
+        env.assert_ok(env.ask(f"n{n}.test"), QUERY)
 
 
 @row("D-20")
-def test_length_and_message_leave_in_one_record(house):
-    server = house.upstream()
-    house.proxy(server)
+def test_length_and_message_leave_in_one_record(env):
+    server = env.upstream()
+    env.proxy(server)
     for n in range(3):
-        house.right(house.ask(f"n{n}.test"))
+        env.assert_ok(env.ask(f"n{n}.test"))
     connection, = server.connections
     assert connection.reads == [dnsmsg.framed(asked.seen.wire) for asked in server.queries]
 
 
 @row("D-20")
-def test_batch_leaves_in_one_record(house):
-    server = house.upstream()
-    house.proxy(server)
-    client = house.client()
-    house.right(client.ask("warm.test"))
+def test_batch_leaves_in_one_record(env):
+    server = env.upstream()
+    env.proxy(server)
+    client = env.client()
+    env.assert_ok(client.ask("warm.test"))
     client.send(*[Query(f"n{n}.test") for n in range(50)])
     client.receive_all()
     connection, = server.connections
@@ -327,73 +327,73 @@ ERRORS = [("SERVFAIL", dnsmsg.SERVFAIL), ("REFUSED", dnsmsg.REFUSED), ("NOTIMP",
 
 
 @table("code", *((f"D-21-{name}" if code == 2 else f"D-22-{name}", code) for name, code in ERRORS))
-def test_error_from_the_first_upstream(house, code):
-    a, b = house.pair(faults.rcode(code))
-    running = house.proxy(a, b)
-    house.right(house.ask(), 0.5)
+def test_error_from_the_first_upstream(env, code):
+    a, b = env.pair(faults.rcode(code))
+    running = env.proxy(a, b)
+    env.assert_ok(env.ask(), 0.5)
     assert a.queries and b.queries
     assert not running.lines("upstream down")
 
 
 @table("code", *((f"D-21-{name}" if code == 2 else f"D-22-{name}", code) for name, code in ERRORS))
-def test_error_from_both_upstreams(house, code):
+def test_error_from_both_upstreams(env, code):
     """The first one's is relayed."""
-    a, b = house.pair(faults.rcode(code, ede=20, text=b"from A"))
+    a, b = env.pair(faults.rcode(code, ede=20, text=b"from A"))
     b.do(faults.rcode(dnsmsg.SERVFAIL if code != dnsmsg.SERVFAIL else dnsmsg.REFUSED, ede=20,
                       text=b"from B"))
-    running = house.proxy(a, b)
-    exchange = house.ask(Query(edns=EDNS))
-    house.answered_within(0.5, exchange)
+    running = env.proxy(a, b)
+    exchange = env.ask(Query(edns=EDNS))
+    env.answered_within(0.5, exchange)
     assert exchange.rcode == code
     assert (20, "from A") in exchange.answer.ede
     assert not running.lines("upstream down")
 
 
 @row("D-21")
-def test_error_and_then_nxdomain(house):
-    a, b = house.pair(faults.rcode(dnsmsg.SERVFAIL))
+def test_error_and_then_nxdomain(env):
+    a, b = env.pair(faults.rcode(dnsmsg.SERVFAIL))
     b.do(faults.rcode(dnsmsg.NXDOMAIN))
-    house.proxy(a, b)
-    assert house.ask().rcode == dnsmsg.NXDOMAIN
+    env.proxy(a, b)
+    assert env.ask().rcode == dnsmsg.NXDOMAIN
 
 
 @row("D-21")
-def test_nxdomain_is_final(house):
-    a, b = house.pair(faults.rcode(dnsmsg.NXDOMAIN))
-    house.proxy(a, b)
-    assert house.ask().rcode == dnsmsg.NXDOMAIN
+def test_nxdomain_is_final(env):
+    a, b = env.pair(faults.rcode(dnsmsg.NXDOMAIN))
+    env.proxy(a, b)
+    assert env.ask().rcode == dnsmsg.NXDOMAIN
     assert not b.queries
 
 
 @pytest.mark.parametrize("code", [1, 2, 5, 6, 7, 8, 9, 10, 11, 12],
                          ids=lambda code: f"D-21-EDE-{code}")
-def test_dnssec_error_is_final(house, code):
-    a, b = house.pair(faults.rcode(dnsmsg.SERVFAIL, ede=code, text=b"bogus"))
-    house.proxy(a, b)
-    exchange = house.ask(Query(edns=EDNS))
+def test_dnssec_error_is_final(env, code):
+    a, b = env.pair(faults.rcode(dnsmsg.SERVFAIL, ede=code, text=b"bogus"))
+    env.proxy(a, b)
+    exchange = env.ask(Query(edns=EDNS))
     assert exchange.rcode == dnsmsg.SERVFAIL
     assert (code, "bogus") in exchange.answer.ede
     assert not b.queries
 
 
 @row("D-25")
-def test_unsolicited_data_on_an_idle_connection(house):
-    server = house.upstream(faults.unsolicited_afterwards)
-    running = house.proxy(server)
+def test_unsolicited_data_on_an_idle_connection(env):
+    server = env.upstream(faults.unsolicited_afterwards)
+    running = env.proxy(server)
     for n in range(3):
-        house.right(house.ask(f"n{n}.test"), 0.3)
+        env.assert_ok(env.ask(f"n{n}.test"), 0.3)
         wait_until(lambda: not server.open_connections, 2, "the connection is closed")
     assert len(server.connections) == 3
     assert not running.lines("upstream down")
 
 
 @row("D-out-of-order")
-def test_answers_out_of_order(house):
-    server = house.upstream(faults.reverse_order)
-    house.proxy(server)
-    client = house.client()
+def test_answers_out_of_order(env):
+    server = env.upstream(faults.reverse_order)
+    env.proxy(server)
+    client = env.client()
     asked = client.send(*[Query(f"n{n}.test") for n in range(50)])
     client.receive_all()
     for exchange in asked:
-        house.right(exchange)
+        env.assert_ok(exchange)
     assert asked[-1].answered < asked[0].answered

@@ -14,7 +14,7 @@ import dnsmsg
 import faults
 from clock import wait_until
 from dnsmsg import Query, option
-from house import EDNS
+from env import EDNS
 from rows import row, table
 
 SUBNET, COOKIE, KEEPALIVE, PADDING, NSID = 8, 10, 11, 12, 3
@@ -34,13 +34,13 @@ def _options(wire):
 
 @table("edns", ("D-20-no-OPT", None), ("D-20-OPT", EDNS),
        ("D-20-options", dnsmsg.opt(OF_ONE_HOP + THAT_CROSS, flags=dnsmsg.DO)))
-def test_what_the_upstream_reads(house, edns):
+def test_what_the_upstream_reads(env, edns):
     """No cleartext, whole blocks, nothing that tells one client from another."""
-    server = house.upstream()
-    house.proxy(server)
-    client = house.client()
+    server = env.upstream()
+    env.proxy(server)
+    client = env.client()
     for size in range(1, 62):
-        house.right(client.ask(Query("a" * size + ".test", edns=edns)))
+        env.assert_ok(client.ask(Query("a" * size + ".test", edns=edns)))
     asked = [query.seen for query in server.queries]
     for seen in asked:
         assert len(seen.wire) % 128 == 0
@@ -59,22 +59,22 @@ def test_what_the_upstream_reads(house, edns):
 
 
 @row("D-20")
-def test_batch_is_padded_query_by_query(house):
-    server = house.upstream()
-    house.proxy(server)
-    client = house.client()
-    house.right(client.ask("warm.test"))
+def test_batch_is_padded_query_by_query(env):
+    server = env.upstream()
+    env.proxy(server)
+    client = env.client()
+    env.assert_ok(client.ask("warm.test"))
     for exchange in client.send(*[Query(f"n{n}.test") for n in range(50)]):
-        house.right(client.receive_until(exchange))
+        env.assert_ok(client.receive_until(exchange))
     assert {len(query.seen.wire) for query in server.queries} == {128}
 
 
 @row("D-20")
-def test_padding_can_be_left_out(house):
-    server = house.upstream()
-    house.proxy(server, privacy={"padding": False})
+def test_padding_can_be_left_out(env):
+    server = env.upstream()
+    env.proxy(server, privacy={"padding": False})
     query = Query("example.test", edns=EDNS)
-    house.right(house.ask(query))
+    env.assert_ok(env.ask(query))
     seen = server.queries[0].seen
     assert [code for code, _ in seen.options] == [SUBNET, KEEPALIVE]
     assert len(seen.wire) == len(query.wire) + 12
@@ -83,28 +83,28 @@ def test_padding_can_be_left_out(house):
 @table("options, wanted", ("client-subnet-of-the-client", CLIENT_SUBNET,
                            [(SUBNET, b"\0\1\x18\0\xc0\0\2")]),
        ("client-subnet-none", b"", []))
-def test_client_subnet_crosses_where_it_is_asked_for(house, options, wanted):
-    server = house.upstream(faults.wrong(options=options))
-    house.proxy(server, privacy={"client_subnet": True})
-    exchange = house.right(house.ask(Query(edns=dnsmsg.opt(options))))
+def test_client_subnet_crosses_where_it_is_asked_for(env, options, wanted):
+    server = env.upstream(faults.wrong(options=options))
+    env.proxy(server, privacy={"client_subnet": True})
+    exchange = env.assert_ok(env.ask(Query(edns=dnsmsg.opt(options))))
     assert [o for o in server.queries[0].seen.options if o[0] == SUBNET] == wanted
     assert exchange.answer.options == wanted
 
 
 @table("signature", ("C-29-TSIG", dnsmsg.record(b"\3key\0", 250, 255, 0, b"tsig")),
        ("C-29-SIG-0", dnsmsg.record(b"\0", 24, 255, 0, b"\0\0sig0")))
-def test_signed_messages_cross_whole(house, signature):
+def test_signed_messages_cross_whole(env, signature):
     """Both ways, but for the ID."""
-    house.wrong_answers_are_relayed = True
+    env.wrong_answers_are_relayed = True
     edns = dnsmsg.opt(OF_ONE_HOP + THAT_CROSS, size=4096)
     body = Query("sIgNeD.test").question + edns + signature
 
     def make(asked):
         return dnsmsg.header(asked.seen.ident, dnsmsg.QR | dnsmsg.RA | dnsmsg.RD, 1, 0, 0, 2) \
             + body.replace(b"sIgNeD", b"signed")
-    server = house.upstream(faults.message(make))
-    house.proxy(server)
-    client = house.client()
+    server = env.upstream(faults.message(make))
+    env.proxy(server)
+    client = env.client()
     query = dnsmsg.header(4711, dnsmsg.RD, 1, 0, 0, 2) + body
     exchange, = client.send(query)
     client.receive_until(exchange)
@@ -116,11 +116,11 @@ def test_signed_messages_cross_whole(house, signature):
 
 
 @table("edns", ("D-27-no-OPT", None), ("D-27-OPT", EDNS))
-def test_options_of_the_answer(house, edns):
+def test_options_of_the_answer(env, edns):
     ede = option(dnsmsg.EDE, b"\0\3stale")
     hop = OF_ONE_HOP.replace(option(KEEPALIVE), option(KEEPALIVE, b"\0\xff"))
-    house.proxy(house.upstream(faults.wrong(options=hop + THAT_CROSS + ede)))
-    exchange = house.right(house.ask(Query(edns=edns)))
+    env.proxy(env.upstream(faults.wrong(options=hop + THAT_CROSS + ede)))
+    exchange = env.assert_ok(env.ask(Query(edns=edns)))
     assert (exchange.answer.opt is None) == (edns is None)
     assert exchange.answer.options == ([] if edns is None else
                                        dnsmsg.read(Query(edns=dnsmsg.opt(THAT_CROSS + ede)).wire)
@@ -128,34 +128,34 @@ def test_options_of_the_answer(house, edns):
 
 
 @row("D-27")
-def test_opt_is_there_though_the_upstream_has_none(house):
+def test_opt_is_there_though_the_upstream_has_none(env):
     """RFC 6891 6.1.1: who sends one gets one."""
-    house.proxy(house.upstream(faults.message(lambda asked: dnsmsg.outside_opt(asked.answer()))))
-    assert house.right(house.ask(Query(edns=EDNS))).answer.opt is not None
-    assert house.right(house.ask(Query())).answer.opt is None
+    env.proxy(env.upstream(faults.message(lambda asked: dnsmsg.outside_opt(asked.answer()))))
+    assert env.assert_ok(env.ask(Query(edns=EDNS))).answer.opt is not None
+    assert env.assert_ok(env.ask(Query())).answer.opt is None
 
 
 @table("edns, rcode", ("D-27-extended-RCODE", EDNS, 22),
        ("D-27-extended-RCODE-without-OPT", None, dnsmsg.SERVFAIL))
-def test_extended_rcode(house, edns, rcode):
-    house.proxy(house.upstream(faults.wrong(rcode=22)))
-    assert house.ask(Query(edns=edns)).rcode == rcode
+def test_extended_rcode(env, edns, rcode):
+    env.proxy(env.upstream(faults.wrong(rcode=22)))
+    assert env.ask(Query(edns=edns)).rcode == rcode
 
 
 @row("D-12")
-def test_answer_that_cannot_be_read_is_asked_for_elsewhere(house):
-    a, b = house.pair(faults.message(lambda asked: asked.answer()[:-1]))
-    running = house.proxy(a, b)
-    house.right(house.ask(), 0.5)
+def test_answer_that_cannot_be_read_is_asked_for_elsewhere(env):
+    a, b = env.pair(faults.message(lambda asked: asked.answer()[:-1]))
+    running = env.proxy(a, b)
+    env.assert_ok(env.ask(), 0.5)
     assert a.queries and b.queries
     assert not running.lines("upstream down")
 
 
 @row("D-12")
-def test_answer_that_cannot_be_read_is_servfail(house):
-    server = house.upstream(faults.message(lambda asked: asked.answer()[:-1]))
-    house.proxy(server)
-    exchange = house.servfail(house.ask(Query(edns=EDNS)), 0.5)
+def test_answer_that_cannot_be_read_is_servfail(env):
+    server = env.upstream(faults.message(lambda asked: asked.answer()[:-1]))
+    env.proxy(server)
+    exchange = env.servfail(env.ask(Query(edns=EDNS)), 0.5)
     assert exchange.answer.ede == [(23, f"{server.name}: query: the answer cannot be read")]
 
 
@@ -180,13 +180,13 @@ def _has_keepalive(seen):
 
 @table("edns, dislikes", ("D-23-OPT", None, _has_opt), ("D-23-options", EDNS, _has_keepalive))
 @pytest.mark.parametrize("questions", [0, 1])
-def test_formerr_to_our_additions(house, edns, dislikes, questions):
+def test_formerr_to_our_additions(env, edns, dislikes, questions):
     """Asked once more without, on the same connection, and remembered."""
-    a, b = house.pair(_formerr(dislikes, rcode=dnsmsg.FORMERR, questions=questions))
-    house.proxy(a, b)
-    client = house.client()     # of one worker
+    a, b = env.pair(_formerr(dislikes, rcode=dnsmsg.FORMERR, questions=questions))
+    env.proxy(a, b)
+    client = env.client()     # of one worker
     for n in range(5):
-        house.right(client.ask(Query(f"n{n}.test", edns=edns)), 0.3)
+        env.assert_ok(client.ask(Query(f"n{n}.test", edns=edns)), 0.3)
     assert [dislikes(query.seen) for query in a.queries] == [True] + 5 * [False]
     assert len(a.connections) == 1 and not b.queries
     plain = a.queries[1].seen
@@ -194,26 +194,26 @@ def test_formerr_to_our_additions(house, edns, dislikes, questions):
 
 
 @row("D-23")
-def test_formerr_that_is_not_about_our_additions(house):
+def test_formerr_that_is_not_about_our_additions(env):
     """The server is asked once more, and nothing is remembered."""
-    server = house.upstream(faults.rcode(dnsmsg.FORMERR))
-    house.proxy(server)
-    assert house.ask("first.test").rcode == dnsmsg.FORMERR
+    server = env.upstream(faults.rcode(dnsmsg.FORMERR))
+    env.proxy(server)
+    assert env.ask("first.test").rcode == dnsmsg.FORMERR
     assert [_has_opt(query.seen) for query in server.queries] == [True, False]
     server.do()
-    house.right(house.ask("second.test"))
+    env.assert_ok(env.ask("second.test"))
     assert _has_opt(server.queries[-1].seen)
 
 
 @row("D-23")
-def test_formerr_and_the_connection_is_no_more(house):
+def test_formerr_and_the_connection_is_no_more(env):
     """It is asked without our additions on a fresh one."""
     async def asked(connection, query):
         await connection.reply(query.answer(rcode=dnsmsg.FORMERR if query.seen.opt else 0))
         await connection.close()
-    server = house.upstream(faults.Script(asked=asked))
-    house.proxy(server)
-    house.right(house.ask("first.test"))
+    server = env.upstream(faults.Script(asked=asked))
+    env.proxy(server)
+    env.assert_ok(env.ask("first.test"))
     assert [_has_opt(query.seen) for query in server.queries] == [True, False]
 
 
@@ -227,13 +227,13 @@ def _opt_among_answers(query):
 
 
 @table("edns", ("D-28-without-OPT", None), ("D-28-with-OPT", EDNS))
-def test_server_that_echoes_opt_among_answers_gets_no_opt(house, edns):
+def test_server_that_echoes_opt_among_answers_gets_no_opt(env, edns):
     """It is asked once more without, which is remembered, and logged once."""
-    a, b = house.pair(faults.message(_opt_among_answers))
-    running = house.proxy(a, b)
-    client = house.client()
+    a, b = env.pair(faults.message(_opt_among_answers))
+    running = env.proxy(a, b)
+    client = env.client()
     for n in range(5):
-        exchange = house.right(client.ask(Query(f"n{n}.test", edns=edns)), 0.3)
+        exchange = env.assert_ok(client.ask(Query(f"n{n}.test", edns=edns)), 0.3)
         assert (exchange.answer.opt is not None) == (edns is not None)
     assert [_has_opt(query.seen) for query in a.queries] == [True] + 5 * [False]
     assert len(a.connections) == 1 and not b.queries
@@ -249,12 +249,12 @@ def _keepalive(data):
 
 
 @row("D-24")
-def test_keepalive_of_0(house):
+def test_keepalive_of_0(env):
     """Each connection is closed once it is drained, and the next query comes on another."""
-    server = house.upstream(_keepalive(b"\0\0"))
-    running = house.proxy(server)
+    server = env.upstream(_keepalive(b"\0\0"))
+    running = env.proxy(server)
     for n in range(5):
-        house.right(house.ask(f"n{n}.test"))
+        env.assert_ok(env.ask(f"n{n}.test"))
         wait_until(lambda: not server.open_connections, 2, "the connection is closed")
     assert [len(connection.queries) for connection in server.connections] == [1] * 5
     assert {connection.ended for connection in server.connections} == {"close_notify"}
@@ -262,7 +262,7 @@ def test_keepalive_of_0(house):
 
 
 @row("D-24")
-def test_keepalive_of_0_with_queries_in_flight(house):
+def test_keepalive_of_0_with_queries_in_flight(env):
     """What was sent is still answered; what comes now goes elsewhere."""
     async def asked(connection, query):
         data = b"\0\0" if query.name == "last.test" else b"\3\xe8"
@@ -270,16 +270,16 @@ def test_keepalive_of_0_with_queries_in_flight(house):
             await faults.answer(connection, query)
         else:
             await connection.reply(query.answer(options=option(KEEPALIVE, data)))
-    server = house.upstream(faults.Script(asked=asked))
-    house.proxy(server)
-    client = house.client()
-    house.right(client.ask("warm.test"))
+    server = env.upstream(faults.Script(asked=asked))
+    env.proxy(server)
+    client = env.client()
+    env.assert_ok(client.ask("warm.test"))
     slow = client.send(*[Query(f"delay-150.n{n}.test") for n in range(10)])
-    house.right(client.ask("last.test"), 0.2)
-    house.right(client.ask("next.test"), 0.2)
+    env.assert_ok(client.ask("last.test"), 0.2)
+    env.assert_ok(client.ask("next.test"), 0.2)
     client.receive_all()
     for exchange in slow:
-        house.right(exchange)
+        env.assert_ok(exchange)
     first, second = server.connections[:2]
     assert len([query for query in first.queries if not query.is_canary]) == 12
     assert second.queries[0].name == "next.test"
@@ -287,46 +287,46 @@ def test_keepalive_of_0_with_queries_in_flight(house):
 
 
 @row("D-24")
-def test_keepalive_of_0_with_queries_that_wait(house):
+def test_keepalive_of_0_with_queries_that_wait(env):
     """What was not sent yet goes to the next connection."""
-    server = house.upstream()
-    house.proxy(server)
-    client = house.client()
+    server = env.upstream()
+    env.proxy(server)
+    client = env.client()
     for n in range(2):
-        house.right(client.ask(f"warm-{n}.test"))
+        env.assert_ok(client.ask(f"warm-{n}.test"))
         exchange, = client.send(Query(f"delay-100.cut-{n}.test"))
         wait_until(lambda: server.asked(exchange.query.name), 2)
         server.reset()
-        house.right(client.receive_until(exchange))
+        env.assert_ok(client.receive_until(exchange))
     server.do(_keepalive(b"\0\0"))
     for exchange in client.send(*[Query(f"wait-{n}.test") for n in range(5)]):
-        house.right(client.receive_until(exchange))
+        env.assert_ok(client.receive_until(exchange))
     waited = [query for query in server.queries if query.name.startswith("wait")]
     assert len(waited) == len({query.connection for query in waited}) == 5
 
 
 @row("D-24")
-def test_keepalive_that_is_shorter_than_our_own_limit(house):
-    server = house.upstream(_keepalive(b"\0\5"))        # half a second
-    house.proxy(server)
-    exchange = house.right(house.ask())
+def test_keepalive_that_is_shorter_than_our_own_limit(env):
+    server = env.upstream(_keepalive(b"\0\5"))        # half a second
+    env.proxy(server)
+    exchange = env.assert_ok(env.ask())
     wait_until(lambda: not server.open_connections, 2, "the connection is closed")
     closed = server.connections[0].closed
     assert closed - exchange.at >= 0.3
-    house.within(0.5, exchange.answered, closed)
+    env.within(0.5, exchange.answered, closed)
 
 
 @table("data", ("D-24-100-s", b"\3\xe8"), ("D-24-empty", b""), ("D-24-one-octet", b"\0"),
        ("D-24-three-octets", b"\0\0\0"))
-def test_keepalive_that_changes_nothing(house, data):
-    server = house.upstream(_keepalive(data))
-    house.proxy(server, timeouts={"upstream_idle": "400ms"})
-    exchange = house.right(house.ask("first.test"))
-    house.right(house.ask("second.test"))
+def test_keepalive_that_changes_nothing(env, data):
+    server = env.upstream(_keepalive(data))
+    env.proxy(server, timeouts={"upstream_idle": "400ms"})
+    exchange = env.assert_ok(env.ask("first.test"))
+    env.assert_ok(env.ask("second.test"))
     assert len(server.connections) == 1
     wait_until(lambda: not server.open_connections, 2, "the connection is closed")
     assert server.connections[0].closed - exchange.answered >= 0.35
-    house.within(0.7, exchange.answered, server.connections[0].closed)
+    env.within(0.7, exchange.answered, server.connections[0].closed)
 
 
 # Any well-formed message.
@@ -396,14 +396,14 @@ def _same(crossed, wire):
     assert all(rrset in wire.additional for rrset in crossed.additional)
 
 
-def test_any_well_formed_message_crosses(house):
+def test_any_well_formed_message_crosses(env):
     """Everything outside the OPT, octet by octet, both ways."""
-    house.wrong_answers_are_relayed = True
+    env.wrong_answers_are_relayed = True
     answers = []
-    server = house.upstream(faults.message(
+    server = env.upstream(faults.message(
         lambda asked: asked.seen.wire[:2] + answers[-1][2:]))
-    house.proxy(server)
-    client = house.client()
+    env.proxy(server)
+    client = env.client()
 
     @settings(max_examples=200, deadline=None, database=None, derandomize=True,
               suppress_health_check=list(HealthCheck))

@@ -14,7 +14,7 @@ import dnsmsg
 import faults
 from clock import now, wait_until
 from dnsmsg import Query
-from marks import comes_back, times_down, went_down
+from upstream_state import comes_back, times_down, went_down
 from rows import row, table
 from test_config import refused
 from upstream import Script, answer
@@ -40,10 +40,10 @@ def late(seconds, then=None):
     return Script(asked=asked)
 
 
-def _warm(house, client, *servers):
+def _warm(env, client, *servers):
     """All of them have answered, and keep a connection."""
     for n in range(20):
-        house.right(client.ask(f"warm-{n}.test"))
+        env.assert_ok(client.ask(f"warm-{n}.test"))
         if all(server.handshakes and server.queries for server in servers):
             return
         time.sleep(0.01)
@@ -57,10 +57,10 @@ def _loser_answers(server, name, seconds):
     return query.connection
 
 
-def _in_step(house, client, server, connection):
+def _in_step(env, client, server, connection):
     """Its connection is used on, for the right answers, or it is closed (X-10)."""
     name = f"in-step-{server.address}.test"
-    house.right(client.ask(name), 0.1)
+    env.assert_ok(client.ask(name), 0.1)
     wait_until(lambda: connection.closed or server.asked(name), 2)
     assert connection.closed or server.asked(name)[0].connection is connection
 
@@ -69,87 +69,87 @@ def _in_step(house, client, server, connection):
 
 
 @row("X-10-default")
-def test_next_one_is_asked_beside_after_400_ms(house):
-    a, b = house.upstream(late(0.8)), house.upstream()
-    running = house.proxy(a, b, timeouts=DEFAULTS)
-    client = house.client()
-    exchange = house.right(client.ask("late.test"), 0.5)
+def test_next_one_is_asked_beside_after_400_ms(env):
+    a, b = env.upstream(late(0.8)), env.upstream()
+    running = env.proxy(a, b, timeouts=DEFAULTS)
+    client = env.client()
+    exchange = env.assert_ok(client.ask("late.test"), 0.5)
     assert exchange.took >= AFTER - ABOUT
     assert len(a.asked("late.test")) == len(b.asked("late.test")) == 1
     assert b.asked("late.test")[0].at >= exchange.at + AFTER - ABOUT
     connection = _loser_answers(a, "late.test", 0.8)
-    _in_step(house, client, a, connection)
+    _in_step(env, client, a, connection)
     assert not connection.closed
-    house.right(client.ask("after.test"), 0.1)
+    env.assert_ok(client.ask("after.test"), 0.1)
     assert len(b.queries) == 1, "A has answered, and is not in doubt any more"
     assert times_down(running, a) == 0
 
 
 @row("X-10-doubt")
-def test_suspect_upstream_and_the_next_one_are_asked_at_once(house):
+def test_suspect_upstream_and_the_next_one_are_asked_at_once(env):
     """It has not even answered a canary: the server may have gone."""
-    a, b = house.upstream(faults.slow(1.2)), house.upstream()
-    house.proxy(a, b, timeouts=DEFAULTS)
-    client = house.client()
-    house.right(client.ask("late.test"), 0.5)
-    house.right(client.ask("late-too.test"), 0.1)
+    a, b = env.upstream(faults.slow(1.2)), env.upstream()
+    env.proxy(a, b, timeouts=DEFAULTS)
+    client = env.client()
+    env.assert_ok(client.ask("late.test"), 0.5)
+    env.assert_ok(client.ask("late-too.test"), 0.1)
     assert b.asked("late-too.test")
     wait_until(lambda: a.asked("late-too.test"), 2)
 
 
 @row("U-25-one-slow-name")
-def test_slow_name_does_not_make_its_upstream_suspect(house):
+def test_slow_name_does_not_make_its_upstream_suspect(env):
     """A canary shows that the server is there."""
-    a, b = house.upstream(late(1.2)), house.upstream()
-    house.proxy(a, b, timeouts=DEFAULTS)
-    client = house.client()
-    house.right(client.ask("late.test"), 0.5)
+    a, b = env.upstream(late(1.2)), env.upstream()
+    env.proxy(a, b, timeouts=DEFAULTS)
+    client = env.client()
+    env.assert_ok(client.ask("late.test"), 0.5)
     time.sleep(0.1)     # the canary's round trip
-    house.right(client.ask("prompt.test"), 0.1)
+    env.assert_ok(client.ask("prompt.test"), 0.1)
     assert a.asked("prompt.test") and not b.asked("prompt.test")
 
 
 @table("after", ("X-10-100ms", "100ms"), ("X-10-1s", "1s"))
-def test_next_one_is_asked_beside_when_it_is_told_to(house, after):
-    a, b, c = house.upstream(late(1.6)), house.upstream(late(1.6)), house.upstream()
-    house.proxy(a, b, c, fallback={"after": after}, timeouts=DEFAULTS)
+def test_next_one_is_asked_beside_when_it_is_told_to(env, after):
+    a, b, c = env.upstream(late(1.6)), env.upstream(late(1.6)), env.upstream()
+    env.proxy(a, b, c, fallback={"after": after}, timeouts=DEFAULTS)
     seconds = 0.1 if after == "100ms" else 1.0
-    exchange = house.ask("late.test")
+    exchange = env.ask("late.test")
     if after == "100ms":
-        house.right(exchange, 2 * seconds + 0.1)
+        env.assert_ok(exchange, 2 * seconds + 0.1)
         assert exchange.took >= 2 * seconds - ABOUT
     else:
         # The third would be asked after 2 s.
-        house.right(exchange, 1.7)
+        env.assert_ok(exchange, 1.7)
         assert not c.queries
     assert b.asked("late.test")[0].at >= exchange.at + seconds - ABOUT
 
 
 @row("X-10-all-at-once")
-def test_all_are_asked_at_once(house):
-    servers = [house.upstream(late(0.3)), house.upstream(late(0.6)), house.upstream()]
-    house.proxy(*servers, fallback={"after": 0}, timeouts=DEFAULTS)
-    client = house.client()
-    _warm(house, client, *servers)
-    house.right(client.ask("late.test"), 0.1)
+def test_all_are_asked_at_once(env):
+    servers = [env.upstream(late(0.3)), env.upstream(late(0.6)), env.upstream()]
+    env.proxy(*servers, fallback={"after": 0}, timeouts=DEFAULTS)
+    client = env.client()
+    _warm(env, client, *servers)
+    env.assert_ok(client.ask("late.test"), 0.1)
     wait_until(lambda: all(server.asked("late.test") for server in servers), 2)
     first = [server.asked("late.test")[0].at for server in servers]
-    house.within(0.1, min(first), max(first))
+    env.within(0.1, min(first), max(first))
     for seconds, server in ((0.3, servers[0]), (0.6, servers[1])):
         connection = _loser_answers(server, "late.test", seconds)
-        _in_step(house, client, server, connection)
+        _in_step(env, client, server, connection)
     assert [len(server.asked("late.test")) for server in servers] == [1, 1, 1]
 
 
 @row("X-10-never")
-def test_next_one_is_asked_only_when_the_first_fails(house):
-    a, b = house.upstream(late(1.2)), house.upstream()
-    house.proxy(a, b, fallback={"after": "never"}, timeouts=DEFAULTS)
-    exchange = house.right(house.ask("late.test"), 1.4)
+def test_next_one_is_asked_only_when_the_first_fails(env):
+    a, b = env.upstream(late(1.2)), env.upstream()
+    env.proxy(a, b, fallback={"after": "never"}, timeouts=DEFAULTS)
+    exchange = env.assert_ok(env.ask("late.test"), 1.4)
     assert exchange.took >= 1.2 - ABOUT
     assert not b.connections
     a.restart(faults.refuse)
-    house.right(house.ask("refused.test"), 0.1)
+    env.assert_ok(env.ask("refused.test"), 0.1)
     assert b.asked("refused.test")
 
 
@@ -159,51 +159,51 @@ ERRORS = {"SERVFAIL": dnsmsg.SERVFAIL, "NOTIMP": 4, "REFUSED": 5}
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda name: f"X-09-{name}")
-def test_faster_error_does_not_win_over_the_slower_answer(house, error):
-    a, b = house.upstream(faults.rcode(ERRORS[error])), house.upstream(faults.slow(0.3))
-    house.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
-    exchange = house.right(house.ask(), 0.5)
+def test_faster_error_does_not_win_over_the_slower_answer(env, error):
+    a, b = env.upstream(faults.rcode(ERRORS[error])), env.upstream(faults.slow(0.3))
+    env.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
+    exchange = env.assert_ok(env.ask(), 0.5)
     assert exchange.took >= 0.3 - ABOUT
     assert len(a.queries) == len(b.queries) == 1
 
 
 @row("X-09-beside")
-def test_error_of_the_one_beside_does_not_win(house):
-    a, b = house.upstream(late(0.8)), house.upstream(faults.rcode(dnsmsg.SERVFAIL))
-    house.proxy(a, b, timeouts=DEFAULTS)
-    exchange = house.right(house.ask("late.test"), 1.0)
+def test_error_of_the_one_beside_does_not_win(env):
+    a, b = env.upstream(late(0.8)), env.upstream(faults.rcode(dnsmsg.SERVFAIL))
+    env.proxy(a, b, timeouts=DEFAULTS)
+    exchange = env.assert_ok(env.ask("late.test"), 1.0)
     assert exchange.took >= 0.8 - ABOUT and b.queries
 
 
 @row("X-09-NXDOMAIN")
-def test_faster_nxdomain_wins(house):
-    a, b = house.upstream(faults.slow(0.3)), house.upstream(faults.rcode(dnsmsg.NXDOMAIN))
-    house.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
-    exchange = house.ask()
+def test_faster_nxdomain_wins(env):
+    a, b = env.upstream(faults.slow(0.3)), env.upstream(faults.rcode(dnsmsg.NXDOMAIN))
+    env.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
+    exchange = env.ask()
     assert exchange.rcode == dnsmsg.NXDOMAIN
-    house.answered_within(0.2, exchange)
+    env.answered_within(0.2, exchange)
 
 
 @row("X-09-all-errors")
-def test_first_error_counts_when_there_is_nothing_else(house):
-    a, b = house.upstream(late(0.2, faults.rcode(dnsmsg.SERVFAIL))), house.upstream()
+def test_first_error_counts_when_there_is_nothing_else(env):
+    a, b = env.upstream(late(0.2, faults.rcode(dnsmsg.SERVFAIL))), env.upstream()
     b.do(late(0, faults.rcode(5)))
-    house.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
-    exchange = house.ask("late.test")
+    env.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
+    exchange = env.ask("late.test")
     assert exchange.rcode == 5 and exchange.took >= 0.2 - ABOUT
     assert len(a.queries) == len(b.queries) == 1
 
 
 @row("X-10-late-error")
-def test_loser_that_fails_late_changes_nothing(house):
+def test_loser_that_fails_late_changes_nothing(env):
     """It ends its connection without an answer, long after another one has answered."""
-    a, b = house.upstream(late(0.3, faults.close_after_query)), house.upstream()
-    running = house.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
-    client = house.client()
-    _warm(house, client, a, b)
-    house.right(client.ask("late.test"), 0.2)
+    a, b = env.upstream(late(0.3, faults.close_after_query)), env.upstream()
+    running = env.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
+    client = env.client()
+    _warm(env, client, a, b)
+    env.assert_ok(client.ask("late.test"), 0.2)
     wait_until(lambda: a.asked("late.test") and a.connections[0].closed, 3)
-    house.right(client.ask("after.test"), 0.1)
+    env.assert_ok(client.ask("after.test"), 0.1)
     assert len(a.asked("late.test")) == 1
     assert running.alive
 
@@ -218,50 +218,50 @@ HOLES = {"U-02-SYN-is-dropped": (False, None), "U-04-silent-after-accept":
 
 
 @pytest.mark.parametrize("name", HOLES)
-def test_black_hole(house, request, name):
+def test_black_hole(env, request, name):
     """The first answer within 500 ms, and from then on each at once, whatever A is tried for."""
     warm, script = HOLES[name]
     namespace = None if script else request.getfixturevalue("namespace")
-    a, b = house.pair()
-    house.proxy(a, b, timeouts=DEFAULTS)
-    client = house.client()
+    a, b = env.pair()
+    env.proxy(a, b, timeouts=DEFAULTS)
+    client = env.client()
     if warm:
         for n in range(10):
-            house.right(client.ask(f"warm-{n}.test"))
+            env.assert_ok(client.ask(f"warm-{n}.test"))
         assert len(a.queries) == 10 and not b.connections
     if script:
         a.do(script)
     else:
         namespace.drop("ip", "daddr", a.address)
-    house.right(client.ask("first.test"), 0.5)
+    env.assert_ok(client.ask("first.test"), 0.5)
     for n in range(10):
-        house.right(client.ask(f"next-{n}.test"), 0.1)
+        env.assert_ok(client.ask(f"next-{n}.test"), 0.1)
     # Its marks come and go meanwhile.
     until = now() + 4
     while now() < until:
-        house.right(client.ask(f"later-{random.randrange(1 << 30)}.test"), 0.1)
+        env.assert_ok(client.ask(f"later-{random.randrange(1 << 30)}.test"), 0.1)
         time.sleep(0.02)
     if not script:
         namespace.drop_no_more()
 
 
 @row("U-17-trials")
-def test_recovery_costs_no_client_its_deadline(house):
+def test_recovery_costs_no_client_its_deadline(env):
     """While A is a black hole, and while it is tried, and when it is back."""
-    a, b = house.pair(faults.accept_and_silence)
-    running = house.proxy(a, b)
-    house.right(house.ask("first.test"), 0.5)
+    a, b = env.pair(faults.accept_and_silence)
+    running = env.proxy(a, b)
+    env.assert_ok(env.ask("first.test"), 0.5)
     went_down(running, a)
     begin, number = now(), 0
     while len(a.connections) < 3:
         assert now() < begin + 6, "A is tried again"
-        house.right(house.ask(f"n{number}.test"), 0.1)
+        env.assert_ok(env.ask(f"n{number}.test"), 0.1)
         number += 1
     a.restart()
-    comes_back(house, a, 6)
+    comes_back(env, a, 6)
     before = len(b.queries)
     for n in range(20):
-        house.right(house.ask(f"back-{n}.test"), 0.1)
+        env.assert_ok(env.ask(f"back-{n}.test"), 0.1)
     assert len(b.queries) == before, "A is preferred again, and nobody is asked beside it"
 
 
@@ -269,30 +269,30 @@ def test_recovery_costs_no_client_its_deadline(house):
        ("U-11-silent-after-accept", faults.accept_and_silence, 0.5, "400ms"),
        ("U-11-silent-and-no-fallback", faults.never_answer, 2.2, "never"),
        ("U-11-refused-and-no-fallback", faults.refuse, 0.2, "never"))
-def test_marks_reorder_the_list_and_never_empty_it(house, script, limit, fallback):
+def test_marks_reorder_the_list_and_never_empty_it(env, script, limit, fallback):
     """A is marked down but good again, when B, which is up, falls silent."""
-    a, b = house.pair(faults.refuse)
-    running = house.proxy(a, b, timeouts=DEFAULTS, fallback={"after": fallback})
+    a, b = env.pair(faults.refuse)
+    running = env.proxy(a, b, timeouts=DEFAULTS, fallback={"after": fallback})
     for n in range(3):
-        house.right(house.ask(f"before-{n}.test"))
+        env.assert_ok(env.ask(f"before-{n}.test"))
         went_down(running, a)
     a.do()
     b.restart(script)
-    house.right(house.ask("after.test"), limit)
+    env.assert_ok(env.ask("after.test"), limit)
     assert a.asked("after.test")
 
 
 @row("X-10-extra-load")
-def test_healthy_first_upstream_is_asked_alone(house):
-    a, b = house.pair(faults.slow(0.02))
-    house.proxy(a, b, timeouts=DEFAULTS)
-    clients = [house.client() for _ in range(10)]
+def test_healthy_first_upstream_is_asked_alone(env):
+    a, b = env.pair(faults.slow(0.02))
+    env.proxy(a, b, timeouts=DEFAULTS)
+    clients = [env.client() for _ in range(10)]
     for n in range(50):
         asked = [client.send(Query(f"n{n}.c{k}.test"))[0] for k, client in enumerate(clients)]
         for client in clients:
             client.receive_all()
         for exchange in asked:
-            house.right(exchange)
+            env.assert_ok(exchange)
     assert len(a.queries) == 500 and not b.connections
 
 
@@ -300,89 +300,89 @@ def test_healthy_first_upstream_is_asked_alone(house):
 
 
 @pytest.mark.parametrize("upstreams", [1, 2])
-def test_slow_answer_and_then_50_fast_ones(house, upstreams):
-    servers = [house.upstream() for _ in range(upstreams)]
-    running = house.proxy(*servers, timeouts=DEFAULTS)
-    client = house.client()
-    house.right(client.ask("first.test"))
+def test_slow_answer_and_then_50_fast_ones(env, upstreams):
+    servers = [env.upstream() for _ in range(upstreams)]
+    running = env.proxy(*servers, timeouts=DEFAULTS)
+    client = env.client()
+    env.assert_ok(client.ask("first.test"))
     slow, = client.send(Query("delay-2000.test"))
     for n in range(50):
-        house.right(client.ask(f"n{n}.test"), 0.1)
+        env.assert_ok(client.ask(f"n{n}.test"), 0.1)
     assert slow.answer is None
     client.receive_until(slow)
-    house.right(slow, 2.2)
+    env.assert_ok(slow, 2.2)
     assert not running.lines("upstream down")
 
 
-def test_slow_answer_on_one_of_20_kept_connections(house):
-    server, other = house.upstream(), house.upstream()
-    house.proxy(server, other, timeouts=DEFAULTS)
-    clients = [house.client() for _ in range(20)]
+def test_slow_answer_on_one_of_20_kept_connections(env):
+    server, other = env.upstream(), env.upstream()
+    env.proxy(server, other, timeouts=DEFAULTS)
+    clients = [env.client() for _ in range(20)]
     slow, = clients[7].send(Query("delay-2000.test"))
     for n in range(5):
         asked = [client.send(Query(f"n{n}.c{k}.test"))[0] for k, client in enumerate(clients)]
         for client, exchange in zip(clients, asked):
             client.receive_until(exchange)
         for exchange in asked:
-            house.right(exchange, 0.1)
+            env.assert_ok(exchange, 0.1)
     assert slow.answer is None
     clients[7].receive_until(slow)
-    house.right(slow, 2.2)
+    env.assert_ok(slow, 2.2)
 
 
 # The fastest first.
 
 
-def test_fastest_is_asked_first(house):
+def test_fastest_is_asked_first(env):
     """The first in the list is not: what it took was seen once, by the way."""
-    a, b, c = house.upstream(faults.slow(0.1)), house.upstream(faults.slow(0.2)), house.upstream()
-    house.proxy(a, c, b, order="fastest", timeouts=DEFAULTS)
-    client = house.client()
+    a, b, c = env.upstream(faults.slow(0.1)), env.upstream(faults.slow(0.2)), env.upstream()
+    env.proxy(a, c, b, order="fastest", timeouts=DEFAULTS)
+    client = env.client()
     for n in range(3):
-        house.right(client.ask(f"first-{n}.test"), 0.3)
+        env.assert_ok(client.ask(f"first-{n}.test"), 0.3)
     slower = len(a.queries) + len(b.queries)
     for n in range(20):
-        house.right(client.ask(f"n{n}.test"), 0.05)
+        env.assert_ok(client.ask(f"n{n}.test"), 0.05)
     assert len(a.queries) + len(b.queries) == slower
 
 
-def test_those_that_are_about_as_fast_stand_in_the_order_of_the_list(house):
-    a, b = house.upstream(faults.slow(0.1)), house.upstream(faults.slow(0.098))
-    house.proxy(a, b, order="fastest", timeouts=DEFAULTS)
-    client = house.client()
+def test_those_that_are_about_as_fast_stand_in_the_order_of_the_list(env):
+    a, b = env.upstream(faults.slow(0.1)), env.upstream(faults.slow(0.098))
+    env.proxy(a, b, order="fastest", timeouts=DEFAULTS)
+    client = env.client()
     for n in range(10):
-        house.right(client.ask(f"n{n}.test"), 0.2)
+        env.assert_ok(client.ask(f"n{n}.test"), 0.2)
     assert len(a.queries) == 10
     assert 1 <= len(b.queries) <= 2, "it was looked at"
 
 
-def test_fastest_that_becomes_slow_is_not_asked_first_any_more(house):
-    a, b = house.upstream(faults.slow(0.04)), house.upstream()
-    house.proxy(a, b, order="fastest", timeouts=DEFAULTS)
-    client = house.client()
+def test_fastest_that_becomes_slow_is_not_asked_first_any_more(env):
+    a, b = env.upstream(faults.slow(0.04)), env.upstream()
+    env.proxy(a, b, order="fastest", timeouts=DEFAULTS)
+    client = env.client()
     # At the first one that is answered by B, A is seen to be slow.
     for n in range(5):
-        house.right(client.ask(f"first-{n}.test"))
+        env.assert_ok(client.ask(f"first-{n}.test"))
     b.do(faults.slow(0.15))
     before = len(a.queries)
     for n in range(40):
-        house.right(client.ask(f"n{n}.test"), 0.3)
+        env.assert_ok(client.ask(f"n{n}.test"), 0.3)
     assert len(a.queries) - before >= 20
-    house.right(client.ask("last.test"), 0.1)
+    env.assert_ok(client.ask("last.test"), 0.1)
 
 
 @pytest.mark.timeout(40)
-def test_slower_one_is_looked_at_now_and_then(house):
+def test_slower_one_is_looked_at_now_and_then(env):
     """By a real query, beside the one that answers it, and about every 10 s."""
-    a, b = house.upstream(faults.slow(0.1)), house.upstream()
-    house.proxy(a, b, order="fastest", timeouts=DEFAULTS)
-    client = house.client()
+    a, b = env.upstream(faults.slow(0.1)), env.upstream()
+    env.proxy(a, b, order="fastest", timeouts=DEFAULTS)
+    client = env.client()
     for n in range(5):
-        house.right(client.ask(f"first-{n}.test"))
+        env.assert_ok(client.ask(f"first-{n}.test"))
     looks, begin, number = [len(a.queries)], now(), 0
     while len(looks) < 3:
         assert now() < begin + 15, "A is looked at"
-        house.right(client.ask(f"n{number}.test"), 0.08)
+        env.assert_ok(client.ask(f"n{number}.test"), 0.08)
         number += 1
         if len(a.queries) > looks[-1]:
             looks.append(len(a.queries))
@@ -404,11 +404,11 @@ def test_slower_one_is_looked_at_now_and_then(house):
        ("U-13-second-closes", faults.first_answered_then(faults.close_after_query)),
        ("U-13-second-silent", faults.first_answered_then(faults.never_answer)))
 @pytest.mark.parametrize("after", [0, "50ms", "never"])
-def test_attempts_are_bounded(house, script, after):
-    servers = [house.upstream(script) for _ in range(3)]
-    house.proxy(*servers, fallback={"after": after})
+def test_attempts_are_bounded(env, script, after):
+    servers = [env.upstream(script) for _ in range(3)]
+    env.proxy(*servers, fallback={"after": after})
     # So that connections are kept, where they are.
-    client = house.client()
+    client = env.client()
     client.ask("first.test")
     client.ask("bounded.test")
     sent = [len(server.asked("bounded.test")) for server in servers]
@@ -469,15 +469,15 @@ def _fail_in_turn(servers, chance, until, good):
 
 @pytest.mark.timeout(RANDOM_SECONDS + 60)
 @row("X-10-three-in-turn")
-def test_three_upstreams_that_fail_in_turn(house):
+def test_three_upstreams_that_fail_in_turn(env):
     """200 queries a second: none is lost, and none fails while one upstream is good."""
-    servers = [house.upstream() for _ in range(3)]
-    house.proxy(*servers, timeouts=DEFAULTS)
+    servers = [env.upstream() for _ in range(3)]
+    env.proxy(*servers, timeouts=DEFAULTS)
     seed, good = random.randrange(1 << 30), []
     until = now() + RANDOM_SECONDS
     failing = threading.Thread(target=_fail_in_turn,
                                args=(servers, random.Random(seed), until, good))
-    clients = [house.client() for _ in range(10)]
+    clients = [env.client() for _ in range(10)]
     failing.start()
     wait_until(lambda: good, 2)
     due, number = now(), 0
@@ -499,7 +499,7 @@ def test_three_upstreams_that_fail_in_turn(house):
               if any(begin <= exchange.at and exchange.answered <= end for begin, end in good)]
     assert not failed, f"{len(failed)} of {len(exchanges)} (seed {seed})"
     assert all(server.queries for server in servers)
-    assert len(exchanges) > 150 * RANDOM_SECONDS or house.sanitized
+    assert len(exchanges) > 150 * RANDOM_SECONDS or env.sanitized
 
 
 def _take_what_is_there(clients, until):

@@ -11,11 +11,11 @@ import pytest
 import dnsmsg
 import faults
 import proxy
-import team
+import processes
 from clock import now, wait_until
 from dnsmsg import CH, CD, IN, NXDOMAIN, QR, RA, RD, REFUSED, SERVFAIL, TXT, A, Query
-from house import EDNS
-from impostor import Impostor
+from env import EDNS
+from fake_server import FakeServer
 from rows import table
 from upstream import own_address, with_port
 
@@ -29,20 +29,20 @@ def _says(text, name, **fields):
 
 
 @pytest.fixture
-def own(house):
+def own(env):
     """Answers of the proxy's own, which are not those of the upstreams."""
-    house.wrong_answers_are_relayed = True
-    return house
+    env.wrong_answers_are_relayed = True
+    return env
 
 
 class Check:
     """One run of `dot-proxy healthcheck'."""
 
-    def __init__(self, house, *options, config=None, args=(), popen=None, **popen_args):
-        self._house = house
-        command = [proxy.BINARY, "-c", config or house.config_path, *args, "healthcheck", *options]
+    def __init__(self, env, *options, config=None, args=(), popen=None, **popen_args):
+        self._env = env
+        command = [proxy.BINARY, "-c", config or env.config_path, *args, "healthcheck", *options]
         self.begin = now()
-        process = (popen or house._popen)(
+        process = (popen or env._popen)(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, **popen_args)
         self.out, self.err = process.communicate(timeout=20)
@@ -52,7 +52,7 @@ class Check:
     def good(self, words, seconds=LIMIT):
         assert (self.status, self.err) == (0, ""), (self.status, self.out, self.err)
         assert self.out.count("\n") == 1 and words in self.out, self.out
-        self._house.within(seconds, self.begin, self.end)
+        self._env.within(seconds, self.begin, self.end)
         return self
 
     def bad(self, *words, seconds=LIMIT):
@@ -60,7 +60,7 @@ class Check:
         assert self.err.startswith("dot-proxy: ") and self.err.count("\n") == 1, self.err
         for word in words:
             assert word in self.err, self.err
-        self._house.within(seconds, self.begin, self.end)
+        self._env.within(seconds, self.begin, self.end)
         return self
 
 
@@ -106,16 +106,16 @@ def test_question_comes_back_as_it_was(own, udp):
        ("other-type", {"name": "health.dot-proxy", "qtype": A, "qclass": CH}),
        ("class-IN", {"name": "health.dot-proxy", "qtype": TXT, "qclass": IN}),
        ("ready-class-IN", {"name": "ready.dot-proxy", "qtype": TXT, "qclass": IN}))
-def test_other_questions_cross(house, fields):
-    server = house.upstream()
-    house.proxy(server)
-    house.right(house.ask(Query(**fields)))
+def test_other_questions_cross(env, fields):
+    server = env.upstream()
+    env.proxy(server)
+    env.assert_ok(env.ask(Query(**fields)))
     assert len(server.asked(fields["name"])) == 1
 
 
-def _ready(house):
-    exchange = house.ask(_says("", "ready.dot-proxy", edns=EDNS)[0])
-    house.answered_within(AT_ONCE, exchange)
+def _ready(env):
+    exchange = env.ask(_says("", "ready.dot-proxy", edns=EDNS)[0])
+    env.answered_within(AT_ONCE, exchange)
     if exchange.rcode == dnsmsg.NOERROR:
         assert exchange.answer.rdatas == [b"\5ready"]
         return True
@@ -124,27 +124,27 @@ def _ready(house):
     return False
 
 
-def _reload(house, *upstreams):
-    running = house.proxies[-1]
+def _reload(env, *upstreams):
+    running = env.proxies[-1]
     before, old = len(running.lines("configuration reloaded")), running.workers()
-    proxy.write_config(house.config_path, {
-        **house.config, "upstreams": [server.config() for server in upstreams]})
+    proxy.write_config(env.config_path, {
+        **env.config, "upstreams": [server.config() for server in upstreams]})
     running.signal(signal.SIGHUP)
     wait_until(lambda: len(running.lines("configuration reloaded")) > before, 5, "it reloads")
     wait_until(lambda: not set(old) & set(running.workers()), 5, "the old workers have gone")
-    team.wait_whole(running, house.config["workers"])
+    processes.wait_all_serving(running, env.config["workers"])
 
 
 def test_ready_once_an_upstream_was_connected_to(own):
     a, b = own.pair()
-    running = team.serve(own, a, workers=2, reload="signal")
+    running = processes.start_workers(own, a, workers=2, reload="signal")
     assert not _ready(own)
     _reload(own, b)
     assert not _ready(own), "a reload is no handshake"
-    own.right(own.ask("first.test"))
+    own.assert_ok(own.ask("first.test"))
     # Whoever connected, all of them know.
     for worker in running.workers():
-        with team.alone(running, worker):
+        with processes.only_this_worker(running, worker):
             assert _ready(own)
     _reload(own, a)
     assert not a.handshakes
@@ -190,188 +190,188 @@ def test_who_may_not_ask_may_ask_this(own):
 
 
 @table("script", *BAD_UPSTREAMS)
-def test_check_passes_without_any_upstream(house, script):
-    house.proxy(house.upstream(script))
-    waiting = house.client()
+def test_check_passes_without_any_upstream(env, script):
+    env.proxy(env.upstream(script))
+    waiting = env.client()
     waiting.send(*[Query(f"n{n}.test") for n in range(50)])
-    Check(house).good(f"{with_port(*house.proxies[-1].address)}: it answers over UDP and TCP", AT_ONCE)
+    Check(env).good(f"{with_port(*env.proxies[-1].address)}: it answers over UDP and TCP", AT_ONCE)
     waiting.receive_all()
 
 
 @table("script, words", ("refused", faults.refuse, "connect: Connection refused"),
        ("silent", faults.accept_and_silence, "handshake: timed out"))
 @pytest.mark.parametrize("option", ["--upstream", "--ready"])
-def test_check_of_an_upstream_fails_without_one(house, option, script, words):
-    server = house.upstream(script)
-    house.proxy(server)
-    Check(house, option).bad(f" over UDP: SERVFAIL: {server.name}: ", words,
+def test_check_of_an_upstream_fails_without_one(env, option, script, words):
+    server = env.upstream(script)
+    env.proxy(server)
+    Check(env, option).bad(f" over UDP: SERVFAIL: {server.name}: ", words,
                              "; `dot-proxy probe' tries the upstreams")
 
 
 @pytest.mark.parametrize("option", ["--upstream", "--ready"])
-def test_check_of_a_slow_upstream_ends(house, option):
+def test_check_of_a_slow_upstream_ends(env, option):
     """The whole of the time for a query is longer than that of the check."""
-    house.proxy(house.upstream(faults.accept_and_silence),
+    env.proxy(env.upstream(faults.accept_and_silence),
                 timeouts={"query": "4s", "connect": "4s", "handshake": "4s"})
-    check = Check(house, option).bad(" over UDP: no answer in 2000 ms; ")
+    check = Check(env, option).bad(" over UDP: no answer in 2000 ms; ")
     assert check.end - check.begin >= 2
 
 
-def test_check_of_an_upstream(house):
-    server = house.upstream()
-    house.proxy(server)
-    Check(house, "--upstream").good(": an upstream answers over UDP and TCP")
+def test_check_of_an_upstream(env):
+    server = env.upstream()
+    env.proxy(server)
+    Check(env, "--upstream").good(": an upstream answers over UDP and TCP")
     assert [query.seen.question for query in server.arrived] == [b"\0\0\2\0\1"] * 2
     assert all(query.seen.opt for query in server.arrived)
 
 
-def test_check_makes_it_ready(house):
+def test_check_makes_it_ready(env):
     """There are no probes: it asks, once, and not when it has been ready before."""
-    server = house.upstream()
-    house.proxy(server)
+    server = env.upstream()
+    env.proxy(server)
     assert not server.connections
     for _ in range(2):
-        Check(house, "--ready").good(": it is ready over UDP and TCP")
+        Check(env, "--ready").good(": it is ready over UDP and TCP")
         assert [query.seen.question for query in server.arrived] == [b"\0\0\2\0\1"]
 
 
-def test_ready_whatever_the_upstream_answers(house):
-    house.proxy(house.upstream(faults.never_answer), timeouts={"query": "800ms"})
-    Check(house, "--ready").good(": it is ready over UDP and TCP")
-    Check(house, "--upstream").bad("SERVFAIL: ", "no answer")
+def test_ready_whatever_the_upstream_answers(env):
+    env.proxy(env.upstream(faults.never_answer), timeouts={"query": "800ms"})
+    Check(env, "--ready").good(": it is ready over UDP and TCP")
+    Check(env, "--upstream").bad("SERVFAIL: ", "no answer")
 
 
 @table("which", ("UDP", "udp"), ("TCP", "tcp"))
-def test_check_of_a_listener_of_one_kind(house, which):
-    host, port = house.free_address(own_address())
+def test_check_of_a_listener_of_one_kind(env, which):
+    host, port = env.free_address(own_address())
     listen = {"tcp": {"address": with_port(host, port), "udp": False},
               "udp": {"address": with_port(own_address(), port), "tcp": False}}
-    house.proxy(house.upstream(), host=host, port=port,
+    env.proxy(env.upstream(), host=host, port=port,
                 listen=[listen.pop(which), *listen.values()])
     for option, words in ((), "it answers"), (("--upstream",), "an upstream answers"), \
             (("--ready",), "it is ready"):
-        Check(house, *option).good(f": {words} over {which.upper()}, ")
+        Check(env, *option).good(f": {words} over {which.upper()}, ")
 
 
 @table("host, at", ("IPv4", "127.9.8.7", "127.9.8.7"), ("IPv6", "::1", "[::1]"),
        ("any-IPv4", "0.0.0.0", "127.0.0.1"), ("any-IPv6", "::", "[::1]"))
-def test_check_finds_the_listener(house, namespace, host, at):
-    running = house.proxy(house.upstream(), host=host)
-    Check(house).good(f"{at}:{running.address[1]}: it answers over UDP and TCP")
+def test_check_finds_the_listener(env, namespace, host, at):
+    running = env.proxy(env.upstream(), host=host)
+    Check(env).good(f"{at}:{running.address[1]}: it answers over UDP and TCP")
 
 
-def test_check_asks_where_it_is_told(house, tmp_path):
-    running = house.proxy(house.upstream())
+def test_check_asks_where_it_is_told(env, tmp_path):
+    running = env.proxy(env.upstream())
     elsewhere = proxy.write_config(str(tmp_path / "elsewhere.yml"), {
-        "upstreams": house.config["upstreams"], "listen": f"{own_address()}:1"})
-    Check(house, config=elsewhere).bad("Connection refused", "-l says where to ask")
-    Check(house, config=elsewhere, args=["-l", with_port(*running.address)]).good("it answers")
+        "upstreams": env.config["upstreams"], "listen": f"{own_address()}:1"})
+    Check(env, config=elsewhere).bad("Connection refused", "-l says where to ask")
+    Check(env, config=elsewhere, args=["-l", with_port(*running.address)]).good("it answers")
 
 
-def test_check_of_a_proxy_that_hears_no_loopback(house):
-    server = house.upstream()
-    house.proxy(server, allow=["192.0.2.0/24"])
-    Check(house).good(": it answers over TCP (and not over UDP: 127.0.0.1 is not in `allow')")
-    Check(house, "--upstream").bad(" over TCP: REFUSED: this address may not ask here",
+def test_check_of_a_proxy_that_hears_no_loopback(env):
+    server = env.upstream()
+    env.proxy(server, allow=["192.0.2.0/24"])
+    Check(env).good(": it answers over TCP (and not over UDP: 127.0.0.1 is not in `allow')")
+    Check(env, "--upstream").bad(" over TCP: REFUSED: this address may not ask here",
                                    "`allow' must have this machine's address")
     assert not server.connections
-    house.upstreams.clear()         # nobody here may ask, the test's last query included
+    env.upstreams.clear()         # nobody here may ask, the test's last query included
     server.close()
 
 
-def test_check_cannot_be_made_by_udp_alone_without_loopback(house, tmp_path):
+def test_check_cannot_be_made_by_udp_alone_without_loopback(env, tmp_path):
     config = proxy.write_config(str(tmp_path / "udp.yml"), {
         "upstreams": ["192.0.2.1"], "allow": ["192.0.2.0/24"],
         "listen": [{"address": f"{own_address()}:5353", "tcp": False}]})
-    Check(house, config=config).bad(" over UDP: 127.0.0.1 is not in `allow'; add it there")
+    Check(env, config=config).bad(" over UDP: 127.0.0.1 is not in `allow'; add it there")
 
 
-def test_check_of_a_proxy_that_has_stopped(house):
-    running = house.proxy(house.upstream())
-    Check(house).good("it answers")
+def test_check_of_a_proxy_that_has_stopped(env):
+    running = env.proxy(env.upstream())
+    Check(env).good("it answers")
     running.stop()
     for option in (), ("--upstream",), ("--ready",):
-        Check(house, *option).bad("Connection refused", "does not run", seconds=AT_ONCE)
+        Check(env, *option).bad("Connection refused", "does not run", seconds=AT_ONCE)
 
 
 @table("listen", ("UDP-and-TCP", {}), ("TCP", {"udp": False}))
-def test_check_fails_when_all_workers_stand_still(house, listen):
-    host, port = house.free_address(own_address())
-    running = house.proxy(house.upstream(), workers=2, host=host, port=port,
+def test_check_fails_when_all_workers_stand_still(env, listen):
+    host, port = env.free_address(own_address())
+    running = env.proxy(env.upstream(), workers=2, host=host, port=port,
                           listen=[{"address": with_port(host, port), **listen}])
-    workers = team.wait_whole(running, 2)
+    workers = processes.wait_all_serving(running, 2)
     for worker in workers:
-        team.halt(worker)
+        processes.pause(worker)
     try:
-        Check(house).bad(f" over {'TCP' if listen else 'UDP'}: no answer in 2000 ms")
+        Check(env).bad(f" over {'TCP' if listen else 'UDP'}: no answer in 2000 ms")
     finally:
         for worker in workers:
             os.kill(worker, signal.SIGCONT)
-    wait_until(lambda: Check(house).status == 0, 5, "it answers again")
+    wait_until(lambda: Check(env).status == 0, 5, "it answers again")
 
 
-def test_check_passes_when_one_worker_stands_still(house):
-    running = team.serve(house, house.upstream(), workers=2)
+def test_check_passes_when_one_worker_stands_still(env):
+    running = processes.start_workers(env, env.upstream(), workers=2)
     for worker in running.workers():
-        with team.alone(running, worker):
-            Check(house).good("it answers over UDP and TCP", AT_ONCE)
+        with processes.only_this_worker(running, worker):
+            Check(env).good("it answers over UDP and TCP", AT_ONCE)
 
 
-def test_check_passes_in_a_rush_of_its_neighbours(house):
+def test_check_passes_in_a_rush_of_its_neighbours(env):
     """In a pod all have one address; when it has all the places that one may have, others wait."""
-    server = house.upstream(faults.never_answer)
-    running = house.proxy(server, inflight=200)
-    rush = house.datagrams()
+    server = env.upstream(faults.never_answer)
+    running = env.proxy(server, inflight=200)
+    rush = env.datagrams()
     rush.send(*[Query(f"n{n}.test") for n in range(300)])
     running.wait_line("datagrams dropped")
-    Check(house).good("it answers over UDP and TCP", AT_ONCE)
+    Check(env).good("it answers over UDP and TCP", AT_ONCE)
     assert len(server.queries) >= 190
     rush.given_up = True            # it has asked too much at once
 
 
-def test_check_passes_when_its_neighbours_fill_tcp(house):
+def test_check_passes_when_its_neighbours_fill_tcp(env):
     """The same by TCP, and by several connections."""
-    server = house.upstream(faults.never_answer)
-    house.proxy(server, inflight=200, workers=1)
-    rush = [house.client() for _ in range(3)]
+    server = env.upstream(faults.never_answer)
+    env.proxy(server, inflight=200, workers=1)
+    rush = [env.client() for _ in range(3)]
     for client in rush:
         client.send(*[Query(f"n{n}.test") for n in range(100)])
     wait_until(lambda: len(server.queries) >= 190)
-    Check(house).good("it answers over UDP and TCP", AT_ONCE)
+    Check(env).good("it answers over UDP and TCP", AT_ONCE)
     for client in rush:
         client.close()
 
 
-def test_check_waits_for_its_place(house):
+def test_check_waits_for_its_place(env):
     """As any query does, when as many as there may be are in hand."""
-    server = house.upstream()
-    house.proxy(server, inflight=1, timeouts={"answer": "2s"})
-    client = house.client()
+    server = env.upstream()
+    env.proxy(server, inflight=1, timeouts={"answer": "2s"})
+    client = env.client()
     slow, = client.send(Query("delay-1200.test"))
     wait_until(lambda: server.queries)
-    check = Check(house).good("it answers over UDP and TCP")
+    check = Check(env).good("it answers over UDP and TCP")
     assert check.end - slow.at >= 1.2
-    house.right(client.receive())
+    env.assert_ok(client.receive())
 
 
-def test_check_fails_when_there_is_no_place_for_too_long(house):
-    server = house.upstream(faults.never_answer)
-    house.proxy(server, inflight=1, timeouts={"query": "4s", "answer": "4s"})
-    client = house.client()
+def test_check_fails_when_there_is_no_place_for_too_long(env):
+    server = env.upstream(faults.never_answer)
+    env.proxy(server, inflight=1, timeouts={"query": "4s", "answer": "4s"})
+    client = env.client()
     client.send(Query("slow.test"))
     wait_until(lambda: server.queries)
-    Check(house).bad("no answer in 2000 ms")
+    Check(env).bad("no answer in 2000 ms")
     client.receive_all()
 
 
-def test_check_needs_no_trust_and_no_rights(house):
+def test_check_needs_no_trust_and_no_rights(env):
     """Nor is anything said about the configuration that is said at the start."""
-    running = house.proxy(house.upstream())
+    running = env.proxy(env.upstream())
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         binary = shutil.copy(proxy.BINARY, directory)
         config = proxy.write_config(os.path.join(directory, "config.yml"), {
-            **house.config, "tls": {"ca_file": "/nonexistent/ca.pem"}})
+            **env.config, "tls": {"ca_file": "/nonexistent/ca.pem"}})
         os.chmod(config, 0o666)
         who = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
         done = subprocess.run([binary, "-c", config, "healthcheck"], cwd="/", env={},
@@ -384,13 +384,13 @@ def test_check_needs_no_trust_and_no_rights(house):
 
 
 @pytest.fixture
-def impostor(house, tmp_path):
+def fake_server(env, tmp_path):
     """Starts one, and returns it and a configuration that says it is dot-proxy."""
     def starts(reply, transport):
-        made = Impostor(reply)
-        house.others.append(made)
+        made = FakeServer(reply)
+        env.others.append(made)
         other = {"udp": "tcp", "tcp": "udp"}[transport]
-        return made, proxy.write_config(str(tmp_path / "impostor.yml"), {
+        return made, proxy.write_config(str(tmp_path / "fake_server.yml"), {
             "upstreams": ["192.0.2.1"],
             "listen": [{"address": with_port(*made.address), other: False}]})
     return starts
@@ -424,18 +424,18 @@ BELONG_TO_NOTHING = [("other-ID", _other_id), ("other-question", _other_question
 
 
 @table("reply", *BELONG_TO_NOTHING)
-def test_check_takes_no_message_that_belongs_to_nothing(house, impostor, reply):
-    _, config = impostor(reply, "tcp")
-    Check(house, config=config).bad(" over TCP: what came back is no answer to the question",
+def test_check_takes_no_message_that_belongs_to_nothing(env, fake_server, reply):
+    _, config = fake_server(reply, "tcp")
+    Check(env, config=config).bad(" over TCP: what came back is no answer to the question",
                                     seconds=AT_ONCE)
 
 
 @table("reply", *BELONG_TO_NOTHING)
-def test_check_waits_for_the_datagram_that_belongs_to_it(house, impostor, reply):
-    _, config = impostor(lambda query: reply(query) + [_ok(query)], "udp")
-    Check(house, config=config).good(" over UDP, ", AT_ONCE)
-    _, config = impostor(reply, "udp")
-    Check(house, config=config).bad(" over UDP: no answer in 2000 ms")
+def test_check_waits_for_the_datagram_that_belongs_to_it(env, fake_server, reply):
+    _, config = fake_server(lambda query: reply(query) + [_ok(query)], "udp")
+    Check(env, config=config).good(" over UDP, ", AT_ONCE)
+    _, config = fake_server(reply, "udp")
+    Check(env, config=config).bad(" over UDP: no answer in 2000 ms")
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
@@ -444,35 +444,35 @@ def test_check_waits_for_the_datagram_that_belongs_to_it(house, impostor, reply)
        ("NXDOMAIN", lambda query: [_ok(query, None, flags=QR | NXDOMAIN)], "NXDOMAIN; is it dot-proxy"),
        ("REFUSED", lambda query: [_ok(query, None, flags=QR | REFUSED)], "REFUSED"),
        ("bare-SERVFAIL", lambda query: [query[:2] + b"\x80\x02" + bytes(8)], "SERVFAIL"))
-def test_check_wants_the_answer_of_dot_proxy(house, impostor, transport, reply, words):
-    _, config = impostor(reply, transport)
-    Check(house, config=config).bad(f" over {transport.upper()}: ", words, seconds=AT_ONCE)
+def test_check_wants_the_answer_of_dot_proxy(env, fake_server, transport, reply, words):
+    _, config = fake_server(reply, transport)
+    Check(env, config=config).bad(f" over {transport.upper()}: ", words, seconds=AT_ONCE)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_check_of_what_is_silent(house, impostor, transport):
-    silent, config = impostor(lambda query: [], transport)
-    check = Check(house, config=config).bad(f" over {transport.upper()}: no answer in 2000 ms")
+def test_check_of_what_is_silent(env, fake_server, transport):
+    silent, config = fake_server(lambda query: [], transport)
+    check = Check(env, config=config).bad(f" over {transport.upper()}: no answer in 2000 ms")
     assert check.end - check.begin >= 2
     assert len(silent.queries) == (4 if transport == "udp" else 1)
 
 
-def test_check_of_what_closes(house, impostor):
-    _, config = impostor(lambda query: None, "tcp")
-    Check(house, config=config).bad("the connection was closed without an answer", seconds=AT_ONCE)
+def test_check_of_what_closes(env, fake_server):
+    _, config = fake_server(lambda query: None, "tcp")
+    Check(env, config=config).bad("the connection was closed without an answer", seconds=AT_ONCE)
 
 
-def test_check_asks_again_when_a_datagram_is_lost(house, impostor):
+def test_check_asks_again_when_a_datagram_is_lost(env, fake_server):
     made = []
-    made, config = impostor(lambda query: [_ok(query)] if len(made.queries) == 2 else [], "udp")
-    Check(house, config=config).good("it answers over UDP")
+    made, config = fake_server(lambda query: [_ok(query)] if len(made.queries) == 2 else [], "udp")
+    Check(env, config=config).good("it answers over UDP")
     assert len(set(made.queries)) == 1
 
 
-def test_checks_use_random_ids(house, impostor):
-    made, config = impostor(lambda query: [_ok(query)], "tcp")
+def test_checks_use_random_ids(env, fake_server):
+    made, config = fake_server(lambda query: [_ok(query)], "tcp")
     for _ in range(8):
-        Check(house, config=config).good("it answers")
+        Check(env, config=config).good("it answers")
     assert len({query[:2] for query in made.queries}) >= 7
 
 

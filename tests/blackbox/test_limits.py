@@ -13,10 +13,10 @@ import pytest
 
 import dnsmsg
 import faults
-import team
+import processes
 from clock import now, wait_until
 from dnsmsg import Query
-from house import MIB
+from env import MIB
 from rows import row, table
 
 PATIENT = {"client_idle": "20s"}
@@ -24,46 +24,46 @@ ADDRESS_CROWDED = "too many clients of one address"
 CROWDED = "too many clients"
 
 
-def _clients(house, count, **args):
+def _clients(env, count, **args):
     """Clients that are taken in one after the other."""
     made = []
     for _ in range(count):
-        made.append(house.client(**args))
+        made.append(env.client(**args))
         made[-1].wait_taken()
     return made
 
 
 @row("C-07")
-def test_idle_clients_of_every_worker_hold_nobody_up(house):
-    team.serve(house, house.upstream(), workers=3, timeouts=PATIENT)
+def test_idle_clients_of_every_worker_hold_nobody_up(env):
+    processes.start_workers(env, env.upstream(), workers=3, timeouts=PATIENT)
     for _ in range(3):
-        team.one_each(house)
-    house.client()
-    house.right(house.ask(), 1)
-    house.idle(0.3)
+        processes.one_each(env)
+    env.client()
+    env.assert_ok(env.ask(), 1)
+    env.idle(0.3)
 
 
 @row("C-08", "P9")
-def test_slow_lorises_at_every_worker_hold_nobody_up(house):
+def test_slow_lorises_at_every_worker_hold_nobody_up(env):
     workers, seconds = 3, 4
-    team.serve(house, house.upstream(), workers=workers)
+    processes.start_workers(env, env.upstream(), workers=workers)
     octets = dnsmsg.framed(Query("a-name-that-takes-a-while.test").wire)
     slow, times, begin = [], [], now()
     while now() < begin + seconds:
         slow = [[client, at] for client, at in slow if not client.closed_by_peer()]
         while len(slow) < 10 * workers:
-            slow.append([house.client(), 0])
+            slow.append([env.client(), 0])
         for entry in slow:
             entry[1] = min(entry[1] + 1, len(octets) - 1)
             try:
                 entry[0].send_octets(octets[entry[1] - 1:entry[1]])
             except OSError:
                 pass        # it was closed just now
-        times.append(house.right(house.ask(f"good-{len(times)}.test")).took)
+        times.append(env.assert_ok(env.ask(f"good-{len(times)}.test")).took)
         select.select([], [], [], max(0.0, begin + len(times) / 50 - now()))
     assert len(times) >= 50
     times.sort()
-    late = house.loop.late(begin, now())
+    late = env.loop.late(begin, now())
     assert times[len(times) * 99 // 100] < 1 + late
     for client, _ in slow:
         client.close()
@@ -73,19 +73,19 @@ def test_slow_lorises_at_every_worker_hold_nobody_up(house):
 
 
 @row("C-09")
-def test_address_with_too_many_clients_makes_room_by_its_own(house):
+def test_address_with_too_many_clients_makes_room_by_its_own(env):
     """The one of them that has been idle longest goes; nobody else does."""
-    running = house.proxy(house.upstream(), timeouts=PATIENT,
+    running = env.proxy(env.upstream(), timeouts=PATIENT,
                           clients={"max": 100, "per_address": 5})
-    others = _clients(house, 4, source="127.0.0.9")
-    many = _clients(house, 3, source="127.0.0.8")
-    house.right(many[0].ask("busy-lately.test"))
-    many += _clients(house, 6, source="127.0.0.8")
+    others = _clients(env, 4, source="127.0.0.9")
+    many = _clients(env, 3, source="127.0.0.8")
+    env.assert_ok(many[0].ask("busy-lately.test"))
+    many += _clients(env, 6, source="127.0.0.8")
     for client in (many[1], many[2], many[3], many[0]):
         client.wait_closed()
         assert client.how == "eof"
     for n, client in enumerate(many[4:] + others):
-        house.right(client.ask(f"stays-{n}.test"), 0.5)
+        env.assert_ok(client.ask(f"stays-{n}.test"), 0.5)
     line = running.wait_line(ADDRESS_CROWDED)
     assert "127.0.0.8" in line["cause"] and "per_address" in line["remedy"]
     assert len(running.lines(ADDRESS_CROWDED)) == 1
@@ -93,33 +93,33 @@ def test_address_with_too_many_clients_makes_room_by_its_own(house):
 
 
 @row("C-09")
-def test_address_whose_clients_all_wait_gets_no_more(house):
-    server = house.upstream()
-    house.proxy(server, timeouts=PATIENT, clients={"max": 100, "per_address": 3})
-    waiting = _clients(house, 3, source="127.0.0.8")
+def test_address_whose_clients_all_wait_gets_no_more(env):
+    server = env.upstream()
+    env.proxy(server, timeouts=PATIENT, clients={"max": 100, "per_address": 3})
+    waiting = _clients(env, 3, source="127.0.0.8")
     for n, client in enumerate(waiting):
         client.send(Query(f"delay-400.n{n}.test"))
     wait_until(lambda: len(server.queries) == 3)
-    refused = house.client(source="127.0.0.8")
-    house.within(0.3, refused.opened, refused.wait_closed())
-    house.right(house.client(source="127.0.0.9").ask("other.test"), 0.3)
+    refused = env.client(source="127.0.0.8")
+    env.within(0.3, refused.opened, refused.wait_closed())
+    env.assert_ok(env.client(source="127.0.0.9").ask("other.test"), 0.3)
     for client in waiting:
-        house.right(client.receive_until(client.exchanges[0]))
-    again = house.client(source="127.0.0.8")
-    house.right(again.ask("again.test"), 0.3)
+        env.assert_ok(client.receive_until(client.exchanges[0]))
+    again = env.client(source="127.0.0.8")
+    env.assert_ok(again.ask("again.test"), 0.3)
 
 
 @row("C-10", "C-11")
-def test_oldest_idle_client_makes_room_below_the_limit(house, row):
-    running = house.proxy(house.upstream(), timeouts=PATIENT, clients={"max": 20})
-    house.right(house.ask())
-    old = _clients(house, 4)
-    new = [house.client() for _ in range(36)]
-    house.right(house.ask("one-more.test"), 1)
+def test_oldest_idle_client_makes_room_below_the_limit(env, row):
+    running = env.proxy(env.upstream(), timeouts=PATIENT, clients={"max": 20})
+    env.assert_ok(env.ask())
+    old = _clients(env, 4)
+    new = [env.client() for _ in range(36)]
+    env.assert_ok(env.ask("one-more.test"), 1)
     for client in old:
         client.wait_closed()
         assert client.how == "eof"
-    house.right(new[-1].ask("youngest.test"), 1)
+    env.assert_ok(new[-1].ask("youngest.test"), 1)
     assert running.clients() <= 20
     line = running.wait_line(CROWDED)
     assert "20" in line["cause"] and "max" in line["remedy"]
@@ -128,66 +128,66 @@ def test_oldest_idle_client_makes_room_below_the_limit(house, row):
         for client in new:
             client.close()
         wait_until(lambda: running.clients() == 0)
-        for n, client in enumerate(_clients(house, 10)):
-            house.right(client.ask(f"again-{n}.test"), 1)
+        for n, client in enumerate(_clients(env, 10)):
+            env.assert_ok(client.ask(f"again-{n}.test"), 1)
 
 
 @row("C-10")
-def test_clients_that_all_wait_are_not_pushed_out(house):
+def test_clients_that_all_wait_are_not_pushed_out(env):
     """Who comes then waits in the queue of the kernel, and is served when there is room."""
-    server = house.upstream()
-    house.proxy(server, timeouts={"answer": "2s", **PATIENT}, clients={"max": 8})
+    server = env.upstream()
+    env.proxy(server, timeouts={"answer": "2s", **PATIENT}, clients={"max": 8})
     waiting = []
     for n in range(8):
-        waiting.append(house.client())
+        waiting.append(env.client())
         waiting[-1].send(Query(f"delay-700.n{n}.test"))
     wait_until(lambda: len(server.queries) == 8)
-    late = [house.client() for _ in range(8)]
+    late = [env.client() for _ in range(8)]
     for client in late:
         client.send(Query("late.test"))
-    house.idle(0.2)
+    env.idle(0.2)
     for client in waiting:
-        house.right(client.receive_until(client.exchanges[0]))
+        env.assert_ok(client.receive_until(client.exchanges[0]))
     for client in late:
         client.receive_until(client.exchanges[0])
-        house.within(1.5, client.exchanges[0].at, client.exchanges[0].answered)
+        env.within(1.5, client.exchanges[0].at, client.exchanges[0].answered)
 
 
 @row("C-10")
-def test_client_whose_query_was_not_read_yet_is_not_idle(house):
+def test_client_whose_query_was_not_read_yet_is_not_idle(env):
     """More than there are places for come, and ask, while the worker looks elsewhere."""
-    running = house.proxy(house.upstream(), timeouts=PATIENT, clients={"max": 8})
+    running = env.proxy(env.upstream(), timeouts=PATIENT, clients={"max": 8})
     worker, = running.workers()
-    team.halt(worker)
-    clients = [house.client() for _ in range(16)]
+    processes.pause(worker)
+    clients = [env.client() for _ in range(16)]
     for n, client in enumerate(clients):
         client.send(Query(f"n{n}.test"))
     os.kill(worker, signal.SIGCONT)
     for client in clients:
-        house.right(client.receive_until(client.exchanges[0]), 2)
+        env.assert_ok(client.receive_until(client.exchanges[0]), 2)
 
 
 @row("C-12")
-def test_patience_is_shorter_in_a_crowd_and_comes_back(house):
+def test_patience_is_shorter_in_a_crowd_and_comes_back(env):
     idle = 1.5
-    house.proxy(house.upstream(), timeouts={"client_idle": "1500ms"}, clients={"max": 20})
-    crowd = [house.client() for _ in range(19)]
-    house.within(0.8, crowd[0].opened, crowd[0].wait_closed())
+    env.proxy(env.upstream(), timeouts={"client_idle": "1500ms"}, clients={"max": 20})
+    crowd = [env.client() for _ in range(19)]
+    env.within(0.8, crowd[0].opened, crowd[0].wait_closed())
     for client in crowd:
         client.close()
-    client = house.client()
+    client = env.client()
     closed = client.wait_closed()
     assert closed - client.opened > 0.95 * idle
-    house.within(idle + 0.2, client.opened, closed)
+    env.within(idle + 0.2, client.opened, closed)
 
 
 @row("C-13")
-def test_clients_that_never_read_at_every_worker(house):
+def test_clients_that_never_read_at_every_worker(env):
     """10,000 answers wait for nobody for ever, and not in memory without a bound."""
     workers = 2
-    house.may_grow = 64 * MIB
-    running = team.serve(house, house.upstream(), workers=workers)
-    deaf = list(team.one_each(house).values())
+    env.may_grow = 64 * MIB
+    running = processes.start_workers(env, env.upstream(), workers=workers)
+    deaf = list(processes.one_each(env).values())
     pending = []
     octets = b"".join(dnsmsg.framed(Query(f"size-1500.n{n}.test").wire) for n in range(10000))
     for client in deaf:
@@ -206,30 +206,30 @@ def test_clients_that_never_read_at_every_worker(house):
                 continue
             if not entry[1] and running.clients() == 0:
                 pending.remove(entry)
-        house.right(house.ask(f"good-{asked}.test"), 1)
+        env.assert_ok(env.ask(f"good-{asked}.test"), 1)
         asked += 1
         most = max(most, running.memory() - running.memory_at_start)
         time.sleep(0.02)
     assert not pending, "a client that never reads was kept for 12 s"
-    if not house.sanitized:
+    if not env.sanitized:
         assert most < workers * 64 * MIB, f"{most / MIB:.0f} MiB"
     for client in deaf:
         client.close()
 
 
 @row("C-10")
-def test_as_many_clients_as_there_are_places(house):
+def test_as_many_clients_as_there_are_places(env):
     """None of them makes room for somebody who is not there."""
-    server = house.upstream()
-    running = team.serve(house, server, timeouts={"answer": "2s", **PATIENT}, clients={"max": 8})
+    server = env.upstream()
+    running = processes.start_workers(env, server, timeouts={"answer": "2s", **PATIENT}, clients={"max": 8})
     first = running.workers()[0]
-    with team.alone(running, first):
+    with processes.only_this_worker(running, first):
         for n in range(8):
-            house.client().send(Query(f"delay-300.n{n}.test"))
-        for client in house.clients:
+            env.client().send(Query(f"delay-300.n{n}.test"))
+        for client in env.clients:
             client.wait_taken()
-    for client in house.clients:
-        house.right(client.receive_until(client.exchanges[0]))
+    for client in env.clients:
+        env.assert_ok(client.receive_until(client.exchanges[0]))
     assert not running.lines(CROWDED)
 
 
@@ -245,55 +245,55 @@ def no_more_descriptors(pid):
     return was
 
 
-def told_once_without_a_spin(house, cause, remedy):
-    running = house.proxies[-1]
+def told_once_without_a_spin(env, cause, remedy):
+    running = env.proxies[-1]
     line = running.wait_line("clients cannot be accepted", cause=cause)
     assert remedy in line["remedy"]
     before, begin = running.cpu(), now()
     time.sleep(1)
     used = running.cpu() - before
-    assert used < 0.05 * (now() - begin) * (3 if house.sanitized else 1), f"{used:.3f} s of CPU"
+    assert used < 0.05 * (now() - begin) * (3 if env.sanitized else 1), f"{used:.3f} s of CPU"
     assert len(running.lines("clients cannot be accepted")) == 1
 
 
 @row("P-01")
-def test_no_descriptor_for_clients(house):
+def test_no_descriptor_for_clients(env):
     """No spin, no flood of lines; who is there is served, who comes later is, later."""
-    server = house.upstream()
-    running = house.proxy(server, timeouts={"query": "4s", "answer": "4s", **PATIENT},
+    server = env.upstream()
+    running = env.proxy(server, timeouts={"query": "4s", "answer": "4s", **PATIENT},
                           user="root")
     worker, = running.workers()
-    there = house.client()
+    there = env.client()
     asked, = there.send(Query("delay-1800.test"))
     wait_until(lambda: server.queries)
     was = no_more_descriptors(worker)
-    late = [house.client() for _ in range(20)]
-    told_once_without_a_spin(house, "Too many open files", "ulimit -n")
+    late = [env.client() for _ in range(20)]
+    told_once_without_a_spin(env, "Too many open files", "ulimit -n")
     assert asked.answer is None
-    house.right(there.receive_until(asked))
+    env.assert_ok(there.receive_until(asked))
     resource.prlimit(worker, resource.RLIMIT_NOFILE, was)
     begin = now()
     for n, client in enumerate(late):
         client.settle(now())
-        house.right(client.ask(f"late-{n}.test"))
-    house.within(1, begin)
+        env.assert_ok(client.ask(f"late-{n}.test"))
+    env.within(1, begin)
 
 
 @row("C-32")
-def test_new_client_not_touched_by_events_of_the_evicted_one(house):
+def test_new_client_not_touched_by_events_of_the_evicted_one(env):
     """It gets the slot of a client whose reset is in the same batch of events."""
-    running = house.proxy(house.upstream(), timeouts=PATIENT, clients={"max": 4})
+    running = env.proxy(env.upstream(), timeouts=PATIENT, clients={"max": 4})
     worker, = running.workers()
-    house.right(house.ask("warm.test"))
+    env.assert_ok(env.ask("warm.test"))
     for n in range(20):
-        evicted, *others = _clients(house, 4)
-        team.halt(worker)
-        new = house.client()
+        evicted, *others = _clients(env, 4)
+        processes.pause(worker)
+        new = env.client()
         asked, = new.send(Query(f"delay-50.n{n}.test"))
         evicted.reset()
         os.kill(worker, signal.SIGCONT)
-        house.right(new.receive_until(asked))
-        house.right(new.ask(f"second-{n}.test"))
+        env.assert_ok(new.receive_until(asked))
+        env.assert_ok(new.ask(f"second-{n}.test"))
         for client in (new, *others):
             client.close()
         wait_until(lambda: running.clients() == 0)
@@ -305,17 +305,17 @@ can_tamper = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("strace") is N
 
 @row("P-01")
 @can_tamper
-def test_no_descriptor_in_the_whole_system(house):
+def test_no_descriptor_in_the_whole_system(env):
     """ENFILE, the shortage of others. The list of allowed calls would not let the tracer do it."""
-    running = house.proxy(house.upstream(), user="root", sandbox="off")
+    running = env.proxy(env.upstream(), user="root", sandbox="off")
     worker, = running.workers()
-    house.right(house.ask())
+    env.assert_ok(env.ask())
     with tampered(worker, "accept4:error=ENFILE"):
-        late = [house.client() for _ in range(20)]
-        told_once_without_a_spin(house, "Too many open files in system", "fs.file-max")
+        late = [env.client() for _ in range(20)]
+        told_once_without_a_spin(env, "Too many open files in system", "fs.file-max")
     for n, client in enumerate(late):
         client.settle(now())
-        house.right(client.ask(f"late-{n}.test"))
+        env.assert_ok(client.ask(f"late-{n}.test"))
 
 
 @contextlib.contextmanager
@@ -342,67 +342,67 @@ def traced(pid):
 @can_tamper
 @table("error", ("X-11-ENOBUFS", "ENOBUFS"), ("X-11-ENOMEM", "ENOMEM"), ("X-11-EAGAIN", "EAGAIN"),
        ("P-31-EINTR", "EINTR"))
-def test_failed_sendmmsg_is_retried_and_stops_no_other_client(house, error):
-    running = house.proxy(house.upstream(), user="root", sandbox="off",
+def test_failed_sendmmsg_is_retried_and_stops_no_other_client(env, error):
+    running = env.proxy(env.upstream(), user="root", sandbox="off",
                           timeouts={"query": "5s", "answer": "4s"})
     worker, = running.workers()
-    client = house.datagrams()
-    house.right(client.ask("warm.test"))
+    client = env.datagrams()
+    env.assert_ok(client.ask("warm.test"))
     with tampered(worker, f"sendmmsg:error={error}"):
         waiting = client.send(*[Query(f"waiting-{n}.test") for n in range(100)])
         for n in range(5):
-            house.right(house.ask(f"meanwhile-{n}.test"), 3)
+            env.assert_ok(env.ask(f"meanwhile-{n}.test"), 3)
         client.hears_nothing()
     for exchange in waiting:
-        house.right(client.receive_until(exchange))
+        env.assert_ok(client.receive_until(exchange))
 
 
 @can_tamper
 @row("P-31-EINTR")
-def test_interrupted_sendmsg_is_retried_and_stops_no_other_client(house):
-    running = house.proxy(house.upstream(), user="root", sandbox="off",
+def test_interrupted_sendmsg_is_retried_and_stops_no_other_client(env):
+    running = env.proxy(env.upstream(), user="root", sandbox="off",
                           timeouts={"query": "5s", "answer": "4s"})
     worker, = running.workers()
-    client, other = house.client(), house.datagrams()
-    house.right(client.ask("warm.test"))
+    client, other = env.client(), env.datagrams()
+    env.assert_ok(client.ask("warm.test"))
     with tampered(worker, "sendmsg:error=EINTR"):
         waiting = client.send(*[Query(f"waiting-{n}.test") for n in range(100)])
         for n in range(5):
-            house.right(other.ask(f"meanwhile-{n}.test"), 3)
+            env.assert_ok(other.ask(f"meanwhile-{n}.test"), 3)
     for exchange in waiting:
-        house.right(client.receive_until(exchange))
+        env.assert_ok(client.receive_until(exchange))
 
 
 @row("P-02")
-def test_no_descriptor_for_the_upstream_then_one_again(house):
-    server = house.upstream()
-    running = house.proxy(server, timeouts=PATIENT, user="root")
+def test_no_descriptor_for_the_upstream_then_one_again(env):
+    server = env.upstream()
+    running = env.proxy(server, timeouts=PATIENT, user="root")
     worker, = running.workers()
-    client = house.client()
+    client = env.client()
     client.wait_taken()
     was = no_more_descriptors(worker)
     for n in range(5):
-        exchange = house.servfail(client.ask(f"n{n}.test", edns=dnsmsg.opt()), 0.5)
+        exchange = env.servfail(client.ask(f"n{n}.test", edns=dnsmsg.opt()), 0.5)
         assert "Too many open files" in exchange.answer.ede[0][1]
     assert "Too many open files" in running.wait_line("upstream down")["cause"]
-    house.idle(0.2)
+    env.idle(0.2)
     resource.prlimit(worker, resource.RLIMIT_NOFILE, was)
-    house.right(client.ask("again.test"), 0.5)
+    env.assert_ok(client.ask("again.test"), 0.5)
 
 
 @row("P-02")
-def test_no_descriptor_for_the_second_upstream(house):
+def test_no_descriptor_for_the_second_upstream(env):
     """The first one's connection goes on."""
-    a, b = house.pair()
-    running = house.proxy(a, b, timeouts=PATIENT, user="root")
+    a, b = env.pair()
+    running = env.proxy(a, b, timeouts=PATIENT, user="root")
     worker, = running.workers()
-    client = house.client()
-    house.right(client.ask("warm.test"))
+    client = env.client()
+    env.assert_ok(client.ask("warm.test"))
     was = no_more_descriptors(worker)
     a.do(faults.rcode(dnsmsg.SERVFAIL))
     assert client.ask("bad.test").rcode == dnsmsg.SERVFAIL
     a.do()
-    house.right(client.ask("good.test"), 0.5)
+    env.assert_ok(client.ask("good.test"), 0.5)
     resource.prlimit(worker, resource.RLIMIT_NOFILE, was)
     a.do(faults.rcode(dnsmsg.SERVFAIL))
     wait_until(lambda: client.ask("better.test").answer.is_right, 3, "B is asked again")
@@ -433,44 +433,44 @@ accept4(int fd, struct sockaddr *from, socklen_t *len, int flags)
 
 
 @row("P-06")
-def test_accept_that_fails_for_a_passing_reason(house):
+def test_accept_that_fails_for_a_passing_reason(env):
     """Two calls of three do, with each of the errors in turn."""
-    source, library = (os.path.join(house.directory, name) for name in ("accept.c", "accept.so"))
+    source, library = (os.path.join(env.directory, name) for name in ("accept.c", "accept.so"))
     with open(source, "w") as file:
         file.write(ACCEPT)
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
-    running = team.serve(house, house.upstream(), popen_args={"env": {
+    running = processes.start_workers(env, env.upstream(), popen_args={"env": {
         **os.environ, "LD_PRELOAD": library,
         "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}})
     with open(f"/proc/{running.pid}/maps") as file:
         assert library in file.read()
     for n in range(100):
-        house.right(house.ask(f"n{n}.test"), 0.5)
-    clients = [house.client() for _ in range(100)]
+        env.assert_ok(env.ask(f"n{n}.test"), 0.5)
+    clients = [env.client() for _ in range(100)]
     for n, client in enumerate(clients):
-        house.right(client.ask(f"at-once-{n}.test"), 1)
+        env.assert_ok(client.ask(f"at-once-{n}.test"), 1)
     assert not running.lines("clients cannot be accepted")
     for client in clients:
         client.close()
-    house.idle(0.2)
+    env.idle(0.2)
 
 
 @row("P-06")
-def test_clients_that_go_before_they_are_accepted(house):
-    running = team.serve(house, house.upstream())
+def test_clients_that_go_before_they_are_accepted(env):
+    running = processes.start_workers(env, env.upstream())
     workers = running.workers()
     for pid in workers:
-        team.halt(pid)
+        processes.pause(pid)
     for n in range(200):
-        client = house.client()
+        client = env.client()
         if n % 2:
             client.send(Query(f"gone-{n}.test"))
         client.reset() if n % 4 < 2 else client.close()
-    stays = house.client()
+    stays = env.client()
     stays.send(Query("stays.test"))
     for pid in workers:
         os.kill(pid, signal.SIGCONT)
-    house.right(stays.receive_until(stays.exchanges[0]), 2)
+    env.assert_ok(stays.receive_until(stays.exchanges[0]), 2)
     assert running.workers() == workers
     wait_until(lambda: running.clients() == 1)
     assert not running.lines("clients cannot be accepted")

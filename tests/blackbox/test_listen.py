@@ -1,4 +1,4 @@
-"""Addresses to listen on that come late, go, and come back (F-20); sockets that were shut down (P-29)."""
+"""Listen addresses that come late, go, and come back (F-20); sockets that were shut down (P-29)."""
 
 import contextlib
 import ctypes
@@ -10,7 +10,7 @@ import time
 import pytest
 
 import proxy
-import team
+import processes
 from clock import now, wait_until
 from dnsmsg import Query
 from rows import row, table
@@ -40,13 +40,13 @@ class Address:
         self._namespace.run("ip", "addr", "del", *self._spec)
 
 
-def _ask_at(house, address, name):
+def _ask_at(env, address, name):
     """Over both transports."""
-    running = house.proxies[-1]
+    running = env.proxies[-1]
     was, running.address = running.address, address
-    house.right(house.ask(f"tcp.{name}"), 1)
-    client = house.datagrams()
-    house.right(client.ask(f"udp.{name}"), 1)
+    env.assert_ok(env.ask(f"tcp.{name}"), 1)
+    client = env.datagrams()
+    env.assert_ok(client.ask(f"udp.{name}"), 1)
     running.address = was
 
 
@@ -61,23 +61,23 @@ def _wait_count(running, event, address, count):
 
 @table("host, first", ("F-20-IPv4-second", LATE["IPv4"], False),
        ("F-20-IPv4-first", LATE["IPv4"], True), ("F-20-IPv6-second", LATE["IPv6"], False))
-def test_late_address_is_served_when_it_comes_and_comes_back(house, namespace, host, first):
+def test_late_address_is_served_when_it_comes_and_comes_back(env, namespace, host, first):
     """The others serve all the while; each change is logged once, and nothing is restarted."""
-    main = house.free_address(own_address())
+    main = env.free_address(own_address())
     late = host, main[1]
     made = Address(namespace, host)
     listen = [with_port(*late), with_port(*main)] if first else [with_port(*main), with_port(*late)]
-    running = team.serve(house, house.upstream(), host=main[0], port=main[1], listen=listen)
+    running = processes.start_workers(env, env.upstream(), host=main[0], port=main[1], listen=listen)
     workers = running.workers()
     assert _lines(running, "listening", late) == 0
     for n in range(3):
-        _ask_at(house, main, f"missing-{n}.test")
-        Check(house).good(f"{with_port(*main)}: it answers")
+        _ask_at(env, main, f"missing-{n}.test")
+        Check(env).good(f"{with_port(*main)}: it answers")
         made.add()
-        _ask_at(house, late, f"there-{n}.test")
-        _ask_at(house, main, f"both-{n}.test")
+        _ask_at(env, late, f"there-{n}.test")
+        _ask_at(env, main, f"both-{n}.test")
         _wait_count(running, "listening", late, 2 * (n + 1))
-        Check(house).good(f"{with_port(*(late if first else main))}: it answers")
+        Check(env).good(f"{with_port(*(late if first else main))}: it answers")
         if n < 2:
             made.delete()
             _wait_count(running, MISSING, late, n + 2)
@@ -88,13 +88,13 @@ def test_late_address_is_served_when_it_comes_and_comes_back(house, namespace, h
 
 
 @row("F-20")
-def test_nothing_is_lost_at_other_addresses(house, namespace):
-    main = house.free_address(own_address())
+def test_nothing_is_lost_at_other_addresses(env, namespace):
+    main = env.free_address(own_address())
     late = LATE["IPv4"], main[1]
     made = Address(namespace, late[0])
-    team.serve(house, house.upstream(), host=main[0], port=main[1],
+    processes.start_workers(env, env.upstream(), host=main[0], port=main[1],
                listen=[with_port(*main), with_port(*late)])
-    client = house.datagrams()
+    client = env.datagrams()
     count = 0
     for _ in range(4):
         for change in made.add, made.delete:
@@ -103,38 +103,38 @@ def test_nothing_is_lost_at_other_addresses(house, namespace):
             count += 100
             client.receive_all()
             for exchange in asked:
-                house.right(exchange)
-    assert len(house.upstreams[0].queries) == count == 800
+                env.assert_ok(exchange)
+    assert len(env.upstreams[0].queries) == count == 800
 
 
 @row("F-20")
-def test_interface_that_is_made_again(house, namespace):
+def test_interface_that_is_made_again(env, namespace):
     """As a VPN does it: the interface goes with its address, and another one of that name comes."""
-    main = house.free_address(own_address())
+    main = env.free_address(own_address())
     late = LATE["IPv4"], main[1]
-    running = house.proxy(house.upstream(), host=main[0], port=main[1],
+    running = env.proxy(env.upstream(), host=main[0], port=main[1],
                           listen=[with_port(*main), with_port(*late)])
     for n in range(2):
         namespace.run("ip", "link", "add", "vpn0", "type", "veth", "peer", "name", "vpn1")
         namespace.run("ip", "addr", "add", f"{late[0]}/24", "dev", "vpn0")
         namespace.run("ip", "link", "set", "vpn0", "up")
-        _ask_at(house, late, f"there-{n}.test")
+        _ask_at(env, late, f"there-{n}.test")
         namespace.run("ip", "link", "del", "vpn0")
-        _ask_at(house, main, f"gone-{n}.test")
+        _ask_at(env, main, f"gone-{n}.test")
     assert running.alive
 
 
 @table("first", ("F-20-link-local-second", False), ("F-20-link-local-first", True))
-def test_link_local_address_of_an_interface_that_is_made_again(house, namespace, first):
+def test_link_local_address_of_an_interface_that_is_made_again(env, namespace, first):
     """Each time the interface has another index; nobody reads the file again by hand."""
-    main = house.free_address(own_address())
+    main = env.free_address(own_address())
     named = f"[fe80::77%vpn0]:{main[1]}"
     listen = [named, with_port(*main)] if first else [with_port(*main), named]
-    running = team.serve(house, house.upstream(), host=main[0], port=main[1], listen=listen,
+    running = processes.start_workers(env, env.upstream(), host=main[0], port=main[1], listen=listen,
                          reload="signal")
     for n in range(3):
-        _ask_at(house, main, f"missing-{n}.test")
-        Check(house).good(f"{with_port(*main)}: it answers")
+        _ask_at(env, main, f"missing-{n}.test")
+        Check(env).good(f"{with_port(*main)}: it answers")
         wait_until(lambda: len(running.lines(MISSING, address=named)) == n + 1, NOTICED,
                    f"is missed:\n{running.log_text()}")
         namespace.run("ip", "link", "add", "vpn0", "type", "veth", "peer", "name", "vpn1")
@@ -145,8 +145,8 @@ def test_link_local_address_of_an_interface_that_is_made_again(house, namespace,
         wait_until(lambda: len(running.lines("listening", address=named)) == 2 * (n + 1), 6,
                    f"is served:\n{running.log_text()}")
         index = namespace.call(socket.if_nametoindex, "vpn0")
-        _ask_at(house, ("fe80::77", main[1], 0, index), f"there-{n}.test")
-        _ask_at(house, main, f"both-{n}.test")
+        _ask_at(env, ("fe80::77", main[1], 0, index), f"there-{n}.test")
+        _ask_at(env, main, f"both-{n}.test")
         namespace.run("ip", "link", "del", "vpn0")
     # Two sockets more in the supervisor and in each of two workers: those that were late.
     running.descriptors_at_start += 6
@@ -155,74 +155,74 @@ def test_link_local_address_of_an_interface_that_is_made_again(house, namespace,
 
 
 @row("F-20")
-def test_interface_comes_while_the_file_is_wrong(house, namespace):
+def test_interface_comes_while_the_file_is_wrong(env, namespace):
     """It is read once for it, not every few seconds."""
-    main = house.free_address(own_address())
-    running = house.proxy(house.upstream(), host=main[0], port=main[1], reload="signal",
+    main = env.free_address(own_address())
+    running = env.proxy(env.upstream(), host=main[0], port=main[1], reload="signal",
                           listen=[with_port(*main), f"[fe80::77%vpn0]:{main[1]}"])
-    with open(house.config_path, "a", encoding="utf-8") as file:
+    with open(env.config_path, "a", encoding="utf-8") as file:
         file.write("wrong: 1\n")
     namespace.run("ip", "link", "add", "vpn0", "type", "veth", "peer", "name", "vpn1")
     wait_until(lambda: running.lines(REFUSED), NOTICED, running.log_text)
     time.sleep(NOTICED)
     assert len(running.lines(REFUSED)) == 1
-    _ask_at(house, main, "n.test")
+    _ask_at(env, main, "n.test")
 
 
 @row("F-20")
-def test_reload_while_an_address_is_missing(house, namespace):
-    main = house.free_address(own_address())
+def test_reload_while_an_address_is_missing(env, namespace):
+    main = env.free_address(own_address())
     late, other = (LATE["IPv4"], main[1]), (LATE["IPv6"], main[1])
-    running = team.serve(house, house.upstream(), host=main[0], port=main[1],
+    running = processes.start_workers(env, env.upstream(), host=main[0], port=main[1],
                          listen=[with_port(*main), with_port(*late)], reload="signal")
     # One that was missing stays, one that is missing comes.
-    _reload(house, listen=[with_port(*main), with_port(*late), with_port(*other)])
+    _reload(env, listen=[with_port(*main), with_port(*late), with_port(*other)])
     assert _lines(running, MISSING, late) == _lines(running, MISSING, other) == 1
     Address(namespace, late[0]).add()
     Address(namespace, other[0]).add()
     for address in main, late, other:
-        _ask_at(house, address, f"n{len(address[0])}.test")
+        _ask_at(env, address, f"n{len(address[0])}.test")
     # The only one is gone: no reason to refuse anything.
-    _reload(house, listen=with_port(*late))
+    _reload(env, listen=with_port(*late))
     running.address = late
     Address(namespace, late[0]).delete()
-    _reload(house, listen=with_port(*late), inflight=1000)
+    _reload(env, listen=with_port(*late), inflight=1000)
     Address(namespace, late[0]).add()
-    _ask_at(house, late, "again.test")
+    _ask_at(env, late, "again.test")
 
 
-def _reload(house, **changes):
-    running = house.proxies[-1]
+def _reload(env, **changes):
+    running = env.proxies[-1]
     before, old = len(running.lines(RELOADED)), running.workers()
-    house.config = {**house.config, **changes}
-    proxy.write_config(house.config_path, house.config)
+    env.config = {**env.config, **changes}
+    proxy.write_config(env.config_path, env.config)
     running.signal(signal.SIGHUP)
     wait_until(lambda: len(running.lines(RELOADED)) > before, 5, f"reloads:\n{running.log_text()}")
     wait_until(lambda: not set(old) & set(running.workers()), 12, "the old workers have gone")
-    team.wait_whole(running, house.config["workers"])
+    processes.wait_all_serving(running, env.config["workers"])
 
 
 @row("F-20")
-def test_no_address_is_there(house, namespace):
+def test_no_address_is_there(env, namespace):
     """It exits; whoever restarts it succeeds once one is there."""
     listen = [f"{host}:5353" if "." in host else f"[{host}]:5353" for host in LATE.values()]
-    ended = house.proxy(house.upstream(), start=False, listen=listen)
+    ended = env.proxy(env.upstream(), start=False, listen=listen)
     assert ended.wait(5) == 1
     ended.check_reports()
     line, = ended.log
     assert "Cannot assign requested address" in line["cause"] and "ip address" in line["remedy"]
     Address(namespace, LATE["IPv6"]).add()
-    again = proxy.Proxy(house.config_path, (LATE["IPv6"], 5353), house.loop, house._make_socket,
-                        house._popen)
-    house.proxies[:] = [again]
+    again = proxy.Proxy(env.config_path, (LATE["IPv6"], 5353), env.loop, env._make_socket,
+                        env._popen)
+    env.proxies[:] = [again]
     again.start()
-    house.right(house.ask())
+    env.assert_ok(env.ask())
     assert again.lines(MISSING, address=listen[0])
 
 
 @row("F-20")
-def test_only_address_is_of_an_interface_that_is_not_there(house, namespace):
-    ended = house.proxy(house.upstream(), start=False, listen="[fe80::77%vpn0]:5353")
+def test_only_address_is_of_an_interface_that_is_not_there(env, namespace):
+    ended = env.proxy(env.upstream(), start=False, listen="[fe80::77%vpn0]:5353")
     assert ended.wait(5) == 1
     ended.check_reports()
     line, = ended.log
@@ -258,50 +258,50 @@ def _shut_down(pid, port, kind=socket.SOCK_STREAM, how=socket.SHUT_RDWR):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to reach into another process")
 @row("P-29")
-def test_tcp_socket_that_was_shut_down_listens_again(house):
-    running = team.serve(house, house.upstream(), workers=2)
-    kept = house.client()
-    house.right(kept.ask("kept.test"))
+def test_tcp_socket_that_was_shut_down_listens_again(env):
+    running = processes.start_workers(env, env.upstream(), workers=2)
+    kept = env.client()
+    env.assert_ok(kept.ask("kept.test"))
     workers = running.workers()
     for n in range(2):
         _shut_down(running.pid, running.address[1])
         begin = now()
         wait_until(lambda n=n: len(running.lines("listening socket was shut down", over="TCP")) == n + 1,
                    3, "it notices")
-        house.within(1, begin)
-        house.right(house.ask(f"tcp-{n}.test"), 1)
-        house.right(house.datagrams().ask(f"udp-{n}.test"), 1)
-        house.right(kept.ask(f"kept-{n}.test"))
+        env.within(1, begin)
+        env.assert_ok(env.ask(f"tcp-{n}.test"), 1)
+        env.assert_ok(env.datagrams().ask(f"udp-{n}.test"), 1)
+        env.assert_ok(kept.ask(f"kept-{n}.test"))
     assert running.workers() == workers
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to reach into another process")
 @table("how", ("P-29-UDP-receiving", socket.SHUT_RD), ("P-29-UDP-sending", socket.SHUT_WR),
        ("P-29-UDP-both", socket.SHUT_RDWR))
-def test_udp_socket_that_was_shut_down_is_replaced(house, how):
-    running = team.serve(house, house.upstream(), workers=2)
-    house.right(house.datagrams().ask("before.test"))
+def test_udp_socket_that_was_shut_down_is_replaced(env, how):
+    running = processes.start_workers(env, env.upstream(), workers=2)
+    env.assert_ok(env.datagrams().ask("before.test"))
     _shut_down(running.pid, running.address[1], socket.SOCK_DGRAM, how)
     if how == socket.SHUT_WR:
         running.signal(signal.SIGHUP)
     wait_until(lambda: running.lines("configuration reloaded"), 5, "new workers have the new one")
     assert len(running.lines("listening socket was shut down", over="UDP")) == 1
     for n in range(10):
-        house.right(house.datagrams().ask(f"udp-{n}.test"), 1)
+        env.assert_ok(env.datagrams().ask(f"udp-{n}.test"), 1)
     wait_until(lambda: len(running.workers()) == 2, 3, "the old workers have gone")
-    house.idle(0.5)
+    env.idle(0.5)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to reach into another process")
 @row("P-29")
-def test_udp_socket_on_which_answers_are_lost_is_replaced(house):
+def test_udp_socket_on_which_answers_are_lost_is_replaced(env):
     """A worker sees it, and the supervisor makes sure of it."""
-    running = team.serve(house, house.upstream(), workers=2)
+    running = processes.start_workers(env, env.upstream(), workers=2)
     _shut_down(running.pid, running.address[1], socket.SOCK_DGRAM, socket.SHUT_WR)
-    lost = house.datagrams()
+    lost = env.datagrams()
     lost.given_up = True
     lost.send(Query("lost.test"))
     wait_until(lambda: running.lines("configuration reloaded"), 5, "new workers have the new one")
     assert len(running.lines("listening socket was shut down", over="UDP")) == 1
     for n in range(10):
-        house.right(house.datagrams().ask(f"udp-{n}.test"), 1)
+        env.assert_ok(env.datagrams().ask(f"udp-{n}.test"), 1)

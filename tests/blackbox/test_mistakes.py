@@ -564,24 +564,24 @@ def test_special_file_is_an_error_at_once(tmp_path, configured, authority, make,
 @table("make, cause, of",
        *((f"F-15-{what}-{name}", make, cause, what)
          for what in ("config", "CA", "CRL") for name, make, cause, _ in NO_FILES))
-def test_reload_of_a_special_file_blocks_nothing(house, tmp_path, make, cause, of):
+def test_reload_of_a_special_file_blocks_nothing(env, tmp_path, make, cause, of):
     odd = str(tmp_path / "odd.pem")
-    running = house.proxy(house.upstream(), reload="signal")
+    running = env.proxy(env.upstream(), reload="signal")
     if of == "config":
-        os.unlink(house.config_path)
-        make(house.config_path)
+        os.unlink(env.config_path)
+        make(env.config_path)
     else:
         make(odd)
-        tls = {"ca_file": odd} if of == "CA" else {"ca_file": house.authority.path,
+        tls = {"ca_file": odd} if of == "CA" else {"ca_file": env.authority.path,
                                                     "crl_file": odd}
-        proxy.write_config(house.config_path, {**house.config, "tls": tls})
+        proxy.write_config(env.config_path, {**env.config, "tls": tls})
     begin = now()
     running.signal(signal.SIGHUP)
     line = running.wait_line("configuration refused, the old one stays")
-    house.within(1, begin)
+    env.within(1, begin)
     assert cause in line.text
     # The supervisor still does all that it is there for.
     worker, = running.workers()
     os.kill(worker, signal.SIGKILL)
     wait_until(lambda: running.workers() not in ([], [worker]), 2, "the worker is replaced")
-    house.right(house.ask("after.test"))
+    env.assert_ok(env.ask("after.test"))

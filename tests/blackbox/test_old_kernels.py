@@ -9,7 +9,7 @@ import pytest
 
 import oldkernel
 import proxy
-import team
+import processes
 from rows import row, table
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0 or platform.machine() != "x86_64",
@@ -21,20 +21,20 @@ needs_sandbox = pytest.mark.skipif(proxy.sanitized(),
 QEMU = "qemu-x86_64-static"
 
 
-def _serve(house, *lacks, prefix=(), **settings):
+def _serve(env, *lacks, prefix=(), **settings):
     """A proxy that answers over UDP and TCP, reloads, and replaces a worker."""
-    running = team.serve(house, house.upstream(), **settings,
+    running = processes.start_workers(env, env.upstream(), **settings,
                          popen_args={"prefix": prefix or oldkernel.prefix(*lacks)})
-    house.right(house.ask("tcp.test"))
+    env.assert_ok(env.ask("tcp.test"))
     host, port = running.address
-    with house.datagrams(("127.0.0.1" if host == "0.0.0.0" else host, port)) as datagrams:
-        house.right(datagrams.ask("udp.test"))
+    with env.datagrams(("127.0.0.1" if host == "0.0.0.0" else host, port)) as datagrams:
+        env.assert_ok(datagrams.ask("udp.test"))
     old = running.workers()
     running.signal(signal.SIGHUP)
-    new = team.wait_whole(running, 2, old)
+    new = processes.wait_all_serving(running, 2, old)
     os.kill(new[0], signal.SIGKILL)
-    team.wait_whole(running, 2, new[:1])
-    house.right(house.ask("replaced.test"))
+    processes.wait_all_serving(running, 2, new[:1])
+    env.assert_ok(env.ask("replaced.test"))
     return running
 
 
@@ -53,8 +53,8 @@ def _serve(house, *lacks, prefix=(), **settings):
        ("P-32-prctl", ("prctl",), (),
         ("Landlock (", "seccomp (", "no_new_privs (", "PR_SET_DUMPABLE (")))
 @needs_sandbox
-def test_best_effort_starts_and_names_what_is_missing_once(house, lacks, on, missing):
-    running = _serve(house, *lacks)
+def test_best_effort_starts_and_names_what_is_missing_once(env, lacks, on, missing):
+    running = _serve(env, *lacks)
     line, = running.lines("sandbox")
     assert line["level"] == "info"
     assert all(word in line.get("on", "") for word in on) and bool(line.get("on")) == bool(on)
@@ -66,8 +66,8 @@ def test_best_effort_starts_and_names_what_is_missing_once(house, lacks, on, mis
 @row("P-32-qemu-user")
 @needs_sandbox
 @pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"needs {QEMU}")
-def test_serves_under_an_emulator_of_the_kernel(house):
-    running = _serve(house, prefix=(QEMU,))
+def test_serves_under_an_emulator_of_the_kernel(env):
+    running = _serve(env, prefix=(QEMU,))
     line, = running.lines("sandbox")
     assert "on" not in line and "Landlock (" in line["missing"] and "seccomp (" in line["missing"]
     assert len(running.lines("UDP drops are not counted")) == 1
@@ -75,8 +75,8 @@ def test_serves_under_an_emulator_of_the_kernel(house):
 
 @row("P-32-strict")
 @needs_sandbox
-def test_strict_names_all_that_is_missing(house):
-    running = house.proxy(house.upstream(), sandbox="strict", start=False,
+def test_strict_names_all_that_is_missing(env):
+    running = env.proxy(env.upstream(), sandbox="strict", start=False,
                           popen_args={"prefix": oldkernel.prefix("landlock", "seccomp")})
     assert running.wait() == 2
     line, = running.lines("cannot start")
@@ -88,8 +88,8 @@ def test_strict_names_all_that_is_missing(house):
 @table("lacks, missing", ("P-32-strict-landlock-in-use", "landlock-in-use", "restrict_self"),
        ("P-32-strict-no-new-privs", "no-new-privs", "no_new_privs"))
 @needs_sandbox
-def test_strict_worker_does_not_serve_without_what_fails_late(house, lacks, missing):
-    running = house.proxy(house.upstream(), sandbox="strict", start=False,
+def test_strict_worker_does_not_serve_without_what_fails_late(env, lacks, missing):
+    running = env.proxy(env.upstream(), sandbox="strict", start=False,
                           popen_args={"prefix": oldkernel.prefix(lacks)})
     assert running.wait() == 1
     assert all(missing in line["cause"] for line in running.lines("worker cannot start"))
@@ -97,26 +97,26 @@ def test_strict_worker_does_not_serve_without_what_fails_late(house, lacks, miss
 
 
 @row("P-32-off")
-def test_sandbox_that_is_off_says_so(house):
-    running = team.serve(house, house.upstream(), sandbox="off")
+def test_sandbox_that_is_off_says_so(env):
+    running = processes.start_workers(env, env.upstream(), sandbox="off")
     line, = running.lines("sandbox")
     assert "on" not in line and "off" in line["missing"]
 
 
 @row("P-32-root")
-def test_workers_of_the_user_root_are_warned_of(house):
-    running = team.serve(house, house.upstream(), user="root")
+def test_workers_of_the_user_root_are_warned_of(env):
+    running = processes.start_workers(env, env.upstream(), user="root")
     line, = running.lines("workers run as root")
     assert line["level"] == "warn" and line["remedy"]
     running.stop()      # it would take the file of the next one for its own
-    team.serve(house, house.upstream())
-    assert not house.proxies[-1].lines("workers run as root")
+    processes.start_workers(env, env.upstream())
+    assert not env.proxies[-1].lines("workers run as root")
 
 
 @table("lack, event", ("P-32-rxq-ovfl", "rxq-ovfl", "UDP drops are not counted"),
        ("P-32-mtu-discover", "mtu-discover", "UDP answers may be fragmented"))
 @pytest.mark.parametrize("host", ("127.0.0.1", "0.0.0.0", "::1"))
-def test_socket_option_that_is_missing_is_named_once(house, lack, event, host):
-    running = _serve(house, lack, host=host)
+def test_socket_option_that_is_missing_is_named_once(env, lack, event, host):
+    running = _serve(env, lack, host=host)
     line, = running.lines(event)
     assert line["level"] == "info" and line["cause"]

@@ -22,8 +22,8 @@ import netns
 import peers
 from clock import now, wait_until
 from dnsmsg import A, AAAA, AD, CD, DO, NOERROR, NXDOMAIN, RD, SERVFAIL, TXT, Query
-from house import EDNS
-from marks import went_down
+from env import EDNS
+from upstream_state import went_down
 from rows import table
 from upstream import Script, answer
 
@@ -34,13 +34,13 @@ DNSSEC_BOGUS = 6        # of the Extended DNS Errors, RFC 8914 4.7
 
 
 @pytest.fixture
-def start(house, authority, tmp_path):
-    """Starts a server of somebody else's, as one of the house's upstreams."""
+def start(env, authority, tmp_path):
+    """Starts a server of somebody else's, as one of the env's upstreams."""
     def starts(kind):
-        directory = tmp_path / f"{kind.__name__}-{len(house.upstreams)}"
+        directory = tmp_path / f"{kind.__name__}-{len(env.upstreams)}"
         directory.mkdir()
         made = kind(authority, directory)
-        house.upstreams.append(made)
+        env.upstreams.append(made)
         made.start()
         return made
     return starts
@@ -51,94 +51,94 @@ def server(request, start):
     return start(request.param)
 
 
-def test_server_answers(house, server):
-    running = house.proxy(server.config())
-    client = house.client()
+def test_server_answers(env, server):
+    running = env.proxy(server.config())
+    client = env.client()
     for name, qtype in (("n0.test", A), ("n0.test", AAAA), ("n1.test", A)):
-        house.right(client.ask(name, qtype=qtype), 1)
+        env.assert_ok(client.ask(name, qtype=qtype), 1)
     line = running.wait_line("upstream connected", upstream=server.name)
     assert line["tls"] == "TLSv1.3" and "dot.test" in line["certificate"], line.text
 
 
-def test_server_says_that_there_is_no_such_name(house, server):
-    house.proxy(server.config())
+def test_server_says_that_there_is_no_such_name(env, server):
+    env.proxy(server.config())
     for edns in (None, EDNS):
-        exchange = house.ask(Query("nothing.test", edns=edns))
+        exchange = env.ask(Query("nothing.test", edns=edns))
         assert exchange.rcode == NXDOMAIN
         assert [record[1] for record in exchange.answer.records if record[0] == 2] == [dnsmsg.SOA]
         assert bool(exchange.answer.opt) == bool(edns)
 
 
 @table("name, least", ("several-kB", peers.LARGE, 7000), ("60-kB", "huge.test", 60000))
-def test_server_gives_a_large_answer(house, server, name, least):
-    house.proxy(server.config())
-    seen = house.ask(name, qtype=TXT).answer
+def test_server_gives_a_large_answer(env, server, name, least):
+    env.proxy(server.config())
+    seen = env.ask(name, qtype=TXT).answer
     assert sorted(seen.rdatas) == sorted(peers.rdatas(name, TXT))
     assert len(seen.wire) > least and not seen.flags & dnsmsg.TC
 
 
-def test_server_is_asked_many_at_once(house, server):
+def test_server_is_asked_many_at_once(env, server):
     """More than a server takes in hand from one connection, which is 100 for some."""
-    house.proxy(server.config())
-    clients = [house.client() for _ in range(3)]
+    env.proxy(server.config())
+    clients = [env.client() for _ in range(3)]
     for client in clients:
         client.send(*(Query(f"n{n}.test") for n in range(300)))
     for client in clients:
         client.receive_all()
         for exchange in client.exchanges:
-            house.right(exchange)
+            env.assert_ok(exchange)
     assert len(server.open_connections) == 1
 
 
-def test_server_with_another_name_is_not_believed(house, server):
-    running = house.proxy(server.config(hostname="other.test"))
-    house.servfail(house.ask(), 1)
+def test_server_with_another_name_is_not_believed(env, server):
+    running = env.proxy(server.config(hostname="other.test"))
+    env.servfail(env.ask(), 1)
     line = running.wait_line("upstream down")
     assert "handshake" in line["cause"] and "dot.test" in line["cause"] + line["remedy"], line.text
     running.stop()      # what was never right cannot become right again
 
 
-def test_server_goes_and_comes_back(house, server):
-    running = house.proxy(server.config())
-    house.right(house.ask("n0.test"))
+def test_server_goes_and_comes_back(env, server):
+    running = env.proxy(server.config())
+    env.assert_ok(env.ask("n0.test"))
     server.restart()
-    house.right(house.ask("n1.test"), 1)
+    env.assert_ok(env.ask("n1.test"), 1)
     assert not running.lines("upstream down"), running.log_text()
     server.stop()
-    house.servfail(house.ask("n2.test"), 1)
+    env.servfail(env.ask("n2.test"), 1)
     went_down(running, server, "connect", "refused")
     server.start()
-    house.right(house.ask("n3.test"), 1)
+    env.assert_ok(env.ask("n3.test"), 1)
     running.wait_line("upstream back", upstream=server.name)
 
 
-def test_server_resumes_sessions(house, server):
+def test_server_resumes_sessions(env, server):
     """As OpenSSL does it, and as GnuTLS does."""
-    running = house.proxy(server.config(), timeouts={"upstream_idle": "0s"}, log={"level": "debug"})
+    running = env.proxy(server.config(), timeouts={"upstream_idle": "0s"}, log={"level": "debug"})
     for n in range(5):
-        house.right(house.ask(f"n{n}.test"), 0.5)
+        env.assert_ok(env.ask(f"n{n}.test"), 0.5)
     resumed = [line["resumed"] for line in running.lines("upstream connected")]
     assert resumed == ["no"] + 4 * ["yes"]
 
 
-def test_server_fails_over_to_another(house, start):
+def test_server_fails_over_to_another(env, start):
     first, second = start(peers.KnotResolver), start(peers.Unbound)
-    running = house.proxy(first.config(), second.config())
-    client = house.client()
-    house.right(client.ask("n0.test"))
+    running = env.proxy(first.config(), second.config())
+    client = env.client()
+    env.assert_ok(client.ask("n0.test"))
     first.stop()
     for n in range(20):
-        house.right(client.ask(f"n{n}.test"), 0.5)
+        env.assert_ok(client.ask(f"n{n}.test"), 0.5)
     went_down(running, first, "connect", "refused")
     assert second.open_connections
     first.start()
 
 
-def test_server_that_closes_idle_connections(house, start):
+def test_server_that_closes_idle_connections(env, start):
     server = start(peers.ImpatientUnbound)
-    running = house.proxy(server.config())
+    running = env.proxy(server.config())
     for n in range(4):
-        house.right(house.ask(f"n{n}.test"), 0.5)
+        env.assert_ok(env.ask(f"n{n}.test"), 0.5)
         wait_until(lambda: not server.open_connections, 5, "unbound closes")
     assert not running.lines("upstream down"), running.log_text()
 
@@ -154,10 +154,10 @@ def test_server_that_closes_idle_connections(house, start):
        ("bogus", "www.bogus.example", RD, None, SERVFAIL, 0, False),
        ("bogus-DO", "www.bogus.example", RD, DO, SERVFAIL, 0, False),
        ("bogus-CD", "www.bogus.example", RD | CD, None, NOERROR, CD, False))
-def test_dnssec_passes(house, start, name, flags, edns, rcode, says, signed):
-    house.proxy(start(peers.ValidatingUnbound).config())
+def test_dnssec_passes(env, start, name, flags, edns, rcode, says, signed):
+    env.proxy(start(peers.ValidatingUnbound).config())
     edns = None if edns is None else dnsmsg.opt(flags=edns)
-    seen = house.ask(Query(name, flags=flags, edns=edns)).answer
+    seen = env.ask(Query(name, flags=flags, edns=edns)).answer
     assert seen.rcode == rcode
     assert seen.flags & (AD | CD) == says
     assert any(record[1] == RRSIG for record in seen.records) == signed
@@ -171,9 +171,9 @@ def test_dnssec_passes(house, start, name, flags, edns, rcode, says, signed):
 # ---- real clients ----
 
 
-def run(house, *command, seconds=20):
+def run(env, *command, seconds=20):
     """What a program writes on its standard output; it must end well and complain of nothing."""
-    process = house._popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    process = env._popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE, text=True)
     try:
         out, error = process.communicate(timeout=seconds)
@@ -190,8 +190,8 @@ def connections(namespace):
     return int(values[names.index("ActiveOpens")])
 
 
-def at(house):
-    host, port = house.proxies[-1].address
+def at(env):
+    host, port = env.proxies[-1].address
     return f"@{host}", "-p", str(port)
 
 
@@ -213,10 +213,10 @@ DIG = ("dig", "+tcp", "+tries=1", "+time=5")
     "", "+noedns", "+dnssec +adflag +cdflag", "+cookie=0123456789abcdef", "+keepalive",
     "+padding=128", "+nsid +expire", "+subnet=192.0.2.0/24", "+norecurse", "+bufsize=512",
     "+opcode=0 +zflag"])
-def test_dig(house, options):
-    server = house.upstream()
-    house.proxy(server)
-    out = run(house, *DIG, *at(house), "example.test", *options.split())
+def test_dig(env, options):
+    server = env.upstream()
+    env.proxy(server)
+    out = run(env, *DIG, *at(env), "example.test", *options.split())
     assert "status: NOERROR" in out and right_text("example.test", A) in out, out
     assert not re.search("warning|malformed|mismatch|unexpected", out, re.I), out
     assert len(server.asked("example.test")) == 1
@@ -224,12 +224,12 @@ def test_dig(house, options):
 
 @pytest.mark.parametrize("command", [DIG, ("kdig", "+tcp", "+retry=0", "+time=5")],
                          ids=["dig", "kdig"])
-def test_several_queries_on_one_connection(house, namespace, command):
-    server = house.upstream()
-    house.proxy(server)
-    house.right(house.ask("warm.test"))     # now the connection to the upstream is there
+def test_several_queries_on_one_connection(env, namespace, command):
+    server = env.upstream()
+    env.proxy(server)
+    env.assert_ok(env.ask("warm.test"))     # now the connection to the upstream is there
     before = connections(namespace)
-    out = run(house, *command, "+keepopen", "+short", *at(house), *QUESTIONS)
+    out = run(env, *command, "+keepopen", "+short", *at(env), *QUESTIONS)
     assert out.split() == RIGHT
     assert connections(namespace) - before == 1
     assert len(server.queries) == 1 + len(SEVERAL)
@@ -237,21 +237,21 @@ def test_several_queries_on_one_connection(house, namespace, command):
 
 @pytest.mark.parametrize("command", [DIG, ("kdig", "+tcp", "+retry=0", "+time=5")],
                          ids=["dig", "kdig"])
-def test_a_connection_for_each_query(house, command):
-    server = house.upstream()
-    house.proxy(server)
-    assert run(house, *command, "+short", *at(house), *QUESTIONS).split() == RIGHT
+def test_a_connection_for_each_query(env, command):
+    server = env.upstream()
+    env.proxy(server)
+    assert run(env, *command, "+short", *at(env), *QUESTIONS).split() == RIGHT
     assert len(server.queries) == len(SEVERAL)
     assert len(server.connections) == 1
 
 
-def dnsperf(house, tmp_path, mode, address, names, *options):
+def dnsperf(env, tmp_path, mode, address, names, *options):
     """20 clients ask for all names, each for one type, and none is lost. Returns what it says."""
     questions = tmp_path / "questions"
     questions.write_text("".join(f"{name} {'AAAA' if n % 2 else 'A'}\n"
                                  for n, name in enumerate(names)))
     host, port = address
-    out = run(house, "dnsperf", "-m", mode, "-s", host, "-p", str(port), "-d", str(questions),
+    out = run(env, "dnsperf", "-m", mode, "-s", host, "-p", str(port), "-d", str(questions),
               "-c", "20", "-n", "1", "-l", "20", *options)
     said = dict(re.findall(r"^ +([A-Z][\w ]+): +(.+)$", out, re.M))
     count = len(names)
@@ -263,19 +263,19 @@ def dnsperf(house, tmp_path, mode, address, names, *options):
 
 @table("options, least, most", ("kept", "", 0, 0), ("dnssec", "-D", 0, 0),
        ("five-a-connection", "-O num-queries-per-conn=5", 380, 400))
-def test_dnsperf(house, tmp_path, options, least, most):
+def test_dnsperf(env, tmp_path, options, least, most):
     """2,000 queries of 20 clients."""
-    server = house.upstream()
-    house.proxy(server)
+    server = env.upstream()
+    env.proxy(server)
     names = [f"n{n}.test" for n in range(2000)]
-    said = dnsperf(house, tmp_path, "tcp", house.proxies[-1].address, names, *options.split())
+    said = dnsperf(env, tmp_path, "tcp", env.proxies[-1].address, names, *options.split())
     assert {query.name for query in server.queries} == set(names)
     assert least <= int(said["Reconnections"]) <= most
 
 
-def test_dnspython(house):
-    house.proxy(house.upstream())
-    host, port = house.proxies[-1].address
+def test_dnspython(env):
+    env.proxy(env.upstream())
+    host, port = env.proxies[-1].address
     query = dns.message.make_query("example.test", "AAAA", want_dnssec=True)
     answer = dns.query.tcp(query, host, 5, port)
     assert answer.answer[0][0].address == right_text("example.test", AAAA)
@@ -286,13 +286,13 @@ def test_dnspython(house):
         == [right_text("example.test", A)]
 
 
-def test_dnspython_pipelined(house):
+def test_dnspython_pipelined(env):
     """Slow ones among them: answers come in another order than the questions."""
-    house.proxy(house.upstream())
+    env.proxy(env.upstream())
     names = [f"{'delay-200.' if n % 10 == 0 else ''}n{n}.test" for n in range(100)]
     queries = [dns.message.make_query(name, "A", id=1000 + n) for n, name in enumerate(names)]
     order = []
-    with socket.create_connection(house.proxies[-1].address, 5) as sock:
+    with socket.create_connection(env.proxies[-1].address, 5) as sock:
         for query in queries:
             dns.query.send_tcp(sock, query)
         for _ in queries:
@@ -308,9 +308,9 @@ def test_dnspython_pipelined(house):
 
 
 @pytest.fixture
-def own_mounts(house, namespace):
+def own_mounts(env, namespace):
     """The test may have files of its own in the place of this machine's."""
-    allowed = house._popen(["unshare", "--mount", "mount", "--bind", "/etc", "/etc"],
+    allowed = env._popen(["unshare", "--mount", "mount", "--bind", "/etc", "/etc"],
                            stderr=subprocess.PIPE, text=True)
     _, error = allowed.communicate(timeout=20)
     if allowed.returncode != 0:
@@ -318,18 +318,18 @@ def own_mounts(house, namespace):
 
 
 @pytest.fixture
-def resolve(house, own_mounts, tmp_path):
+def resolve(env, own_mounts, tmp_path):
     """Runs a program that finds its names by asking the proxy on port 53, by TCP or by UDP first."""
     def resolves(*command, options="", by="use-vc"):
         files = {"resolv.conf": f"nameserver 127.0.0.1\noptions {by} {options}\n",
                  "nsswitch.conf": "hosts: dns\n"}
-        return run(house, *netns.with_own_etc(tmp_path / "etc", files), *command)
+        return run(env, *netns.with_own_etc(tmp_path / "etc", files), *command)
     return resolves
 
 
-def listen_on_port_53(house, *scripts):
-    server = house.upstream(*scripts)
-    house.proxy(server, host="127.0.0.1", port=53)
+def listen_on_port_53(env, *scripts):
+    server = env.upstream(*scripts)
+    env.proxy(server, host="127.0.0.1", port=53)
     return server
 
 
@@ -364,9 +364,9 @@ def without(missing):
 @table("script, name", ("at-once", Script(), "example.test"), ("A-is-late", late(A), "late-a.test"),
        ("AAAA-is-late", late(AAAA), "late-aaaa.test"),
        ("20-kB", Script(), "size-20000.test"))
-def test_glibc_asks_for_both_on_one_connection(house, namespace, resolve, script, name):
-    server = listen_on_port_53(house, script)
-    house.right(house.ask("warm.test"))
+def test_glibc_asks_for_both_on_one_connection(env, namespace, resolve, script, name):
+    server = listen_on_port_53(env, script)
+    env.assert_ok(env.ask("warm.test"))
     before = connections(namespace)
     assert found(resolve("getent", "ahosts", name)) == both(name)
     assert sorted(query.seen.qtype for query in server.asked(name)) == [A, AAAA]
@@ -375,15 +375,15 @@ def test_glibc_asks_for_both_on_one_connection(house, namespace, resolve, script
 
 @pytest.mark.parametrize("options", ["edns0", "trust-ad edns0", "single-request",
                                      "single-request-reopen", "no-aaaa", "timeout:1 attempts:1"])
-def test_glibc_with_other_options(house, resolve, options):
-    listen_on_port_53(house)
+def test_glibc_with_other_options(env, resolve, options):
+    listen_on_port_53(env)
     right = [right_text("example.test", A)] if options == "no-aaaa" else both("example.test")
     assert found(resolve("getent", "ahosts", "example.test", options=options)) == right
 
 
-def test_glibc_asks_for_many_names(house, resolve):
+def test_glibc_asks_for_many_names(env, resolve):
     """One process asks again and again, with both answers rightly told apart."""
-    server = listen_on_port_53(house)
+    server = listen_on_port_53(env)
     names = [f"n{n}.test" for n in range(50)]
     program = ("import json, socket, sys; print(json.dumps([sorted({info[4][0] for info in "
                "socket.getaddrinfo(name, 80)}) for name in sys.argv[1:]]))")
@@ -393,22 +393,22 @@ def test_glibc_asks_for_many_names(house, resolve):
     assert len(server.connections) == 1
 
 
-def test_glibc_hears_that_there_is_no_such_name(house, resolve):
-    server = listen_on_port_53(house, faults.rcode(NXDOMAIN))
+def test_glibc_hears_that_there_is_no_such_name(env, resolve):
+    server = listen_on_port_53(env, faults.rcode(NXDOMAIN))
     program = ("import socket\ntry: socket.getaddrinfo('nothing.test', 80)\n"
                "except socket.gaierror as error: print(error.errno == socket.EAI_NONAME)")
     assert resolve("/usr/bin/python3", "-c", program) == "True\n"
     assert len(server.asked("nothing.test")) == 2
 
 
-def test_glibc_gets_no_answer_from_upstream(house, resolve):
+def test_glibc_gets_no_answer_from_upstream(env, resolve):
     """SERVFAIL: it must say "try again", at once, not "there is no such name"."""
-    listen_on_port_53(house, faults.refuse)
+    listen_on_port_53(env, faults.refuse)
     program = ("import socket\ntry: socket.getaddrinfo('example.test', 80)\n"
                "except socket.gaierror as error: print(error.errno == socket.EAI_AGAIN)")
     begin = now()
     assert resolve("/usr/bin/python3", "-c", program) == "True\n"
-    house.within(2, begin)
+    env.within(2, begin)
 
 
 # ---- by UDP: real clients, and forwarders of others before it ----
@@ -423,11 +423,11 @@ def by_tcp(namespace):
 @pytest.mark.parametrize("command", [("dig", "+tries=1", "+time=5"), ("kdig", "+retry=0", "+time=5")],
                          ids=["dig", "kdig"])
 @pytest.mark.parametrize("options", ["", "+noedns", "+dnssec +bufsize=4096", "+ignore"])
-def test_by_udp(house, by_tcp, command, options):
-    server = house.upstream()
-    house.proxy(server)
+def test_by_udp(env, by_tcp, command, options):
+    server = env.upstream()
+    env.proxy(server)
     before = by_tcp(server)
-    out = run(house, *command, "+short", *options.split(), *at(house), *QUESTIONS)
+    out = run(env, *command, "+short", *options.split(), *at(env), *QUESTIONS)
     assert out.split() == RIGHT
     assert by_tcp(server) == before
     assert len(server.queries) == len(SEVERAL)
@@ -435,30 +435,30 @@ def test_by_udp(house, by_tcp, command, options):
 
 @pytest.mark.parametrize("command", [("dig", "+tries=1", "+time=5"), ("kdig", "+retry=0", "+time=5")],
                          ids=["dig", "kdig"])
-def test_by_udp_and_then_by_tcp(house, by_tcp, command):
+def test_by_udp_and_then_by_tcp(env, by_tcp, command):
     """What is too large for UDP is asked again."""
-    server = house.upstream()
-    house.proxy(server)
+    server = env.upstream()
+    env.proxy(server)
     before = by_tcp(server)
     # kdig warns of it, and of nothing else.
-    out = run(house, "sh", "-c", 'exec "$@" 2>&1', "sh", *command, *at(house), "size-9000.test", "A")
+    out = run(env, "sh", "-c", 'exec "$@" 2>&1', "sh", *command, *at(env), "size-9000.test", "A")
     assert "NOERROR" in out and right_text("size-9000.test", A) in out, out
     assert len(re.findall("warning|truncated", out, re.I)) <= 2, out
     assert by_tcp(server) - before == 1
 
 
-def test_dnsperf_by_udp(house, tmp_path):
+def test_dnsperf_by_udp(env, tmp_path):
     """2,000 queries of 20 clients: none is lost."""
-    server = house.upstream()
-    house.proxy(server)
+    server = env.upstream()
+    env.proxy(server)
     names = [f"n{n}.test" for n in range(2000)]
-    dnsperf(house, tmp_path, "udp", house.proxies[-1].address, names)
+    dnsperf(env, tmp_path, "udp", env.proxies[-1].address, names)
     assert {query.name for query in server.queries} == set(names)
 
 
-def test_dnspython_by_udp(house):
-    house.proxy(house.upstream())
-    host, port = house.proxies[-1].address
+def test_dnspython_by_udp(env):
+    env.proxy(env.upstream())
+    host, port = env.proxies[-1].address
     for name, too_large in (("example.test", False), ("size-9000.test", True)):
         query = dns.message.make_query(name, "AAAA", use_edns=True)
         answer, used_tcp = dns.query.udp_with_fallback(query, host, 5, port)
@@ -469,9 +469,9 @@ def test_dnspython_by_udp(house):
 @table("script, name, too_large", ("at-once", Script(), "example.test", False),
        ("A-is-late", late(A), "late-a.test", False), ("AAAA-is-late", late(AAAA), "late-aaaa.test", False),
        ("20-kB", Script(), "size-20000.test", True))
-def test_glibc_by_udp(house, resolve, by_tcp, script, name, too_large):
+def test_glibc_by_udp(env, resolve, by_tcp, script, name, too_large):
     """Both questions from one socket; what is too large, by TCP."""
-    server = listen_on_port_53(house, script)
+    server = listen_on_port_53(env, script)
     before = by_tcp(server)
     assert found(resolve("getent", "ahosts", name, by="")) == both(name)
     assert {query.seen.qtype for query in server.asked(name)} == {A, AAAA}
@@ -480,8 +480,8 @@ def test_glibc_by_udp(house, resolve, by_tcp, script, name, too_large):
 
 @pytest.mark.parametrize("options", ["edns0", "trust-ad edns0", "single-request",
                                      "single-request-reopen", "no-aaaa"])
-def test_glibc_by_udp_with_other_options(house, resolve, options):
-    listen_on_port_53(house)
+def test_glibc_by_udp_with_other_options(env, resolve, options):
+    listen_on_port_53(env)
     right = [right_text("example.test", A)] if options == "no-aaaa" else both("example.test")
     assert found(resolve("getent", "ahosts", "example.test", options=options, by="")) == right
 
@@ -501,13 +501,13 @@ def musl(tmp_path_factory):
 @table("script, name", ("at-once", Script(), "example.test"), ("A-is-late", late(A), "late-a.test"),
        ("AAAA-is-late", late(AAAA), "late-aaaa.test"), ("A-only", without(AAAA), "only-a.test"),
        ("AAAA-only", without(A), "only-aaaa.test"))
-def test_musl(house, resolve, by_tcp, musl, script, name):
+def test_musl(env, resolve, by_tcp, musl, script, name):
     """Both questions from one socket; a type that the name has not delays nothing."""
-    server = listen_on_port_53(house, script)
+    server = listen_on_port_53(env, script)
     before = by_tcp(server)
     begin = now()
     out = resolve(musl[0], name, by="")
-    house.within(1, begin)
+    env.within(1, begin)
     missing = {"only-a.test": AAAA, "only-aaaa.test": A}.get(name)
     assert sorted(out.split()) == sorted(right_text(name, qtype) for qtype in (A, AAAA)
                                          if qtype != missing)
@@ -515,19 +515,19 @@ def test_musl(house, resolve, by_tcp, musl, script, name):
     assert by_tcp(server) == before
 
 
-def test_musl_asks_for_many_names(house, resolve, musl):
+def test_musl_asks_for_many_names(env, resolve, musl):
     """One process asks again and again, with both answers rightly told apart."""
-    server = listen_on_port_53(house)
+    server = listen_on_port_53(env)
     names = [f"n{n}.test" for n in range(300)]
     out = resolve(musl[0], *names, by="")
     assert [sorted(line.split()) for line in out.splitlines()] == [both(name) for name in names]
     assert len(server.queries) == 2 * len(names)
 
 
-def test_musl_and_what_is_too_large(house, resolve, by_tcp, musl):
+def test_musl_and_what_is_too_large(env, resolve, by_tcp, musl):
     """It takes 512 octets. Only from 1.2.4 on does it ask again by TCP; before, there is no answer."""
     program, version = musl
-    server = listen_on_port_53(house)
+    server = listen_on_port_53(env)
     before = by_tcp(server)
     # The upstream's OPT is not for who has none.
     fits, too_large = (f"size-{size + len(EDNS)}.test" for size in (512, 513))
@@ -544,26 +544,26 @@ def test_musl_and_what_is_too_large(house, resolve, by_tcp, musl):
 
 @table("script, says", ("no-such-name", faults.rcode(NXDOMAIN), "Name does not resolve\n"),
        ("no-answer-from-upstream", faults.refuse, "Try again\n"))
-def test_musl_hears_what_went_wrong(house, resolve, musl, script, says):
+def test_musl_hears_what_went_wrong(env, resolve, musl, script, says):
     """It asks again after SERVFAIL, until its time is over."""
-    listen_on_port_53(house, script)
+    listen_on_port_53(env, script)
     begin = now()
     assert resolve(musl[0], "example.test", options="timeout:1", by="") == says
-    house.within(2, begin)
+    env.within(2, begin)
 
 
 @pytest.fixture(params=[forwarders.Unbound, forwarders.Resolved, forwarders.ResolvedAsProxy],
                 ids=["unbound", "systemd-resolved", "systemd-resolved-as-proxy"])
 def forwarder(request, own_mounts, tmp_path):
-    """Starts a resolver that asks the proxy of a house."""
-    return lambda house: request.param(house, tmp_path)
+    """Starts a resolver that asks the proxy of a env."""
+    return lambda env: request.param(env, tmp_path)
 
 
-def test_resolver_forwards_to_it(house, by_tcp, forwarder):
+def test_resolver_forwards_to_it(env, by_tcp, forwarder):
     """By UDP, and what is too large for that, by TCP."""
-    server = house.upstream()
-    house.proxy(server)
-    resolver = forwarder(house)
+    server = env.upstream()
+    env.proxy(server)
+    resolver = forwarder(env)
     before = by_tcp(server)
     for name, qtype in SEVERAL:
         answer, _ = resolver.ask(name, qtype)
@@ -578,13 +578,13 @@ def test_resolver_forwards_to_it(house, by_tcp, forwarder):
     resolver.stop()         # it would keep that connection for a while
 
 
-def test_resolver_forwards_many_to_it(house, by_tcp, forwarder, tmp_path):
+def test_resolver_forwards_many_to_it(env, by_tcp, forwarder, tmp_path):
     """600 names of 20 clients: none is lost."""
-    server = house.upstream()
-    house.proxy(server)
-    resolver = forwarder(house)
+    server = env.upstream()
+    env.proxy(server)
+    resolver = forwarder(env)
     before = by_tcp(server)
     names = [f"n{n}.test" for n in range(600)]
-    dnsperf(house, tmp_path, "udp", resolver.address, names)
+    dnsperf(env, tmp_path, "udp", resolver.address, names)
     assert {query.name for query in server.queries} >= set(names)
     assert by_tcp(server) == before

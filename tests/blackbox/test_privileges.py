@@ -14,7 +14,7 @@ import pytest
 import faults
 import hooks
 import proxy
-import team
+import processes
 from clock import wait_until
 from dnsmsg import Query
 from rows import row, table
@@ -59,38 +59,38 @@ def _has_nothing(pid, uid, gid=None, groups=(), bounding=0, seccomp=True):
         assert os.stat(f"/proc/{pid}/environ").st_uid == 0
 
 
-def _works(house, running):
+def _works(env, running):
     """A handshake through each of the workers."""
-    for client in team.one_each(house).values():
-        house.right(client.ask())
-    assert len(house.upstreams[0].handshakes) == len(running.workers())
+    for client in processes.one_each(env).values():
+        env.assert_ok(client.ask())
+    assert len(env.upstreams[0].handshakes) == len(running.workers())
 
 
 @row("P-16")
-def test_workers_of_root_are_nobody(house):
-    running = team.serve(house, house.upstream())
+def test_workers_of_root_are_nobody(env):
+    running = processes.start_workers(env, env.upstream())
     for pid in running.workers():
         _has_nothing(pid, NOBODY)
-    _works(house, running)
+    _works(env, running)
 
 
 @row("P-16")
-def test_replaced_and_reloaded_workers_are_nobody_too(house):
-    running = team.serve(house, house.upstream())
+def test_replaced_and_reloaded_workers_are_nobody_too(env):
+    running = processes.start_workers(env, env.upstream())
     old = running.workers()
     os.kill(old[0], signal.SIGKILL)
-    for pid in team.wait_whole(running, 2, old[:1]):
+    for pid in processes.wait_all_serving(running, 2, old[:1]):
         _has_nothing(pid, NOBODY)
     old = running.workers()
     running.signal(signal.SIGHUP)
-    for pid in team.wait_whole(running, 2, old):
+    for pid in processes.wait_all_serving(running, 2, old):
         _has_nothing(pid, NOBODY)
-    house.right(house.ask())
+    env.assert_ok(env.ask())
 
 
 @row("P-16")
-def test_supervisor_keeps_what_a_reload_needs(house):
-    running = team.serve(house, house.upstream())
+def test_supervisor_keeps_what_a_reload_needs(env):
+    running = processes.start_workers(env, env.upstream())
     status = _status(running.pid)
     mask = sum(CAP.values())
     assert int(status["CapPrm"][0], 16) & ~mask == 0
@@ -102,43 +102,43 @@ def test_supervisor_keeps_what_a_reload_needs(house):
 
 @table("user, uid, gid", ("P-16-by-name", "daemon", *pwd.getpwnam("daemon")[2:4]),
        ("P-16-by-number", "12345", 12345, 12345))
-def test_workers_are_whom_the_configuration_says(house, user, uid, gid):
-    running = team.serve(house, house.upstream(), user=user)
+def test_workers_are_whom_the_configuration_says(env, user, uid, gid):
+    running = processes.start_workers(env, env.upstream(), user=user)
     for pid in running.workers():
         _has_nothing(pid, uid, gid)
-    _works(house, running)
+    _works(env, running)
 
 
 @table("level, seccomp", ("P-16-best-effort", "best-effort", True), ("P-16-off", "off", False))
-def test_sandbox_as_the_configuration_says(house, level, seccomp):
-    running = team.serve(house, house.upstream(), sandbox=level)
+def test_sandbox_as_the_configuration_says(env, level, seccomp):
+    running = processes.start_workers(env, env.upstream(), sandbox=level)
     for pid in running.workers():
         _has_nothing(pid, NOBODY, seccomp=seccomp)
-    _works(house, running)
+    _works(env, running)
 
 
 @row("P-16-strict")
 @pytest.mark.skipif(not SANDBOXED, reason="the sandbox is off under sanitizers")
-def test_strict_sandbox_starts_where_the_kernel_has_all_of_it(house):
+def test_strict_sandbox_starts_where_the_kernel_has_all_of_it(env):
     if _landlock() >= 4:
-        running = team.serve(house, house.upstream(), sandbox="strict")
+        running = processes.start_workers(env, env.upstream(), sandbox="strict")
         for pid in running.workers():
             _has_nothing(pid, NOBODY)
-        _works(house, running)
+        _works(env, running)
     else:
-        running = house.proxy(house.upstream(), sandbox="strict", start=False)
+        running = env.proxy(env.upstream(), sandbox="strict", start=False)
         assert running.wait() == 2
         assert "Landlock" in running.lines("cannot start")[0]["cause"]
 
 
 @pytest.fixture
-def public(house, monkeypatch):
+def public(env, monkeypatch):
     """The program and its files where everybody may read them."""
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         monkeypatch.setattr(proxy, "BINARY", shutil.copy(proxy.BINARY, directory))
-        house.directory = directory
-        ca = shutil.copy(house.authority.path, directory)
+        env.directory = directory
+        ca = shutil.copy(env.authority.path, directory)
         os.chmod(ca, 0o644)
         yield {"tls": {"ca_file": ca}}
 
@@ -150,13 +150,13 @@ DROPPED = ("--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all")
        ("P-16-unprivileged", ("--clear-groups",), (), False),
        ("P-16-unprivileged-in-a-group", ("--groups=100",), (100,), False),
        ("P-16-unprivileged-without-capabilities", ("--clear-groups", *DROPPED), (), True))
-def test_started_without_privileges(house, public, options, groups, bounded):
-    running = team.serve(house, house.upstream(), **public, popen_args={
+def test_started_without_privileges(env, public, options, groups, bounded):
+    running = processes.start_workers(env, env.upstream(), **public, popen_args={
         "prefix": ("setpriv", "--reuid=12345", "--regid=12345", *options)})
     bounding = 0 if bounded else int(_status("self")["CapBnd"][0], 16)
     for pid in running.workers():
         _has_nothing(pid, 12345, groups=groups, bounding=bounding)
-    _works(house, running)
+    _works(env, running)
 
 
 UNPRIVILEGED = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups")
@@ -178,21 +178,21 @@ os.execvp(sys.argv[1], sys.argv[1:])
 @table("prefix, status", ("P-16-file-capability", UNPRIVILEGED, 0),
        ("P-16-file-capability-of-a-pod", OF_A_POD, 0),
        ("P-16-file-capability-that-is-not-to-be-had", (*UNPRIVILEGED, *DROPPED), 1))
-def test_right_to_the_port_from_the_file(house, namespace, public, prefix, status):
+def test_right_to_the_port_from_the_file(env, namespace, public, prefix, status):
     """As in the image: permitted, not effective, so that it starts in either case."""
     os.setxattr(proxy.BINARY, "security.capability",
                 struct.pack("<5I", 0x02000000, CAP["net_bind_service"], 0, 0, 0))
-    running = house.proxy(house.upstream(), workers=2, port=53, start=False, **public,
+    running = env.proxy(env.upstream(), workers=2, port=53, start=False, **public,
                           popen_args={"prefix": prefix})
     if status:
         assert running.wait() == status
         assert running.lines("cannot start", cause="Permission denied", remedy="CAP_NET_BIND")
         return
-    team.wait_whole(running, 2)
+    processes.wait_all_serving(running, 2)
     for pid in running.start().workers():
         _has_nothing(pid, 12345, bounding=int(_status("self")["CapBnd"][0], 16))
     assert int(_status(running.pid)["CapPrm"][0], 16) == CAP["net_bind_service"]
-    _works(house, running)
+    _works(env, running)
 
 
 @table("prefix", ("P-16-container-without-capabilities", ("setpriv", *DROPPED)),
@@ -200,21 +200,21 @@ def test_right_to_the_port_from_the_file(house, namespace, public, prefix, statu
        ("P-16-container-with-a-read-only-root",
         ("unshare", "-m", "sh", "-c", 'mount -o remount,bind,ro / && exec setpriv --no-new-privs '
          + " ".join(DROPPED) + ' "$@"', "sh")))
-def test_started_as_root_without_any_right(house, prefix):
+def test_started_as_root_without_any_right(env, prefix):
     """As in a container: it cannot become anybody else, and need not."""
-    running = team.serve(house, house.upstream(), popen_args={"prefix": prefix})
+    running = processes.start_workers(env, env.upstream(), popen_args={"prefix": prefix})
     for pid in running.workers():
         _has_nothing(pid, 0, groups=os.getgroups())
-    _works(house, running)
+    _works(env, running)
     old = running.workers()
     running.signal(signal.SIGHUP)
-    team.wait_whole(running, 2, old)
-    house.right(house.ask("reloaded.test"))
+    processes.wait_all_serving(running, 2, old)
+    env.assert_ok(env.ask("reloaded.test"))
 
 
 @row("P-16-user")
-def test_user_that_it_has_no_right_to_become(house):
-    running = house.proxy(house.upstream(), user="daemon", start=False,
+def test_user_that_it_has_no_right_to_become(env):
+    running = env.proxy(env.upstream(), user="daemon", start=False,
                           popen_args={"prefix": ("setpriv", *DROPPED)})
     assert running.wait() == 2
     line, = running.lines("cannot start")
@@ -233,37 +233,37 @@ FORBIDDEN = ("socket-mptcp", "socket-udp", "socket-udp-lite", "socket-raw", "soc
 
 @table("call", ("P-16-forbidden-call", "uname"),
        *((f"P-28-{call}", call) for call in FORBIDDEN))
-def test_worker_that_makes_a_forbidden_call_dies(house, hooked, call):
-    running = team.serve(house, house.upstream(), workers=2)
-    clients = team.one_each(house)
+def test_worker_that_makes_a_forbidden_call_dies(env, hooked, call):
+    running = processes.start_workers(env, env.upstream(), workers=2)
+    clients = processes.one_each(env)
     victim, other = clients
     hooks.make_try(victim, call)
     running.wait_line("worker died", pid=str(victim), cause="signal 31")
     clients[victim].wait_closed()
-    house.right(clients[other].ask("other.test"), 0.5)
-    team.wait_whole(running, 2, [victim])
-    house.right(house.ask())
-    with house.datagrams() as datagrams:
-        house.right(datagrams.ask("udp.test"))
+    env.assert_ok(clients[other].ask("other.test"), 0.5)
+    processes.wait_all_serving(running, 2, [victim])
+    env.assert_ok(env.ask())
+    with env.datagrams() as datagrams:
+        env.assert_ok(datagrams.ask("udp.test"))
     assert not running.lines("hook")
 
 
 @table("call, result", ("P-28-set-owner", "set-owner", "Permission denied"),
        ("P-28-tcp-is-allowed", "socket-tcp", "done"))
-def test_worker_lives_after_call_that_fails_or_is_allowed(house, hooked, call, result):
-    running = house.proxy(house.upstream())
+def test_worker_lives_after_call_that_fails_or_is_allowed(env, hooked, call, result):
+    running = env.proxy(env.upstream())
     hooks.make_try(running.workers()[0], call)
     assert hooks.wait_result(running, call) == result
-    house.right(house.ask())
+    env.assert_ok(env.ask())
 
 
 @row("P-28-abort")
-def test_worker_can_abort_itself(house, hooked):
-    running = team.serve(house, house.upstream())
+def test_worker_can_abort_itself(env, hooked):
+    running = processes.start_workers(env, env.upstream())
     victim = running.workers()[0]
     hooks.make_try(victim, "abort")
     running.wait_line("worker died", pid=str(victim), cause="signal 6")
-    team.wait_whole(running, 2, [victim])
+    processes.wait_all_serving(running, 2, [victim])
 
 
 def _sockets(pid):
@@ -273,21 +273,21 @@ def _sockets(pid):
 
 
 @row("P-28-retiring")
-def test_retiring_worker_connects_to_its_upstreams(house):
+def test_retiring_worker_connects_to_its_upstreams(env):
     """No new socket has the number of a listener that it closed, which the sandbox guards."""
-    running = house.proxy(house.upstream(faults.slow(0.4)), timeouts={"upstream_idle": 0})
+    running = env.proxy(env.upstream(faults.slow(0.4)), timeouts={"upstream_idle": 0})
     old, = running.workers()
-    client = house.client()
+    client = env.client()
     first, = client.send(Query("first.test"))
-    wait_until(lambda: house.upstreams[0].connections, 2)
+    wait_until(lambda: env.upstreams[0].connections, 2)
     before = _sockets(old)
     running.signal(signal.SIGHUP)
     wait_until(lambda: _sockets(old) < before, 2, "it closes its listener")
     others = client.send(*(Query(f"{i}.test") for i in range(8)))
     for exchange in (first, *others):
-        house.right(client.receive_until(exchange))
+        env.assert_ok(client.receive_until(exchange))
     assert not running.lines("worker died")
-    assert len(house.upstreams[0].connections) >= 9
+    assert len(env.upstreams[0].connections) >= 9
 
 
 HARMLESS = ("uname", "socket-udp", "socket-raw", "socket-unix", "kill", "tgkill", "fast-open",
@@ -295,14 +295,14 @@ HARMLESS = ("uname", "socket-udp", "socket-raw", "socket-unix", "kill", "tgkill"
 
 
 @row("P-16-forbidden-call", "P-28-without-a-sandbox")
-def test_worker_that_makes_the_same_calls_without_a_sandbox_lives(house, hooked):
+def test_worker_that_makes_the_same_calls_without_a_sandbox_lives(env, hooked):
     """What the tests before this one have seen was the sandbox."""
-    running = team.serve(house, house.upstream(), workers=2, sandbox="off")
-    clients = team.one_each(house)
+    running = processes.start_workers(env, env.upstream(), workers=2, sandbox="off")
+    clients = processes.one_each(env)
     worker = next(iter(clients))
     for call in HARMLESS:
         hooks.make_try(worker, call)
         hooks.wait_result(running, call)
     for client in clients.values():
-        house.right(client.ask())
+        env.assert_ok(client.ask())
     assert running.workers() == list(clients)

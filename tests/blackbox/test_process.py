@@ -19,10 +19,10 @@ from rows import row, table
 
 
 @table("number", ("P-19-SIGTERM", signal.SIGTERM), ("P-19-SIGINT", signal.SIGINT))
-def test_stop_with_100_queries_in_flight(house, number):
-    server = house.upstream()
-    running = house.proxy(server)
-    clients = [house.client() for _ in range(10)]
+def test_stop_with_100_queries_in_flight(env, number):
+    server = env.upstream()
+    running = env.proxy(server)
+    clients = [env.client() for _ in range(10)]
     for n, client in enumerate(clients):
         client.send(*[Query(f"delay-300.n{n}-{m}.test") for m in range(10)])
     wait_until(lambda: len(server.queries) == 100)
@@ -32,7 +32,7 @@ def test_stop_with_100_queries_in_flight(house, number):
         assert client.receive(5) is None and client.how == "eof"
     begin = now()
     assert running.wait(5) == 0
-    house.within(2, begin)
+    env.within(2, begin)
     running.check_reports()
     assert running.lines("stopped")
     assert all(e.answer.is_right for client in clients for e in client.exchanges)
@@ -41,21 +41,21 @@ def test_stop_with_100_queries_in_flight(house, number):
 
 
 @row("P-19")
-def test_stop_takes_no_more_than_the_deadline_of_the_query_in_hand(house):
-    running = house.proxy(house.upstream(faults.never_answer))
-    client = house.client()
+def test_stop_takes_no_more_than_the_deadline_of_the_query_in_hand(env):
+    running = env.proxy(env.upstream(faults.never_answer))
+    client = env.client()
     asked, = client.send(Query())
     client.wait_taken()
     running.signal(signal.SIGTERM)
-    house.servfail(client.receive_until(asked), 2.2)
+    env.servfail(client.receive_until(asked), 2.2)
     assert running.wait(5) == 0
 
 
 @row("P-19")
-def test_second_sigterm_ends_at_once(house):
-    server = house.upstream(faults.never_answer)
-    running = house.proxy(server, timeouts={"query": "8s", "answer": "8s"})
-    client = house.client()
+def test_second_sigterm_ends_at_once(env):
+    server = env.upstream(faults.never_answer)
+    running = env.proxy(server, timeouts={"query": "8s", "answer": "8s"})
+    client = env.client()
     client.send(Query())
     wait_until(lambda: server.queries)
     running.signal(signal.SIGTERM)
@@ -63,73 +63,73 @@ def test_second_sigterm_ends_at_once(house):
     begin = now()
     running.signal(signal.SIGTERM)
     running.wait(5)
-    house.within(0.5, begin)
+    env.within(0.5, begin)
     client.close()
 
 
 @row("P-19")
-def test_who_connects_while_it_stops_is_not_left_waiting(house):
+def test_who_connects_while_it_stops_is_not_left_waiting(env):
     """Refused, or closed when it ends; and never later than the query in hand may take."""
-    server = house.upstream()
-    running = house.proxy(server)
-    client = house.client()
+    server = env.upstream()
+    running = env.proxy(server)
+    client = env.client()
     asked, = client.send(Query("delay-300.test"))
     wait_until(lambda: server.queries)
     begin = now()
     running.signal(signal.SIGTERM)
     with contextlib.suppress(ConnectionRefusedError):
-        late = house.client()
+        late = env.client()
         late.send(Query("too-late.test"))
         late.settle(now() + 3)
-    house.within(1, begin)
-    house.right(client.receive_until(asked))
+    env.within(1, begin)
+    env.assert_ok(client.receive_until(asked))
     assert running.wait() == 0
 
 
 @row("P-19")
-def test_idle_clients_do_not_delay_the_stop(house):
-    running = house.proxy(house.upstream(), timeouts={"client_idle": "20s"})
-    house.right(house.ask())
-    silent, half = house.client(), house.client()
+def test_idle_clients_do_not_delay_the_stop(env):
+    running = env.proxy(env.upstream(), timeouts={"client_idle": "20s"})
+    env.assert_ok(env.ask())
+    silent, half = env.client(), env.client()
     half.send_octets(b"\0\x50abc")
     half.wait_taken()
     begin = now()
     running.signal(signal.SIGTERM)
     assert running.wait() == 0
-    house.within(0.5, begin)
+    env.within(0.5, begin)
     silent.wait_closed()
     half.wait_closed()
 
 
 @table("number", *((f"P-20-{name}", getattr(signal, name)) for name in
                    ("SIGPIPE", "SIGHUP", "SIGCONT", "SIGWINCH", "SIGCHLD", "SIGURG")))
-def test_harmless_signals(house, number):
-    running = house.proxy(house.upstream())
-    client = house.client()
+def test_harmless_signals(env, number):
+    running = env.proxy(env.upstream())
+    client = env.client()
     for n in range(10):
         running.signal(number)
-        house.right(client.ask(f"n{n}.test"), 0.5)
+        env.assert_ok(client.ask(f"n{n}.test"), 0.5)
     assert running.alive
 
 
 @row("P-04")
-def test_storm_of_signals(house):
-    running = house.proxy(house.upstream(), timeouts={"answer": "1s"})
-    client = house.client()
+def test_storm_of_signals(env):
+    running = env.proxy(env.upstream(), timeouts={"answer": "1s"})
+    client = env.client()
     for n in range(20):
         asked, = client.send(Query(f"delay-20.n{n}.test"))
         for _ in range(20):
             running.signal(signal.SIGWINCH)
             running.signal(signal.SIGCHLD)
-        house.right(client.receive_until(asked), 0.5)
+        env.assert_ok(client.receive_until(asked), 0.5)
 
 
 @table("closed", ("P-18-stdin", "<&-"), ("P-18-stdout", ">&-"), ("P-18-stdin-stdout", "<&- >&-"),
        ("P-18-all", "<&- >&- 2>&-"))
-def test_standard_descriptors_are_closed_at_start(house, closed):
-    running = house.proxy(house.upstream(), popen_args={
+def test_standard_descriptors_are_closed_at_start(env, closed):
+    running = env.proxy(env.upstream(), popen_args={
         "prefix": ("sh", "-c", f'exec "$@" {closed}', "sh")})
-    house.right(house.ask())
+    env.assert_ok(env.ask())
     for number in range(3):
         try:
             target = os.readlink(f"/proc/{running.pid}/fd/{number}")
@@ -139,9 +139,9 @@ def test_standard_descriptors_are_closed_at_start(house, closed):
 
 
 @row("P-17")
-def test_log_that_nobody_reads(house):
+def test_log_that_nobody_reads(env):
     """A full pipe at the other end costs lines, not the service."""
-    a, b = house.pair()
+    a, b = env.pair()
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     try:
@@ -150,61 +150,61 @@ def test_log_that_nobody_reads(house):
     except BlockingIOError:
         pass
     os.set_blocking(writing, True)
-    running = house.proxy(a, b, popen_args={
+    running = env.proxy(a, b, popen_args={
         "prefix": ("sh", "-c", f'exec "$@" 2>/dev/fd/{writing}', "sh"), "pass_fds": [writing]},
         log={"level": "debug", "queries": True})
     os.close(writing)
     for n in range(20):
-        house.right(house.ask(f"n{n}.test"), 0.5)
+        env.assert_ok(env.ask(f"n{n}.test"), 0.5)
     assert running.alive
     os.close(reading)
-    house.right(house.ask("reader-gone.test"), 0.5)
+    env.assert_ok(env.ask("reader-gone.test"), 0.5)
 
 
-def _run(house, *prefix, address=None, seconds=5):
+def _run(env, *prefix, address=None, seconds=5):
     """Starts the program where it cannot serve; returns its exit status and what it said."""
-    settings = {"listen": address, "upstreams": [house.upstream().config()],
-                "tls": {"ca_file": house.authority.path}}
-    path = proxy.write_config(os.path.join(house.directory, "bad.yml"), settings)
-    os.chmod(house.directory, 0o755)
+    settings = {"listen": address, "upstreams": [env.upstream().config()],
+                "tls": {"ca_file": env.authority.path}}
+    path = proxy.write_config(os.path.join(env.directory, "bad.yml"), settings)
+    os.chmod(env.directory, 0o755)
     done = subprocess.run([*prefix, proxy.BINARY, "-c", path], capture_output=True, text=True,
                           timeout=seconds, stdin=subprocess.DEVNULL)
     return done.returncode, done.stderr
 
 
 @row("P-21")
-def test_port_is_in_use(house):
+def test_port_is_in_use(env):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        status, said = _run(house, address=f"127.0.0.1:{port}")
+        status, said = _run(env, address=f"127.0.0.1:{port}")
     assert status == 1
     line, = said.splitlines()
     assert "level=error" in line and f"127.0.0.1:{port}" in line and "in use" in line
 
 
 @row("P-26")
-def test_second_instance(house):
-    running = house.proxy(house.upstream())
-    status, said = _run(house, address="{}:{}".format(*running.address))
+def test_second_instance(env):
+    running = env.proxy(env.upstream())
+    status, said = _run(env, address="{}:{}".format(*running.address))
     assert status == 1 and len(said.splitlines()) == 1
-    house.right(house.ask())
+    env.assert_ok(env.ask())
 
 
 @row("P-21")
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None,
                     reason="needs root and setpriv to become nobody")
-def test_no_permission_for_port_53(house):
+def test_no_permission_for_port_53(env):
     with open("/proc/sys/net/ipv4/ip_unprivileged_port_start") as file:
         if int(file.read()) <= 53:
             pytest.skip("everybody may bind port 53 here")
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         binary = shutil.copy(proxy.BINARY, directory)
-        ca = shutil.copy(house.authority.path, directory)
+        ca = shutil.copy(env.authority.path, directory)
         config = proxy.write_config(os.path.join(directory, "config.yml"), {
-            "listen": "127.0.0.1:53", "upstreams": [house.upstream().config()],
+            "listen": "127.0.0.1:53", "upstreams": [env.upstream().config()],
             "tls": {"ca_file": ca}})
         done = subprocess.run(
             ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all",
@@ -217,75 +217,75 @@ def test_no_permission_for_port_53(house):
 
 
 @row("P-21")
-def test_address_is_not_local(house):
-    status, said = _run(house, address="192.0.2.1:5353")
+def test_address_is_not_local(env):
+    status, said = _run(env, address="192.0.2.1:5353")
     assert status == 1
     line, = said.splitlines()
     assert "192.0.2.1:5353" in line
 
 
 @row("P-22")
-def test_restart_at_once(house):
-    first = house.proxy(house.upstream())
-    client = house.client()
-    house.right(client.ask())
+def test_restart_at_once(env):
+    first = env.proxy(env.upstream())
+    client = env.client()
+    env.assert_ok(client.ask())
     begin = now()
     first.stop()
     client.wait_closed()
-    again = proxy.Proxy(house.config_path, first.address, house.loop)
-    house.proxies.append(again)
+    again = proxy.Proxy(env.config_path, first.address, env.loop)
+    env.proxies.append(again)
     again.start()
-    house.within(0.5, begin, again.serves)
-    house.right(house.ask("again.test"))
+    env.within(0.5, begin, again.serves)
+    env.assert_ok(env.ask("again.test"))
 
 
 @row("P-02")
-def test_no_descriptor_for_the_upstream(house):
+def test_no_descriptor_for_the_upstream(env):
     """Clients may not take the last descriptors; and when they have, it recovers."""
-    house.proxy(house.upstream(), timeouts={"client_idle": "20s"},
+    env.proxy(env.upstream(), timeouts={"client_idle": "20s"},
                 popen_args={"prefix": ("prlimit", "--nofile=32:32")})
-    clients = [house.client() for _ in range(60)]
+    clients = [env.client() for _ in range(60)]
     exchange = clients[-1].ask("crowded.test")
     assert exchange.answer.is_right or exchange.rcode == dnsmsg.SERVFAIL
-    house.idle(0.3)
+    env.idle(0.3)
     for client in clients:
         client.close()
-    house.right(house.ask("roomy.test"), 1)
+    env.assert_ok(env.ask("roomy.test"), 1)
 
 
 @row("O-8")
-def test_idle_with_everything_open(house):
+def test_idle_with_everything_open(env):
     """A warm upstream, one that is down, clients between two queries and in the middle of one."""
-    a, b = house.pair(faults.refuse)
-    house.proxy(a, b, timeouts={"client_idle": "10s", "client_read": "10s"})
-    clients = [house.client() for _ in range(10)]
+    a, b = env.pair(faults.refuse)
+    env.proxy(a, b, timeouts={"client_idle": "10s", "client_read": "10s"})
+    clients = [env.client() for _ in range(10)]
     for n, client in enumerate(clients):
-        house.right(client.ask(f"n{n}.test"))
+        env.assert_ok(client.ask(f"n{n}.test"))
     for client in clients[:5]:
         client.send_octets(b"\0")
         client.wait_taken()
-    house.idle(0.5)
+    env.idle(0.5)
 
 
 @row("P-start")
-def test_start_to_first_answer(house):
+def test_start_to_first_answer(env):
     """Under 50 ms of our own, with a CA file of one certificate; here with some room."""
-    running = house.proxy(house.upstream())
-    house.within(0.5, running.started, running.serves)
-    house.right(house.ask(), 0.1)
+    running = env.proxy(env.upstream())
+    env.within(0.5, running.started, running.serves)
+    env.assert_ok(env.ask(), 0.1)
     assert len(running.lines("listening", over="TCP")) == 1
 
 
-def test_query_that_comes_before_all_is_set_up_waits(house, tmp_path):
+def test_query_that_comes_before_all_is_set_up_waits(env, tmp_path):
     """A large CA file takes a second to load: who asks meanwhile is not refused."""
-    with open(house.authority.path) as file:
+    with open(env.authority.path) as file:
         (tmp_path / "ca.pem").write_text(file.read() * 2000)
-    running = house.proxy(house.upstream(), tls={"ca_file": str(tmp_path / "ca.pem")},
+    running = env.proxy(env.upstream(), tls={"ca_file": str(tmp_path / "ca.pem")},
                           timeouts={"query": "9s"}, start=False)
     client = wait_until(running.connect, 10, "it listens")
-    house.clients.append(client)
+    env.clients.append(client)
     asked, = client.send(Query("early.test"))
     assert running.workers() == []
-    house.right(client.receive_until(asked))
+    env.assert_ok(client.receive_until(asked))
     client.close()
     running.start()

@@ -9,35 +9,35 @@ from dnsmsg import Query
 PLAIN = {"timeouts": {"upstream_idle": "0s", "client_idle": "0s"}, "inflight": 1}
 
 
-def test_fresh_connection_for_each_query(house):
-    server = house.upstream()
-    house.proxy(server, timeouts={"upstream_idle": "0s"})
-    client = house.client()
+def test_fresh_connection_for_each_query(env):
+    server = env.upstream()
+    env.proxy(server, timeouts={"upstream_idle": "0s"})
+    client = env.client()
     for n in range(5):
-        house.right(client.ask(f"n{n}.test"))
+        env.assert_ok(client.ask(f"n{n}.test"))
     assert len(server.connections) == 5
     assert all(len(connection.queries) == 1 for connection in server.connections)
 
 
-def test_client_is_closed_once_its_queries_are_answered(house):
-    house.proxy(house.upstream(), timeouts={"client_idle": "0s"})
-    client = house.client()
+def test_client_is_closed_once_its_queries_are_answered(env):
+    env.proxy(env.upstream(), timeouts={"client_idle": "0s"})
+    client = env.client()
     asked = client.send(Query("delay-100.test"), Query("delay-50.test"))
     client.wait_closed(2)
     for exchange in asked:
-        house.right(exchange)
+        env.assert_ok(exchange)
     assert client.how == "eof"
-    house.within(0.2, max(exchange.answered for exchange in asked), client.ended)
+    env.within(0.2, max(exchange.answered for exchange in asked), client.ended)
 
 
-def test_plain_relay(house):
-    server = house.upstream()
-    house.proxy(server, **PLAIN)
+def test_plain_relay(env):
+    server = env.upstream()
+    env.proxy(server, **PLAIN)
     for n in range(5):
-        client = house.client()
-        exchange = house.right(client.ask(f"n{n}.test"))
+        client = env.client()
+        exchange = env.assert_ok(client.ask(f"n{n}.test"))
         client.wait_closed(2)
-        house.within(0.2, exchange.answered, client.ended)
+        env.within(0.2, exchange.answered, client.ended)
     wait = [connection for connection in server.connections if connection.closed is None]
     assert len(wait) <= 1
     assert len(server.connections) == 5
@@ -47,16 +47,16 @@ def test_plain_relay(house):
     assert server.most_at_once == 1
 
 
-def test_plain_relay_is_strictly_one_at_a_time(house):
-    server = house.upstream()
-    house.proxy(server, **PLAIN)
-    clients = [house.client() for _ in range(10)]
+def test_plain_relay_is_strictly_one_at_a_time(env):
+    server = env.upstream()
+    env.proxy(server, **PLAIN)
+    clients = [env.client() for _ in range(10)]
     for n, client in enumerate(clients):
         client.send(Query(f"delay-60.n{n}.test"))
     for client in clients:
         client.receive_all()
         client.wait_closed(2)
-        house.right(client.exchanges[0])
+        env.assert_ok(client.exchanges[0])
     assert server.most_at_once == 1
     assert len(server.connections) == 10
     arrived = sorted(query.at for query in server.queries)
@@ -68,17 +68,17 @@ def test_plain_relay_is_strictly_one_at_a_time(house):
                                     faults.wrong_id, faults.rcode(dnsmsg.SERVFAIL)],
                          ids=["refuse", "close", "http", "close-after-query", "never-answer",
                               "wrong-id", "servfail"])
-def test_plain_relay_opens_the_first_that_can_be_reached(house, script):
-    a, b = house.pair(script)
-    house.proxy(a, b, **PLAIN)
-    client = house.client()
-    house.right(client.ask(), 0.8)
+def test_plain_relay_opens_the_first_that_can_be_reached(env, script):
+    a, b = env.pair(script)
+    env.proxy(a, b, **PLAIN)
+    client = env.client()
+    env.assert_ok(client.ask(), 0.8)
     client.wait_closed(2)
     assert b.queries
 
 
-def test_plain_relay_without_any_upstream(house):
-    house.proxy(house.upstream(faults.refuse), **PLAIN)
-    client = house.client()
-    house.servfail(client.ask(), 0.5)
+def test_plain_relay_without_any_upstream(env):
+    env.proxy(env.upstream(faults.refuse), **PLAIN)
+    client = env.client()
+    env.servfail(client.ask(), 0.5)
     client.wait_closed(2)

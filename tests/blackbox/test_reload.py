@@ -17,34 +17,34 @@ import certs
 import dnsmsg
 import faults
 import proxy
-import team
+import processes
 import upstream
 from clock import now, wait_until
 from dnsmsg import Query
-from marks import went_down
+from upstream_state import went_down
 from rows import row, table
 
 RELOADED = "configuration reloaded"
 REFUSED = "configuration refused, the old one stays"
 
 
-def _write(house, **changes):
+def _write(env, **changes):
     """Puts another configuration in the place of the old one, as an editor does it."""
-    house.config = {key: value for key, value in {**house.config, **changes}.items()
+    env.config = {key: value for key, value in {**env.config, **changes}.items()
                     if value is not None}
-    path = proxy.write_config(f"{house.config_path}.new", house.config)
-    os.rename(path, house.config_path)
+    path = proxy.write_config(f"{env.config_path}.new", env.config)
+    os.rename(path, env.config_path)
 
 
-def _reload(house, workers=None, **changes):
+def _reload(env, workers=None, **changes):
     """Reloads a changed configuration, and waits until all that was before has gone."""
-    running = house.proxies[-1]
+    running = env.proxies[-1]
     before, old = len(running.lines(RELOADED)), running.workers()
-    _write(house, workers=workers or house.config["workers"], **changes)
+    _write(env, workers=workers or env.config["workers"], **changes)
     running.signal(signal.SIGHUP)
     wait_until(lambda: len(running.lines(RELOADED)) > before, 5, f"reloads:\n{running.log_text()}")
     _wait_gone(running, old)
-    team.wait_whole(running, house.config["workers"])
+    processes.wait_all_serving(running, env.config["workers"])
     return running
 
 
@@ -52,14 +52,14 @@ def _wait_gone(running, old, seconds=5):
     wait_until(lambda: not set(old) & set(running.workers()), seconds, "the old workers have gone")
 
 
-def _refused(house, *words, write=None, **changes):
+def _refused(env, *words, write=None, **changes):
     """Tries to; returns the one line that says why it was not done."""
-    running = house.proxies[-1]
+    running = env.proxies[-1]
     workers, before = running.workers(), len(running.log)
     if write is None:
-        _write(house, **changes)
+        _write(env, **changes)
     else:
-        with open(house.config_path, "w") as file:
+        with open(env.config_path, "w") as file:
             file.write(write)
     running.signal(signal.SIGHUP)
     line = running.wait_line(REFUSED)
@@ -76,17 +76,17 @@ def _refused(house, *words, write=None, **changes):
 
 @row("P-12-reloads")
 @pytest.mark.timeout(120)
-def test_nothing_is_left_of_a_thousand_reloads(house):
-    times = 150 if house.sanitized else 1000
-    running = team.serve(house, house.upstream(), workers=2, reload="signal")
-    house.right(house.ask())
+def test_nothing_is_left_of_a_thousand_reloads(env):
+    times = 150 if env.sanitized else 1000
+    running = processes.start_workers(env, env.upstream(), workers=2, reload="signal")
+    env.assert_ok(env.ask())
     _reload_times(running, 20)
     before = _census(running)
     _reload_times(running, times)
     after = _census(running)
     assert before[0] == after[0], "descriptors"
     assert abs(after[1] - before[1]) <= 2, "mappings"
-    if not house.sanitized:
+    if not env.sanitized:
         assert after[2] <= before[2] * 1.05, f"memory: {before[2]} KiB, then {after[2]} KiB"
     assert not running.lines("worker died") and not running.zombies()
 
@@ -97,7 +97,7 @@ def _reload_times(running, times):
         running.process.send_signal(signal.SIGHUP)
         wait_until(lambda: len(running.log) > before, 5, "it is reloaded")
         assert running.log[before]["event"] == RELOADED
-    team.wait_whole(running, 2)
+    processes.wait_all_serving(running, 2)
 
 
 def _census(running):
@@ -112,88 +112,88 @@ def _census(running):
 # A file that is wrong.
 
 
-def _without_roots(house):
-    path = os.path.join(house.directory, "empty.pem")
+def _without_roots(env):
+    path = os.path.join(env.directory, "empty.pem")
     open(path, "w").close()
     return {"tls": {"ca_file": path}}
 
 
 BAD = {
-    "F-03-syntax": (lambda house: {"write": "upstreams: [\n"}, "config.yml:2:1"),
-    "F-03-empty": (lambda house: {"write": ""}, "config.yml"),
-    "F-03-unknown-key": (lambda house: {"wrokers": 2}, "wrokers", "config.yml:"),
-    "F-03-two-errors": (lambda house: {"wrokers": 2, "inflight": "many"}, "errors=2",
+    "F-03-syntax": (lambda env: {"write": "upstreams: [\n"}, "config.yml:2:1"),
+    "F-03-empty": (lambda env: {"write": ""}, "config.yml"),
+    "F-03-unknown-key": (lambda env: {"wrokers": 2}, "wrokers", "config.yml:"),
+    "F-03-two-errors": (lambda env: {"wrokers": 2, "inflight": "many"}, "errors=2",
                         "dot-proxy check"),
-    "F-03-no-upstreams": (lambda house: {"upstreams": []}, "config.yml:2:12"),
-    "F-03-loop": (lambda house: {"upstreams": [{"address": house.config["listen"],
+    "F-03-no-upstreams": (lambda env: {"upstreams": []}, "config.yml:2:12"),
+    "F-03-loop": (lambda env: {"upstreams": [{"address": env.config["listen"],
                                                 "hostname": "dot.test"}]}, "config.yml:"),
-    "F-09-ca-file-is-missing": (lambda house: {"tls": {"ca_file": "/nowhere/ca.pem"}},
+    "F-09-ca-file-is-missing": (lambda env: {"tls": {"ca_file": "/nowhere/ca.pem"}},
                                 "/nowhere/ca.pem"),
     "F-09-ca-file-is-empty": (_without_roots, "empty.pem"),
-    "F-03-address-is-not-local": (lambda house: {"listen": "192.0.2.1:5353"}, "192.0.2.1:5353"),
-    "F-03-no-such-user": (lambda house: {"user": "no-such-user"}, "no-such-user"),
+    "F-03-address-is-not-local": (lambda env: {"listen": "192.0.2.1:5353"}, "192.0.2.1:5353"),
+    "F-03-no-such-user": (lambda env: {"user": "no-such-user"}, "no-such-user"),
 }
 
 
 @table("make, words", *((name, make, words) for name, (make, *words) in BAD.items()))
-def test_bad_file_changes_nothing(house, make, words):
-    server = house.upstream()
-    running = team.serve(house, server, reload="signal")
-    client = house.client()
+def test_bad_file_changes_nothing(env, make, words):
+    server = env.upstream()
+    running = processes.start_workers(env, server, reload="signal")
+    client = env.client()
     asked, = client.send(Query("delay-200.test"))
     wait_until(lambda: server.queries)
     descriptors = len(os.listdir(f"/proc/{running.pid}/fd"))
-    right = house.config
-    _refused(house, *words, **make(house))
-    house.right(client.receive_until(asked))
-    house.right(house.ask("afterwards.test"))
+    right = env.config
+    _refused(env, *words, **make(env))
+    env.assert_ok(client.receive_until(asked))
+    env.assert_ok(env.ask("afterwards.test"))
     assert len(os.listdir(f"/proc/{running.pid}/fd")) == descriptors
-    house.config = right
-    _reload(house)
-    house.right(house.ask("corrected.test"))
+    env.config = right
+    _reload(env)
+    env.assert_ok(env.ask("corrected.test"))
     client.wait_closed()
 
 
 @row("F-03")
-def test_file_that_is_gone_changes_nothing(house):
-    running = team.serve(house, house.upstream())
-    os.unlink(house.config_path)
+def test_file_that_is_gone_changes_nothing(env):
+    running = processes.start_workers(env, env.upstream())
+    os.unlink(env.config_path)
     running.signal(signal.SIGHUP)
     assert "No such file" in running.wait_line(REFUSED)["cause"]
-    house.right(house.ask())
+    env.assert_ok(env.ask())
 
 
 @row("F-03")
-def test_address_that_is_taken_changes_nothing(house):
+def test_address_that_is_taken_changes_nothing(env):
     """Not even the other address, which was free, is bound then."""
-    running = team.serve(house, house.upstream(), reload="signal")
-    free = house.free_address(running.address[0])
+    running = processes.start_workers(env, env.upstream(), reload="signal")
+    free = env.free_address(running.address[0])
     with socket.socket() as holder:
         holder.bind((running.address[0], 0))
         holder.listen()
         taken = upstream.with_port(*holder.getsockname())
-        _refused(house, taken, "in use", listen=[upstream.with_port(*free), taken])
+        _refused(env, taken, "in use", listen=[upstream.with_port(*free), taken])
     assert not _accepts(free)
-    house.right(house.ask())
+    env.assert_ok(env.ask())
 
 
 @row("F-03")
 @pytest.mark.skipif(proxy.sanitized(), reason="sanitizers need all of the address space")
-def test_workers_that_cannot_start_with_the_new_configuration(house):
+def test_workers_that_cannot_start_with_the_new_configuration(env):
     """The old ones go on."""
-    running = team.serve(house, house.upstream(), inflight=512, reload="signal",
+    running = processes.start_workers(env, env.upstream(), inflight=512, reload="signal",
                          popen_args={"prefix": ("prlimit", f"--as={1 << 30}")})
     workers = running.workers()
-    client = house.client()
-    _write(house, inflight=16384)
+    client = env.client()
+    _write(env, inflight=16384)
     running.signal(signal.SIGHUP)
     line = running.wait_line(REFUSED, 10)
     assert "no worker" in line["cause"]
     assert running.lines("worker cannot start", cause="memory")
     wait_until(lambda: running.workers() == workers)
-    house.right(client.ask())
-    _reload(house, inflight=600)
-    house.right(house.ask("again.test"))
+    env.assert_ok(client.ask())
+    _reload(env, inflight=600)
+    env.assert_ok(env.ask("again.test"))
     client.wait_closed()
 
 
@@ -201,76 +201,76 @@ def test_workers_that_cannot_start_with_the_new_configuration(house):
 
 
 @row("F-04-order")
-def test_other_order_of_upstreams(house):
-    a, b = house.pair()
-    team.serve(house, a, b, reload="signal")
-    house.right(house.ask("before.test"))
+def test_other_order_of_upstreams(env):
+    a, b = env.pair()
+    processes.start_workers(env, a, b, reload="signal")
+    env.assert_ok(env.ask("before.test"))
     assert a.asked("before.test")
-    _reload(house, upstreams=[b.config(), a.config()])
-    house.right(house.ask("after.test"))
+    _reload(env, upstreams=[b.config(), a.config()])
+    env.assert_ok(env.ask("after.test"))
     assert b.asked("after.test") and not a.asked("after.test")
 
 
 @row("F-04-name", "T-21")
-def test_other_name_of_an_upstream(house):
+def test_other_name_of_an_upstream(env):
     """Neither its sessions nor its connections are used under another name."""
-    a, b = house.pair()
-    running = team.serve(house, a, b, reload="signal")
-    house.right(house.ask("before.test"))
-    _reload(house, upstreams=[a.config(hostname="other.test"), b.config()])
-    house.right(house.ask("after.test"))
+    a, b = env.pair()
+    running = processes.start_workers(env, a, b, reload="signal")
+    env.assert_ok(env.ask("before.test"))
+    _reload(env, upstreams=[a.config(hostname="other.test"), b.config()])
+    env.assert_ok(env.ask("after.test"))
     assert b.asked("after.test") and not a.asked("after.test")
     line = running.wait_line("upstream down", upstream="other.test")
     assert "certificate" in line["cause"]
-    _reload(house, upstreams=[a.config(), b.config()])
-    house.right(house.ask("again.test"))
+    _reload(env, upstreams=[a.config(), b.config()])
+    env.assert_ok(env.ask("again.test"))
     assert a.asked("again.test")
 
 
 @row("F-04-ca")
-def test_other_trust(house):
+def test_other_trust(env):
     other = certs.Authority("another authority")
-    server = house.upstream(identity=other.identity(dns=["dot.test"]))
-    team.serve(house, server, reload="signal")
-    house.servfail(house.ask("before.test"))
+    server = env.upstream(identity=other.identity(dns=["dot.test"]))
+    processes.start_workers(env, server, reload="signal")
+    env.servfail(env.ask("before.test"))
     assert not server.queries
-    _reload(house, tls={"ca_file": other.path})
-    house.right(house.ask("after.test"))
+    _reload(env, tls={"ca_file": other.path})
+    env.assert_ok(env.ask("after.test"))
 
 
 @row("F-04-listen")
-def test_other_addresses_to_listen_on(house):
+def test_other_addresses_to_listen_on(env):
     """One stays, one goes, one comes."""
-    server = house.upstream()
-    running = team.serve(house, server, reload="signal")
+    server = env.upstream()
+    running = processes.start_workers(env, server, reload="signal")
     stays = running.address
-    first, second = (house.free_address(stays[0]) for _ in range(2))
-    _reload(house, listen=[upstream.with_port(*stays), upstream.with_port(*first)])
-    _asks_at(house, first)
-    waiting = house.client()
+    first, second = (env.free_address(stays[0]) for _ in range(2))
+    _reload(env, listen=[upstream.with_port(*stays), upstream.with_port(*first)])
+    _asks_at(env, first)
+    waiting = env.client()
     asked, = waiting.send(Query("delay-300.in-flight.test"))
     wait_until(lambda: server.asked("delay-300.in-flight.test"))
-    _reload(house, listen=[upstream.with_port(*second), upstream.with_port(*stays)])
-    house.right(waiting.receive_until(asked))
+    _reload(env, listen=[upstream.with_port(*second), upstream.with_port(*stays)])
+    env.assert_ok(waiting.receive_until(asked))
     assert not _accepts(first)
-    _asks_at(house, second)
-    house.right(house.ask("stays.test"))
+    _asks_at(env, second)
+    env.assert_ok(env.ask("stays.test"))
     waiting.wait_closed()
     # What is not used any more is somebody else's.
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(first)
-    _reload(house, listen=upstream.with_port(*stays))
+    _reload(env, listen=upstream.with_port(*stays))
     assert not _accepts(second)
     descriptors = running.descriptors()
-    _reload(house, listen=[upstream.with_port(*stays)])
+    _reload(env, listen=[upstream.with_port(*stays)])
     assert running.descriptors() == descriptors
 
 
-def _asks_at(house, address):
-    running = house.proxies[-1]
+def _asks_at(env, address):
+    running = env.proxies[-1]
     was, running.address = running.address, address
-    house.right(house.ask(f"port-{address[1]}.test"))
+    env.assert_ok(env.ask(f"port-{address[1]}.test"))
     running.address = was
 
 
@@ -280,53 +280,53 @@ def _accepts(address):
 
 
 @table("count", ("F-04-more-workers", 4), ("F-04-fewer-workers", 1))
-def test_other_number_of_workers(house, count):
-    server = house.upstream()
-    running = team.serve(house, server, workers=2, reload="signal")
+def test_other_number_of_workers(env, count):
+    server = env.upstream()
+    running = processes.start_workers(env, server, workers=2, reload="signal")
     old = running.workers()
-    client = house.client()
+    client = env.client()
     asked, = client.send(Query("delay-300.test"))
     wait_until(lambda: server.queries)
-    _reload(house, workers=count)
-    house.right(client.receive_until(asked))
+    _reload(env, workers=count)
+    env.assert_ok(client.receive_until(asked))
     client.wait_closed()
     assert len(running.workers()) == count and not set(old) & set(running.workers())
-    house.right(house.ask())
+    env.assert_ok(env.ask())
     assert running.lines(RELOADED)[-1]["workers"] == str(count)
-    _reload(house, workers=2)
+    _reload(env, workers=2)
 
 
 @row("F-04-timeouts")
-def test_other_timeouts_and_log_level(house):
-    running = team.serve(house, house.upstream(), reload="signal", timeouts={"client_idle": "20s"})
-    _reload(house, timeouts={**house.config["timeouts"], "client_idle": "400ms"},
+def test_other_timeouts_and_log_level(env):
+    running = processes.start_workers(env, env.upstream(), reload="signal", timeouts={"client_idle": "20s"})
+    _reload(env, timeouts={**env.config["timeouts"], "client_idle": "400ms"},
             log={"queries": True})
-    client = house.client()
-    house.within(0.6, client.opened, client.wait_closed())
-    house.right(house.ask("logged.test"))
+    client = env.client()
+    env.within(0.6, client.opened, client.wait_closed())
+    env.assert_ok(env.ask("logged.test"))
     assert running.wait_line("query", name="logged.test")
 
 
 @row("P6")
-def test_who_is_in_the_middle_of_something_loses_nothing_by_a_reload(house):
+def test_who_is_in_the_middle_of_something_loses_nothing_by_a_reload(env):
     """Half a query, a pipeline of slow ones, a pause between two; and all are asked to go on."""
-    server = house.upstream()
-    running = team.serve(house, server, reload="signal", timeouts={"client_read": "2s"})
-    half, many, pausing = house.client(), house.client(), house.client()
+    server = env.upstream()
+    running = processes.start_workers(env, server, reload="signal", timeouts={"client_read": "2s"})
+    half, many, pausing = env.client(), env.client(), env.client()
     query = Query("half.test")
     exchange = half.expect(query)
     half.send_octets(dnsmsg.framed(query.wire)[:10])
     half.wait_taken()
     asked = many.send(*[Query(f"delay-{n}.n{n}.test") for n in range(0, 400, 10)])
-    house.right(pausing.ask("one.test"))
+    env.assert_ok(pausing.ask("one.test"))
     wait_until(lambda: len(server.queries) >= 20)
     old = running.workers()
     running.signal(signal.SIGHUP)
     running.wait_line(RELOADED)
-    house.right(pausing.ask("two.test"))
+    env.assert_ok(pausing.ask("two.test"))
     half.send_octets(dnsmsg.framed(query.wire)[10:])
     exchange.at = now()
-    house.right(half.receive_until(exchange))
+    env.assert_ok(half.receive_until(exchange))
     many.receive_all()
     assert all(e.answer.is_right for e in asked)
     for client in (half, many, pausing):
@@ -338,11 +338,11 @@ def test_who_is_in_the_middle_of_something_loses_nothing_by_a_reload(house):
 class Restless:
     """A client that sends a query each 20 ms, now and then one that takes 2 s, and never pauses."""
 
-    def __init__(self, house, number):
-        self._house = house
+    def __init__(self, env, number):
+        self._env = env
         self._number = number
         self._due = now() + random.random() * 0.02
-        self._client = house.client()
+        self._client = env.client()
         self.asked = 0
         self.lost = 0
 
@@ -364,7 +364,7 @@ class Restless:
     def _begin_anew(self):
         self.lost += len(self._client.unanswered)
         self._client.close()
-        self._client = self._house.client()
+        self._client = self._env.client()
 
     @property
     def is_done(self):
@@ -373,10 +373,10 @@ class Restless:
 
 @row("C-33")
 @pytest.mark.timeout(120)
-def test_reload_loses_no_query_of_clients_that_never_pause(house):
-    running = team.serve(house, house.upstream(), reload="signal",
+def test_reload_loses_no_query_of_clients_that_never_pause(env):
+    running = processes.start_workers(env, env.upstream(), reload="signal",
                          timeouts={"query": "5s", "answer": "4s", "client_idle": "20s"})
-    clients = [Restless(house, n) for n in range(5)]
+    clients = [Restless(env, n) for n in range(5)]
     old, begin, reloaded, gone = running.workers(), now(), False, None
 
     def go_on(asking):
@@ -399,66 +399,66 @@ def test_reload_loses_no_query_of_clients_that_never_pause(house):
 
 
 @row("P3")
-def test_what_is_known_of_upstreams_is_handed_on(house):
+def test_what_is_known_of_upstreams_is_handed_on(env):
     """One that is down is not tried again only because of a reload."""
-    a, b = house.pair(faults.accept_and_silence)
-    running = team.serve(house, a, b, reload="signal")
+    a, b = env.pair(faults.accept_and_silence)
+    running = processes.start_workers(env, a, b, reload="signal")
     for _ in range(2):      # one failure is forgiven sooner
-        house.right(house.ask("first.test"))
+        env.assert_ok(env.ask("first.test"))
         went_down(running, a)
     tried, begin = len(a.connections), now()
-    _reload(house)
-    house.right(house.ask("second.test"), 0.3)
+    _reload(env)
+    env.assert_ok(env.ask("second.test"), 0.3)
     if now() - begin < 0.7:
         assert len(a.connections) == tried
     assert len(running.lines("upstream down")) == 1
     a.do()
-    wait_until(lambda: house.right(house.ask("again.test")) and a.queries, 8)
+    wait_until(lambda: env.assert_ok(env.ask("again.test")) and a.queries, 8)
 
 
 # Many at once.
 
 
 @row("F-05")
-def test_hundred_hangups_in_a_second(house):
+def test_hundred_hangups_in_a_second(env):
     """The last configuration wins, and workers do not pile up."""
-    a, b = house.pair()
-    running = team.serve(house, a, reload="signal")
+    a, b = env.pair()
+    running = processes.start_workers(env, a, reload="signal")
     most, count, begin = 0, 0, now()
-    client = house.client()
+    client = env.client()
     while count < 100:
-        _write(house, upstreams=[(a if count % 2 == 0 else b).config()])
+        _write(env, upstreams=[(a if count % 2 == 0 else b).config()])
         running.process.send_signal(signal.SIGHUP)
         count += 1
         most = max(most, len(running.workers()))
-        house.right(house.ask(f"n{count}.test"))
+        env.assert_ok(env.ask(f"n{count}.test"))
         time.sleep(max(0.0, begin + count / 100 - now()))
     client.close()
-    wait_until(lambda: house.right(house.ask("last.test")) and b.asked("last.test"), 5)
-    house.within(3, begin)
-    team.wait_whole(running, 2)
+    wait_until(lambda: env.assert_ok(env.ask("last.test")) and b.asked("last.test"), 5)
+    env.within(3, begin)
+    processes.wait_all_serving(running, 2)
     # The newest, and three that finish what they have.
     assert most <= 2 * 5, f"{most} workers"
     assert not running.lines("worker died") and not running.lines(REFUSED)
 
 
 @row("F-05")
-def test_reload_while_old_workers_are_kept_by_their_clients(house):
+def test_reload_while_old_workers_are_kept_by_their_clients(env):
     """They may stay for a while, but not pile up; nothing is lost, and the last one wins."""
-    server = house.upstream()
-    running = team.serve(house, server, reload="signal", timeouts={"query": "5s", "answer": "5s"})
+    server = env.upstream()
+    running = processes.start_workers(env, server, reload="signal", timeouts={"query": "5s", "answer": "5s"})
     for n in range(6):
-        client = house.client()
+        client = env.client()
         client.send(Query(f"delay-1500.n{n}.test"))
         wait_until(lambda: len(server.queries) == n + 1)
         running.signal(signal.SIGHUP)
         wait_until(lambda: len(running.lines(RELOADED)) >= min(n + 1, 3), 3)
         assert len(running.workers()) <= 2 * 5
-    for client in house.clients:
+    for client in env.clients:
         client.receive_all()
         assert client.exchanges[0].answer.is_right
         client.wait_closed()
-    team.wait_whole(running, 2)
+    processes.wait_all_serving(running, 2)
 
 
 # It sees by itself that the file has changed.
@@ -492,79 +492,79 @@ class Opened:
         os.close(self._fd)
 
 
-def _in_place(house):
-    proxy.write_config(house.config_path, house.config)
+def _in_place(env):
+    proxy.write_config(env.config_path, env.config)
 
 
-def _by_rename(house):
-    os.rename(proxy.write_config(f"{house.config_path}.new", house.config), house.config_path)
+def _by_rename(env):
+    os.rename(proxy.write_config(f"{env.config_path}.new", env.config), env.config_path)
 
 
 @table("write", ("reload-auto-in-place", _in_place), ("reload-auto-by-rename", _by_rename))
-def test_file_that_has_changed_is_reloaded(house, write):
-    a, b = house.pair()
-    running = team.serve(house, a)
-    house.right(house.ask("before.test"))
+def test_file_that_has_changed_is_reloaded(env, write):
+    a, b = env.pair()
+    running = processes.start_workers(env, a)
+    env.assert_ok(env.ask("before.test"))
     old = running.workers()
-    house.config = {**house.config, "upstreams": [b.config()]}
+    env.config = {**env.config, "upstreams": [b.config()]}
     begin = now()
-    write(house)
+    write(env)
     running.wait_line(RELOADED)
-    house.within(3, begin)
+    env.within(3, begin)
     _wait_gone(running, old)
-    team.wait_whole(running, 2)
-    house.right(house.ask("after.test"))
+    processes.wait_all_serving(running, 2)
+    env.assert_ok(env.ask("after.test"))
     assert b.asked("after.test")
 
 
 @row("reload-auto-symlink")
-def test_config_map_of_kubernetes_is_reloaded(house):
+def test_config_map_of_kubernetes_is_reloaded(env):
     """The file is behind two symbolic links, of which one is swapped; then the old one goes."""
-    a, b = house.pair()
-    volume = os.path.join(house.directory, "volume")
+    a, b = env.pair()
+    volume = os.path.join(env.directory, "volume")
     os.mkdir(volume)
 
     def publish(version, server):
         directory = os.path.join(volume, version)
         os.mkdir(directory)
-        house.config = {**house.config, "upstreams": [server.config()]}
-        proxy.write_config(os.path.join(directory, "config.yml"), house.config)
+        env.config = {**env.config, "upstreams": [server.config()]}
+        proxy.write_config(os.path.join(directory, "config.yml"), env.config)
         os.symlink(version, os.path.join(volume, "..data_tmp"))
         os.rename(os.path.join(volume, "..data_tmp"), os.path.join(volume, "..data"))
 
-    house.proxy(a, workers=2, start=False).kill()
-    house.proxies.clear()
+    env.proxy(a, workers=2, start=False).kill()
+    env.proxies.clear()
     publish("..2026_01", a)
     path = os.path.join(volume, "config.yml")
     os.symlink("..data/config.yml", path)
-    address = upstream_address(house)
-    running = proxy.Proxy(path, address, house.loop)
-    house.proxies.append(running)
-    team.wait_whole(running, 2)
+    address = upstream_address(env)
+    running = proxy.Proxy(path, address, env.loop)
+    env.proxies.append(running)
+    processes.wait_all_serving(running, 2)
     running.start()
-    house.right(house.ask("before.test"))
+    env.assert_ok(env.ask("before.test"))
     for version, server in (("..2026_02", b), ("..2026_03", a)):
         old, before = running.workers(), len(running.lines(RELOADED))
         publish(version, server)
         wait_until(lambda: len(running.lines(RELOADED)) > before, 4)
         _wait_gone(running, old)
         shutil.rmtree(os.path.join(volume, f"..2026_{int(version[-2:]) - 1:02}"))
-        house.right(house.ask(f"{version[2:]}.test"))
+        env.assert_ok(env.ask(f"{version[2:]}.test"))
         assert server.asked(f"{version[2:]}.test")
-    team.wait_whole(running, 2)
+    processes.wait_all_serving(running, 2)
 
 
-def upstream_address(house):
-    host, _, port = house.config["listen"].rpartition(":")
+def upstream_address(env):
+    host, _, port = env.config["listen"].rpartition(":")
     return host, int(port)
 
 
 @row("reload-auto-touch")
-def test_file_that_is_touched_is_not_reloaded(house):
-    running = team.serve(house, house.upstream())
+def test_file_that_is_touched_is_not_reloaded(env):
+    running = processes.start_workers(env, env.upstream())
     workers = running.workers()
-    with Opened(house.config_path) as opened:
-        os.utime(house.config_path)
+    with Opened(env.config_path) as opened:
+        os.utime(env.config_path)
         wait_until(lambda: opened.times >= 1, 4, "the file is looked at")
         # It is read once to be compared; a reload would read it again.
         running.signal(signal.SIGUSR1)
@@ -574,37 +574,37 @@ def test_file_that_is_touched_is_not_reloaded(house):
 
 
 @row("reload-auto-bad")
-def test_bad_file_is_told_once(house):
+def test_bad_file_is_told_once(env):
     """It is not read again and again, and the next good one is taken."""
-    a, b = house.pair()
-    running = team.serve(house, a)
-    with open(house.config_path, "w") as file:
+    a, b = env.pair()
+    running = processes.start_workers(env, a)
+    with open(env.config_path, "w") as file:
         file.write("upstreams: [\n")
     running.wait_line(REFUSED)
     _wait_looks(running, 1)
     assert len(running.lines(REFUSED)) == 1
-    house.right(house.ask("still.test"))
+    env.assert_ok(env.ask("still.test"))
     old = running.workers()
-    _write(house, upstreams=[b.config()])
+    _write(env, upstreams=[b.config()])
     running.wait_line(RELOADED)
     _wait_gone(running, old)
-    team.wait_whole(running, 2)
-    house.right(house.ask("after.test"))
+    processes.wait_all_serving(running, 2)
+    env.assert_ok(env.ask("after.test"))
     assert b.asked("after.test")
 
 
 @row("reload-signal")
-def test_file_that_has_changed_is_left_alone_when_told_so(house):
-    a, b = house.pair()
-    running = team.serve(house, a, reload="signal")
-    with Opened(house.config_path) as opened:
-        house.config = {**house.config, "upstreams": [b.config()]}
-        _in_place(house)
+def test_file_that_has_changed_is_left_alone_when_told_so(env):
+    a, b = env.pair()
+    running = processes.start_workers(env, a, reload="signal")
+    with Opened(env.config_path) as opened:
+        env.config = {**env.config, "upstreams": [b.config()]}
+        _in_place(env)
         _wait_looks(running, 2)
         assert opened.times == 0
     assert not running.lines(RELOADED)
-    _reload(house)
-    house.right(house.ask("after.test"))
+    _reload(env)
+    env.assert_ok(env.ask("after.test"))
     assert b.asked("after.test")
 
 
@@ -619,27 +619,27 @@ def _wait_looks(running, count):
 
 
 @row("F-12")
-def test_trust_file_that_is_replaced_counts_from_the_next_reload_on(house):
+def test_trust_file_that_is_replaced_counts_from_the_next_reload_on(env):
     """As when a package is upgraded."""
     old, new = certs.Authority("old roots"), certs.Authority("new roots")
-    path = os.path.join(house.directory, "roots.pem")
+    path = os.path.join(env.directory, "roots.pem")
     shutil.copy(old.path, path)
-    server = house.upstream(identity=old.identity(dns=["dot.test"]))
-    running = team.serve(house, server, tls={"ca_file": path})
-    clients = team.one_each(house)
-    house.right(next(iter(clients.values())).ask("before.test"))
+    server = env.upstream(identity=old.identity(dns=["dot.test"]))
+    running = processes.start_workers(env, server, tls={"ca_file": path})
+    clients = processes.one_each(env)
+    env.assert_ok(next(iter(clients.values())).ask("before.test"))
     shutil.copy(new.path, f"{path}.new")
     os.rename(f"{path}.new", path)
     # A worker that is born afterwards has the old roots, too.
     victim = running.workers()[0]
     os.kill(victim, signal.SIGKILL)
-    for pid in team.wait_whole(running, 2, [victim]):
-        house.right(team.client_of(house, pid).ask(f"still-{pid}.test"))
+    for pid in processes.wait_all_serving(running, 2, [victim]):
+        env.assert_ok(processes.client_of(env, pid).ask(f"still-{pid}.test"))
     server.forget_sessions()
     server.identity = new.identity(dns=["dot.test"])
     server.restart()
-    house.servfail(house.ask("renewed.test"))
-    _reload(house)
-    house.right(house.ask("after.test"))
-    for client in house.clients:
+    env.servfail(env.ask("renewed.test"))
+    _reload(env)
+    env.assert_ok(env.ask("after.test"))
+    for client in env.clients:
         client.close()

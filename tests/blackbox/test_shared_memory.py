@@ -8,7 +8,7 @@ import struct
 import pytest
 
 import faults
-import team
+import processes
 from clock import now
 from rows import row, table
 
@@ -67,17 +67,17 @@ class Shared:
 
 @table("how", *((f"P-30-{how}", how) for how in ("random_octets", "words", "rows", "flips",
                                                  "zeros")))
-def test_any_octets_in_shared_memory_kill_no_process(house, how):
+def test_any_octets_in_shared_memory_kill_no_process(env, how):
     """Each connection takes a session from there, and each query is answered."""
-    running = team.serve(house, house.upstream(faults.close_after_answer),
+    running = processes.start_workers(env, env.upstream(faults.close_after_answer),
                          timeouts={"upstream_idle": 0})
     workers = running.workers()
     asked, until = 0, now() + SECONDS
-    with Shared(workers[0]) as shared, house.datagrams() as datagrams:
+    with Shared(workers[0]) as shared, env.datagrams() as datagrams:
         while now() < until:
             getattr(shared, how)()
-            house.right(house.ask(f"{asked}.tcp.test"))
-            house.right(datagrams.ask(f"{asked}.udp.test"))
+            env.assert_ok(env.ask(f"{asked}.tcp.test"))
+            env.assert_ok(datagrams.ask(f"{asked}.udp.test"))
             asked += 1
             if asked % 10 == 0:
                 running.signal(signal.SIGUSR1)      # the supervisor reads all of it, too
@@ -89,14 +89,14 @@ def test_any_octets_in_shared_memory_kill_no_process(house, how):
 
 
 @row("P-30-heartbeat")
-def test_worker_whose_heartbeat_was_overwritten_lives(house):
+def test_worker_whose_heartbeat_was_overwritten_lives(env):
     """The supervisor goes by the change of it, and signals nobody whom it does not know."""
-    running = team.serve(house, house.upstream())
+    running = processes.start_workers(env, env.upstream())
     workers = running.workers()
     with Shared(workers[0]) as shared:
         for _ in range(20):
             shared.zeros()
-            house.idle(0.1)
-    house.right(house.ask())
+            env.idle(0.1)
+    env.assert_ok(env.ask())
     assert running.workers() == workers
     assert not running.lines("worker stuck")

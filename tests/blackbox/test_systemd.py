@@ -15,12 +15,12 @@ import pytest
 import faults
 import manager
 import proxy
-import team
+import processes
 import units
 import upstream
 from clock import now, wait_until
 from dnsmsg import Query, REFUSED
-from marks import comes_back, went_down
+from upstream_state import comes_back, went_down
 from rows import row, table
 from upstream import own_address
 
@@ -30,56 +30,56 @@ NOT_TAKEN = "configuration refused, the old one stays"
 
 
 @pytest.fixture
-def systemd(house, tmp_path):
+def systemd(env, tmp_path):
     made = manager.Manager(str(tmp_path / "notify"))
-    house.others.append(made)
+    env.others.append(made)
     return made
 
 
-def _serve(house, systemd, *upstreams, environment=None, **settings):
+def _serve(env, systemd, *upstreams, environment=None, **settings):
     settings = {"workers": 2, "reload": "signal", **settings}
-    running = house.proxy(*upstreams, start=False, **settings,
+    running = env.proxy(*upstreams, start=False, **settings,
                           popen_args={"env": systemd.environment(**(environment or {}))})
     systemd.wait("READY", "1")
     return running.start()
 
 
-def _rewrite(house, **changes):
-    house.config = {**house.config, **changes}
-    proxy.write_config(house.config_path, house.config)
+def _rewrite(env, **changes):
+    env.config = {**env.config, **changes}
+    proxy.write_config(env.config_path, env.config)
 
 
 # ---- what it is told ----
 
 
 @table("kind", ("path", "path"), ("abstract", "abstract"))
-def test_start_and_stop_are_told(house, tmp_path, kind):
+def test_start_and_stop_are_told(env, tmp_path, kind):
     name = str(tmp_path / "notify") if kind == "path" else f"@dot-proxy-test-{os.getpid()}"
     systemd = manager.Manager(name)
-    house.others.append(systemd)
-    server = house.upstream()
-    running = house.proxy(server, start=False, workers=2,
+    env.others.append(systemd)
+    server = env.upstream()
+    running = env.proxy(server, start=False, workers=2,
                           popen_args={"env": systemd.environment()})
     ready = systemd.wait("READY", "1")
     assert running.lines("listening") and "workers, 1 upstream" in ready["STATUS"]
     running.start()
     systemd.wait_status("2 workers, 1 upstream")
-    client = house.client()
+    client = env.client()
     asked, = client.send(Query("delay-300.test"))
     wait_until(lambda: server.queries)
     before = now()
     running.signal(signal.SIGTERM)
     stopping = systemd.wait("STOPPING", "1")
-    house.within(0.2, before, stopping.at)
+    env.within(0.2, before, stopping.at)
     assert asked.answer is None
-    house.right(client.receive_until(asked))
+    env.assert_ok(client.receive_until(asked))
     assert running.wait() == 0
     assert systemd.messages[-1] is stopping
     assert [m.text for m in systemd.having("READY")] == [ready.text]
 
 
-def test_reload_is_told(house, systemd):
-    running = _serve(house, systemd, house.upstream())
+def test_reload_is_told(env, systemd):
+    running = _serve(env, systemd, env.upstream())
     moments = []
     for times in (1, 2, 3):
         before = time.monotonic_ns() // 1000
@@ -95,14 +95,14 @@ def test_reload_is_told(house, systemd):
     assert order == ["READY"] + ["RELOADING", "READY"] * 3
 
 
-def test_file_that_has_changed_is_told_like_a_reload(house, systemd):
-    running = _serve(house, systemd, house.upstream(), reload="auto")
+def test_file_that_has_changed_is_told_like_a_reload(env, systemd):
+    running = _serve(env, systemd, env.upstream(), reload="auto")
     old = running.workers()
-    _rewrite(house, inflight=500)
+    _rewrite(env, inflight=500)
     systemd.wait("READY", count=2)
     assert len(systemd.having("RELOADING", "1")) == 1 and running.lines(RELOADED)
     systemd.wait_status("2 workers, 1 upstream")
-    team.wait_whole(running, 2, old)
+    processes.wait_all_serving(running, 2, old)
 
 
 BAD = {
@@ -113,11 +113,11 @@ BAD = {
 
 
 @table("changes, words", *((name, *rest) for name, rest in BAD.items()))
-def test_refused_file_is_told(house, systemd, changes, words):
-    running = _serve(house, systemd, house.upstream())
-    good = dict(house.config)
+def test_refused_file_is_told(env, systemd, changes, words):
+    running = _serve(env, systemd, env.upstream())
+    good = dict(env.config)
     systemd.wait_status("2 workers, 1 upstream")
-    _rewrite(house, **changes)
+    _rewrite(env, **changes)
     running.signal(signal.SIGHUP)
     told = systemd.wait("READY", count=2)
     assert told["STATUS"].startswith("the file was refused, the old configuration stays: ")
@@ -125,35 +125,35 @@ def test_refused_file_is_told(house, systemd, changes, words):
     assert set(told) == {"READY", "STATUS"} and told["READY"] == "1"
     assert running.wait_line(NOT_TAKEN)
     assert not systemd.having("STOPPING")
-    house.right(house.ask("the-old-one.test"))
-    house.config, old = good, running.workers()
-    _rewrite(house, inflight=500)
+    env.assert_ok(env.ask("the-old-one.test"))
+    env.config, old = good, running.workers()
+    _rewrite(env, inflight=500)
     running.signal(signal.SIGHUP)
     systemd.wait("READY", count=3)
     systemd.wait_status("2 workers, 1 upstream")
-    team.wait_whole(running, 2, old)
+    processes.wait_all_serving(running, 2, old)
 
 
-def test_upstreams_that_are_down_are_told(house, systemd):
-    a, b, c = house.upstream(), house.upstream(), house.upstream()
-    _serve(house, systemd, a, b, c, workers=1)
+def test_upstreams_that_are_down_are_told(env, systemd):
+    a, b, c = env.upstream(), env.upstream(), env.upstream()
+    _serve(env, systemd, a, b, c, workers=1)
     systemd.wait_status("1 worker, 3 upstreams")
     a.do(faults.refuse)
     b.do(faults.refuse)
-    house.right(house.ask("two-are-down.test"))
+    env.assert_ok(env.ask("two-are-down.test"))
     systemd.wait_status(f"1 worker, 3 upstreams, 2 down: {a.name}, {b.name}")
     b.do()
-    comes_back(house, b)
+    comes_back(env, b)
     systemd.wait_status(f"1 worker, 3 upstreams, 1 down: {a.name}")
     a.do()
-    comes_back(house, a, 8)
+    comes_back(env, a, 8)
     systemd.wait_status("1 worker, 3 upstreams")
     texts = [m["STATUS"] for m in systemd.having("STATUS")]
     assert all(x != y for x, y in zip(texts, texts[1:])), "told only what has changed"
 
 
-def test_worker_that_is_replaced_is_told(house, systemd):
-    running = _serve(house, systemd, house.upstream())
+def test_worker_that_is_replaced_is_told(env, systemd):
+    running = _serve(env, systemd, env.upstream())
     systemd.wait_status("2 workers, 1 upstream")
     before = len(systemd.messages)
     os.kill(running.workers()[0], signal.SIGKILL)
@@ -171,49 +171,49 @@ def _gaps(systemd, begin=0.0):
 
 
 @table("usec", ("shorter-than-a-tick", 300_000), ("longer-than-a-tick", 1_800_000))
-def test_signs_of_life(house, systemd, usec):
+def test_signs_of_life(env, systemd, usec):
     """At less than half of the interval, but not all the time; whatever becomes of workers."""
-    running = _serve(house, systemd, house.upstream(), environment={"WATCHDOG_USEC": str(usec)})
+    running = _serve(env, systemd, env.upstream(), environment={"WATCHDOG_USEC": str(usec)})
     half, begin = usec / 2e6, now()
     systemd.wait("WATCHDOG", count=3, seconds=10)
     for worker in running.workers():
         os.kill(worker, signal.SIGKILL)
-    team.wait_whole(running, 2)
+    processes.wait_all_serving(running, 2)
     running.signal(signal.SIGHUP)
     running.wait_line(RELOADED)
     done = len(systemd.having("WATCHDOG"))
     systemd.wait("WATCHDOG", count=done + 3, seconds=10)
     gaps = _gaps(systemd, begin)
     for before, after in gaps:
-        house.within(half, before, after)
+        env.within(half, before, after)
     assert sum(after - before > half / 2 for before, after in gaps) > len(gaps) / 2
 
 
-def test_signs_of_life_while_it_stops(house, systemd):
-    server = house.upstream()
-    running = _serve(house, systemd, server, environment={"WATCHDOG_USEC": "150000"})
-    client = house.client()
+def test_signs_of_life_while_it_stops(env, systemd):
+    server = env.upstream()
+    running = _serve(env, systemd, server, environment={"WATCHDOG_USEC": "150000"})
+    client = env.client()
     asked, = client.send(Query("delay-600.test"))
     wait_until(lambda: server.queries)
     running.signal(signal.SIGTERM)
     stopping = systemd.wait("STOPPING")
-    house.right(client.receive_until(asked))
+    env.assert_ok(client.receive_until(asked))
     assert running.wait() == 0
     assert len(_gaps(systemd, stopping.at)) > 3
 
 
 @table("variables", ("nobody-asks", {}), ("of-another-process",
                                           {"WATCHDOG_USEC": "90000", "WATCHDOG_PID": "1"}))
-def test_no_signs_of_life(house, systemd, variables):
-    running = _serve(house, systemd, house.upstream(), environment=variables)
+def test_no_signs_of_life(env, systemd, variables):
+    running = _serve(env, systemd, env.upstream(), environment=variables)
     running.signal(signal.SIGHUP)
     systemd.wait("READY", count=2)
     assert not systemd.having("WATCHDOG")
 
 
-def test_no_signs_of_life_without_a_worker_for_long(house, systemd):
+def test_no_signs_of_life_without_a_worker_for_long(env, systemd):
     """Workers that cannot start any more: somebody else has to help."""
-    running = _serve(house, systemd, house.upstream(), workers=1,
+    running = _serve(env, systemd, env.upstream(), workers=1,
                      environment={"WATCHDOG_USEC": "300000"})
     systemd.wait("WATCHDOG")
     before = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
@@ -223,10 +223,10 @@ def test_no_signs_of_life_without_a_worker_for_long(house, systemd):
     running.wait_line("worker cannot start")
     wait_until(lambda: now() - systemd.having("WATCHDOG")[-1].at > 1, 12, "the last sign of life")
     last = systemd.having("WATCHDOG")[-1].at
-    assert 4.5 < last - begin < 8 + house.loop.late(begin, last)
+    assert 4.5 < last - begin < 8 + env.loop.late(begin, last)
     resource.prlimit(running.pid, resource.RLIMIT_NOFILE, before)
     systemd.wait("WATCHDOG", count=len(systemd.having("WATCHDOG")) + 2, seconds=15)
-    house.right(house.ask("again.test"))
+    env.assert_ok(env.ask("again.test"))
 
 
 # ---- nobody there ----
@@ -234,23 +234,23 @@ def test_no_signs_of_life_without_a_worker_for_long(house, systemd):
 
 @table("name", ("no-such-path", "/nowhere/notify"), ("no-such-name", "@no-such-name"),
        ("no-path", "notify"), ("another-kind", "vsock:2:1234"), ("too-long", "/" + "x" * 300))
-def test_nobody_to_be_told(house, name):
-    running = house.proxy(house.upstream(), log={"level": "debug"},
+def test_nobody_to_be_told(env, name):
+    running = env.proxy(env.upstream(), log={"level": "debug"},
                           popen_args={"env": {**os.environ, "NOTIFY_SOCKET": name}})
     line = running.wait_line("service manager cannot be told")
     assert line["level"] == "debug" and name[:50] in line["cause"]
-    house.right(house.ask())
+    env.assert_ok(env.ask())
 
 
-def test_manager_that_has_gone(house, systemd):
-    running = _serve(house, systemd, house.upstream(), environment={"WATCHDOG_USEC": "90000"},
+def test_manager_that_has_gone(env, systemd):
+    running = _serve(env, systemd, env.upstream(), environment={"WATCHDOG_USEC": "90000"},
                      log={"level": "debug"})
     systemd.close()
     assert running.wait_line("service manager cannot be told")["level"] == "debug"
     running.signal(signal.SIGHUP)
     running.wait_line(RELOADED)
-    team.wait_whole(running, 2)
-    house.right(house.ask())
+    processes.wait_all_serving(running, 2)
+    env.assert_ok(env.ask())
 
 
 def _unix_sockets(pid):
@@ -260,11 +260,11 @@ def _unix_sockets(pid):
     return [link for link in links if link[len("socket:["):-1] in known]
 
 
-def test_workers_cannot_tell_anything(house, systemd):
-    running = _serve(house, systemd, house.upstream())
+def test_workers_cannot_tell_anything(env, systemd):
+    running = _serve(env, systemd, env.upstream())
     running.signal(signal.SIGHUP)
     systemd.wait("READY", count=2)
-    team.wait_whole(running, 2)
+    processes.wait_all_serving(running, 2)
     assert len(_unix_sockets(running.pid)) == 2, "that of systemd, and its own for `healthcheck'"
     assert not any(_unix_sockets(worker) for worker in running.workers())
 
@@ -272,20 +272,20 @@ def test_workers_cannot_tell_anything(house, systemd):
 # ---- sockets that are passed ----
 
 
-def _passed(house, *sockets, start=True, variables=None, **settings):
+def _passed(env, *sockets, start=True, variables=None, **settings):
     """The proxy with these sockets; its configuration names another address, which stays free."""
     popen_args = manager.passing(*sockets, **(variables or {}))
-    running = house.proxy(*house.upstreams, start=False, popen_args=popen_args,
+    running = env.proxy(*env.upstreams, start=False, popen_args=popen_args,
                           **{"reload": "signal", **settings})
     running.named = running.address
     running.address = sockets[0].getsockname()[:2]
     return running.start() if start else running
 
 
-def _both(house, host=None, port=0, **args):
-    tcp = manager.listen((host or own_address(), port), house._make_socket, **args)
-    udp = manager.bind(tcp.getsockname()[:2], house._make_socket, **args)
-    house.others += [tcp, udp]
+def _both(env, host=None, port=0, **args):
+    tcp = manager.listen((host or own_address(), port), env._make_socket, **args)
+    udp = manager.bind(tcp.getsockname()[:2], env._make_socket, **args)
+    env.others += [tcp, udp]
     return tcp, udp
 
 
@@ -298,97 +298,97 @@ def _of(*sockets):
 
 
 @table("host", ("IPv4", None), ("IPv6", "::1"))
-def test_passed_sockets_take_the_place_of_listen(house, host):
-    house.upstream()
-    running = _passed(house, *_both(house, host))
-    house.right(house.ask("tcp.test"))
-    house.right(house.datagrams().ask("udp.test"))
+def test_passed_sockets_take_the_place_of_listen(env, host):
+    env.upstream()
+    running = _passed(env, *_both(env, host))
+    env.assert_ok(env.ask("tcp.test"))
+    env.assert_ok(env.datagrams().ask("udp.test"))
     said = {(line["address"], line["over"], line["passed"]) for line in running.lines("listening")}
     where = upstream.with_port(*running.address)
     assert said == {(where, "TCP", "yes"), (where, "UDP", "yes")}
     with pytest.raises(ConnectionRefusedError):
-        house._make_socket(socket.AF_INET, socket.SOCK_STREAM).connect(running.named)
+        env._make_socket(socket.AF_INET, socket.SOCK_STREAM).connect(running.named)
 
 
 @table("transport", ("UDP", "udp"), ("TCP", "tcp"))
-def test_passed_socket_of_one_kind(house, transport):
-    house.upstream()
-    tcp, udp = _both(house)
-    other = manager.listen((own_address(), 0))      # for the house's own checks
-    house.others.append(other)
-    _passed(house, other, tcp if transport == "tcp" else udp)
+def test_passed_socket_of_one_kind(env, transport):
+    env.upstream()
+    tcp, udp = _both(env)
+    other = manager.listen((own_address(), 0))      # for the env's own checks
+    env.others.append(other)
+    _passed(env, other, tcp if transport == "tcp" else udp)
     where = tcp.getsockname()
     if transport == "udp":
         tcp.close()
-        house.right(house.datagrams(where).ask("udp.test"))
+        env.assert_ok(env.datagrams(where).ask("udp.test"))
         with pytest.raises(ConnectionRefusedError):
-            house._make_socket(socket.AF_INET, socket.SOCK_STREAM).connect(where)
+            env._make_socket(socket.AF_INET, socket.SOCK_STREAM).connect(where)
     else:
         udp.close()
-        house.proxies[-1].address = where
-        house.right(house.ask("tcp.test"))
-        with house._make_socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        env.proxies[-1].address = where
+        env.assert_ok(env.ask("tcp.test"))
+        with env._make_socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.connect(where)
             client.send(Query().wire)
             with pytest.raises(ConnectionRefusedError):
                 client.recv(512)
 
 
-def test_sixteen_addresses(house):
-    house.upstream()
-    pairs = [_both(house) for _ in range(16)]
-    _passed(house, *[sock for pair in pairs for sock in pair])
+def test_sixteen_addresses(env):
+    env.upstream()
+    pairs = [_both(env) for _ in range(16)]
+    _passed(env, *[sock for pair in pairs for sock in pair])
     for tcp, _ in pairs:
-        house.right(house.datagrams(tcp.getsockname()).ask("udp.test"))
+        env.assert_ok(env.datagrams(tcp.getsockname()).ask("udp.test"))
 
 
-def test_reload_keeps_passed_sockets(house):
-    server = house.upstream()
-    tcp, udp = _both(house)
-    running = _passed(house, tcp, udp, workers=2)
+def test_reload_keeps_passed_sockets(env):
+    server = env.upstream()
+    tcp, udp = _both(env)
+    running = _passed(env, tcp, udp, workers=2)
     ours = _of(tcp, udp)
-    client = house.client()
-    house.right(client.ask("before.test"))
+    client = env.client()
+    env.assert_ok(client.ask("before.test"))
     before = [client.send(Query(f"delay-300.n{n}.test"))[0] for n in range(5)]
     wait_until(lambda: len(server.queries) == 6)
     for times, listen in enumerate(("127.0.0.1:5", [f"{own_address()}:5300", "0.0.0.0:5301"],
                                     {"address": "127.0.0.1:6", "tcp": False}), 1):
         old = running.workers()
-        _rewrite(house, listen=[listen] if isinstance(listen, dict) else listen)
+        _rewrite(env, listen=[listen] if isinstance(listen, dict) else listen)
         running.signal(signal.SIGHUP)
         wait_until(lambda: len(running.lines(RELOADED)) == times, 5)
-        house.right(house.ask(f"tcp-{times}.test"))
-        house.right(house.datagrams().ask(f"udp-{times}.test"))
+        env.assert_ok(env.ask(f"tcp-{times}.test"))
+        env.assert_ok(env.datagrams().ask(f"udp-{times}.test"))
         if times == 1:
             for exchange in before:
-                house.right(client.receive_until(exchange))
+                env.assert_ok(client.receive_until(exchange))
             client.finish()
         wait_until(lambda: not set(old) & set(running.workers()), 5)
-        team.wait_whole(running, 2)
+        processes.wait_all_serving(running, 2)
         for pid in (running.pid, *running.workers()):
             assert ours <= _inodes(pid)
     assert len(running.lines("listening")) == 2
 
 
-def test_reload_that_is_refused_keeps_passed_sockets(house):
-    house.upstream()
-    running = _passed(house, *_both(house))
+def test_reload_that_is_refused_keeps_passed_sockets(env):
+    env.upstream()
+    running = _passed(env, *_both(env))
     entry = {"address": upstream.with_port(*running.address), "hostname": "dot.test"}
-    _rewrite(house, upstreams=[entry])
+    _rewrite(env, upstreams=[entry])
     running.signal(signal.SIGHUP)
     assert "an upstream has the address" in running.wait_line(NOT_TAKEN)["cause"]
-    house.right(house.ask("tcp.test"))
-    house.right(house.datagrams().ask("udp.test"))
+    env.assert_ok(env.ask("tcp.test"))
+    env.assert_ok(env.datagrams().ask("udp.test"))
 
 
-def test_restart_loses_no_query(house):
+def test_restart_loses_no_query(env):
     """What comes while nobody runs waits in the sockets."""
-    house.upstream()
-    tcp, udp = _both(house)
-    running = _passed(house, tcp, udp)
-    house.right(house.ask("before.test"))
+    env.upstream()
+    tcp, udp = _both(env)
+    running = _passed(env, tcp, udp)
+    env.assert_ok(env.ask("before.test"))
     running.stop()
-    datagrams, clients = house.datagrams(), [house.client() for _ in range(5)]
+    datagrams, clients = env.datagrams(), [env.client() for _ in range(5)]
     waiting = [(datagrams, exchange) for exchange in
                datagrams.send(*[Query(f"udp-{n}.test") for n in range(20)])]
     waiting += [(client, client.send(Query(f"tcp-{n}.test"))[0])
@@ -396,32 +396,32 @@ def test_restart_loses_no_query(house):
     time.sleep(0.3)
     assert not any(exchange.answer for _, exchange in waiting)
     begin = now()
-    again = proxy.Proxy(house.config_path, running.address, house.loop, **manager.passing(tcp, udp))
-    house.proxies.append(again)
+    again = proxy.Proxy(env.config_path, running.address, env.loop, **manager.passing(tcp, udp))
+    env.proxies.append(again)
     for client, exchange in waiting:
         exchange.at = begin
-        house.right(client.receive_until(exchange, 5))
+        env.assert_ok(client.receive_until(exchange, 5))
     for client in clients:
         client.finish()
     again.start()
 
 
-def test_sockets_of_another_process(house):
+def test_sockets_of_another_process(env):
     """LISTEN_PID names who is meant; the descriptors are nothing to us."""
-    house.upstream()
-    tcp, udp = _both(house)
-    running = house.proxy(*house.upstreams,
+    env.upstream()
+    tcp, udp = _both(env)
+    running = env.proxy(*env.upstreams,
                           popen_args=manager.passing(tcp, udp, LISTEN_PID=1))
-    house.right(house.ask())
+    env.assert_ok(env.ask())
     assert not any("passed" in line for line in running.lines("listening"))
 
 
-def test_passed_sockets_are_what_ours_would_be(house):
-    house.upstream()
-    tcp, udp = _both(house, "0.0.0.0")
+def test_passed_sockets_are_what_ours_would_be(env):
+    env.upstream()
+    tcp, udp = _both(env, "0.0.0.0")
     for sock in (tcp, udp):
         sock.setblocking(True)
-    running = _passed(house, tcp, udp, start=False)
+    running = _passed(env, tcp, udp, start=False)
     running.address = ("127.0.0.1", udp.getsockname()[1])
     running.start()
     assert udp.getsockopt(socket.IPPROTO_IP, 8)                     # IP_PKTINFO
@@ -439,60 +439,60 @@ def test_passed_sockets_are_what_ours_would_be(house):
 
 @table("hosts", ("IPv4", ["127.0.0.1", "127.9.8.7", "10.88.0.1", "10.88.1.1"]),
        ("IPv6", ["::1", "fd88::1", "fd88::2"]))
-def test_answers_of_a_socket_of_both_families(house, namespace, hosts):
+def test_answers_of_a_socket_of_both_families(env, namespace, hosts):
     """They come from where the query went to, which the client sees to."""
     for host in hosts:
         if not host.startswith(("127.", "::1")):
             namespace.run("ip", "addr", "add", f"{host}/{128 if ':' in host else 32}", "dev", "lo")
-    house.upstream()
-    running = _passed(house, *_both(house, "::", dual=True))
+    env.upstream()
+    running = _passed(env, *_both(env, "::", dual=True))
     port = running.address[1]
     for n, host in enumerate(hosts):
-        client = house.datagrams((host, port))
-        house.right(client.ask(f"udp-{n}.test"))
-        house.right(client.ask(f"udp-{n}.again.test"))
+        client = env.datagrams((host, port))
+        env.assert_ok(client.ask(f"udp-{n}.test"))
+        env.assert_ok(client.ask(f"udp-{n}.again.test"))
         running.address = (host, port)
-        house.right(house.ask(f"tcp-{n}.test"))
+        env.assert_ok(env.ask(f"tcp-{n}.test"))
 
 
-def test_who_may_ask_a_socket_of_both_families(house, namespace):
+def test_who_may_ask_a_socket_of_both_families(env, namespace):
     """An address of IPv4 counts as what it is, also where the socket sees it as one of IPv6."""
-    server = house.upstream()
-    running = _passed(house, *_both(house, "::", dual=True),
+    server = env.upstream()
+    running = _passed(env, *_both(env, "::", dual=True),
                       allow=["127.0.0.1", "127.0.0.8/30", "::1"],
                       clients={"max": 100, "per_address": 3})
     port = running.address[1]
     for source, host in (("127.0.0.9", "127.0.0.1"), ("::1", "::1")):
-        house.right(house.datagrams((host, port), source=source).ask("may-ask.test"))
-    stranger = house.datagrams(("127.0.0.1", port), source="127.0.0.12")
+        env.assert_ok(env.datagrams((host, port), source=source).ask("may-ask.test"))
+    stranger = env.datagrams(("127.0.0.1", port), source="127.0.0.12")
     stranger.send(Query("stranger.test"))
     stranger.hears_nothing()
     stranger.given_up = True
     running.address = ("127.0.0.1", port)
-    client = house.client(source="127.0.0.12")
+    client = env.client(source="127.0.0.12")
     assert client.ask("stranger.test").rcode == REFUSED
     client.finish()
     assert not server.asked("stranger.test")
     many = []
     for n in range(4):
-        many.append(house.client(source="127.0.0.8"))
-        house.right(many[n].ask(f"one-after-the-other-{n}.test"))
+        many.append(env.client(source="127.0.0.8"))
+        env.assert_ok(many[n].ask(f"one-after-the-other-{n}.test"))
     many[0].wait_closed()
     assert "127.0.0.8" in running.wait_line("too many clients of one address")["cause"]
-    house.right(house.client(source="127.0.0.9").ask("another-address.test"))
+    env.assert_ok(env.client(source="127.0.0.9").ask("another-address.test"))
     for client in many[1:]:
-        house.right(client.ask("stays.test"))
+        env.assert_ok(client.ask("stays.test"))
 
 
-def test_broadcast_to_a_socket_of_both_families(house, namespace):
+def test_broadcast_to_a_socket_of_both_families(env, namespace):
     namespace.run("ip", "route", "add", "224.0.0.0/4", "dev", "lo")
-    server = house.upstream()
-    running = _passed(house, *_both(house, "::", dual=True), log={"level": "debug"})
-    with house._make_socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+    server = env.upstream()
+    running = _passed(env, *_both(env, "::", dual=True), log={"level": "debug"})
+    with env._make_socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         client.sendto(Query("broadcast.test").wire, ("127.255.255.255", running.address[1]))
         client.sendto(Query("all-hosts.test").wire, ("224.0.0.1", running.address[1]))
-    house.right(house.datagrams(("127.0.0.1", running.address[1])).ask("canary.test"))
+    env.assert_ok(env.datagrams(("127.0.0.1", running.address[1])).ask("canary.test"))
     assert [query.name for query in server.queries] == ["canary.test"]
     assert running.wait_line("datagrams dropped")["impossible_source"]
 
@@ -500,33 +500,33 @@ def test_broadcast_to_a_socket_of_both_families(house, namespace):
 # ---- sockets that cannot be used ----
 
 
-def _connected(house):
+def _connected(env):
     listener = manager.listen((own_address(), 0))
     client = socket.create_connection(listener.getsockname())
-    house.others += [listener, client]
+    env.others += [listener, client]
     return [listener.accept()[0]]
 
 
-def _unix(house):
+def _unix(env):
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.bind(os.path.join(house.directory, "unix"))
+    sock.bind(os.path.join(env.directory, "unix"))
     sock.listen()
     return [sock]
 
 
-def _silent_tcp(house):
+def _silent_tcp(env):
     sock = socket.socket()
     sock.bind((own_address(), 0))
     return [sock]
 
 
-def _connected_udp(house):
+def _connected_udp(env):
     sock = manager.bind(("127.0.0.1", 0))
     sock.connect(("127.0.0.1", 53))
     return [sock]
 
 
-def _twins(house):
+def _twins(env):
     made = []
     for _ in range(2):
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -540,27 +540,27 @@ UNFIT = {
     "Accept=yes": (_connected, "descriptor 3", "does not listen", "Accept=no"),
     "Unix": (_unix, "descriptor 3", "neither IPv4 nor IPv6"),
     "does-not-listen": (_silent_tcp, "descriptor 3", "does not listen"),
-    "netlink": (lambda house: [socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)],
+    "netlink": (lambda env: [socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)],
                 "neither IPv4 nor IPv6"),
-    "UDP-Lite": (lambda house: [socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 136)],
+    "UDP-Lite": (lambda env: [socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 136)],
                  "neither UDP nor TCP"),
-    "UDP-without-a-port": (lambda house: [socket.socket(socket.AF_INET, socket.SOCK_DGRAM)],
+    "UDP-without-a-port": (lambda env: [socket.socket(socket.AF_INET, socket.SOCK_DGRAM)],
                            "without a port"),
     "UDP-of-one-client": (_connected_udp, "one client"),
-    "a-file": (lambda house: [open("/dev/null")], "descriptor 3", "no socket"),
+    "a-file": (lambda env: [open("/dev/null")], "descriptor 3", "no socket"),
     "the-second-one": (_twins, "descriptor 4", "the second one for"),
-    "seventeen": (lambda house: [manager.bind((own_address(), 0)) for _ in range(17)],
+    "seventeen": (lambda env: [manager.bind((own_address(), 0)) for _ in range(17)],
                   "descriptor 19", "more than 16 addresses"),
-    "good-and-bad": (lambda house: [manager.bind((own_address(), 0)), *_unix(house)],
+    "good-and-bad": (lambda env: [manager.bind((own_address(), 0)), *_unix(env)],
                      "descriptor 4", "neither IPv4 nor IPv6"),
 }
 
 
-def _start(house, sockets, *args, upstreams=None, **variables):
+def _start(env, sockets, *args, upstreams=None, **variables):
     """Tries to; returns the exit status and all that was said."""
-    config = proxy.write_config(os.path.join(house.directory, "unfit.yml"), {
-        "listen": "127.0.0.1:5", "tls": {"ca_file": house.authority.path},
-        "upstreams": upstreams or [house.upstream().config()]})
+    config = proxy.write_config(os.path.join(env.directory, "unfit.yml"), {
+        "listen": "127.0.0.1:5", "tls": {"ca_file": env.authority.path},
+        "upstreams": upstreams or [env.upstream().config()]})
     passing = manager.passing(*sockets, **variables)
     done = subprocess.run([*passing["prefix"], proxy.BINARY, "-c", config, *args], text=True,
                           pass_fds=passing["pass_fds"], capture_output=True, timeout=10)
@@ -576,59 +576,59 @@ def _refused(status, said, *words):
 
 
 @table("make, words", *((name, make, words) for name, (make, *words) in UNFIT.items()))
-def test_unfit_sockets(house, make, words):
-    sockets = make(house)
-    house.others += sockets
-    _refused(*_start(house, sockets), *words)
+def test_unfit_sockets(env, make, words):
+    sockets = make(env)
+    env.others += sockets
+    _refused(*_start(env, sockets), *words)
 
 
 @table("count, word", ("no-number", "two", "no number"), ("negative", "-1", "no number"),
        ("too-large", "99999999999999999999", "no number"),
        ("one-too-many", "3", "descriptor 5: no socket: Bad file descriptor"))
-def test_unfit_number_of_sockets(house, count, word):
-    sockets = _both(house)
-    _refused(*_start(house, sockets, LISTEN_FDS=count), word)
+def test_unfit_number_of_sockets(env, count, word):
+    sockets = _both(env)
+    _refused(*_start(env, sockets, LISTEN_FDS=count), word)
 
 
-def test_passed_sockets_and_an_address_on_the_command_line(house):
-    _refused(*_start(house, _both(house), "-l", "127.0.0.1:5"), "-l", "socket unit")
+def test_passed_sockets_and_an_address_on_the_command_line(env):
+    _refused(*_start(env, _both(env), "-l", "127.0.0.1:5"), "-l", "socket unit")
 
 
-def test_upstream_that_is_a_passed_socket(house):
-    sockets = _both(house)
+def test_upstream_that_is_a_passed_socket(env):
+    sockets = _both(env)
     where = upstream.with_port(*sockets[0].getsockname())
     entries = [{"address": where, "hostname": "dot.test"}]
-    _refused(*_start(house, sockets, upstreams=entries), "an upstream has the address")
+    _refused(*_start(env, sockets, upstreams=entries), "an upstream has the address")
 
 
 # ---- systemd's own programs, and the units ----
 
 
-def _activate(house, *options):
+def _activate(env, *options):
     """As systemd starts a service once there is something to be answered."""
     kept = [f"-E{name}" for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS") if name in os.environ]
-    address = house.free_address(own_address())
-    running = house.proxy(*house.upstreams, start=False, popen_args={
+    address = env.free_address(own_address())
+    running = env.proxy(*env.upstreams, start=False, popen_args={
         "prefix": ("systemd-socket-activate", *options, *kept, "-l", upstream.with_port(*address))})
     running.address = address
     return running
 
 
-def test_activated_by_a_connection(house):
-    house.upstream()
-    running = _activate(house)
+def test_activated_by_a_connection(env):
+    env.upstream()
+    running = _activate(env)
     running.start()
-    house.right(house.ask())
+    env.assert_ok(env.ask())
     line, = running.lines("listening")
     assert (line["over"], line["passed"]) == ("TCP", "yes")
 
 
-def test_activated_by_a_datagram(house):
-    house.upstream()
-    running = _activate(house, "--datagram")
+def test_activated_by_a_datagram(env):
+    env.upstream()
+    running = _activate(env, "--datagram")
     where = running.address
     wait_until(lambda: any("Listening on" in line.text for line in running.log), 5, "it listens")
-    house.right(house.datagrams(where).ask("activates.test", 5))
+    env.assert_ok(env.datagrams(where).ask("activates.test", 5))
     line, = running.lines("listening")
     assert (line["over"], line["passed"]) == ("UDP", "yes")
     running.stop()
@@ -692,38 +692,38 @@ def test_unit_is_not_exposed(installed):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 @pytest.mark.skipif(proxy.sanitized(), reason="sanitizers need more system calls")
-def test_program_works_under_the_restrictions_of_its_unit(house, namespace, installed,
+def test_program_works_under_the_restrictions_of_its_unit(env, namespace, installed,
                                                           monkeypatch):
     """All that it does once: port 53, reload, a worker that dies, and workers that are shut in."""
     unit = units.Unit(_unit(installed))
-    ca = shutil.copy(house.authority.path, installed)
+    ca = shutil.copy(env.authority.path, installed)
     os.chmod(ca, 0o644)
-    house.directory = installed
+    env.directory = installed
     systemd = manager.Manager(f"{installed}/notify")
     os.chmod(systemd.name, 0o666)
-    house.others.append(systemd)
+    env.others.append(systemd)
     monkeypatch.setattr(proxy, "BINARY", f"{installed}/bin/dot-proxy")
     with open("/proc/sys/net/ipv4/ip_unprivileged_port_start") as file:
         assert int(file.read()) > 53
-    running = house.proxy(house.upstream(), port=53, workers=2, start=False, reload="signal",
+    running = env.proxy(env.upstream(), port=53, workers=2, start=False, reload="signal",
                           tls={"ca_file": ca}, log={"level": "debug"}, popen_args={
                               "prefix": units.shut_in(unit),
                               "env": systemd.environment(WATCHDOG_USEC="300000")})
     running.start()
-    house.right(house.ask("tcp.test"))
-    house.right(house.datagrams().ask("udp.test"))
+    env.assert_ok(env.ask("tcp.test"))
+    env.assert_ok(env.datagrams().ask("udp.test"))
     systemd.wait("WATCHDOG")
     old = running.workers()
     running.signal(signal.SIGHUP)
     systemd.wait("READY", count=2)
-    team.wait_whole(running, 2, old)
+    processes.wait_all_serving(running, 2, old)
     old = running.workers()
     os.kill(old[0], signal.SIGKILL)
-    team.wait_whole(running, 2, old[:1])
-    _rewrite(house, wrokers=2)
+    processes.wait_all_serving(running, 2, old[:1])
+    _rewrite(env, wrokers=2)
     running.signal(signal.SIGHUP)
     systemd.wait("STATUS", "wrokers")
-    house.right(house.ask("after-all.test"))
+    env.assert_ok(env.ask("after-all.test"))
     running.signal(signal.SIGUSR1)
     running.wait_line("upstream")
     assert len(running.lines("worker died")) == 1

@@ -16,8 +16,8 @@ import tls
 from certs import HOSTNAME, REJECTED
 from clock import wait_until
 from dnsmsg import Query
-from house import EDNS
-from marks import ask_until, times_down, wait_idle_end, went_down
+from env import EDNS
+from upstream_state import ask_until, times_down, wait_idle_end, went_down
 from rows import row, table
 from upstream import Script
 
@@ -44,15 +44,15 @@ def identities(authority):
 
 
 @pytest.mark.parametrize("name", REJECTED)
-def test_bad_certificate_is_rejected_and_the_next_upstream_answers(house, identities, name):
-    a, b = house.pair(Script(identity=identities(name)))
-    running = house.proxy(a, b)
-    house.right(house.ask("first.test"), 0.2)
+def test_bad_certificate_is_rejected_and_the_next_upstream_answers(env, identities, name):
+    a, b = env.pair(Script(identity=identities(name)))
+    running = env.proxy(a, b)
+    env.assert_ok(env.ask("first.test"), 0.2)
     assert a.connections and not a.queries and b.asked("first.test")
     line = went_down(running, a, "handshake: certificate")
     assert re.search(WORDS.get(name, ""), line["cause"]), line.text
     _remedy(name, line)
-    house.right(house.ask("second.test"), 0.1)
+    env.assert_ok(env.ask("second.test"), 0.1)
     assert not a.queries
     assert times_down(running, a) == 1
 
@@ -69,10 +69,10 @@ def _remedy(name, line):
 
 
 @pytest.mark.parametrize("name", REJECTED)
-def test_bad_certificate_of_the_only_upstream_is_servfail(house, identities, name):
-    server = house.upstream(Script(identity=identities(name)))
-    house.proxy(server)
-    exchange = house.servfail(house.ask(Query(edns=EDNS)), 0.5)
+def test_bad_certificate_of_the_only_upstream_is_servfail(env, identities, name):
+    server = env.upstream(Script(identity=identities(name)))
+    env.proxy(server)
+    exchange = env.servfail(env.ask(Query(edns=EDNS)), 0.5)
     assert not server.queries
     (code, text), = exchange.answer.ede
     assert code in (22, 23)
@@ -81,11 +81,11 @@ def test_bad_certificate_of_the_only_upstream_is_servfail(house, identities, nam
 
 
 @row("T-02")
-def test_expired_certificate_says_since_when(house, identities):
+def test_expired_certificate_says_since_when(env, identities):
     identity = identities("T-02")
-    server = house.upstream(Script(identity=identity))
-    running = house.proxy(server)
-    exchange = house.servfail(house.ask(Query(edns=EDNS)))
+    server = env.upstream(Script(identity=identity))
+    running = env.proxy(server)
+    exchange = env.servfail(env.ask(Query(edns=EDNS)))
     since = identity.chain[0].not_valid_after.strftime("%Y-%m-%d")
     assert exchange.answer.ede[0][1] == f"{server.name}: handshake: certificate expired {since}"
     assert since in went_down(running, server).text
@@ -99,20 +99,20 @@ def test_expired_certificate_says_since_when(house, identities):
        ("T-08-top-level", "*.test", "dot.test", False),
        ("T-08-two-stars", "*.*.test", "a.dot.test", False),
        ("T-08-star-alone", "*", "test", False))
-def test_wildcard(house, authority, pattern, hostname, works):
-    server = house.upstream(Script(identity=authority.identity(dns=[pattern])), hostname=hostname)
-    house.proxy(server)
-    exchange = house.ask()
-    house.right(exchange) if works else house.servfail(exchange)
+def test_wildcard(env, authority, pattern, hostname, works):
+    server = env.upstream(Script(identity=authority.identity(dns=[pattern])), hostname=hostname)
+    env.proxy(server)
+    exchange = env.ask()
+    env.assert_ok(exchange) if works else env.servfail(exchange)
     assert len(server.queries) == works
 
 
 @row("T-09")
-def test_upstream_without_a_name_is_verified_by_its_address(house, authority):
-    server = house.upstream()
+def test_upstream_without_a_name_is_verified_by_its_address(env, authority):
+    server = env.upstream()
     server.identity = authority.identity(ip=[server.address])
-    house.proxy(server.config(hostname=None))
-    house.right(house.ask())
+    env.proxy(server.config(hostname=None))
+    env.assert_ok(env.ask())
     # RFC 6066 3: no literal addresses in SNI.
     assert server.connections[0].facts["sni"] is None
 
@@ -120,11 +120,11 @@ def test_upstream_without_a_name_is_verified_by_its_address(house, authority):
 @table("names", ("T-09-address-as-name", lambda address: {"dns": [address]}),
        ("T-09-other-address", lambda address: {"ip": ["127.0.0.1"]}),
        ("T-09-name-only", lambda address: {"dns": [HOSTNAME]}))
-def test_certificate_without_the_address(house, authority, names):
-    a, b = house.pair()
+def test_certificate_without_the_address(env, authority, names):
+    a, b = env.pair()
     a.do(Script(identity=authority.identity(**names(a.address))))
-    running = house.proxy(a.config(hostname=None), b)
-    house.right(house.ask())
+    running = env.proxy(a.config(hostname=None), b)
+    env.assert_ok(env.ask())
     assert a.connections and not a.queries
     line = running.wait_line("upstream down", upstream=f"{a.address}:{a.port}")
     assert "handshake: certificate" in line["cause"]
@@ -139,38 +139,38 @@ def _chains(authority):
 
 @table("chain", ("T-10-intermediate", "intermediate"), ("T-10-deep", "two-intermediates"),
        ("T-10-reversed", "reversed"), ("T-11-constraints-kept", "constraints-kept"))
-def test_good_chain(house, authority, chain):
-    server = house.upstream(Script(identity=_chains(authority)[chain]))
-    house.proxy(server)
-    house.right(house.ask())
+def test_good_chain(env, authority, chain):
+    server = env.upstream(Script(identity=_chains(authority)[chain]))
+    env.proxy(server)
+    env.assert_ok(env.ask())
     assert server.queries
 
 
 @row("T-14")
-def test_tls_1_1_is_rejected(house):
-    a, b = house.pair(Script(tls={"newest": "1.1", "oldest": "1.0"}))
-    running = house.proxy(a, b)
-    house.right(house.ask(), 0.2)
+def test_tls_1_1_is_rejected(env):
+    a, b = env.pair(Script(tls={"newest": "1.1", "oldest": "1.0"}))
+    running = env.proxy(a, b)
+    env.assert_ok(env.ask(), 0.2)
     assert a.connections and not a.queries
     went_down(running, a, "handshake")
 
 
 @table("newest", ("T-15-TLS-1.2", "1.2"), ("T-15-TLS-1.3", "1.3"))
-def test_tls_version(house, newest):
-    server = house.upstream(Script(tls={"newest": newest}))
-    house.proxy(server)
+def test_tls_version(env, newest):
+    server = env.upstream(Script(tls={"newest": newest}))
+    env.proxy(server)
     for n in range(3):
-        house.right(house.ask(f"n{n}.test"))
+        env.assert_ok(env.ask(f"n{n}.test"))
     connection, = server.connections
     assert connection.facts["version"] == f"TLSv{newest}"
     assert connection.facts["sni"] == server.hostname
 
 
 @row("T-15")
-def test_what_the_client_hello_says(house):
-    server = house.upstream()
-    house.proxy(server)
-    house.right(house.ask())
+def test_what_the_client_hello_says(env):
+    server = env.upstream()
+    env.proxy(server)
+    env.assert_ok(env.ask())
     hello = tls.read_hello(server.connections[0].hello)
     assert hello.compressions == b"\0"
     assert tls.Hello.EARLY_DATA not in hello.extensions
@@ -178,12 +178,12 @@ def test_what_the_client_hello_says(house):
 
 
 @table("newest", ("T-16-TLS-1.2", "1.2"), ("T-16-TLS-1.3", "1.3"))
-def test_server_asks_for_a_client_certificate(house, authority, newest):
-    server = house.upstream(Script(tls={"wants_client_certificate": authority.path,
+def test_server_asks_for_a_client_certificate(env, authority, newest):
+    server = env.upstream(Script(tls={"wants_client_certificate": authority.path,
                                         "newest": newest}))
-    house.proxy(server)
-    house.right(house.ask("first.test"))
-    house.right(house.ask("second.test"))
+    env.proxy(server)
+    env.assert_ok(env.ask("first.test"))
+    env.assert_ok(env.ask("second.test"))
 
 
 @table("script, newest",
@@ -191,30 +191,30 @@ def test_server_asks_for_a_client_certificate(house, authority, newest):
        ("T-17-renegotiation-while-idle", faults.answer_and_renegotiate, "1.2"),
        ("T-17-KeyUpdate-before-the-answer", faults.key_update_and_answer, "1.3"),
        ("T-17-KeyUpdate-while-idle", faults.answer_and_key_update, "1.3"))
-def test_new_keys_in_the_middle(house, script, newest):
-    server = house.upstream(script, faults.by_openssl(newest))
-    running = house.proxy(server)
+def test_new_keys_in_the_middle(env, script, newest):
+    server = env.upstream(script, faults.by_openssl(newest))
+    running = env.proxy(server)
     for n in range(5):
-        house.right(house.ask(f"n{n}.test"), 0.5)
+        env.assert_ok(env.ask(f"n{n}.test"), 0.5)
     if newest == "1.3":
         assert len(server.connections) == 1
     assert not running.lines("upstream down")
 
 
 @table("tickets", ("T-18-no-ticket", 0), ("T-18-one-ticket", 1), ("T-18-100-tickets", 100))
-def test_tickets_arrive_while_idle(house, tickets):
-    server = house.upstream(Script(tls={"tickets": tickets}))
-    running = house.proxy(server)
-    house.right(house.ask("first.test"))
+def test_tickets_arrive_while_idle(env, tickets):
+    server = env.upstream(Script(tls={"tickets": tickets}))
+    running = env.proxy(server)
+    env.assert_ok(env.ask("first.test"))
     for n in range(20):
-        house.right(house.ask(f"n{n}.test"))
+        env.assert_ok(env.ask(f"n{n}.test"))
     assert len(server.connections) == 1
     if tickets == 100:
         before = running.memory()
         for n in range(10):
             server.restart(Script(tls={"tickets": 100}))
-            house.right(house.ask(f"again-{n}.test"))
-        if not house.sanitized:
+            env.assert_ok(env.ask(f"again-{n}.test"))
+        if not env.sanitized:
             assert running.memory() - before < 1 << 20
 
 
@@ -224,33 +224,33 @@ ENDS = {"close-notify": faults.close_after_answer, "fin": faults.fin_without_clo
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @pytest.mark.parametrize("end", ENDS)
-def test_session_is_resumed(house, newest, end):
+def test_session_is_resumed(env, newest, end):
     """RFC 7858 3.4: however the connection before has ended."""
-    server = house.upstream(ENDS[end], Script(tls={"newest": newest}))
-    house.proxy(server)
+    server = env.upstream(ENDS[end], Script(tls={"newest": newest}))
+    env.proxy(server)
     for n in range(4):
-        house.right(house.ask(f"n{n}.test"))
+        env.assert_ok(env.ask(f"n{n}.test"))
         wait_idle_end(server)
     assert [c.facts["resumed"] for c in server.connections] == [False, True, True, True]
 
 
 @row("T-19")
-def test_failed_handshake_does_not_disturb_the_warm_connection(house, identities):
-    a, b = house.pair(Script(identity=identities("T-01")))
-    house.proxy(a, b)
-    ask_until(house, lambda: len(a.connections) >= 2, 4, "A is tried again")
-    house.right(house.ask("last.test"), 0.1)
+def test_failed_handshake_does_not_disturb_the_warm_connection(env, identities):
+    a, b = env.pair(Script(identity=identities("T-01")))
+    env.proxy(a, b)
+    ask_until(env, lambda: len(a.connections) >= 2, 4, "A is tried again")
+    env.assert_ok(env.ask("last.test"), 0.1)
     assert len(b.connections) == 1
     assert not a.queries
 
 
 @row("T-20")
-def test_two_names_at_one_address(house):
+def test_two_names_at_one_address(env):
     """The certificate is for the second name only: it must not vouch for the first."""
-    server = house.upstream()
-    house.proxy(server.config(hostname="other.test"), server.config())
+    server = env.upstream()
+    env.proxy(server.config(hostname="other.test"), server.config())
     for n in range(5):
-        house.right(house.ask(f"n{n}.test"))
+        env.assert_ok(env.ask(f"n{n}.test"))
         server.break_off()
     assert {c.facts.get("sni") for c in server.handshakes if c.queries} == {server.hostname}
     server.break_off()
@@ -261,62 +261,62 @@ def test_two_names_at_one_address(house):
 
 @table("script", ("T-22-close-notify", faults.close_notify_in_handshake),
        ("T-22-fin", faults.fin_in_handshake), ("T-22-unrecognized-name", faults.unrecognized_name))
-def test_handshake_is_broken_off(house, script):
-    a, b = house.pair(script)
-    running = house.proxy(a, b)
-    house.right(house.ask("first.test"), 0.2)
+def test_handshake_is_broken_off(env, script):
+    a, b = env.pair(script)
+    running = env.proxy(a, b)
+    env.assert_ok(env.ask("first.test"), 0.2)
     assert not a.queries
     went_down(running, a, "handshake")
-    house.right(house.ask("second.test"), 0.1)
+    env.assert_ok(env.ask("second.test"), 0.1)
     assert times_down(running, a) == 1 and len(a.connections) == 1
 
 
 @row("T-22")
-def test_alert_after_the_query(house):
-    a, b = house.pair(faults.alert_after_query)
-    house.proxy(a, b)
-    house.right(house.ask(), 0.5)
+def test_alert_after_the_query(env):
+    a, b = env.pair(faults.alert_after_query)
+    env.proxy(a, b)
+    env.assert_ok(env.ask(), 0.5)
     assert b.asked("example.test")
 
 
 @table("newest", ("T-23-TLS-1.2", "1.2"), ("T-23-TLS-1.3", "1.3"))
-def test_certificate_is_renewed_and_tickets_are_refused(house, authority, newest):
+def test_certificate_is_renewed_and_tickets_are_refused(env, authority, newest):
     script = Script(tls={"newest": newest})
-    server = house.upstream(script)
-    running = house.proxy(server)
-    house.right(house.ask("first.test"))
+    server = env.upstream(script)
+    running = env.proxy(server)
+    env.assert_ok(env.ask("first.test"))
     server.identity = authority.identity(dns=[server.hostname])
     server.forget_sessions()
     server.restart(script)
-    house.right(house.ask("second.test"), 0.5)
+    env.assert_ok(env.ask("second.test"), 0.5)
     assert [c.facts["resumed"] for c in server.connections] == [False, False]
     assert not running.lines("upstream down")
 
 
 @table("make", ("T-25-10000-names", certs.huge), ("T-25-long-chain", certs.long_chain))
-def test_huge_certificate(house, authority, make):
+def test_huge_certificate(env, authority, make):
     identity = make(authority)
     assert sum(len(certs._pem([c])) for c in identity.chain) > 100_000
-    a, b = house.pair(Script(identity=identity))
-    running = house.proxy(a, b)
-    house.right(house.ask("first.test"), 0.8)
-    assert running.memory() - running.memory_at_start < (64 if house.sanitized else 12) << 20
-    house.right(house.ask("second.test"), 0.2)
+    a, b = env.pair(Script(identity=identity))
+    running = env.proxy(a, b)
+    env.assert_ok(env.ask("first.test"), 0.8)
+    assert running.memory() - running.memory_at_start < (64 if env.sanitized else 12) << 20
+    env.assert_ok(env.ask("second.test"), 0.2)
 
 
 @row("T-25")
-def test_identity_is_not_taken_from_a_session(house, authority):
+def test_identity_is_not_taken_from_a_session(env, authority):
     """A name that the certificate no longer has is noticed at the next full handshake."""
-    a, b = house.pair()
-    house.proxy(a, b)
-    house.right(house.ask("first.test"))
+    a, b = env.pair()
+    env.proxy(a, b)
+    env.assert_ok(env.ask("first.test"))
     assert a.asked("first.test")
     a.identity = authority.identity(dns=["other.test"])
     a.forget_sessions()
     a.restart()
-    house.right(house.ask("second.test"), 0.5)
+    env.assert_ok(env.ask("second.test"), 0.5)
     assert not a.asked("second.test") and b.asked("second.test")
-    # It is good again at the end, as house.py wants it.
+    # It is good again at the end, as env.py wants it.
     a.identity = authority.identity(dns=[a.hostname])
     a.forget_sessions()
 
@@ -342,22 +342,22 @@ PLACES = {"subjectAltName": (_with_hostile_name, {}), "issuer": (_with_hostile_i
 @pytest.mark.parametrize("hostile", HOSTILE)
 @pytest.mark.parametrize("place", PLACES)
 @row("T-29")
-def test_name_of_an_unverified_certificate_is_escaped_and_cut(house, authority, place, hostile):
+def test_name_of_an_unverified_certificate_is_escaped_and_cut(env, authority, place, hostile):
     make, entry = PLACES[place][0], dict(PLACES[place][1])
     identity = make(authority, HOSTILE[hostile])
     if entry:
         entry["pins"] = [_pin(identity)]
-        server = house.upstream(identity=identity)
+        server = env.upstream(identity=identity)
     else:
-        server = house.upstream(Script(identity=identity))
-    running = house.proxy(server.config(**entry))
-    exchange = house.ask(Query(edns=EDNS))
-    shown = [_probe(house).stdout]
+        server = env.upstream(Script(identity=identity))
+    running = env.proxy(server.config(**entry))
+    exchange = env.ask(Query(edns=EDNS))
+    shown = [_probe(env).stdout]
     if entry:
-        house.right(exchange)
+        env.assert_ok(exchange)
         shown.append(running.wait_line("upstream connected").text)
     else:
-        house.servfail(exchange)
+        env.servfail(exchange)
         (_, text), = exchange.answer.ede
         shown += [text, went_down(running, server, "certificate").text]
     escaped = "".join(chr(c) if 0x20 <= c < 0x7f else f"\\x{c:02X}" for c in HOSTILE[hostile])
@@ -376,9 +376,9 @@ def _pin(identity):
     return base64.b64encode(hashlib.sha256(spki).digest()).decode()
 
 
-def _probe(house):
-    return subprocess.run([proxy.BINARY, "-c", house.config_path, "probe"], capture_output=True,
-                          text=True, timeout=20, cwd=house.directory)
+def _probe(env):
+    return subprocess.run([proxy.BINARY, "-c", env.config_path, "probe"], capture_output=True,
+                          text=True, timeout=20, cwd=env.directory)
 
 
 # An interceptor: a firewall that inspects TLS, a captive portal, a redirected port.
@@ -388,8 +388,8 @@ INTERCEPTORS = {"own-CA": lambda ca: certs.Authority("Web Filter CA").identity(d
                 "trusted-CA": lambda ca: ca.identity(dns=["dns.isp.test"])}
 
 
-def _remedy_of_interceptor(house, server, running, word):
-    house.servfail(house.ask())
+def _remedy_of_interceptor(env, server, running, word):
+    env.servfail(env.ask())
     line = went_down(running, server, word)
     assert "something else answers in its place" in line["remedy"], line.text
     for advice in "ca_file", "if you trust", "set its `hostname'":
@@ -399,28 +399,28 @@ def _remedy_of_interceptor(house, server, running, word):
 
 @pytest.mark.parametrize("name", INTERCEPTORS)
 @row("F-19")
-def test_interceptor_of_a_public_server_is_not_to_be_trusted(house, namespace, authority, name):
+def test_interceptor_of_a_public_server_is_not_to_be_trusted(env, namespace, authority, name):
     namespace.run("ip", "address", "add", "9.9.9.9/32", "dev", "lo")
-    server = house.upstream(Script(identity=INTERCEPTORS[name](authority)), address="9.9.9.9")
-    running = house.proxy(server)
-    _remedy_of_interceptor(house, server, running, "certificate")
-    done = namespace.call(_probe, house)
+    server = env.upstream(Script(identity=INTERCEPTORS[name](authority)), address="9.9.9.9")
+    running = env.proxy(server)
+    _remedy_of_interceptor(env, server, running, "certificate")
+    done = namespace.call(_probe, env)
     assert "something else answers in its place" in done.stdout
 
 
 @table("make", ("F-19-own-CA", lambda: certs.Authority("Web Filter").identity(dns=["fw.test"])),
        ("F-19-self-signed", lambda: certs.self_signed(["fw.test"])))
-def test_interceptor_in_a_private_network_has_another_name(house, make):
-    server = house.upstream(Script(identity=make()))
-    _remedy_of_interceptor(house, server, house.proxy(server), "fw.test")
+def test_interceptor_in_a_private_network_has_another_name(env, make):
+    server = env.upstream(Script(identity=make()))
+    _remedy_of_interceptor(env, server, env.proxy(server), "fw.test")
 
 
 @table("make", ("F-19-own-CA", lambda: certs.Authority("Our CA").identity(dns=[HOSTNAME])),
        ("F-19-self-signed", certs.self_signed))
-def test_private_server_with_a_ca_of_its_own_is_told_of_ca_file(house, make):
-    server = house.upstream(Script(identity=make()))
-    running = house.proxy(server)
-    house.servfail(house.ask())
+def test_private_server_with_a_ca_of_its_own_is_told_of_ca_file(env, make):
+    server = env.upstream(Script(identity=make()))
+    running = env.proxy(server)
+    env.servfail(env.ask())
     assert "`ca_file'" in went_down(running, server)["remedy"]
 
 
@@ -428,19 +428,19 @@ def test_private_server_with_a_ca_of_its_own_is_told_of_ca_file(house, make):
 
 
 @row("T-31")
-def test_timeout_of_a_distant_server_names_the_setting(house):
+def test_timeout_of_a_distant_server_names_the_setting(env):
     """800 ms away, TLS 1.2 takes two round trips, and 1500 ms are too little."""
     async def late(connection, data):
         await asyncio.sleep(0.8)
         await connection.send_plain(data)
-    server = house.upstream(Script(outgoing=late, tls={"newest": "1.2"}))
-    running = house.proxy(server, timeouts={"query": "4s", "connect": "1s", "handshake": "1500ms"})
-    exchange = house.servfail(house.ask(Query(edns=EDNS)), 3.5)
+    server = env.upstream(Script(outgoing=late, tls={"newest": "1.2"}))
+    running = env.proxy(server, timeouts={"query": "4s", "connect": "1s", "handshake": "1500ms"})
+    exchange = env.servfail(env.ask(Query(edns=EDNS)), 3.5)
     text = "handshake: timed out after 1500 ms (timeouts.handshake)"
     assert exchange.answer.ede[0][1] == f"{server.name}: {text}"
     line = went_down(running, server, text)
     assert "raise `timeouts.handshake'" in line["remedy"]
-    assert text in _probe(house).stdout
+    assert text in _probe(env).stdout
 
 
 LARGE_TICKETS = Script(tls={"raw": True, "ticket_padding": 1500})
@@ -453,14 +453,14 @@ def _small_hellos(server):
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @row("T-30")
-def test_large_client_hello_that_is_lost_is_followed_by_a_small_one(house, newest):
+def test_large_client_hello_that_is_lost_is_followed_by_a_small_one(env, newest):
     """Whether a post-quantum key share or a session ticket makes it large."""
-    server = house.upstream(LARGE_TICKETS, faults.close_after_answer,
+    server = env.upstream(LARGE_TICKETS, faults.close_after_answer,
                             Script(largest_hello=SEGMENT, tls={"newest": newest}))
-    running = house.proxy(server)
+    running = env.proxy(server)
     for n in range(5):
-        exchange = house.right(house.ask(f"n{n}.test"))
-        house.answered_within(0.7 if n < 2 else 0.2, exchange)
+        exchange = env.assert_ok(env.ask(f"n{n}.test"))
+        env.answered_within(0.7 if n < 2 else 0.2, exchange)
         wait_until(lambda: not server.open_connections, 2)
     assert len(server.queries) == 5
     # One was lost, and that is remembered.
@@ -471,29 +471,29 @@ def test_large_client_hello_that_is_lost_is_followed_by_a_small_one(house, newes
 
 
 @row("T-30")
-def test_small_client_hello_that_is_lost_too_is_not_remembered(house):
+def test_small_client_hello_that_is_lost_too_is_not_remembered(env):
     """A server that is silent whatever it gets is down, and its next ClientHello is as usual."""
-    server = house.upstream(LARGE_TICKETS)
-    running = house.proxy(server)
-    house.right(house.ask("first.test"))
-    house.right(house.ask("second.test"))
+    server = env.upstream(LARGE_TICKETS)
+    running = env.proxy(server)
+    env.assert_ok(env.ask("first.test"))
+    env.assert_ok(env.ask("second.test"))
     server.restart(faults.accept_and_silence)
-    house.servfail(house.ask("silent.test"))
+    env.servfail(env.ask("silent.test"))
     assert _small_hellos(server)[1:3] == [False, True]
     went_down(running, server, "handshake: timed out")
     server.restart(LARGE_TICKETS)
-    wait_until(lambda: house.ask("again.test").rcode == 0, 3)
-    house.right(house.ask("ticket.test"))
+    wait_until(lambda: env.ask("again.test").rcode == 0, 3)
+    env.assert_ok(env.ask("ticket.test"))
     server.break_off()
-    house.right(house.ask("last.test"))
+    env.assert_ok(env.ask("last.test"))
     assert not _small_hellos(server)[-1] and server.connections[-1].facts["resumed"]
 
 
 @row("T-30")
-def test_probe_says_that_a_large_client_hello_was_lost(house):
-    server = house.upstream(Script(largest_hello=SEGMENT))
-    house.proxy(server, start=False).kill()
-    done = _probe(house)
+def test_probe_says_that_a_large_client_hello_was_lost(env):
+    server = env.upstream(Script(largest_hello=SEGMENT))
+    env.proxy(server, start=False).kill()
+    done = _probe(env)
     assert done.returncode == 0, done.stdout
     if server.connections[0].hello_size <= SEGMENT:
         pytest.skip("this OpenSSL has no post-quantum key share: its ClientHello is small")
@@ -501,10 +501,10 @@ def test_probe_says_that_a_large_client_hello_was_lost(house):
     assert len(server.connections) == 2 and len(server.canaries) == 1
 
 
-def test_nothing_waits_for_an_idle_tls_connection(house):
+def test_nothing_waits_for_an_idle_tls_connection(env):
     """A ticket makes an idle connection readable; that must not keep the proxy awake."""
-    server = house.upstream()
-    house.proxy(server)
-    house.right(house.ask())
-    house.idle(0.3)
+    server = env.upstream()
+    env.proxy(server)
+    env.assert_ok(env.ask())
+    env.idle(0.3)
     assert len(server.open_connections) == 1

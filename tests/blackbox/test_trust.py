@@ -15,13 +15,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 import certs
 import faults
 import proxy
-import team
+import processes
 import tls
 from certs import DAY, HOSTNAME
 from clock import wait_until
 from dnsmsg import Query
-from house import EDNS
-from marks import times_down, went_down
+from env import EDNS
+from upstream_state import times_down, went_down
 from rows import row, table
 from upstream import Script, own_address
 
@@ -35,11 +35,11 @@ def pin(identity):
     return base64.b64encode(hashlib.sha256(spki).digest()).decode()
 
 
-def _pinned(house, identity, **entry):
+def _pinned(env, identity, **entry):
     """A, which presents the identity and is pinned, and B; what the proxy does with A."""
-    a, b = house.pair(Script(identity=identity))
-    running = house.proxy(a.config(**entry), b)
-    house.right(house.ask())
+    a, b = env.pair(Script(identity=identity))
+    running = env.proxy(a.config(**entry), b)
+    env.assert_ok(env.ask())
     return a, b, running
 
 
@@ -61,26 +61,26 @@ def _is_refused(a, b, running, *words):
        ("T-24-eight-pins", lambda right: [base64.b64encode(bytes([n] * 32)).decode()
                                           for n in range(7)] + [right]))
 @pytest.mark.parametrize("verify", [None, "chain", "pins"])
-def test_key_is_one_of_those_pinned(house, authority, pins, verify):
+def test_key_is_one_of_those_pinned(env, authority, pins, verify):
     identity = authority.identity(dns=[HOSTNAME])
     entry = {"pins": pins(pin(identity)), **({"verify": verify} if verify else {})}
-    _is_accepted(*_pinned(house, identity, **entry)[:2])
+    _is_accepted(*_pinned(env, identity, **entry)[:2])
 
 
 @pytest.mark.parametrize("verify", ["chain", "pins"])
 @row("T-24-pin-mismatch")
-def test_key_is_not_pinned(house, authority, verify):
+def test_key_is_not_pinned(env, authority, verify):
     identity = authority.identity(dns=[HOSTNAME])
-    a, b, running = _pinned(house, identity, pins=[WRONG_PIN], verify=verify)
+    a, b, running = _pinned(env, identity, pins=[WRONG_PIN], verify=verify)
     line = _is_refused(a, b, running, "not pinned", pin(identity))
     assert "pins" in line["remedy"]
 
 
 @row("T-24-pin-mismatch")
-def test_key_of_the_only_upstream_is_not_pinned(house, authority):
-    server = house.upstream(Script(identity=authority.identity(dns=[HOSTNAME])))
-    house.proxy(server.config(pins=[pin(server.identity)]))
-    exchange = house.servfail(house.ask(Query(edns=EDNS)), 0.5)
+def test_key_of_the_only_upstream_is_not_pinned(env, authority):
+    server = env.upstream(Script(identity=authority.identity(dns=[HOSTNAME])))
+    env.proxy(server.config(pins=[pin(server.identity)]))
+    exchange = env.servfail(env.ask(Query(edns=EDNS)), 0.5)
     (_, text), = exchange.answer.ede
     assert "not pinned" in text and server.name in text
     assert not server.queries
@@ -93,61 +93,61 @@ CHAINS = {"self-signed": lambda ca: certs.self_signed(),
 
 
 @pytest.mark.parametrize("name", CHAINS, ids=lambda name: f"T-24-{name}")
-def test_pin_beside_the_chain_does_not_replace_it(house, authority, name):
+def test_pin_beside_the_chain_does_not_replace_it(env, authority, name):
     identity = CHAINS[name](authority)
-    _is_refused(*_pinned(house, identity, pins=[pin(identity)]))
+    _is_refused(*_pinned(env, identity, pins=[pin(identity)]))
 
 
 @pytest.mark.parametrize("name", CHAINS, ids=lambda name: f"T-24-{name}")
-def test_pin_instead_of_the_chain(house, authority, name):
+def test_pin_instead_of_the_chain(env, authority, name):
     identity = CHAINS[name](authority)
-    _is_accepted(*_pinned(house, identity, pins=[pin(identity)], verify="pins")[:2])
+    _is_accepted(*_pinned(env, identity, pins=[pin(identity)], verify="pins")[:2])
 
 
 @row("T-24-key-changes")
-def test_self_signed_certificate_with_another_key(house):
+def test_self_signed_certificate_with_another_key(env):
     """Also when a session of the right one could be resumed."""
     right, wrong = certs.self_signed(), certs.self_signed()
-    a, b, running = _pinned(house, right, pins=[pin(right)], verify="pins")
+    a, b, running = _pinned(env, right, pins=[pin(right)], verify="pins")
     a.restart(Script(identity=wrong))
-    house.right(house.ask("after.test"))
+    env.assert_ok(env.ask("after.test"))
     assert not a.asked("after.test")
     went_down(running, a, "not pinned", pin(wrong))
 
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @pytest.mark.parametrize("verify", ["chain", "pins"])
-def test_pinned_session_is_resumed(house, newest, verify):
-    server = house.upstream(faults.close_after_answer, Script(tls={"newest": newest}))
-    house.proxy(server.config(pins=[pin(server.identity)], verify=verify))
+def test_pinned_session_is_resumed(env, newest, verify):
+    server = env.upstream(faults.close_after_answer, Script(tls={"newest": newest}))
+    env.proxy(server.config(pins=[pin(server.identity)], verify=verify))
     for n in range(3):
-        house.right(house.ask(f"n{n}.test"))
+        env.assert_ok(env.ask(f"n{n}.test"))
         wait_until(lambda: not server.open_connections, 2)
     assert [c.facts["resumed"] for c in server.connections] == [False, True, True]
 
 
-def _probe(house):
-    return subprocess.run([proxy.BINARY, "-c", house.config_path, "probe"],
+def _probe(env):
+    return subprocess.run([proxy.BINARY, "-c", env.config_path, "probe"],
                           capture_output=True, text=True, timeout=20)
 
 
 @row("T-24-probe")
-def test_probe_prints_the_pin_that_works(house, tmp_path):
-    a, b = house.pair()
-    house.proxy(a, start=False).kill()
-    done = _probe(house)
+def test_probe_prints_the_pin_that_works(env, tmp_path):
+    a, b = env.pair()
+    env.proxy(a, start=False).kill()
+    done = _probe(env)
     assert done.returncode == 0, done.stdout
     printed, = [line.split()[1] for line in done.stdout.splitlines() if line.split()[0] == "pin"]
-    house.proxy(a.config(pins=[printed], verify="pins"), b)
-    house.right(house.ask())
+    env.proxy(a.config(pins=[printed], verify="pins"), b)
+    env.assert_ok(env.ask())
     _is_accepted(a, b)
 
 
 @row("T-24-probe")
-def test_probe_says_which_pin_is_there_instead(house):
-    server = house.upstream()
-    house.proxy(server.config(pins=[WRONG_PIN]), start=False).kill()
-    done = _probe(house)
+def test_probe_says_which_pin_is_there_instead(env):
+    server = env.upstream()
+    env.proxy(server.config(pins=[WRONG_PIN]), start=False).kill()
+    done = _probe(env)
     assert done.returncode != 0
     assert "not pinned" in done.stdout and pin(server.identity) in done.stdout
 
@@ -183,17 +183,17 @@ LISTS = {
 
 @pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("key", ["tls", "upstream"])
-def test_revocation_list(house, authority, tmp_path, name, key):
+def test_revocation_list(env, authority, tmp_path, name, key):
     make, word = LISTS[name]
-    a, b = house.pair()
+    a, b = env.pair()
     path = make(tmp_path, authority, a.identity, b.identity)
     # B has no such list: its authority stands in a file of its own.
     b_entry = b.config(ca_file=authority.path)
     if key == "tls":
-        running = house.proxy(a, b_entry, tls={"ca_file": authority.path, "crl_file": path})
+        running = env.proxy(a, b_entry, tls={"ca_file": authority.path, "crl_file": path})
     else:
-        running = house.proxy(a.config(crl_file=path), b_entry)
-    house.right(house.ask())
+        running = env.proxy(a.config(crl_file=path), b_entry)
+    env.assert_ok(env.ask())
     if word is None:
         _is_accepted(a, b)
     else:
@@ -216,34 +216,34 @@ def _joined(directory, paths):
 
 
 @row("T-27")
-def test_revoked_intermediate_is_refused(house, authority, tmp_path):
+def test_revoked_intermediate_is_refused(env, authority, tmp_path):
     below, identity, lists = _intermediate_and_lists(tmp_path, authority, revoked=True)
-    a, b = house.pair(Script(identity=identity))
-    running = house.proxy(a.config(crl_file=_joined(tmp_path, lists.values())), b)
-    house.right(house.ask())
+    a, b = env.pair(Script(identity=identity))
+    running = env.proxy(a.config(crl_file=_joined(tmp_path, lists.values())), b)
+    env.assert_ok(env.ask())
     _is_refused(a, b, running, "revoked", below.text)
 
 
 @pytest.mark.parametrize("missing", ["root", "intermediate"])
 @row("T-27")
-def test_missing_list_of_an_issuer_is_named(house, authority, tmp_path, missing):
+def test_missing_list_of_an_issuer_is_named(env, authority, tmp_path, missing):
     below, identity, lists = _intermediate_and_lists(tmp_path, authority, revoked=False)
     issuer = {"root": authority, "intermediate": below}[missing]
     del lists[missing]
     path = _joined(tmp_path, lists.values())
-    a, b = house.pair(Script(identity=identity))
-    running = house.proxy(a.config(crl_file=path), b)
-    house.right(house.ask())
+    a, b = env.pair(Script(identity=identity))
+    running = env.proxy(a.config(crl_file=path), b)
+    env.assert_ok(env.ask())
     line = _is_refused(a, b, running, "no CRL of its issuer", f"CN={issuer.text}")
     assert path in line["remedy"]
 
 
 @row("T-27")
-def test_chain_with_the_lists_of_all_issuers_is_accepted(house, authority, tmp_path):
+def test_chain_with_the_lists_of_all_issuers_is_accepted(env, authority, tmp_path):
     _, identity, lists = _intermediate_and_lists(tmp_path, authority, revoked=False)
-    a, b = house.pair(Script(identity=identity))
-    house.proxy(a.config(crl_file=_joined(tmp_path, lists.values())), b)
-    house.right(house.ask())
+    a, b = env.pair(Script(identity=identity))
+    env.proxy(a.config(crl_file=_joined(tmp_path, lists.values())), b)
+    env.assert_ok(env.ask())
     _is_accepted(a, b)
 
 
@@ -252,24 +252,24 @@ def test_chain_with_the_lists_of_all_issuers_is_accepted(house, authority, tmp_p
 
 @pytest.mark.parametrize("with_list", [False, True])
 @row("T-28")
-def test_intermediate_alone_is_a_trust_anchor(house, authority, tmp_path, with_list):
+def test_intermediate_alone_is_a_trust_anchor(env, authority, tmp_path, with_list):
     below = authority.below()
     entry = {"ca_file": below.path}
     if with_list:
         # It is trusted as given: the list of its own issuer is not asked for.
         entry["crl_file"] = _list(tmp_path, below)
-    a, b = house.pair(Script(identity=below.identity(dns=[HOSTNAME])))
-    house.proxy(a.config(**entry), b)
-    house.right(house.ask())
+    a, b = env.pair(Script(identity=below.identity(dns=[HOSTNAME])))
+    env.proxy(a.config(**entry), b)
+    env.assert_ok(env.ask())
     _is_accepted(a, b)
 
 
 @row("T-28")
-def test_server_certificate_alone_is_a_trust_anchor(house, authority):
+def test_server_certificate_alone_is_a_trust_anchor(env, authority):
     identity = authority.identity(dns=[HOSTNAME])
-    a, b = house.pair(Script(identity=identity))
-    house.proxy(a.config(ca_file=certs._write(certs._pem(identity.chain))), b)
-    house.right(house.ask())
+    a, b = env.pair(Script(identity=identity))
+    env.proxy(a.config(ca_file=certs._write(certs._pem(identity.chain))), b)
+    env.assert_ok(env.ask())
     _is_accepted(a, b)
 
 
@@ -309,15 +309,15 @@ def _wait_past(moment):
     time.sleep(max(left, 0))
 
 
-def _no_query_past(house, running, a, b, moment, *words):
+def _no_query_past(env, running, a, b, moment, *words):
     """A answers until that moment, by a resumed session where its connection has ended."""
     for n in range(2):
-        house.right(house.ask(f"before-{n}.test"))
+        env.assert_ok(env.ask(f"before-{n}.test"))
         if a.script.asked:
             wait_until(lambda: not a.open_connections, 2)
     assert len(a.queries) == 2 and datetime.datetime.utcnow() < moment
     _wait_past(moment)
-    house.right(house.ask("after.test"))
+    env.assert_ok(env.ask("after.test"))
     assert not a.asked("after.test") and b.asked("after.test")
     went_down(running, a, "handshake: certificate", *words)
 
@@ -328,60 +328,60 @@ PERSISTENT = table("ends", ("T-26-resumed", faults.close_after_answer),
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @PERSISTENT
-def test_no_query_after_the_certificate_has_expired(house, authority, newest, ends):
+def test_no_query_after_the_certificate_has_expired(env, authority, newest, ends):
     identity = authority.identity(dns=[HOSTNAME], end=datetime.timedelta(seconds=4))
-    a, b = house.pair(ends, Script(identity=identity, tls={"newest": newest}))
-    running = house.proxy(a, b)
-    _no_query_past(house, running, a, b, identity.chain[0].not_valid_after, "expired")
+    a, b = env.pair(ends, Script(identity=identity, tls={"newest": newest}))
+    running = env.proxy(a, b)
+    _no_query_past(env, running, a, b, identity.chain[0].not_valid_after, "expired")
     assert [c.facts["resumed"] for c in a.handshakes] == [False, True][:len(a.handshakes)]
 
 
 @PERSISTENT
-def test_no_query_after_an_intermediate_has_expired(house, authority, ends):
+def test_no_query_after_an_intermediate_has_expired(env, authority, ends):
     below = authority.below(end=datetime.timedelta(seconds=4))
-    a, b = house.pair(ends, Script(identity=below.identity(dns=[HOSTNAME])))
-    running = house.proxy(a, b)
-    _no_query_past(house, running, a, b, below.certificate.not_valid_after, "expired")
+    a, b = env.pair(ends, Script(identity=below.identity(dns=[HOSTNAME])))
+    running = env.proxy(a, b)
+    _no_query_past(env, running, a, b, below.certificate.not_valid_after, "expired")
 
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @PERSISTENT
-def test_no_query_after_the_list_has_run_out(house, authority, tmp_path, newest, ends):
+def test_no_query_after_the_list_has_run_out(env, authority, tmp_path, newest, ends):
     path = _list(tmp_path, authority, end=datetime.timedelta(seconds=4))
     with open(path, "rb") as file:
         moment = x509.load_pem_x509_crl(file.read()).next_update
-    a, b = house.pair(ends, Script(tls={"newest": newest}))
-    running = house.proxy(a.config(crl_file=path), b)
-    _no_query_past(house, running, a, b, moment, "CRL", "expired")
+    a, b = env.pair(ends, Script(tls={"newest": newest}))
+    running = env.proxy(a.config(crl_file=path), b)
+    _no_query_past(env, running, a, b, moment, "CRL", "expired")
 
 
 @row("T-26")
-def test_superseded_list_ends_no_session(house, authority, tmp_path):
+def test_superseded_list_ends_no_session(env, authority, tmp_path):
     """As when the next list was added before the last one runs out."""
     old = _list(tmp_path, authority, end=datetime.timedelta(seconds=3))
     with open(old, "rb") as file:
         moment = x509.load_pem_x509_crl(file.read()).next_update
-    a, b = house.pair(faults.close_after_answer)
-    house.proxy(a.config(crl_file=_joined(tmp_path, [old, _list(tmp_path, authority)])), b)
-    house.right(house.ask("before.test"))
+    a, b = env.pair(faults.close_after_answer)
+    env.proxy(a.config(crl_file=_joined(tmp_path, [old, _list(tmp_path, authority)])), b)
+    env.assert_ok(env.ask("before.test"))
     _wait_past(moment)
-    house.right(house.ask("after.test"))
+    env.assert_ok(env.ask("after.test"))
     assert a.asked("after.test")[0].connection.facts["resumed"]
 
 
 @PERSISTENT
-def test_no_query_after_a_reload_with_a_list_that_revokes(house, authority, tmp_path, ends):
-    a, b = house.pair(ends)
+def test_no_query_after_a_reload_with_a_list_that_revokes(env, authority, tmp_path, ends):
+    a, b = env.pair(ends)
     path = _list(tmp_path, authority)
-    running = team.serve(house, a.config(crl_file=path), b, reload="signal")
-    house.right(house.ask("before-1.test"))
-    house.right(house.ask("before-2.test"))
+    running = processes.start_workers(env, a.config(crl_file=path), b, reload="signal")
+    env.assert_ok(env.ask("before-1.test"))
+    env.assert_ok(env.ask("before-2.test"))
     assert len(a.queries) == 2
     os.replace(_list(tmp_path, authority, a.identity), path)
     old = running.workers()
     running.signal(signal.SIGHUP)
-    team.wait_whole(running, 2, without=old)
-    house.right(house.ask("after.test"))
+    processes.wait_all_serving(running, 2, without=old)
+    env.assert_ok(env.ask("after.test"))
     assert not a.asked("after.test") and b.asked("after.test")
     went_down(running, a, "revoked")
 
@@ -445,10 +445,10 @@ def test_revocation_file_that_is_none(tmp_path, authority, make, message, entry)
 
 
 @row("ALPN-offered")
-def test_protocol_is_offered_and_chosen(house):
-    server = house.upstream()
-    house.proxy(server)
-    house.right(house.ask())
+def test_protocol_is_offered_and_chosen(env):
+    server = env.upstream()
+    env.proxy(server)
+    env.assert_ok(env.ask())
     connection, = server.connections
     assert connection.facts["alpn"] == "dot"
     assert tls.read_hello(connection.hello).extensions[tls.Hello.ALPN] == b"\0\4\3dot"
@@ -463,11 +463,11 @@ def _by_openssl(newest, protocol, *more):
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @row("ALPN-refused")
-def test_protocol_is_refused_and_the_server_is_asked_without(house, newest):
-    a, b = house.pair(_by_openssl(newest, None, faults.close_after_answer))
-    running = house.proxy(a, b)
+def test_protocol_is_refused_and_the_server_is_asked_without(env, newest):
+    a, b = env.pair(_by_openssl(newest, None, faults.close_after_answer))
+    running = env.proxy(a, b)
     for n in range(3):
-        house.right(house.ask(f"n{n}.test"), 0.2)
+        env.assert_ok(env.ask(f"n{n}.test"), 0.2)
         wait_until(lambda: not a.open_connections, 2)
     assert len(a.queries) == 3 and not b.connections
     assert [tls.Hello.ALPN in tls.read_hello(c.hello).extensions for c in a.connections] \
@@ -477,19 +477,19 @@ def test_protocol_is_refused_and_the_server_is_asked_without(house, newest):
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @row("ALPN-other")
-def test_other_protocol_is_chosen(house, newest):
-    a, b = house.pair(_by_openssl(newest, "http/1.1"))
-    running = house.proxy(a, b)
-    house.right(house.ask())
+def test_other_protocol_is_chosen(env, newest):
+    a, b = env.pair(_by_openssl(newest, "http/1.1"))
+    running = env.proxy(a, b)
+    env.assert_ok(env.ask())
     assert a.connections and not a.queries and b.queries
     went_down(running, a, "handshake")
 
 
 @row("ALPN-refused")
-def test_probe_asks_without_a_protocol_too(house):
-    server = house.upstream(_by_openssl("1.3", None))
-    house.proxy(server, start=False).kill()
-    done = _probe(house)
+def test_probe_asks_without_a_protocol_too(env):
+    server = env.upstream(_by_openssl("1.3", None))
+    env.proxy(server, start=False).kill()
+    done = _probe(env)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("once more    without ALPN") == 1
     assert len(server.connections) == 2 and len(server.arrived) == 1
@@ -503,35 +503,35 @@ def _hellos(server):
 
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
-def test_first_connection_of_the_next_worker_resumes(house, newest):
-    server = house.upstream(Script(tls={"newest": newest}))
-    running = team.serve(house, server, workers=2)
+def test_first_connection_of_the_next_worker_resumes(env, newest):
+    server = env.upstream(Script(tls={"newest": newest}))
+    running = processes.start_workers(env, server, workers=2)
     first, other = running.workers()
-    client = team.client_of(house, first)
-    house.right(client.ask("first.test"))
+    client = processes.client_of(env, first)
+    env.assert_ok(client.ask("first.test"))
     # The session is there before the connection ends; TLS 1.3 gives it after the handshake.
-    house.right(client.ask("second.test"))
+    env.assert_ok(client.ask("second.test"))
     client.close()
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: not server.open_connections, 2, "the connection went with its worker")
-    team.wait_whole(running, 2, without=[first])
-    house.right(team.client_of(house, other).ask("third.test"), 0.2)
+    processes.wait_all_serving(running, 2, without=[first])
+    env.assert_ok(processes.client_of(env, other).ask("third.test"), 0.2)
     assert [c.facts["resumed"] for c in server.connections] == [False, True]
-    team.wait_whole(running, 2, without=[first])
+    processes.wait_all_serving(running, 2, without=[first])
 
 
 @row("T-21")
-def test_session_is_used_once(house):
+def test_session_is_used_once(env):
     """RFC 8446 C.4, by all workers together: whoever watches cannot tell who comes back."""
-    server = house.upstream()
-    running = team.serve(house, server, workers=3)
-    clients = team.one_each(house).values()
+    server = env.upstream()
+    running = processes.start_workers(env, server, workers=3)
+    clients = processes.one_each(env).values()
     for n in range(6):
         asked = [client.send(Query(f"n{n}.w{k}.test"))[0] for k, client in enumerate(clients)]
         for client in clients:
             client.receive_all()
         for exchange in asked:
-            house.right(exchange)
+            env.assert_ok(exchange)
         server.break_off()
     tickets = [ticket for hello in _hellos(server) for ticket in hello.tickets]
     assert len(tickets) > 6
@@ -541,49 +541,49 @@ def test_session_is_used_once(house):
 
 
 @row("T-21")
-def test_session_of_one_name_is_not_offered_under_another(house, authority):
+def test_session_of_one_name_is_not_offered_under_another(env, authority):
     """Not even to a server whose certificate has both of them."""
-    server = house.upstream(identity=authority.identity(dns=[HOSTNAME, "other.test"]))
-    running = team.serve(house, server, reload="signal")
-    house.right(house.ask("before.test"))
-    proxy.write_config(house.config_path,
-                       {**house.config, "upstreams": [server.config(hostname="other.test")]})
+    server = env.upstream(identity=authority.identity(dns=[HOSTNAME, "other.test"]))
+    running = processes.start_workers(env, server, reload="signal")
+    env.assert_ok(env.ask("before.test"))
+    proxy.write_config(env.config_path,
+                       {**env.config, "upstreams": [server.config(hostname="other.test")]})
     old = running.workers()
     running.signal(signal.SIGHUP)
-    team.wait_whole(running, 2, without=old)
+    processes.wait_all_serving(running, 2, without=old)
     server.break_off()
-    house.right(house.ask("after.test"))
+    env.assert_ok(env.ask("after.test"))
     last = server.connections[-1]
     assert last.facts["sni"] == "other.test" and not last.facts["resumed"]
     assert not tls.read_hello(last.hello).tickets
 
 
 @row("T-21")
-def test_session_of_one_key_does_not_outlive_its_pin(house):
+def test_session_of_one_key_does_not_outlive_its_pin(env):
     """A reload that pins another key counts at once, though a session could be resumed."""
-    a, b = house.pair()
-    running = team.serve(house, a.config(pins=[pin(a.identity)]), b, reload="signal")
-    house.right(house.ask("before.test"))
+    a, b = env.pair()
+    running = processes.start_workers(env, a.config(pins=[pin(a.identity)]), b, reload="signal")
+    env.assert_ok(env.ask("before.test"))
     assert a.asked("before.test")
-    proxy.write_config(house.config_path,
-                       {**house.config, "upstreams": [a.config(pins=[WRONG_PIN]), b.config()]})
+    proxy.write_config(env.config_path,
+                       {**env.config, "upstreams": [a.config(pins=[WRONG_PIN]), b.config()]})
     old = running.workers()
     running.signal(signal.SIGHUP)
-    team.wait_whole(running, 2, without=old)
-    house.right(house.ask("after.test"))
+    processes.wait_all_serving(running, 2, without=old)
+    env.assert_ok(env.ask("after.test"))
     assert b.asked("after.test") and not a.asked("after.test")
     went_down(running, a, "not pinned")
 
 
 @row("T-20")
-def test_session_of_one_name_is_not_offered_by_its_neighbour(house, authority):
+def test_session_of_one_name_is_not_offered_by_its_neighbour(env, authority):
     """Two upstreams at one address, of which the first has sessions when the second comes."""
-    server = house.upstream(identity=authority.identity(dns=[HOSTNAME, "other.test"]))
-    house.proxy(server, server.config(hostname="other.test"))
-    house.right(house.ask("first.test"))
+    server = env.upstream(identity=authority.identity(dns=[HOSTNAME, "other.test"]))
+    env.proxy(server, server.config(hostname="other.test"))
+    env.assert_ok(env.ask("first.test"))
     server.identity = authority.identity(dns=["other.test"])
     server.restart()
-    house.right(house.ask("second.test"))
+    env.assert_ok(env.ask("second.test"))
     others = [c for c in server.handshakes if c.facts["sni"] == "other.test"]
     assert others and not tls.read_hello(others[0].hello).tickets
     assert server.asked("second.test")[-1].connection in others
@@ -593,19 +593,19 @@ def test_session_of_one_name_is_not_offered_by_its_neighbour(house, authority):
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @row("T-23")
-def test_session_of_another_worker_is_refused(house, authority, newest):
+def test_session_of_another_worker_is_refused(env, authority, newest):
     """A full handshake, and no client sees an error."""
     script = Script(tls={"newest": newest})
-    server = house.upstream(script)
-    running = team.serve(house, server, workers=2)
+    server = env.upstream(script)
+    running = processes.start_workers(env, server, workers=2)
     first, other = running.workers()
-    client = team.client_of(house, first)
-    house.right(client.ask("first.test"))
+    client = processes.client_of(env, first)
+    env.assert_ok(client.ask("first.test"))
     server.identity = authority.identity(dns=[HOSTNAME])
     server.forget_sessions()
     server.restart(script)
-    house.right(team.client_of(house, other).ask("second.test"), 0.5)
-    house.right(client.ask("third.test"), 0.5)
+    env.assert_ok(processes.client_of(env, other).ask("second.test"), 0.5)
+    env.assert_ok(client.ask("third.test"), 0.5)
     assert not any(c.facts["resumed"] for c in server.connections[:2])
     if newest == "1.3":
         assert tls.read_hello(server.connections[1].hello).tickets

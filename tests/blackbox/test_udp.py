@@ -14,10 +14,10 @@ import datagram
 import dnsmsg
 import faults
 import proxy
-import team
+import processes
 from clock import now, wait_until
 from dnsmsg import AAAA, FORMERR, NOTIMP, QR, RD, REFUSED, SERVFAIL, TC, A, Query
-from house import EDNS, MIB
+from env import EDNS, MIB
 from rows import row, table
 from upstream import Script, answer, own_address
 
@@ -32,37 +32,37 @@ def sized(size, opt):
     return Query(f"size-{size if opt else size + len(EDNS)}.test", edns=opt)
 
 
-def test_query_by_udp(house):
-    server = house.upstream()
-    house.proxy(server)
-    client = house.datagrams()
+def test_query_by_udp(env):
+    server = env.upstream()
+    env.proxy(server)
+    client = env.datagrams()
     for n in range(20):
-        house.right(client.ask(f"n{n}.test"), 0.5)
+        env.assert_ok(client.ask(f"n{n}.test"), 0.5)
     assert len(server.queries) == 20
     assert len(server.handshakes) == 1
 
 
-def test_udp_and_tcp_at_a_time(house):
-    house.proxy(house.upstream())
-    clients = [house.datagrams() if n % 2 else house.client() for n in range(20)]
+def test_udp_and_tcp_at_a_time(env):
+    env.proxy(env.upstream())
+    clients = [env.datagrams() if n % 2 else env.client() for n in range(20)]
     for n, client in enumerate(clients):
         client.send(*[Query(f"delay-{20 * m}.n{n}-{m}.test") for m in range(5)])
     for client in clients:
         client.receive_all(5)
         for exchange in client.exchanges:
-            house.right(exchange)
+            env.assert_ok(exchange)
 
 
-def test_answers_of_our_own(house):
+def test_answers_of_our_own(env):
     """An opcode that is not served, a message that is broken, an upstream that is not there."""
-    house.proxy(house.upstream(faults.refuse))
-    client = house.datagrams()
+    env.proxy(env.upstream(faults.refuse))
+    client = env.datagrams()
     opcode = client.expect(dnsmsg.header(1, 2 << 11, 0, 0, 0, 0))
     broken = client.expect(dnsmsg.header(2, RD, 1, 0, 0, 0) + b"\3abc")
     for exchange, rcode in ((opcode, NOTIMP), (broken, FORMERR)):
         client.repeat(exchange)
         assert client.receive_until(exchange).rcode == rcode
-    house.servfail(client.ask(Query(edns=EDNS)), 0.5)
+    env.servfail(client.ask(Query(edns=EDNS)), 0.5)
 
 
 # ---- sizes ----
@@ -72,11 +72,11 @@ def test_answers_of_our_own(house):
 @table("says, most", ("X-01-none", None, 512), ("X-01-100", 100, 512), ("X-01-512", 512, 512),
        ("X-01-700", 700, 700), ("X-01-1232", 1232, 1232), ("X-01-4096", 4096, 1232),
        ("X-01-65535", 65535, 1232))
-def test_answer_that_is_too_large(house, says, most):
-    house.proxy(house.upstream())
-    client = house.datagrams()
+def test_answer_that_is_too_large(env, says, most):
+    env.proxy(env.upstream())
+    client = env.datagrams()
     opt = edns(says)
-    fits = house.right(client.ask(sized(most, opt)))
+    fits = env.assert_ok(client.ask(sized(most, opt)))
     assert len(fits.answer.wire) == most and not fits.answer.flags & TC
     for size in (most + 1, 4096, 60000):
         query = sized(size, opt)
@@ -86,17 +86,17 @@ def test_answer_that_is_too_large(house, says, most):
         assert seen.counts == (1, 0, 0, 1 if opt else 0)
         assert bool(seen.opt) == bool(opt)
         # So it is asked again by TCP.
-        whole = house.right(house.ask(sized(size, opt)))
+        whole = env.assert_ok(env.ask(sized(size, opt)))
         assert len(whole.answer.wire) == size and not whole.answer.flags & TC
 
 
 @table("udp_size, says, most", ("X-01-512", 512, 4096, 512), ("X-01-4096", 4096, 4096, 4096),
        ("X-01-4096-says-1400", 4096, 1400, 1400), ("X-01-4096-says-nothing", 4096, None, 512))
-def test_udp_size(house, udp_size, says, most):
-    house.proxy(house.upstream(), udp_size=udp_size)
-    client = house.datagrams()
+def test_udp_size(env, udp_size, says, most):
+    env.proxy(env.upstream(), udp_size=udp_size)
+    client = env.datagrams()
     opt = edns(says)
-    assert len(house.right(client.ask(sized(most, opt))).answer.wire) == most
+    assert len(env.assert_ok(client.ask(sized(most, opt))).answer.wire) == most
     assert client.ask(sized(most + 1, opt)).answer.flags & TC
 
 
@@ -125,18 +125,18 @@ class Tunnel:
 
 
 @pytest.fixture
-def tunnel(house, namespace):
+def tunnel(env, namespace):
     made = Tunnel(namespace)
-    house.others.append(made)
+    env.others.append(made)
     return made
 
 
 @table("host, peer, mtu", ("X-02-IPv4", "10.77.0.1", "10.77.0.2", 600),
        ("X-02-IPv6", "fd77::1", "fd77::2", 1280))
-def test_no_fragments(house, namespace, tunnel, host, peer, mtu):
+def test_no_fragments(env, namespace, tunnel, host, peer, mtu):
     """The interface takes less than the answer, whatever the client says that it takes."""
     namespace.run("ip", "link", "set", "far", "mtu", str(mtu))
-    running = house.proxy(house.upstream(), host=host, udp_size=4096)
+    running = env.proxy(env.upstream(), host=host, udp_size=4096)
     to, source = running.address, (peer, 4000)
     seen = tunnel.ask(source, to, Query("size-500.test", edns=edns(4096)))
     assert seen.message.is_right and not seen.is_fragment and not seen.may_be_cut
@@ -147,9 +147,9 @@ def test_no_fragments(house, namespace, tunnel, host, peer, mtu):
 
 
 @row("X-02")
-def test_path_that_takes_less_than_its_first_link(house, tunnel):
+def test_path_that_takes_less_than_its_first_link(env, tunnel):
     """A router says so, once; what is larger than that is asked for by TCP from then on."""
-    running = house.proxy(house.upstream(), host="10.77.0.1")
+    running = env.proxy(env.upstream(), host="10.77.0.1")
     source = "10.77.0.2", 4000
     first = tunnel.ask(source, running.address, Query("size-1200.test", edns=EDNS))
     assert first.message.is_right and not first.may_be_cut and not first.is_fragment
@@ -165,36 +165,36 @@ def test_path_that_takes_less_than_its_first_link(house, tunnel):
 
 @table("wildcard, hosts", ("X-03-IPv4", "0.0.0.0", ["127.0.0.1", "127.9.8.7", "10.88.0.1", "10.88.1.1"]),
        ("X-03-IPv6", "::", ["::1", "::1", "fd88::1", "fd88::2"]))
-def test_answer_comes_from_where_the_query_went(house, namespace, wildcard, hosts):
+def test_answer_comes_from_where_the_query_went(env, namespace, wildcard, hosts):
     for host in hosts[2:]:
         namespace.run("ip", "addr", "add", f"{host}/{128 if ':' in host else 32}", "dev", "lo")
-    running = house.proxy(house.upstream(), host=wildcard)
+    running = env.proxy(env.upstream(), host=wildcard)
     for host in hosts:
         # The client sees to it that it is the same address.
-        client = house.datagrams((host, running.address[1]))
-        house.right(client.ask(f"h{host.replace(':', '-')}.test"))
-        house.right(client.ask(f"h{host.replace(':', '-')}.two.test"))
+        client = env.datagrams((host, running.address[1]))
+        env.assert_ok(client.ask(f"h{host.replace(':', '-')}.test"))
+        env.assert_ok(client.ask(f"h{host.replace(':', '-')}.two.test"))
 
 
 @row("X-03")
-def test_both_families_of_one_port(house, namespace):
-    _, port = house.free_address("0.0.0.0")
-    house.proxy(house.upstream(), host="0.0.0.0", port=port,
+def test_both_families_of_one_port(env, namespace):
+    _, port = env.free_address("0.0.0.0")
+    env.proxy(env.upstream(), host="0.0.0.0", port=port,
                 listen=[f"0.0.0.0:{port}", f"[::]:{port}"])
     for host in ("127.0.0.1", "::1"):
-        house.right(house.datagrams((host, port)).ask("both.test"))
+        env.assert_ok(env.datagrams((host, port)).ask("both.test"))
 
 
-def test_listeners_of_one_kind(house):
-    host, port = house.free_address(own_address())
-    house.proxy(house.upstream(), host=host, port=port,
+def test_listeners_of_one_kind(env):
+    host, port = env.free_address(own_address())
+    env.proxy(env.upstream(), host=host, port=port,
                 listen=[{"address": f"{host}:{port}", "udp": False},
                         {"address": f"127.0.0.1:{port}", "tcp": False}])
-    house.right(house.datagrams(("127.0.0.1", port)).ask("udp.test"))
-    house.right(house.ask("tcp.test"))
+    env.assert_ok(env.datagrams(("127.0.0.1", port)).ask("udp.test"))
+    env.assert_ok(env.ask("tcp.test"))
     with pytest.raises(ConnectionRefusedError):
-        house._make_socket(socket.AF_INET, socket.SOCK_STREAM).connect(("127.0.0.1", port))
-    silent = house.datagrams()
+        env._make_socket(socket.AF_INET, socket.SOCK_STREAM).connect(("127.0.0.1", port))
+    silent = env.datagrams()
     silent.send(Query())
     silent.hears_nothing()
     silent.given_up = True
@@ -203,16 +203,16 @@ def test_listeners_of_one_kind(house):
 # ---- what is dropped ----
 
 
-def raw_socket(house):
-    return house._make_socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+def raw_socket(env):
+    return env._make_socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 
 
 @table("wildcard", ("X-04-one-address", False), ("X-04-wildcard", True))
-def test_queries_from_nobody(house, namespace, tunnel, wildcard):
+def test_queries_from_nobody(env, namespace, tunnel, wildcard):
     """Port 0, our own port, broadcast and multicast, responses: nothing is asked, nothing is said."""
-    server = house.upstream()
+    server = env.upstream()
     host = "10.77.0.1"
-    running = house.proxy(server, host="0.0.0.0" if wildcard else host, log={"level": "debug"})
+    running = env.proxy(server, host="0.0.0.0" if wildcard else host, log={"level": "debug"})
     port = running.address[1]
     for number, (source, to) in enumerate([
             (("10.77.0.2", 0), host), (("255.255.255.255", 4000), host), (("224.0.0.1", 4000), host),
@@ -220,15 +220,15 @@ def test_queries_from_nobody(house, namespace, tunnel, wildcard):
             (("10.77.0.2", 4000), "224.0.0.1")]):
         tunnel.send(datagram.packet(source, (to, port), Query(f"from-nobody-{number}.test").wire))
     ours = [host] + (["127.0.0.1", "127.0.0.2"] if wildcard else [])
-    with raw_socket(house) as raw:
+    with raw_socket(env) as raw:
         for source in ours:
             for to in ours:
                 octets = datagram.packet((source, port), (to, port), Query("from-ourselves.test").wire)
                 raw.sendto(octets, (to, 0))
         raw.sendto(datagram.packet(("127.0.0.1", 0), (host, port), Query("port-0.test").wire), (host, 0))
-    client = house.datagrams((host, port))
+    client = env.datagrams((host, port))
     client.sock.sendto(Query("a-response.test", flags=QR | RD).wire, client.address)
-    house.right(client.ask("canary.test"))
+    env.assert_ok(client.ask("canary.test"))
     assert [query.name for query in server.queries] == ["canary.test"]
     assert running.wait_line("datagrams dropped")["impossible_source"]
     while (octets := tunnel.read()) is not None:
@@ -236,46 +236,46 @@ def test_queries_from_nobody(house, namespace, tunnel, wildcard):
 
 
 @row("X-04")
-def test_two_that_answer_each_other(house, namespace):
+def test_two_that_answer_each_other(env, namespace):
     """One proxy's answers sent to another one: both say nothing."""
-    server = house.upstream()
-    first = house.proxy(server, host="127.0.1.1")
-    second = house.proxy(server, host="127.0.1.2")
-    with raw_socket(house) as raw:
+    server = env.upstream()
+    first = env.proxy(server, host="127.0.1.1")
+    second = env.proxy(server, host="127.0.1.2")
+    with raw_socket(env) as raw:
         query = Query("loop.test").wire
         raw.sendto(datagram.packet(second.address, first.address, query), (first.address[0], 0))
-    house.right(house.datagrams(second.address).ask("canary.test"))
-    house.right(house.datagrams(first.address).ask("canary.test"))
+    env.assert_ok(env.datagrams(second.address).ask("canary.test"))
+    env.assert_ok(env.datagrams(first.address).ask("canary.test"))
     assert len(server.asked("loop.test")) == 1
     assert len(server.queries) == 3
 
 
 @row("X-05")
-def test_clients_that_have_gone(house):
+def test_clients_that_have_gone(env):
     """Their hosts say that the port cannot be reached, hundreds of times."""
-    server = house.upstream()
-    house.proxy(server)
+    server = env.upstream()
+    env.proxy(server)
     for n in range(300):
-        client = house.datagrams()
+        client = env.datagrams()
         client.send(Query(f"delay-50.n{n}.test"))
         client.close()
-    client = house.datagrams()
+    client = env.datagrams()
     for n in range(20):
-        house.right(client.ask(f"meanwhile-{n}.test"), 0.5)
+        env.assert_ok(client.ask(f"meanwhile-{n}.test"), 0.5)
     wait_until(lambda: len(server.queries) == 320)
-    house.right(client.ask("after.test"), 0.5)
+    env.assert_ok(client.ask("after.test"), 0.5)
 
 
-def test_who_may_ask_by_udp(house):
+def test_who_may_ask_by_udp(env):
     """To who may not, TCP says so; UDP would say it to anybody whose address is forged."""
-    server = house.upstream()
-    house.proxy(server, allow=["127.0.0.1/32"])
-    stranger = house.datagrams(source="127.0.0.2")
+    server = env.upstream()
+    env.proxy(server, allow=["127.0.0.1/32"])
+    stranger = env.datagrams(source="127.0.0.2")
     stranger.send(Query("stranger.test"), b"", b"x" * 12)
-    house.right(house.datagrams().ask("friend.test"))
+    env.assert_ok(env.datagrams().ask("friend.test"))
     stranger.hears_nothing()
     stranger.given_up = True
-    assert house.client(source="127.0.0.2").ask("stranger.test").rcode == REFUSED
+    assert env.client(source="127.0.0.2").ask("stranger.test").rcode == REFUSED
     assert not server.asked("stranger.test")
 
 
@@ -285,13 +285,13 @@ def test_who_may_ask_by_udp(house):
        ("X-08-cut-behind-a-query",
         dnsmsg.header(1, RD, 1, 0, 0, 1) + Query().question
         + dnsmsg.opt(dnsmsg.option(65001, bytes(4096 - 12 - len(Query().question) - 15))) + b"x"))
-def test_datagrams_of_strange_sizes(house, message):
+def test_datagrams_of_strange_sizes(env, message):
     """Nothing is asked; there may be an answer, if it is FORMERR."""
-    server = house.upstream()
-    house.proxy(server)
-    client = house.datagrams()
+    server = env.upstream()
+    env.proxy(server)
+    client = env.datagrams()
     sent, = client.send(message)
-    house.right(house.datagrams().ask("canary.test"))
+    env.assert_ok(env.datagrams().ask("canary.test"))
     if client.receive(0.2) is not None:
         assert sent.rcode == FORMERR
     client.given_up = True
@@ -302,21 +302,21 @@ def test_datagrams_of_strange_sizes(house, message):
 
 
 @table("inflight, most", ("X-06-default", 1024, 1001), ("X-06-inflight-200", 200, 197))
-def test_ten_thousand_queries_of_one_address(house, inflight, most):
+def test_ten_thousand_queries_of_one_address(env, inflight, most):
     """Its upstream is slow, and its answers come in one pulse, which is bounded; others are served."""
-    house.may_grow = 64 * MIB
-    server = house.upstream()
-    running = house.proxy(server, workers=1, inflight=inflight, timeouts={"query": "4s", "answer": "4s"})
-    flood = house.datagrams(source="127.0.0.66")
+    env.may_grow = 64 * MIB
+    server = env.upstream()
+    running = env.proxy(server, workers=1, inflight=inflight, timeouts={"query": "4s", "answer": "4s"})
+    flood = env.datagrams(source="127.0.0.66")
     flood.given_up = True
     names = [f"delay-1500.n{n}.test" for n in range(10000)]
     for start in range(0, len(names), 100):
         flood.send(*map(Query, names[start:start + 100]))
     begin = now()
     for n in range(5):
-        house.right(house.datagrams().ask(f"meanwhile-{n}.test"), 1)
-        house.right(house.ask(f"meanwhile-tcp-{n}.test"), 1)
-    house.within(1.2, begin)
+        env.assert_ok(env.datagrams().ask(f"meanwhile-{n}.test"), 1)
+        env.assert_ok(env.ask(f"meanwhile-tcp-{n}.test"), 1)
+    env.within(1.2, begin)
     with contextlib.suppress(AssertionError):
         flood.receive_all(3)
     answered = sum(exchange.answer is not None for exchange in flood.exchanges)
@@ -326,14 +326,14 @@ def test_ten_thousand_queries_of_one_address(house, inflight, most):
         line = running.wait_line("datagrams dropped", level="warn")
         assert line["client"] == "127.0.0.66" and int(line["too_many_in_hand"]) > 0, line.text
     # All places are free again.
-    house.right(flood.ask("after.test"), 1)
+    env.assert_ok(flood.ask("after.test"), 1)
 
 
-def test_a_thousand_outstanding_of_one_address(house):
+def test_a_thousand_outstanding_of_one_address(env):
     """As many as a busy resolver has: none is lost."""
-    house.may_grow = 64 * MIB
-    house.proxy(house.upstream(), timeouts={"query": "4s", "answer": "4s"}, workers=1)
-    client = house.datagrams()
+    env.may_grow = 64 * MIB
+    env.proxy(env.upstream(), timeouts={"query": "4s", "answer": "4s"}, workers=1)
+    client = env.datagrams()
     for start in range(0, 1000, 100):
         client.send(*[Query(f"delay-300.n{n}.test") for n in range(start, start + 100)])
     client.receive_all(8)
@@ -341,15 +341,15 @@ def test_a_thousand_outstanding_of_one_address(house):
 
 
 @row("X-06")
-def test_many_outstanding_of_several_addresses(house):
+def test_many_outstanding_of_several_addresses(env):
     """All together never have more in hand than there are places; the others wait for their turn."""
-    server = house.upstream()
-    house.proxy(server, inflight=200)
-    clients = [house.datagrams(source=f"127.0.0.{n + 1}") for n in range(8)]
+    server = env.upstream()
+    env.proxy(server, inflight=200)
+    clients = [env.datagrams(source=f"127.0.0.{n + 1}") for n in range(8)]
     for n, client in enumerate(clients):
         client.send(*[Query(f"delay-400.n{m}.of-{n}.test") for m in range(100)])
     wait_until(lambda: len(server.queries) > 100)
-    house.right(house.ask("meanwhile-tcp.test"), 1)
+    env.assert_ok(env.ask("meanwhile-tcp.test"), 1)
     for client in clients:
         client.receive_all(10)
         assert all(exchange.answer.is_right for exchange in client.exchanges)
@@ -369,8 +369,8 @@ async def _never_slow(connection, query):
 class Flood:
     """Names that are never answered, from many addresses, by a thread of its own."""
 
-    def __init__(self, house, addresses, rate):
-        self.clients = [house.datagrams(source=f"127.0.1.{n + 1}") for n in range(addresses)]
+    def __init__(self, env, addresses, rate):
+        self.clients = [env.datagrams(source=f"127.0.1.{n + 1}") for n in range(addresses)]
         self.sent = 0
         self._rate = rate
         self._over = threading.Event()
@@ -398,23 +398,23 @@ class Flood:
 
 
 @row("C-35")
-def test_slow_names_of_many_addresses_leave_others_served(house):
+def test_slow_names_of_many_addresses_leave_others_served(env):
     """Each of their queries still gets one response, and the log says what was evicted."""
-    house.may_grow = 64 * MIB
-    running = house.proxy(house.upstream(Script(asked=_never_slow)), workers=1,
+    env.may_grow = 64 * MIB
+    running = env.proxy(env.upstream(Script(asked=_never_slow)), workers=1,
                           timeouts={"query": "4s", "answer": "3s"})
-    house.right(house.ask("warm.test"))
-    flood = Flood(house, addresses=40, rate=300 if house.sanitized else 1500)
+    env.assert_ok(env.ask("warm.test"))
+    flood = Flood(env, addresses=40, rate=300 if env.sanitized else 1500)
     try:
         wait_until(lambda: running.lines("datagrams dropped") or flood.sent > 9000, 20)
-        others = [house.datagrams(source=f"127.0.2.{n + 1}") for n in range(10)]
+        others = [env.datagrams(source=f"127.0.2.{n + 1}") for n in range(10)]
         asked = []
         for n in range(10):
             for number, other in enumerate(others):
                 asked += other.send(Query(f"other-{n}-{number}.test"))
             for other in others:
                 other.receive_all(4)
-            check = house._popen([proxy.BINARY, "-c", house.config_path, "healthcheck"])
+            check = env._popen([proxy.BINARY, "-c", env.config_path, "healthcheck"])
             assert check.wait(5) == 0
         served = sum(exchange.answer.is_right for exchange in asked)
         assert served > 0.95 * len(asked), f"{served} of {len(asked)} were served"
@@ -429,17 +429,17 @@ def test_slow_names_of_many_addresses_leave_others_served(house):
 
 
 @row("C-35")
-def test_short_outage_evicts_no_query(house):
+def test_short_outage_evicts_no_query(env):
     """All slots are taken for as long as eviction waits, and all are answered in the end."""
-    server = house.upstream()
-    house.proxy(server, inflight=200, timeouts={"query": "4s", "answer": "3s"})
-    clients = [house.datagrams(source=f"127.0.1.{n + 1}") for n in range(8)]
+    server = env.upstream()
+    env.proxy(server, inflight=200, timeouts={"query": "4s", "answer": "3s"})
+    clients = [env.datagrams(source=f"127.0.1.{n + 1}") for n in range(8)]
     for n, client in enumerate(clients):
         client.send(*[Query(f"delay-700.n{m}.of-{n}.test") for m in range(60)])
     for client in clients:
         client.receive_all(10)
         for exchange in client.exchanges:
-            house.right(exchange)
+            env.assert_ok(exchange)
 
 
 # ---- what the kernel loses ----
@@ -450,10 +450,10 @@ SMALL_BUFFERS = {"prefix": ("setpriv", "--bounding-set=-net_admin", "--inh-caps=
                  if os.geteuid() == 0 else ()}
 
 
-def test_receive_buffer_that_is_refused(house):
+def test_receive_buffer_that_is_refused(env):
     """It is told once, whatever the number of listeners, and not again after a reload."""
-    first, second = (house.free_address("127.0.0.1") for _ in range(2))
-    running = house.proxy(house.upstream(), host=first[0], port=first[1], popen_args=SMALL_BUFFERS,
+    first, second = (env.free_address("127.0.0.1") for _ in range(2))
+    running = env.proxy(env.upstream(), host=first[0], port=first[1], popen_args=SMALL_BUFFERS,
                           listen=[f"{host}:{port}" for host, port in (first, second)])
     running.process.send_signal(signal.SIGHUP)
     running.wait_line("configuration reloaded")
@@ -470,22 +470,22 @@ def udp_queue(namespace, port):
     return int(line[4].split(":")[1], 16), int(line[-1])
 
 
-def test_what_the_kernel_loses_is_counted_once(house, namespace):
+def test_what_the_kernel_loses_is_counted_once(env, namespace):
     """Workers share the socket and all see what it has lost."""
-    running = team.serve(house, house.upstream(), popen_args=SMALL_BUFFERS)
-    client = house.datagrams()
+    running = processes.start_workers(env, env.upstream(), popen_args=SMALL_BUFFERS)
+    client = env.datagrams()
 
     def each_is_asked(when):
         for number, worker in enumerate(running.workers()):
-            with team.alone(running, worker):
+            with processes.only_this_worker(running, worker):
                 # When the second has come, the turn of the first is over.
                 for n in range(2):
-                    house.right(client.ask(f"{when}-{number}-{n}.test"))
+                    env.assert_ok(client.ask(f"{when}-{number}-{n}.test"))
 
     each_is_asked("before")
     port = running.address[1]
     nothing = dnsmsg.header(1, RD, 0, 0, 0, 0)      # answered at once, without an upstream
-    with team.alone(running, None), house._make_socket(socket.AF_INET, socket.SOCK_DGRAM) as flood:
+    with processes.only_this_worker(running, None), env._make_socket(socket.AF_INET, socket.SOCK_DGRAM) as flood:
         for _ in range(100):
             for _ in range(500):
                 flood.sendto(nothing, running.address)
@@ -505,37 +505,37 @@ def test_what_the_kernel_loses_is_counted_once(house, namespace):
 
 
 @table("edns", ("X-07-plain", None), ("X-07-EDNS", EDNS))
-def test_query_that_is_sent_again(house, edns):
-    server = house.upstream()
-    house.proxy(server, workers=1)
-    client = house.datagrams()
+def test_query_that_is_sent_again(env, edns):
+    server = env.upstream()
+    env.proxy(server, workers=1)
+    client = env.datagrams()
     exchange, = client.send(Query("delay-300.again.test", edns=edns))
     wait_until(lambda: server.queries)
     for _ in range(5):
         client.repeat(exchange)
     # Another port, another ID, another name: others.
-    others = [house.datagrams(), client, client]
+    others = [env.datagrams(), client, client]
     queries = [exchange.query, Query(exchange.query.name), Query("delay-300.other.test",
                                                                 ident=exchange.query.ident)]
     made = [other.send(query)[0] for other, query in zip(others, queries)]
-    house.right(client.receive_until(exchange))
+    env.assert_ok(client.receive_until(exchange))
     for other, asked in zip(others, made):
-        house.right(other.receive_until(asked))
+        env.assert_ok(other.receive_until(asked))
     assert len(server.queries) == 4
     # Once it is answered it is a query as any other.
-    house.right(client.ask(exchange.query))
+    env.assert_ok(client.ask(exchange.query))
     assert len(server.queries) == 5
 
 
-def test_one_at_a_time_by_udp_too(house):
-    server = house.upstream()
-    house.proxy(server, workers=1, inflight=1, timeouts={"query": "3s", "upstream_idle": "0s"})
-    clients = [house.datagrams() if n % 2 else house.client() for n in range(10)]
+def test_one_at_a_time_by_udp_too(env):
+    server = env.upstream()
+    env.proxy(server, workers=1, inflight=1, timeouts={"query": "3s", "upstream_idle": "0s"})
+    clients = [env.datagrams() if n % 2 else env.client() for n in range(10)]
     for n, client in enumerate(clients):
         client.send(Query(f"delay-60.n{n}.test"))
     for client in clients:
         client.receive_all()
-        house.right(client.exchanges[0])
+        env.assert_ok(client.exchanges[0])
     arrived = sorted(query.at for query in server.queries)
     assert len(arrived) == 10
     assert all(later - sooner >= 0.05 for sooner, later in zip(arrived, arrived[1:]))
@@ -545,10 +545,10 @@ def test_one_at_a_time_by_udp_too(house):
 
 
 @table("number", ("SIGTERM", signal.SIGTERM), ("SIGINT", signal.SIGINT))
-def test_stop_with_queries_in_flight(house, number):
-    server = house.upstream()
-    running = house.proxy(server)
-    clients = [house.datagrams() for _ in range(10)]
+def test_stop_with_queries_in_flight(env, number):
+    server = env.upstream()
+    running = env.proxy(server)
+    clients = [env.datagrams() for _ in range(10)]
     for n, client in enumerate(clients):
         client.send(*[Query(f"delay-300.n{n}-{m}.test") for m in range(5)])
     wait_until(lambda: len(server.queries) == 50)
@@ -559,9 +559,9 @@ def test_stop_with_queries_in_flight(house, number):
     assert all(e.answer.is_right for client in clients for e in client.exchanges)
 
 
-def test_reload_loses_no_datagram(house):
-    running = house.proxy(house.upstream())
-    client = house.datagrams()
+def test_reload_loses_no_datagram(env):
+    running = env.proxy(env.upstream())
+    client = env.datagrams()
     exchanges = []
     for n in range(100):
         if n % 20 == 10:
@@ -575,13 +575,13 @@ def test_reload_loses_no_datagram(house):
 # ---- two questions from one socket, as musl and others ask ----
 
 
-def test_both_types_from_one_socket(house):
-    server = house.upstream()
-    house.proxy(server)
+def test_both_types_from_one_socket(env):
+    server = env.upstream()
+    env.proxy(server)
     for n in range(20):
-        client = house.datagrams()
+        client = env.datagrams()
         asked = client.send(Query(f"n{n}.test", qtype=A), Query(f"n{n}.test", qtype=AAAA))
         client.receive_all(2)
         for exchange in asked:
-            house.right(exchange, 0.5)
+            env.assert_ok(exchange, 0.5)
     assert len(server.queries) == 40

@@ -16,8 +16,8 @@ def _context(authority):
     return ssl.create_default_context(cafile=authority.path)
 
 
-def test_dnspython_gets_the_right_answer(house, authority):
-    server = house.upstream()
+def test_dnspython_gets_the_right_answer(env, authority):
+    server = env.upstream()
     query = dns.message.make_query("example.test", "A", use_edns=True)
     answer = dns.query.tls(query, server.address, 5, server.port, server_hostname=server.hostname,
                            ssl_context=_context(authority))
@@ -30,8 +30,8 @@ def test_dnspython_gets_the_right_answer(house, authority):
 
 
 @pytest.mark.skipif(shutil.which("kdig") is None, reason="needs kdig")
-def test_kdig_verifies_and_gets_two_answers(house, authority):
-    server = house.upstream()
+def test_kdig_verifies_and_gets_two_answers(env, authority):
+    server = env.upstream()
     done = subprocess.run(
         ["kdig", f"@{server.address}", "-p", str(server.port), f"+tls-ca={authority.path}",
          f"+tls-host={server.hostname}", "+short", "+keepopen", "+timeout=5",
@@ -42,16 +42,16 @@ def test_kdig_verifies_and_gets_two_answers(house, authority):
     assert done.stdout.split() == expected
 
 
-def test_wrong_names_are_noticed_by_python(house, authority):
-    server = house.upstream(hostname="other.test")
+def test_wrong_names_are_noticed_by_python(env, authority):
+    server = env.upstream(hostname="other.test")
     with pytest.raises(ssl.SSLCertVerificationError):
         dns.query.tls(dns.message.make_query("example.test", "A"), server.address, 5, server.port,
                       server_hostname="dot.test", ssl_context=_context(authority))
 
 
 @pytest.mark.parametrize("script", [faults.answer_and_renegotiate, faults.renegotiate_and_answer])
-def test_renegotiation_is_asked_for(house, authority, script):
-    server = house.upstream(script, faults.by_openssl("1.2"))
+def test_renegotiation_is_asked_for(env, authority, script):
+    server = env.upstream(script, faults.by_openssl("1.2"))
     context = _context(authority)
     context.options |= ssl.OP_NO_RENEGOTIATION
     _ask(server, context)
@@ -59,8 +59,8 @@ def test_renegotiation_is_asked_for(house, authority, script):
 
 
 @pytest.mark.parametrize("script", [faults.answer_and_key_update, faults.key_update_and_answer])
-def test_keys_are_updated(house, authority, script):
-    server = house.upstream(script, faults.by_openssl("1.3"))
+def test_keys_are_updated(env, authority, script):
+    server = env.upstream(script, faults.by_openssl("1.3"))
     _ask(server, _context(authority))
 
 

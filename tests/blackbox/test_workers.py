@@ -15,10 +15,10 @@ import pytest
 
 import faults
 import proxy
-import team
+import processes
 from clock import now, wait_until
 from dnsmsg import Query
-from marks import times_down, went_down
+from upstream_state import times_down, went_down
 from rows import row, table
 
 RELOADED = "configuration reloaded"
@@ -56,15 +56,15 @@ def _same(before, after):
 
 @row("P-12-deaths")
 @pytest.mark.timeout(120)
-def test_nothing_is_left_of_workers_that_died(house):
-    workers, rounds = (20, 5) if house.sanitized else (50, 20)
-    server = house.upstream()
-    running = team.serve(house, server, workers=workers)
+def test_nothing_is_left_of_workers_that_died(env):
+    workers, rounds = (20, 5) if env.sanitized else (50, 20)
+    server = env.upstream()
+    running = processes.start_workers(env, server, workers=workers)
     _kill_all(running, workers)
     before = _census(running)
     for n in range(rounds):
         _kill_all(running, workers)
-        house.right(house.ask(f"n{n}.test"))
+        env.assert_ok(env.ask(f"n{n}.test"))
     _same(before, _census(running))
     assert len(running.lines("worker died")) == (rounds + 1) * workers
     assert not running.zombies()
@@ -72,12 +72,12 @@ def test_nothing_is_left_of_workers_that_died(house):
 
 def _kill_all(running, workers):
     """Once all of them are old enough not to have died quickly."""
-    old = team.wait_whole(running, workers)
+    old = processes.wait_all_serving(running, workers)
     youngest = max(_born(pid) for pid in old)
     wait_until(lambda: time.clock_gettime(time.CLOCK_BOOTTIME) > youngest + GROWN_UP)
     for pid in old:
         os.kill(pid, signal.SIGKILL)
-    team.wait_whole(running, workers, without=old)
+    processes.wait_all_serving(running, workers, without=old)
 
 
 def _born(pid):
@@ -90,31 +90,31 @@ def _born(pid):
 
 @row("first-stays-hot")
 @pytest.mark.parametrize("replaced", [False, True])
-def test_the_first_worker_takes_all_of_a_light_load(house, replaced):
+def test_the_first_worker_takes_all_of_a_light_load(env, replaced):
     """
     The kernel wakes the one that began to listen first. Who stands in front of the first
     worker leaves a query to it in vain, once, and is behind it from then on.
     """
-    server = house.upstream()
-    running = team.serve(house, server, workers=4)
+    server = env.upstream()
+    running = processes.start_workers(env, server, workers=4)
     if replaced:
         first = running.workers()[0]
         os.kill(first, signal.SIGKILL)
-        team.wait_whole(running, 4, without=[first])
+        processes.wait_all_serving(running, 4, without=[first])
     for n in range(200):
-        team.wait_asleep(running)
-        house.right(house.ask(f"n{n}.test"))
+        processes.wait_asleep(running)
+        env.assert_ok(env.ask(f"n{n}.test"))
     *others, most = sorted(len(connection.queries) for connection in server.connections)
     assert others in ([], [1], [1, 1], [1, 1, 1]) and most == 200 - len(others)
 
 
 @row("next-takes-over")
-def test_each_worker_takes_over_when_the_others_are_busy(house):
-    server = house.upstream()
-    running = team.serve(house, server, workers=3)
+def test_each_worker_takes_over_when_the_others_are_busy(env):
+    server = env.upstream()
+    running = processes.start_workers(env, server, workers=3)
     for n, worker in enumerate(running.workers()):
-        with team.alone(running, worker):
-            house.right(house.ask(f"n{n}.test"), 0.5)
+        with processes.only_this_worker(running, worker):
+            env.assert_ok(env.ask(f"n{n}.test"), 0.5)
     assert [len(connection.queries) for connection in server.connections] == [1, 1, 1]
 
 
@@ -122,30 +122,30 @@ def test_each_worker_takes_over_when_the_others_are_busy(house):
 
 
 @row("P3")
-def test_a_silent_upstream_costs_its_time_once_for_all_workers(house):
-    a, b = house.pair(faults.accept_and_silence)
-    running = team.serve(house, a, b, workers=4)
-    clients = list(team.one_each(house).values())
+def test_a_silent_upstream_costs_its_time_once_for_all_workers(env):
+    a, b = env.pair(faults.accept_and_silence)
+    running = processes.start_workers(env, a, b, workers=4)
+    clients = list(processes.one_each(env).values())
     begin = now()
-    house.right(clients[0].ask("first.test"))
+    env.assert_ok(clients[0].ask("first.test"))
     line = went_down(running, a)
     tried = len(a.connections)
     assert tried == 1
     for n, client in enumerate(clients):
         for exchange in client.send(*[Query(f"n{n}-{m}.test") for m in range(5)]):
-            house.right(client.receive_until(exchange), 0.2)
+            env.assert_ok(client.receive_until(exchange), 0.2)
     if now() - line.at < 0.8:       # after that, one of them may try it again
         assert len(a.connections) == 1
     assert times_down(running, a) == 1
-    house.within(2, begin)
+    env.within(2, begin)
 
 
 @row("P3")
-def test_all_workers_at_once_find_out_that_an_upstream_is_a_black_hole(house, namespace):
-    a, b = house.pair()
+def test_all_workers_at_once_find_out_that_an_upstream_is_a_black_hole(env, namespace):
+    a, b = env.pair()
     namespace.drop("ip", "daddr", a.address, "tcp", "flags", "syn", "counter")
-    running = team.serve(house, a, b, workers=4)
-    clients = list(team.one_each(house).values())
+    running = processes.start_workers(env, a, b, workers=4)
+    clients = list(processes.one_each(env).values())
     for round in range(3):
         for n, client in enumerate(clients):
             client.send(*[Query(f"r{round}-n{n}-{m}.test") for m in range(10)])
@@ -153,7 +153,7 @@ def test_all_workers_at_once_find_out_that_an_upstream_is_a_black_hole(house, na
             client.receive_all()
         went_down(running, a, "connect")
     for exchange in (e for client in clients for e in client.exchanges):
-        house.right(exchange, 1)
+        env.assert_ok(exchange, 1)
     assert times_down(running, a) == 1
     # One of each, and then one of them all when it may be back.
     assert _dropped(namespace) <= len(clients) + 1
@@ -168,30 +168,30 @@ def _dropped(namespace):
 
 
 @row("P5")
-def test_an_upstream_that_comes_back_is_seen_by_all_workers(house):
-    a, b = house.pair(faults.refuse)
-    running = team.serve(house, a, b, workers=3)
-    clients = list(team.one_each(house).values())
-    house.right(clients[0].ask("down.test"))
+def test_an_upstream_that_comes_back_is_seen_by_all_workers(env):
+    a, b = env.pair(faults.refuse)
+    running = processes.start_workers(env, a, b, workers=3)
+    clients = list(processes.one_each(env).values())
+    env.assert_ok(clients[0].ask("down.test"))
     went_down(running, a)
     a.do()
-    wait_until(lambda: house.right(clients[0].ask("probe.test")) and a.queries, 5)
+    wait_until(lambda: env.assert_ok(clients[0].ask("probe.test")) and a.queries, 5)
     running.wait_line("upstream back", upstream=a.name)
     for n, client in enumerate(clients):
-        house.right(client.ask(f"back-{n}.test"))
+        env.assert_ok(client.ask(f"back-{n}.test"))
         assert a.asked(f"back-{n}.test")
     assert len(running.lines("upstream back", upstream=a.name)) == 1
 
 
 @row("P5")
-def test_outage_that_all_workers_see_at_once_counts_once(house):
+def test_outage_that_all_workers_see_at_once_counts_once(env):
     """It is left alone no longer than if one of them had seen it."""
-    a, b = house.pair()
-    running = team.serve(house, a, b, workers=6)
-    clients = list(team.one_each(house).values())
+    a, b = env.pair()
+    running = processes.start_workers(env, a, b, workers=6)
+    clients = list(processes.one_each(env).values())
     a.do(faults.accept_and_silence)
     for worker in running.workers():
-        team.halt(worker)
+        processes.pause(worker)
     for n, client in enumerate(clients):
         client.send(Query(f"n{n}.test"))
     for worker in running.workers():
@@ -200,16 +200,16 @@ def test_outage_that_all_workers_see_at_once_counts_once(house):
         client.receive_all()
     line = went_down(running, a)
     a.do()
-    wait_until(lambda: house.right(house.ask("again.test")) and a.queries, 40)
-    house.within(1.5, line.at)
+    wait_until(lambda: env.assert_ok(env.ask("again.test")) and a.queries, 40)
+    env.within(1.5, line.at)
 
 
 @row("SIGUSR1")
-def test_state_is_logged_when_asked_for(house):
-    a, b = house.pair(faults.refuse)
-    running = team.serve(house, a, b, workers=3)
-    for n, client in enumerate(team.one_each(house).values()):
-        house.right(client.ask(f"n{n}.test"))
+def test_state_is_logged_when_asked_for(env):
+    a, b = env.pair(faults.refuse)
+    running = processes.start_workers(env, a, b, workers=3)
+    for n, client in enumerate(processes.one_each(env).values()):
+        env.assert_ok(client.ask(f"n{n}.test"))
     # A worker notes what it has in hand when it goes to wait.
     running.signal(signal.SIGUSR1)
     wait_until(lambda: len(running.lines("upstream")) == 2)
@@ -228,61 +228,61 @@ def test_state_is_logged_when_asked_for(house):
 
 @table("number", ("P-07-KILL", signal.SIGKILL), ("P-07-SEGV", signal.SIGSEGV),
        ("P-07-ABRT", signal.SIGABRT))
-def test_worker_that_dies_is_replaced(house, number):
-    server = house.upstream()
-    running = team.serve(house, server, workers=3,
+def test_worker_that_dies_is_replaced(env, number):
+    server = env.upstream()
+    running = processes.start_workers(env, server, workers=3,
                          popen_args={"env": SANITIZERS_LET_SIGNALS_PASS})
-    clients = team.one_each(house)
+    clients = processes.one_each(env)
     victim = running.workers()[1]
     for n, client in enumerate(clients.values()):
-        house.right(client.ask(f"before-{n}.test"))
+        env.assert_ok(client.ask(f"before-{n}.test"))
     waiting = {worker: client.send(Query(f"delay-200.{worker}.test"))[0]
                for worker, client in clients.items()}
     wait_until(lambda: len(server.queries) == 6)
     begin = now()
     os.kill(victim, number)
-    wait_until(lambda: team.is_whole(running, 3, [victim]))
-    house.within(0.1, begin)
+    wait_until(lambda: processes.all_serving(running, 3, [victim]))
+    env.within(0.1, begin)
     line = _died(running, victim, f"signal {int(number)}")
     assert line["level"] == "warn"
     assert clients[victim].wait_closed() and waiting[victim].answer is None
     for worker, client in clients.items():
         if worker != victim:
-            house.right(client.receive_until(waiting[worker]))
-            house.right(client.ask(f"after-{worker}.test"), 0.5)
+            env.assert_ok(client.receive_until(waiting[worker]))
+            env.assert_ok(client.ask(f"after-{worker}.test"), 0.5)
     replacement, = set(running.workers()) - set(clients)
-    house.right(team.client_of(house, replacement).ask("replacement.test"), 0.5)
+    env.assert_ok(processes.client_of(env, replacement).ask("replacement.test"), 0.5)
     assert len(running.lines("worker died")) == 1
 
 
 @row("P-08")
-def test_worker_that_is_stuck_is_replaced(house):
-    running = team.serve(house, house.upstream(), workers=2)
+def test_worker_that_is_stuck_is_replaced(env):
+    running = processes.start_workers(env, env.upstream(), workers=2)
     stuck, other = running.workers()
-    lost, client = team.client_of(house, stuck), team.client_of(house, other)
+    lost, client = processes.client_of(env, stuck), processes.client_of(env, other)
     begin = now()
-    team.halt(stuck)
+    processes.pause(stuck)
     lost.send(Query("lost.test"))
     while stuck in running.workers():
-        house.right(client.ask("kept.test"), 0.5)
-        house.right(house.ask("new.test"), 0.5)
+        env.assert_ok(client.ask("kept.test"), 0.5)
+        env.assert_ok(env.ask("new.test"), 0.5)
         assert now() < begin + 10
         time.sleep(0.02)
     assert now() - begin > 3
-    house.within(6.5, begin)
+    env.within(6.5, begin)
     assert running.lines("worker stuck", pid=str(stuck))
     _died(running, stuck, "signal 9")
     lost.wait_closed()
-    team.wait_whole(running, 2, [stuck])
+    processes.wait_all_serving(running, 2, [stuck])
 
 
 @row("P-08")
-def test_a_pause_of_all_processes_is_nobodys_fault(house):
+def test_a_pause_of_all_processes_is_nobodys_fault(env):
     """A container that is paused, a machine that sleeps."""
-    running = team.serve(house, house.upstream(), workers=2)
+    running = processes.start_workers(env, env.upstream(), workers=2)
     workers = running.workers()
     for pid in (running.pid, *workers):
-        team.halt(pid)
+        processes.pause(pid)
     time.sleep(5.6)
     for pid in (running.pid, *workers):
         os.kill(pid, signal.SIGCONT)
@@ -309,19 +309,19 @@ def _enough_memory(running):
 
 
 @row("P-09")
-def test_workers_that_never_start(house):
+def test_workers_that_never_start(env):
     """There is memory for everything but what a worker needs."""
-    running = team.serve(house, house.upstream())
+    running = processes.start_workers(env, env.upstream())
     enough = _enough_memory(running)
     running.stop()
-    again = house.proxy(*house.upstreams, workers=2, start=False, popen_args={
+    again = env.proxy(*env.upstreams, workers=2, start=False, popen_args={
         "prefix": ("prlimit", f"--as={enough}:{enough}")})
     assert again.wait(10) == 1
     again.check_reports()
     begin = again.lines("listening")[0].at
     deaths = again.lines("worker died", cause="exit status 1")
     assert 2 <= len(deaths) <= 10
-    house.within(5, begin, deaths[-1].at)
+    env.within(5, begin, deaths[-1].at)
     assert again.lines("worker cannot start", cause="Cannot allocate memory")
     assert "no worker could start" in again.lines("cannot start")[-1]["cause"]
     assert not again.lines("serving")
@@ -329,11 +329,11 @@ def test_workers_that_never_start(house):
 
 @row("P-09")
 @pytest.mark.parametrize("workers", [2, 12])
-def test_workers_that_die_at_birth_do_not_make_a_storm(house, workers):
+def test_workers_that_die_at_birth_do_not_make_a_storm(env, workers):
     """The supervisor stays, tries ever less often, and recovers when it can."""
-    server = house.upstream()
-    running = team.serve(house, server, workers=workers)
-    house.right(house.ask())
+    server = env.upstream()
+    running = processes.start_workers(env, server, workers=workers)
+    env.assert_ok(env.ask())
     _wait_grown_up(running)
     was = resource.prlimit(running.pid, resource.RLIMIT_AS)
     resource.prlimit(running.pid, resource.RLIMIT_AS, (_enough_memory(running), was[1]))
@@ -344,12 +344,12 @@ def test_workers_that_die_at_birth_do_not_make_a_storm(house, workers):
     # Each is replaced at once; those that die at their birth make ten starts a second at most.
     deaths = [line.at for line in running.lines("worker died", cause="exit status 1")]
     # A start takes until its death, and not always as long: longer under the sanitizers.
-    uneven = 1.5 if house.sanitized else 0.5
+    uneven = 1.5 if env.sanitized else 0.5
     later = deaths[workers:]
     assert len(later) <= 10 * (later[-1] - later[0] + uneven), deaths
     resource.prlimit(running.pid, resource.RLIMIT_AS, was)
-    team.wait_whole(running, workers, seconds=21)
-    house.right(house.ask("recovered.test"))
+    processes.wait_all_serving(running, workers, seconds=21)
+    env.assert_ok(env.ask("recovered.test"))
 
 
 def _halt_after_births(running, old, workers):
@@ -359,7 +359,7 @@ def _halt_after_births(running, old, workers):
         limit = now() + 5
         while len(running.workers()) < len(old) + 5 and len(running.lines(REFUSED)) < times:
             assert now() < limit, running.log_text()
-        team.halt(running.pid)
+        processes.pause(running.pid)
         born = set(running.workers()) - old
         if 5 <= len(born) < workers:
             return born
@@ -369,56 +369,56 @@ def _halt_after_births(running, old, workers):
 
 
 @row("P-09")
-def test_workers_that_die_at_birth_beside_others_that_serve(house):
+def test_workers_that_die_at_birth_beside_others_that_serve(env):
     """The first five of a new generation die while others serve, and the supervisor looks elsewhere."""
     workers = 64
-    running = team.serve(house, house.upstream(), workers=workers, reload="signal")
-    house.right(house.ask())
+    running = processes.start_workers(env, env.upstream(), workers=workers, reload="signal")
+    env.assert_ok(env.ask())
     old = set(running.workers())
     was = resource.prlimit(running.pid, resource.RLIMIT_AS)
     resource.prlimit(running.pid, resource.RLIMIT_AS, (_enough_memory(running), was[1]))
     born = _halt_after_births(running, old, workers)
-    wait_until(lambda: all(team.state(pid) == "Z" for pid in born), 5, "they have died")
+    wait_until(lambda: all(processes.state(pid) == "Z" for pid in born), 5, "they have died")
     resource.prlimit(running.pid, resource.RLIMIT_AS, was)
     refusals = len(running.lines(REFUSED))
     os.kill(running.pid, signal.SIGCONT)
     # Others of them mostly serve before it looks; if not, the old ones go on.
     wait_until(lambda: running.lines(RELOADED) or len(running.lines(REFUSED)) > refusals, 10)
-    team.wait_whole(running, workers, seconds=20)
-    house.right(house.ask("served.test"))
+    processes.wait_all_serving(running, workers, seconds=20)
+    env.assert_ok(env.ask("served.test"))
 
 
 @row("P-09")
-def test_stop_while_a_new_generation_dies_at_birth(house):
+def test_stop_while_a_new_generation_dies_at_birth(env):
     """What is in hand is still answered."""
     workers = 64
-    running = team.serve(house, house.upstream(), workers=workers, reload="signal")
-    client = house.client()
+    running = processes.start_workers(env, env.upstream(), workers=workers, reload="signal")
+    client = env.client()
     asked, = client.send(Query("delay-700.in-hand.test"))
-    wait_until(lambda: house.upstreams[0].queries, 2)
+    wait_until(lambda: env.upstreams[0].queries, 2)
     old = set(running.workers())
     was = resource.prlimit(running.pid, resource.RLIMIT_AS)
     resource.prlimit(running.pid, resource.RLIMIT_AS, (_enough_memory(running), was[1]))
     born = _halt_after_births(running, old, workers)
-    wait_until(lambda: all(team.state(pid) == "Z" for pid in born), 5, "they have died")
+    wait_until(lambda: all(processes.state(pid) == "Z" for pid in born), 5, "they have died")
     os.kill(running.pid, signal.SIGTERM)
     os.kill(running.pid, signal.SIGCONT)
-    house.right(client.receive_until(asked))
+    env.assert_ok(client.receive_until(asked))
     assert running.wait() == 0, running.log_text()
 
 
 @pytest.fixture
-def limited(house):
+def limited(env):
     """The proxy with one worker, as a user that nobody else is; returns a setter of its RLIMIT_NPROC."""
     if os.geteuid() != 0:
         pytest.skip("needs root to become somebody else")
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
-        house.directory = directory
-        ca = shutil.copy(house.authority.path, directory)
+        env.directory = directory
+        ca = shutil.copy(env.authority.path, directory)
         os.chmod(ca, 0o644)
         user = 50000 + os.getpid() % 10000
-        running = team.serve(house, house.upstream(), workers=1, tls={"ca_file": ca}, popen_args={
+        running = processes.start_workers(env, env.upstream(), workers=1, tls={"ca_file": ca}, popen_args={
             "user": user, "group": user, "extra_groups": []})
 
         def limit(soft):
@@ -428,7 +428,7 @@ def limited(house):
 
 
 @row("P-27")
-def test_fork_that_failed_once_is_tried_again_soon(house, limited):
+def test_fork_that_failed_once_is_tried_again_soon(env, limited):
     """Who asks meanwhile waits, and is answered."""
     running, limit = limited
     _wait_grown_up(running)
@@ -438,18 +438,18 @@ def test_fork_that_failed_once_is_tried_again_soon(house, limited):
     line = running.wait_line("fork failed", cause="Resource temporarily unavailable")
     limit(200)
     assert line["level"] == "warn" and "TasksMax=" in line["remedy"]
-    client = house.client()
+    client = env.client()
     asked, = client.send(Query("meanwhile.test"))
-    team.wait_whole(running, 1, old)
-    house.within(0.5, line.at)
-    house.right(client.receive_until(asked))
+    processes.wait_all_serving(running, 1, old)
+    env.within(0.5, line.at)
+    env.assert_ok(client.receive_until(asked))
     assert len(running.lines("fork failed")) == 1
 
 
 @row("P-27")
-def test_fork_that_fails_again_is_tried_ever_less_often(house, limited):
+def test_fork_that_fails_again_is_tried_ever_less_often(env, limited):
     running, limit = limited
-    uneven = 0.2 if house.sanitized else 0.05
+    uneven = 0.2 if env.sanitized else 0.05
     for name in "first", "second":      # the pauses begin anew
         _wait_grown_up(running)
         old, before = running.workers(), len(running.lines("fork failed"))
@@ -459,14 +459,14 @@ def test_fork_that_fails_again_is_tried_ever_less_often(house, limited):
         wait_until(lambda before=before: len(running.lines("fork failed")) == before + 4, 5)
         limit(200)
         at = [line.at for line in running.lines("fork failed")[before:]]
-        late = house.loop.late(begin, now())
+        late = env.loop.late(begin, now())
         for pause, first, second in zip((0.2, 0.4, 0.8), at, at[1:]):
             # The first line may have been read late, as may the second.
             assert pause * 0.9 - late - uneven <= second - first \
                 <= pause * 1.5 + 0.05 + late + uneven, at
-        team.wait_whole(running, 1, old)
-        house.within(2.5, at[-1])
-        house.right(house.ask(f"{name}.test"))
+        processes.wait_all_serving(running, 1, old)
+        env.within(2.5, at[-1])
+        env.assert_ok(env.ask(f"{name}.test"))
 
 
 def _wait_grown_up(running):
@@ -487,9 +487,9 @@ needs_namespace = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare"
                                      reason="needs root and unshare for a namespace")
 
 
-def _start_as_pid_1(house):
-    server = house.upstream()
-    running = house.proxy(server, workers=2, start=False, popen_args={
+def _start_as_pid_1(env):
+    server = env.upstream()
+    running = env.proxy(server, workers=2, start=False, popen_args={
         "prefix": ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")})
     running.start(probe=False)
     init, = running.workers()
@@ -501,15 +501,15 @@ def _start_as_pid_1(house):
 
 @row("P-10")
 @needs_namespace
-def test_first_process_of_a_container_reaps_orphans(house):
-    running, init = _start_as_pid_1(house)
+def test_first_process_of_a_container_reaps_orphans(env):
+    running, init = _start_as_pid_1(env)
     workers = _children(init)
     subprocess.run(["nsenter", "-t", str(init), "-p", "sh", "-c",
                     "for n in 1 2 3; do sleep 0.3 & done"], check=True)
     wait_until(lambda: len(_children(init)) == 5, 2, "the orphans are its children")
     wait_until(lambda: _children(init) == workers, 3, "the orphans are reaped")
     assert not running.lines("worker died")
-    house.right(house.ask())
+    env.assert_ok(env.ask())
     os.kill(workers[0], signal.SIGKILL)
     wait_until(lambda: len(_children(init)) == 2 and workers[0] not in _children(init), 2)
     os.kill(init, signal.SIGTERM)
@@ -518,42 +518,42 @@ def test_first_process_of_a_container_reaps_orphans(house):
 
 @table("number", ("P-10-SIGTERM", signal.SIGTERM), ("P-10-SIGINT", signal.SIGINT))
 @needs_namespace
-def test_first_process_of_a_container_stops_when_told(house, number):
-    running, init = _start_as_pid_1(house)
-    house.right(house.ask())
+def test_first_process_of_a_container_stops_when_told(env, number):
+    running, init = _start_as_pid_1(env)
+    env.assert_ok(env.ask())
     begin = now()
     os.kill(init, number)
     assert running.wait() == 0
-    house.within(1, begin)
+    env.within(1, begin)
     assert running.lines("stopped")
 
 
 @row("P-11")
-def test_twenty_workers_killed_in_one_instant(house):
-    running = team.serve(house, house.upstream(), workers=20)
+def test_twenty_workers_killed_in_one_instant(env):
+    running = processes.start_workers(env, env.upstream(), workers=20)
     _wait_grown_up(running)
     old = running.workers()
     # The supervisor sees them all at once, by one SIGCHLD.
-    team.halt(running.pid)
+    processes.pause(running.pid)
     for pid in old:
         os.kill(pid, signal.SIGKILL)
     begin = now()
     os.kill(running.pid, signal.SIGCONT)
-    team.wait_whole(running, 20, without=old)
-    house.within(1, begin)
+    processes.wait_all_serving(running, 20, without=old)
+    env.within(1, begin)
     assert sorted(int(line["pid"]) for line in running.lines("worker died")) == sorted(old)
-    house.right(house.ask())
+    env.assert_ok(env.ask())
 
 
 # The supervisor dies.
 
 
 @row("P-15")
-def test_workers_end_with_the_supervisor(house):
+def test_workers_end_with_the_supervisor(env):
     """What they have in hand is answered; then the port is free."""
-    server = house.upstream()
-    running = team.serve(house, server, workers=3)
-    clients = team.one_each(house)
+    server = env.upstream()
+    running = processes.start_workers(env, server, workers=3)
+    clients = processes.one_each(env)
     asked = [client.send(Query(f"delay-300.{worker}.test"))[0]
              for worker, client in clients.items()]
     wait_until(lambda: len(server.queries) == 3)
@@ -561,37 +561,37 @@ def test_workers_end_with_the_supervisor(house):
     running.process.kill()
     running.process.wait()
     for client, exchange in zip(clients.values(), asked):
-        house.right(client.receive_until(exchange))
+        env.assert_ok(client.receive_until(exchange))
         client.wait_closed()
     wait_until(lambda: not any(map(_runs, clients)), 5, "all workers end")
-    house.within(1, begin)
-    again = proxy.Proxy(house.config_path, running.address, house.loop)
-    house.proxies.append(again)
+    env.within(1, begin)
+    again = proxy.Proxy(env.config_path, running.address, env.loop)
+    env.proxies.append(again)
     again.start()
-    house.right(house.ask("again.test"))
-    team.wait_whole(again, 3)
+    env.assert_ok(env.ask("again.test"))
+    processes.wait_all_serving(again, 3)
     again._take_stock()
 
 
 def _runs(pid):
     """Whether it has not ended; its body may lie around until somebody takes care of it."""
     try:
-        return team.state(pid) != "Z"
+        return processes.state(pid) != "Z"
     except FileNotFoundError:
         return False
 
 
 @row("P-15")
-def test_port_is_free_while_workers_of_a_dead_supervisor_hold_idle_clients(house):
-    running = team.serve(house, house.upstream(), timeouts={"client_idle": "20s"})
-    for client in team.one_each(house).values():
-        house.right(client.ask())
+def test_port_is_free_while_workers_of_a_dead_supervisor_hold_idle_clients(env):
+    running = processes.start_workers(env, env.upstream(), timeouts={"client_idle": "20s"})
+    for client in processes.one_each(env).values():
+        env.assert_ok(client.ask())
     begin = now()
     running.process.kill()
     running.process.wait()
     wait_until(lambda: _can_bind(running.address), 3, "the port is free")
-    house.within(1, begin)
-    for client in house.clients:
+    env.within(1, begin)
+    for client in env.clients:
         client.wait_closed()
 
 
@@ -610,10 +610,10 @@ def _can_bind(address):
 
 
 @table("number", ("P-19-SIGTERM", signal.SIGTERM), ("P-19-SIGINT", signal.SIGINT))
-def test_stop_with_queries_in_flight_at_each_worker(house, number):
-    server = house.upstream()
-    running = team.serve(house, server, workers=3)
-    clients = list(team.one_each(house).values())
+def test_stop_with_queries_in_flight_at_each_worker(env, number):
+    server = env.upstream()
+    running = processes.start_workers(env, server, workers=3)
+    clients = list(processes.one_each(env).values())
     for n, client in enumerate(clients):
         client.send(*[Query(f"delay-300.n{n}-{m}.test") for m in range(34)])
     wait_until(lambda: len(server.queries) == 102)
@@ -623,7 +623,7 @@ def test_stop_with_queries_in_flight_at_each_worker(house, number):
         client.receive_all()
         client.wait_closed()
     assert running.wait() == 0
-    house.within(2, begin)
+    env.within(2, begin)
     running.check_reports()
     assert all(e.answer.is_right for client in clients for e in client.exchanges)
     assert not running.lines("worker died")
@@ -631,113 +631,113 @@ def test_stop_with_queries_in_flight_at_each_worker(house, number):
 
 
 @row("P-19")
-def test_second_sigterm_ends_all_workers_at_once(house):
-    server = house.upstream(faults.never_answer)
-    running = team.serve(house, server, workers=3, timeouts={"query": "8s", "answer": "8s"})
+def test_second_sigterm_ends_all_workers_at_once(env):
+    server = env.upstream(faults.never_answer)
+    running = processes.start_workers(env, server, workers=3, timeouts={"query": "8s", "answer": "8s"})
     workers = running.workers()
-    for client in team.one_each(house).values():
+    for client in processes.one_each(env).values():
         client.send(Query())
     wait_until(lambda: len(server.queries) == 3)
     running.signal(signal.SIGTERM)
     begin = now()
     running.signal(signal.SIGTERM)
     running.wait()
-    house.within(0.5, begin)
+    env.within(0.5, begin)
     assert not any(map(_runs, workers))
-    for client in house.clients:
+    for client in env.clients:
         client.close()
 
 
 @row("P-19")
-def test_stop_does_not_wait_for_a_worker_that_is_stuck(house):
-    running = team.serve(house, house.upstream(), workers=2, timeouts={"query": "1s"})
-    team.halt(running.workers()[0])
+def test_stop_does_not_wait_for_a_worker_that_is_stuck(env):
+    running = processes.start_workers(env, env.upstream(), workers=2, timeouts={"query": "1s"})
+    processes.pause(running.workers()[0])
     begin = now()
     running.signal(signal.SIGTERM)
     running.wait(5)
-    house.within(2, begin)
+    env.within(2, begin)
 
 
 @table("number", *((f"P-20-{name}", getattr(signal, name)) for name in
                    ("SIGHUP", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGCONT",
                     "SIGWINCH", "SIGCHLD", "SIGIO", "SIGRTMIN")))
-def test_signals_that_mean_nothing_to_a_worker(house, number):
-    running = team.serve(house, house.upstream(), workers=2)
-    clients = team.one_each(house)
+def test_signals_that_mean_nothing_to_a_worker(env, number):
+    running = processes.start_workers(env, env.upstream(), workers=2)
+    clients = processes.one_each(env)
     for _ in range(3):
         for worker, client in clients.items():
             os.kill(worker, number)
-            house.right(client.ask(f"{worker}.test"), 0.5)
+            env.assert_ok(client.ask(f"{worker}.test"), 0.5)
     assert running.workers() == list(clients)
     assert not running.lines("worker died")
 
 
 @table("number", ("P-20-SIGTERM", signal.SIGTERM), ("P-20-SIGQUIT", signal.SIGQUIT))
-def test_worker_that_is_told_to_go_is_replaced(house, number):
+def test_worker_that_is_told_to_go_is_replaced(env, number):
     """What it has in hand is answered first."""
-    server = house.upstream()
-    running = team.serve(house, server, workers=2)
+    server = env.upstream()
+    running = processes.start_workers(env, server, workers=2)
     told = running.workers()[0]
-    client = team.client_of(house, told)
+    client = processes.client_of(env, told)
     asked, = client.send(Query("delay-200.test"))
     wait_until(lambda: server.queries)
     os.kill(told, number)
-    house.right(client.receive_until(asked))
+    env.assert_ok(client.receive_until(asked))
     client.wait_closed()
-    team.wait_whole(running, 2, [told])
+    processes.wait_all_serving(running, 2, [told])
     _died(running, told, "exit status 0")
 
 
 @table("number", *((f"P-20-{name}", getattr(signal, name)) for name in
                    ("SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGCONT", "SIGQUIT", "SIGIO")))
-def test_signals_that_mean_nothing_to_the_service(house, number):
-    running = team.serve(house, house.upstream(), workers=2)
+def test_signals_that_mean_nothing_to_the_service(env, number):
+    running = processes.start_workers(env, env.upstream(), workers=2)
     workers = running.workers()
-    client = house.client()
+    client = env.client()
     for n in range(10):
         running.signal(number)
-        house.right(client.ask(f"n{n}.test"), 0.5)
+        env.assert_ok(client.ask(f"n{n}.test"), 0.5)
     assert running.alive and running.workers() == workers
 
 
 @table("closed", ("P-18-stdin-stdout", "<&- >&-"), ("P-18-all", "<&- >&- 2>&-"))
-def test_standard_descriptors_are_no_sockets_in_a_worker(house, closed):
-    running = team.serve(house, house.upstream(), workers=3, popen_args={
+def test_standard_descriptors_are_no_sockets_in_a_worker(env, closed):
+    running = processes.start_workers(env, env.upstream(), workers=3, popen_args={
         "prefix": ("sh", "-c", f'exec "$@" {closed}', "sh")})
-    for client in team.one_each(house).values():
-        house.right(client.ask())
+    for client in processes.one_each(env).values():
+        env.assert_ok(client.ask())
     killed = running.workers()[0]
     os.kill(killed, signal.SIGKILL)
-    for pid in team.wait_whole(running, 3, [killed]):
+    for pid in processes.wait_all_serving(running, 3, [killed]):
         for number in range(3):
             target = os.readlink(f"/proc/{pid}/fd/{number}")
             assert not target.startswith(("socket:", "anon_inode:")), f"{number} is {target}"
 
 
 @row("P-17")
-def test_log_that_nobody_reads_stops_no_worker(house):
+def test_log_that_nobody_reads_stops_no_worker(env):
     """A full pipe: workers die and are replaced, the configuration is reloaded, all the same."""
-    a, b = house.pair(faults.refuse)
+    a, b = env.pair(faults.refuse)
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with contextlib.suppress(BlockingIOError):
         while True:
             os.write(writing, bytes(4096))
     os.set_blocking(writing, True)
-    running = team.serve(house, a, b, workers=2, log={"level": "debug", "queries": True},
+    running = processes.start_workers(env, a, b, workers=2, log={"level": "debug", "queries": True},
                          popen_args={"prefix": ("sh", "-c", f'exec "$@" 2>/dev/fd/{writing}',
                                                 "sh"), "pass_fds": [writing]})
     os.close(writing)
     for round in range(2):
         old = running.workers()
-        for client in team.one_each(house).values():
+        for client in processes.one_each(env).values():
             for n in range(10):
-                house.right(client.ask(f"n{n}.test"), 1)
+                env.assert_ok(client.ask(f"n{n}.test"), 1)
         if round == 0:
             os.kill(old[0], signal.SIGKILL)
-            team.wait_whole(running, 2, old[:1])
+            processes.wait_all_serving(running, 2, old[:1])
         else:
             running.signal(signal.SIGHUP)
-            team.wait_whole(running, 2, old)
-    house.right(house.ask("again.test"))
+            processes.wait_all_serving(running, 2, old)
+    env.assert_ok(env.ask("again.test"))
     os.close(reading)

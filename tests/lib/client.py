@@ -41,7 +41,7 @@ class Exchange:
 class Client:
     """
     One connection to the proxy. receive() accepts only a response that belongs to something
-    asked and not yet answered; the books are checked when the test ends (see house.py).
+    asked and not yet answered; the books are checked when the test ends (see env.py).
     """
 
     truncates = False       # whether answers may come cut short, with TC

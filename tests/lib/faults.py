@@ -54,7 +54,7 @@ fin_in_handshake = Script(accepted=_fin_in_handshake)
 close_notify_in_handshake = Script(accepted=_close_notify_in_handshake)
 unrecognized_name = Script(tls={"unknown_name": True})
 
-# How TLS leaves the house.
+# How TLS leaves the env.
 
 
 def drip(seconds=0.1):

@@ -1,6 +1,6 @@
 """
 Resolvers of others, which ask the proxy for everything by UDP, and whom we ask by UDP. They
-stand in the network of the house.
+stand in the network of the env.
 """
 
 import os
@@ -20,16 +20,16 @@ RESOLVED = "/var/cache/dot-proxy-tests/systemd-resolved"
 class Forwarder:
     """Serves when this returns."""
 
-    def __init__(self, house, directory):
-        self._namespace = house.namespace
+    def __init__(self, env, directory):
+        self._namespace = env.namespace
         self._log_path = directory / "forwarder.log"
-        self.address, command = self._configure(house, directory, *house.proxies[-1].address)
+        self.address, command = self._configure(env, directory, *env.proxies[-1].address)
         with open(self._log_path, "wb") as log:
-            self._process = house._popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        house.others.append(self)
+            self._process = env._popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        env.others.append(self)
         wait_until(self._serves, 10, f"{type(self).__name__} forwards")
 
-    def _configure(self, house, directory, host, port):
+    def _configure(self, env, directory, host, port):
         """Where it will serve, and how it is started so that it asks there."""
         raise NotImplementedError
 
@@ -56,8 +56,8 @@ class Forwarder:
 
 
 class Unbound(Forwarder):
-    def _configure(self, house, directory, host, port):
-        own_host, own_port = house.free_address("127.0.0.1")
+    def _configure(self, env, directory, host, port):
+        own_host, own_port = env.free_address("127.0.0.1")
         path = directory / "forwarder.conf"
         path.write_text(f"""
 server:
@@ -86,7 +86,7 @@ class Resolved(Forwarder):
 
     host = "127.0.0.53"
 
-    def _configure(self, house, directory, host, port):
+    def _configure(self, env, directory, host, port):
         self._lan = self._namespace.tun("lan", "10.78.0.1/32", "10.78.0.2")
         program = shutil.which("systemd-resolved",
                                path=f"{RESOLVED}/lib/systemd:{RESOLVED}/usr/lib/systemd")

@@ -105,7 +105,7 @@ def _bind(sock, address, dual):
 
 
 def passing(*sockets, **variables):
-    """What a House's proxy() takes as popen_args, so that the program gets these sockets."""
+    """What a Env's proxy() takes as popen_args, so that the program gets these sockets."""
     numbers = [sock if isinstance(sock, int) else sock.fileno() for sock in sockets]
     return {"prefix": (sys.executable, "-I", "-c", PASS, " ".join(map(str, numbers)),
                        " ".join(f"{key}={value}" for key, value in variables.items())),

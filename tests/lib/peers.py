@@ -33,7 +33,7 @@ def rdatas(name, rtype):
 
 class Peer:
     """
-    A DNS server of somebody else's with TLS and a zone of its own. To the house it is an
+    A DNS server of somebody else's with TLS and a zone of its own. To the env it is an
     upstream as any other, only that nothing can be made to go wrong in it.
     """
 

@@ -16,7 +16,7 @@ Promises that are about time and loss, where the times are those of the configur
     P8  a worker that died is replaced at once
     P9  silent and slow clients keep no other from its answer
 
-True in every row, and checked by house.py after each test but for O7:
+True in every row, and checked by env.py after each test but for O7:
 
     O1  one response for each query, or the connection is closed: never two, never silence
     O2  the response has the ID and the question of the query, and answers it

@@ -1,5 +1,5 @@
 """
-A test's own small world: upstreams, one proxy, clients. It keeps the promises that are true in
+The environment of a test: upstreams, one proxy, clients. It keeps the promises that are true in
 every row (O1 to O6, O8 and O9 in rows.py) and checks them when the test ends.
 """
 
@@ -26,7 +26,7 @@ TIMEOUTS = {"query": "2s", "connect": "400ms", "handshake": "500ms", "answer": "
             "client_idle": "3s", "client_read": "300ms", "upstream_idle": "8s"}
 
 
-class House:
+class Env:
     def __init__(self, loop, authority, directory):
         self.loop = loop
         self.authority = authority
@@ -103,7 +103,7 @@ class House:
     def answered_within(self, seconds, exchange):
         self.within(seconds, exchange.at, exchange.answered)
 
-    def right(self, exchange, seconds=None):
+    def assert_ok(self, exchange, seconds=None):
         """It was answered, rightly, and within some seconds if given."""
         assert exchange.answer is not None, f"no answer to {exchange.query}"
         assert exchange.answer.is_right, f"{exchange.query}: {exchange.answer}"

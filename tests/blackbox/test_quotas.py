@@ -9,7 +9,7 @@ import faults
 import pytest
 from clock import now, wait_until
 from dnsmsg import Query
-from house import MIB
+from env import MIB
 from rows import row, table
 from upstream import Script, answer
 
@@ -51,52 +51,52 @@ def _names(count, first):
     return [Query(f"{first}-{n}.test") for n in range(count)]
 
 
-def _all_right(house, client, queries):
+def _all_right(env, client, queries):
     for exchange in client.send(*queries):
         client.receive_until(exchange)
-        house.right(exchange)
+        env.assert_ok(exchange)
 
 
 # Queries.
 
 
-def test_client_with_many_slow_queries_leaves_places(house):
+def test_client_with_many_slow_queries_leaves_places(env):
     """It gets all of its own answers, too."""
-    gate = Gate(house.loop)
-    server = house.upstream(gate.script)
-    house.proxy(server, timeouts=LONG, inflight=128)
-    greedy = house.client()
+    gate = Gate(env.loop)
+    server = env.upstream(gate.script)
+    env.proxy(server, timeouts=LONG, inflight=128)
+    greedy = env.client()
     greedy.send(*_names(200, "slow"))
     wait_until(lambda: len(server.queries) >= 120)
-    other = house.datagrams()
-    house.right(house.ask("tcp.test"), 1)
-    house.right(other.ask("udp.test"), 1)
+    other = env.datagrams()
+    env.assert_ok(env.ask("tcp.test"), 1)
+    env.assert_ok(other.ask("udp.test"), 1)
     assert len(greedy.unanswered) == 200
     gate.open()
     greedy.receive_all()
     for exchange in greedy.exchanges:
-        house.right(exchange)
+        env.assert_ok(exchange)
 
 
 @pytest.mark.parametrize("clients", [1, 3, 25])
-def test_address_with_many_slow_queries_leaves_places(house, clients):
+def test_address_with_many_slow_queries_leaves_places(env, clients):
     """However many connections they come by."""
-    gate = Gate(house.loop)
-    server = house.upstream(gate.script)
-    house.proxy(server, timeouts=LONG, inflight=256, workers=1)
-    greedy = [house.client(source="127.0.0.2") for _ in range(clients)]
+    gate = Gate(env.loop)
+    server = env.upstream(gate.script)
+    env.proxy(server, timeouts=LONG, inflight=256, workers=1)
+    greedy = [env.client(source="127.0.0.2") for _ in range(clients)]
     for n, client in enumerate(greedy):
         client.send(*_names(450 // clients, f"slow-{n}"))
     wait_until(lambda: len(server.queries) >= 248)
     for n in range(3):
-        house.right(house.client(source="127.0.0.3").ask(f"tcp-{n}.test"), 1)
-    house.right(house.datagrams().ask("udp.test"), 1)
+        env.assert_ok(env.client(source="127.0.0.3").ask(f"tcp-{n}.test"), 1)
+    env.assert_ok(env.datagrams().ask("udp.test"), 1)
     assert sum(len(client.unanswered) for client in greedy) == 450 // clients * clients
     gate.open()
     for client in greedy:
         client.receive_all()
         for exchange in client.exchanges:
-            house.right(exchange)
+            env.assert_ok(exchange)
 
 
 # IDs.
@@ -109,35 +109,35 @@ async def _is_late(connection, data):
     await connection.send_plain(data)
 
 
-def test_silent_upstreams_leave_ids(house):
+def test_silent_upstreams_leave_ids(env):
     """All are asked at once, and the only one that answers is asked last."""
-    silent = [house.upstream(faults.never_answer) for _ in range(7)]
-    house.proxy(*silent, house.upstream(Script(outgoing=_is_late)), inflight=500,
+    silent = [env.upstream(faults.never_answer) for _ in range(7)]
+    env.proxy(*silent, env.upstream(Script(outgoing=_is_late)), inflight=500,
                 timeouts={**LONG, "query": "4s", "answer": "2s"}, fallback={"after": 0})
-    _all_right(house, house.client(), _names(500, "n"))
+    _all_right(env, env.client(), _names(500, "n"))
 
 
 # Connections to upstreams.
 
 
-def test_silent_upstream_leaves_connections(house):
+def test_silent_upstream_leaves_connections(env):
     """Each query has a connection of its own to either, and there are not enough for all."""
-    a, b = house.pair(faults.never_answer)
-    house.proxy(a, b, inflight=64,
+    a, b = env.pair(faults.never_answer)
+    env.proxy(a, b, inflight=64,
                 timeouts={**LONG, "handshake": "6s", "query": "9s", "upstream_idle": 0})
-    _all_right(house, house.client(), _names(160, "n"))
+    _all_right(env, env.client(), _names(160, "n"))
 
 
-def test_slow_names_leave_connections(house):
+def test_slow_names_leave_connections(env):
     """A canary shows each time that the connection is well."""
-    server = house.upstream(NEVER_SLOW)
-    house.proxy(server, timeouts=LONG)
-    client = house.client()
-    house.right(client.ask("warm.test"))
+    server = env.upstream(NEVER_SLOW)
+    env.proxy(server, timeouts=LONG)
+    client = env.client()
+    env.assert_ok(client.ask("warm.test"))
     for n in range(6):
         client.send(Query(f"slow-{n}.test"))
         wait_until(lambda: len(server.canaries) > n, 3, "a canary is sent")
-        house.right(client.ask(f"good-{n}.test"), 1)
+        env.assert_ok(client.ask(f"good-{n}.test"), 1)
     assert len(server.connections) == 1
     client.close()
 
@@ -145,15 +145,15 @@ def test_slow_names_leave_connections(house):
 # Descriptors.
 
 
-def test_idle_clients_leave_descriptors(house):
-    server = house.upstream(faults.slow(0.3))
-    house.proxy(server, inflight=256, clients={"max": 5000, "per_address": 5000},
+def test_idle_clients_leave_descriptors(env):
+    server = env.upstream(faults.slow(0.3))
+    env.proxy(server, inflight=256, clients={"max": 5000, "per_address": 5000},
                 timeouts={**LONG, "answer": "2s", "query": "4s", "client_idle": "20s",
                           "upstream_idle": 0},
                 popen_args={"prefix": ("prlimit", "--nofile=512:512")})
-    idle = [house.client() for _ in range(380)]
+    idle = [env.client() for _ in range(380)]
     idle[-1].wait_taken()
-    _all_right(house, house.client(), _names(150, "n"))
+    _all_right(env, env.client(), _names(150, "n"))
     for client in idle:
         client.close()
 
@@ -161,20 +161,20 @@ def test_idle_clients_leave_descriptors(house):
 # Memory.
 
 
-def test_unfinished_messages_leave_memory(house):
+def test_unfinished_messages_leave_memory(env):
     """What each of them has taken is given back when it goes."""
     count, size = 200, 65000
-    running = house.proxy(house.upstream(), timeouts={"client_read": "5s"},
+    running = env.proxy(env.upstream(), timeouts={"client_read": "5s"},
                           clients={"max": 1000, "per_address": 1000})
     for _ in range(count):
-        house.client().send_octets(b"\xff\xff" + bytes(size))
-    for client in house.clients:
+        env.client().send_octets(b"\xff\xff" + bytes(size))
+    for client in env.clients:
         client.wait_taken()
     grown = running.memory() - running.memory_at_start
-    for client in house.clients:
+    for client in env.clients:
         client.close()
     wait_until(lambda: running.clients() == 0)
-    if not house.sanitized:
+    if not env.sanitized:
         assert grown > 0.9 * count * size
         wait_until(lambda: running.memory() - running.memory_at_start < 6 * MIB, 3)
 
@@ -224,31 +224,31 @@ def _large(count, first):
     return [Query(f"{first}-{n}.test", edns=padding) for n in range(count)]
 
 
-def _given_back(house, watch, before):
-    if not house.sanitized:
+def _given_back(env, watch, before):
+    if not env.sanitized:
         limit = now() + 1
         while (grown := watch.resident() - before) > 6 * MIB:
             assert now() < limit, f"{grown / MIB:.1f} MiB are not given back"
 
 
 @table("clients, each", ("C-34-one-connection", 1, 400), ("C-34-many-connections", 40, 10))
-def test_large_queries_leave_memory(house, clients, each):
+def test_large_queries_leave_memory(env, clients, each):
     """One address pipelines queries of 65 kB whose answers are slow."""
-    gate = Gate(house.loop)
-    running = house.proxy(house.upstream(gate.script),
+    gate = Gate(env.loop)
+    running = env.proxy(env.upstream(gate.script),
                           timeouts={**LONG, "answer": "8s", "client_read": "5s",
                                                                "client_idle": "20s"})
-    house.right(house.ask("warm.test"))
+    env.assert_ok(env.ask("warm.test"))
     with Watch(running) as watch:
         before = watch.resident()
-        greedy = [house.client(source="127.0.0.2") for _ in range(clients)]
+        greedy = [env.client(source="127.0.0.2") for _ in range(clients)]
         threads = [_send_in_background(client, _large(each, f"slow-{n}"))
                    for n, client in enumerate(greedy)]
         begin = now()
         while now() < begin + 2:
-            house.right(house.ask("small.test"), 1)
-            house.right(house.datagrams().ask("udp.test"), 1)
-        house.right(house.ask(_large(1, "large")[0]), 1)
+            env.assert_ok(env.ask("small.test"), 1)
+            env.assert_ok(env.datagrams().ask("udp.test"), 1)
+        env.assert_ok(env.ask(_large(1, "large")[0]), 1)
         gate.open()
         for client in greedy:
             wait_until(lambda: len(client.exchanges) == each)
@@ -257,47 +257,47 @@ def test_large_queries_leave_memory(house, clients, each):
                 assert exchange.answer.is_right
         for thread in threads:
             thread.join()
-        _given_back(house, watch, before)
-    if not house.sanitized:
+        _given_back(env, watch, before)
+    if not env.sanitized:
         assert watch.most < WORKER_MAX, f"{watch.most / MIB:.1f} MiB"
 
 
 @row("C-34")
-def test_large_answers_that_are_not_taken_leave_memory(house):
+def test_large_answers_that_are_not_taken_leave_memory(env):
     """The client is closed, and nobody else is."""
-    running = house.proxy(house.upstream(), timeouts={**LONG, "client_idle": "20s"})
-    house.right(house.ask("warm.test"))
+    running = env.proxy(env.upstream(), timeouts={**LONG, "client_idle": "20s"})
+    env.assert_ok(env.ask("warm.test"))
     with Watch(running) as watch:
         before = watch.resident()
-        lazy = [house.client(source="127.0.0.2", receive_buffer=4096) for _ in range(4)]
-        others = [house.client() for _ in range(3)]
+        lazy = [env.client(source="127.0.0.2", receive_buffer=4096) for _ in range(4)]
+        others = [env.client() for _ in range(3)]
         for n, client in enumerate(lazy):
             client.send(*[Query(f"size-65000.n{m}.of-{n}.test") for m in range(120)])
             client.given_up = True
         begin = now()
         while now() < begin + 3:
             for other in others:
-                house.right(other.ask("other.test"), 5)
+                env.assert_ok(other.ask("other.test"), 5)
         for client in lazy:
             client.close()
-        _given_back(house, watch, before)
-    if not house.sanitized:
+        _given_back(env, watch, before)
+    if not env.sanitized:
         assert watch.most < WORKER_MAX, f"{watch.most / MIB:.1f} MiB"
 
 
 @row("C-34")
-def test_unfinished_messages_and_warm_slots_leave_memory(house):
+def test_unfinished_messages_and_warm_slots_leave_memory(env):
     """
     One client fills all slots with queries and answers of just less than a page, and leaves as
     many unfinished messages as are read. Two such workers must fit into 64 MiB.
     """
-    running = house.proxy(house.upstream(), timeouts={**LONG, "answer": "8s", "client_read": "20s",
+    running = env.proxy(env.upstream(), timeouts={**LONG, "answer": "8s", "client_read": "20s",
                                                       "client_idle": "20s"})
     padding = dnsmsg.opt(dnsmsg.option(65001, bytes(4000)), size=4096)
-    house.right(house.ask("warm.test"))
+    env.assert_ok(env.ask("warm.test"))
     with Watch(running) as watch:
         before = watch.resident()
-        greedy = [house.client(source="127.0.0.2") for _ in range(4)]
+        greedy = [env.client(source="127.0.0.2") for _ in range(4)]
         threads = [_send_in_background(client, [Query(f"size-4090.delay-700.n{m}.of-{n}.test",
                                                       edns=padding) for m in range(256)])
                    for n, client in enumerate(greedy)]
@@ -308,60 +308,60 @@ def test_unfinished_messages_and_warm_slots_leave_memory(house):
                 assert exchange.answer.is_right
         for thread in threads:
             thread.join()
-        unfinished = [house.client(source="127.0.0.2") for _ in range(450)]
+        unfinished = [env.client(source="127.0.0.2") for _ in range(450)]
         for n, client in enumerate(unfinished):
             client.given_up = True
             client.sock.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 client.sock.send(b"\xff\xff" + bytes(65000))
             if n % 50 == 0:
-                house.right(house.ask("small.test"), 1)     # it is never quiet
-        house.right(house.ask("small.test"), 1)
+                env.assert_ok(env.ask("small.test"), 1)     # it is never quiet
+        env.assert_ok(env.ask("small.test"), 1)
         for client in unfinished + greedy:
             client.close()
-        if not house.sanitized:
+        if not env.sanitized:
             wait_until(lambda: watch.resident() - before < 6 * MIB, 3, "it is given back")
-    if not house.sanitized:
+    if not env.sanitized:
         assert watch.most < 30 * MIB, f"{watch.most / MIB:.1f} MiB"
 
 
 @table("leave", ("C-34-those-before-leave", True), ("C-34-those-before-send-more", False))
-def test_memory_that_unfinished_messages_fill_is_for_others_again(house, leave):
+def test_memory_that_unfinished_messages_fill_is_for_others_again(env, leave):
     """One address fills all memory for large messages; then another has a large query."""
-    house.proxy(house.upstream(), timeouts={**LONG, "client_read": "6s" if leave else "1s",
+    env.proxy(env.upstream(), timeouts={**LONG, "client_read": "6s" if leave else "1s",
                                             "client_idle": "20s"})
-    greedy = [house.client(source="127.0.0.2") for _ in range(450)]
+    greedy = [env.client(source="127.0.0.2") for _ in range(450)]
     for client in greedy:
         client.given_up = True
         client.sock.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             client.sock.send(b"\xff\xff" + bytes(65000))
-    house.right(house.ask("small.test"), 1)
+    env.assert_ok(env.ask("small.test"), 1)
     for client in greedy:
         if leave:
             client.close()
         else:
             with contextlib.suppress(OSError):
                 client.sock.send(b"more")
-    house.right(house.ask(_large(1, "large")[0]), 2 if leave else 4)
+    env.assert_ok(env.ask(_large(1, "large")[0]), 2 if leave else 4)
 
 
 @row("C-34")
-def test_memory_is_given_back_after_slow_answers(house):
+def test_memory_is_given_back_after_slow_answers(env):
     """The last answers come long after the last queries."""
-    running = house.proxy(house.upstream(), timeouts={**LONG, "answer": "8s", "client_idle": "20s"})
+    running = env.proxy(env.upstream(), timeouts={**LONG, "answer": "8s", "client_idle": "20s"})
     padding = dnsmsg.opt(dnsmsg.option(65001, bytes(3000)), size=4096)
-    house.right(house.ask("warm.test"))
+    env.assert_ok(env.ask("warm.test"))
     with Watch(running) as watch:
         before = watch.resident()
-        client = house.client()
+        client = env.client()
         queries = [Query(f"size-900.delay-2500.n{n}.test", edns=padding) for n in range(900)]
         thread = _send_in_background(client, queries)
         wait_until(lambda: len(client.exchanges) == len(queries))
         client.receive_all()
         thread.join()
         for exchange in client.exchanges:
-            house.right(exchange)
-        if not house.sanitized:
+            env.assert_ok(exchange)
+        if not env.sanitized:
             assert watch.most - before > 3 * MIB
             wait_until(lambda: watch.resident() - before < 2 * MIB, 3, "it is given back")

@@ -16,20 +16,20 @@ def times_down(proxy, upstream):
     return len(proxy.lines("upstream down", upstream=upstream.name))
 
 
-def ask_until(house, condition, seconds=4, what="the condition"):
+def ask_until(env, condition, seconds=4, what="the condition"):
     """Asks one query after another, all of which must be answered rightly."""
     limit, asked = now() + seconds, 0
     while not condition():
-        assert now() < limit, f"not within {seconds} s: {what}\n{house.proxies[-1].log_text()}"
-        house.right(house.ask(f"until-{asked}.test"))
+        assert now() < limit, f"not within {seconds} s: {what}\n{env.proxies[-1].log_text()}"
+        env.assert_ok(env.ask(f"until-{asked}.test"))
         asked += 1
     return asked
 
 
-def comes_back(house, upstream, seconds=4):
+def comes_back(env, upstream, seconds=4):
     """Asks on until the one line says that it is back; queries tell, not probes."""
-    running = house.proxies[-1]
-    ask_until(house, lambda: running.lines("upstream back", upstream=upstream.name), seconds,
+    running = env.proxies[-1]
+    ask_until(env, lambda: running.lines("upstream back", upstream=upstream.name), seconds,
               f"{upstream.name} is back")
     assert len(running.lines("upstream back", upstream=upstream.name)) == 1
 

@@ -8,7 +8,7 @@ import dnsmsg
 import upstream
 
 
-class Impostor:
+class FakeServer:
     """
     REPLY makes of a query (as octets, without a length) the list of messages that are the reply
     to it; over TCP, None ends the connection.

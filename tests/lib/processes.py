@@ -1,4 +1,4 @@
-"""Several workers side by side: which of them are there, and whose a client is."""
+"""The worker processes of a proxy: wait for them, pause them, find the one that has a client."""
 
 import contextlib
 import os
@@ -8,23 +8,23 @@ import proxy
 from clock import wait_until
 
 
-def serve(house, *upstreams, workers=2, **settings):
-    """As house.proxy(), and all of the workers serve when this returns."""
-    running = house.proxy(*upstreams, workers=workers, start=False, **settings)
-    wait_whole(running, workers)
+def start_workers(env, *upstreams, workers=2, **settings):
+    """As env.proxy(), and all of the workers serve when this returns."""
+    running = env.proxy(*upstreams, workers=workers, start=False, **settings)
+    wait_all_serving(running, workers)
     wait_until(lambda: not running.log or running.lines("serving"), 2, "it says that it serves")
     return running.start()
 
 
-def is_whole(running, count, without=()):
+def all_serving(running, count, without=()):
     """Whether there are so many workers, all serve, and none of them is one of the `without`."""
     assert running.alive, f"it ended:\n{running.log_text()}"
     pids = running.workers()
     return len(pids) == count and not set(pids) & set(without) and all(map(proxy.listens, pids))
 
 
-def wait_whole(running, count, without=(), seconds=10):
-    wait_until(lambda: is_whole(running, count, without), seconds, f"{count} workers serve")
+def wait_all_serving(running, count, without=(), seconds=10):
+    wait_until(lambda: all_serving(running, count, without), seconds, f"{count} workers serve")
     return running.workers()
 
 
@@ -40,19 +40,19 @@ def wait_asleep(running):
         wait_until(lambda: state(pid) == "S", 2, "it waits")
 
 
-def halt(pid):
+def pause(pid):
     """Stops a process, and waits until it stands still."""
     os.kill(pid, signal.SIGSTOP)
     wait_until(lambda: state(pid) == "T", 2, "it stands still")
 
 
 @contextlib.contextmanager
-def alone(running, worker):
+def only_this_worker(running, worker):
     """Who connects meanwhile is this worker's: the others stand still."""
     others = [pid for pid in running.workers() if pid != worker]
     try:
         for pid in others:
-            halt(pid)
+            pause(pid)
         yield
     finally:
         for pid in others:
@@ -61,14 +61,14 @@ def alone(running, worker):
             wait_until(lambda: state(pid) == "S", 2, "it waits again")
 
 
-def client_of(house, worker, **args):
+def client_of(env, worker, **args):
     """A client that this worker has accepted."""
-    with alone(house.proxies[-1], worker):
-        client = house.client(**args)
+    with only_this_worker(env.proxies[-1], worker):
+        client = env.client(**args)
         client.wait_taken()
     return client
 
 
-def one_each(house):
+def one_each(env):
     """A client of each worker, by the worker."""
-    return {worker: client_of(house, worker) for worker in house.proxies[-1].workers()}
+    return {worker: client_of(env, worker) for worker in env.proxies[-1].workers()}
