@@ -32,6 +32,15 @@ enum health_log health_log_state(struct board_upstream *, bool new_cause, struct
 /* Whether this worker should log that it takes less EDNS than ours: once an hour one of all. */
 bool health_log_edns(struct board_upstream *, struct deadline now);
 
+/* How it is: what is decided about queries goes by this. */
+enum health_state {
+	HEALTH_UP,
+	HEALTH_SUSPECT, /* slow to show that it is there, without an answer since */
+	HEALTH_DOWN,    /* it is not tried until its backoff has ended */
+	HEALTH_PROBING  /* down, and its backoff has ended: the next query tries it */
+};
+enum health_state health_state(const struct board_upstream *, struct deadline now);
+
 /* Whether it is down, whether or not it may be tried again. */
 bool health_is_down(const struct board_upstream *);
 
@@ -40,9 +49,6 @@ void health_suspect(struct board_upstream *);
 
 /* Whether it is suspect, and not down: the next upstream should be asked as well. */
 bool health_is_suspect(const struct board_upstream *);
-
-/* Whether it is down and still to be left alone at the moment NOW. */
-bool health_is_left_alone(const struct board_upstream *, struct deadline now);
 
 /*
  * Claims the trial of an upstream whose time of being left alone has ended. One caller

@@ -291,7 +291,7 @@ gather_and_ask(struct worker *w, struct deadline now)
 	board_count(&w->row->queries, count);
 	for (i = 0; i < count; i++)
 		if (!answer(w, w->batch[i], now))
-			upstream_ask(w->upstreams, w->batch[i], now);
+			upstream_ask(w->upstreams, w->batch[i]);
 	while ((q = front_next_abandoned(w->front)) != NULL) {
 		upstream_cancel(w->upstreams, q);
 		query_free(w->table, q);

@@ -88,8 +88,8 @@ query_new(struct query_table *t, const uint8_t *message, size_t len)
 	t->large += q->large;
 	/* Behind the query, on the same page where both are small. */
 	q->response = q->message + (len + 2 + 7) / 8 * 8;
-	q->next_at = DEADLINE_NEVER;
-	q->blame = -1;
+	q->hedge_at = DEADLINE_NEVER;
+	q->first_failed_upstream = -1;
 	return q;
 }
 

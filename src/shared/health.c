@@ -118,10 +118,12 @@ health_is_suspect(const struct board_upstream *u)
 	return !health_is_down(u) && atomic_load(&u->suspect);
 }
 
-bool
-health_is_left_alone(const struct board_upstream *u, struct deadline now)
+enum health_state
+health_state(const struct board_upstream *u, struct deadline now)
 {
-	return health_is_down(u) && retry_at_us(u, now) > now.at_us;
+	if (health_is_down(u))
+		return retry_at_us(u, now) > now.at_us ? HEALTH_DOWN : HEALTH_PROBING;
+	return atomic_load(&u->suspect) ? HEALTH_SUSPECT : HEALTH_UP;
 }
 
 bool

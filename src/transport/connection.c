@@ -89,11 +89,24 @@ connection_is_idle(const struct connection *c)
 }
 
 void
+connection_add(struct connection *c, struct attempt *a, struct query *q, enum edns_mode mode)
+{
+	a->query = q;
+	a->at = c;
+	a->state = ATTEMPT_OPEN;
+	a->upstream = (uint16_t)c->upstream;
+	a->sent = false;
+	a->edns = mode;
+	c->taken++;
+	TAILQ_INSERT_TAIL(&c->waiting, a, link);
+}
+
+void
 connection_send_canary(struct connection *c, struct query *canary)
 {
 	if (c->canary.at != NULL)
 		return;
-	c->canary = (struct ask){ .query = canary, .at = c };
+	c->canary = (struct attempt){ .query = canary, .at = c };
 	TAILQ_INSERT_HEAD(&c->waiting, &c->canary, link);
 }
 
@@ -103,9 +116,9 @@ connection_unanswered(const struct connection *c)
 	return c->outstanding - (c->canary.at != NULL && c->canary.sent);
 }
 
-/* Puts the frame of an ask into the batch. False when there is no room, or no ID, for it now. */
+/* Puts the frame of an attempt into the batch. False when there is no room, or no ID, for it now. */
 static bool
-add_frame(struct connection *c, struct outstanding *ids, struct ask *a)
+add_frame(struct connection *c, struct outstanding *ids, struct attempt *a)
 {
 	const struct query *q = a->query;
 	uint8_t *frame = c->out + c->out_len;
@@ -147,7 +160,7 @@ write_batch(struct connection *c, struct failure *why)
 static void
 fill_batch(struct connection *c, struct outstanding *ids, struct deadline now)
 {
-	struct ask *a;
+	struct attempt *a;
 
 	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
 		if (c->gated && !c->has_answered && a != &c->canary)
@@ -179,7 +192,7 @@ connection_send(struct connection *c, struct outstanding *ids, struct deadline n
 }
 
 static void
-unlink_sent(struct connection *c, struct ask *a)
+unlink_sent(struct connection *c, struct attempt *a)
 {
 	TAILQ_REMOVE(&c->sent, a, link);
 	c->outstanding--;
@@ -219,7 +232,7 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
     struct deadline now, struct failure *why)
 {
 	struct deadline since;
-	struct ask *a;
+	struct attempt *a;
 	uint8_t *message;
 	size_t len = 0;
 	int rc;
@@ -231,7 +244,7 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 		return fail_with(why, "read: a message of %zu octets is no DNS message", len);
 	if (!outstanding_take(ids, c->index, dns_id(message), &a, &since))
 		return fail_with(why, "read: a message came that answers no query");
-	*arrival = (struct arrival){ .ask = a, .since = since, .message = message, .len = len };
+	*arrival = (struct arrival){ .attempt = a, .since = since, .message = message, .len = len };
 	if (a == NULL) {
 		c->given_up--;
 	} else {
@@ -244,6 +257,7 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 			return fail_with(why, "read: a message came that answers another question");
 		}
 		a->at = NULL;
+		a->state = ATTEMPT_FREE;
 	}
 	if (a == &c->canary) {
 		c->canaries++;
@@ -259,7 +273,7 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 }
 
 void
-connection_release(struct ask *a, struct outstanding *ids)
+connection_release(struct attempt *a, struct outstanding *ids)
 {
 	struct connection *c = a->at;
 
@@ -272,4 +286,5 @@ connection_release(struct ask *a, struct outstanding *ids)
 		c->taken -= a != &c->canary;
 	}
 	a->at = NULL;
+	a->state = ATTEMPT_FREE;
 }

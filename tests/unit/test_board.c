@@ -228,7 +228,7 @@ survives_any_octets(void **state)
 		board_put_session(b, 0, session, sizeof session, now);
 		(void)board_another_takes(b, 1, round % 2 == 0, now);
 		(void)board_is_ready(b);
-		(void)health_is_left_alone(upstream, now);
+		(void)health_state(upstream, now);
 		(void)health_claim_trial(upstream, now);
 		(void)health_failed(upstream, now);
 		assert_in_range(health_down_s(upstream, now), 0, 1);

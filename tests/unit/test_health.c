@@ -24,6 +24,12 @@ static const struct back_off_row {
 };
 
 /* A fifth more or less, and not always the same. */
+static bool
+is_in_backoff(const struct board_upstream *u, struct deadline now)
+{
+	return health_state(u, now) == HEALTH_DOWN;
+}
+
 static void
 leaves_it_alone_for_longer_each_time(void **state)
 {
@@ -38,8 +44,8 @@ leaves_it_alone_for_longer_each_time(void **state)
 
 		(void)health_failed(&u, start);
 		at = atomic_load(&u.retry_at_us) - start.at_us;
-		assert_true(health_is_left_alone(&u, deadline_after(start, row->ms * 4 / 5 - 1)));
-		assert_false(health_is_left_alone(&u, deadline_after(start, row->ms * 6 / 5)));
+		assert_true(is_in_backoff(&u, deadline_after(start, row->ms * 4 / 5 - 1)));
+		assert_false(is_in_backoff(&u, deadline_after(start, row->ms * 6 / 5)));
 		least = at < least ? at : least;
 		most = at > most ? at : most;
 	}
@@ -61,11 +67,11 @@ says_once_that_it_went_down_and_came_back(void **state)
 	assert_true(health_answered(&u));
 	assert_false(health_answered(&u));
 	assert_false(health_is_down(&u));
-	assert_false(health_is_left_alone(&u, start));
+	assert_false(is_in_backoff(&u, start));
 	/* The next time begins at the beginning. */
 	assert_true(health_failed(&u, deadline_after(start, 60000)));
 	assert_int_equal(health_down_s(&u, deadline_after(start, 60000)), 0);
-	assert_false(health_is_left_alone(&u, deadline_after(start, 61200)));
+	assert_false(is_in_backoff(&u, deadline_after(start, 61200)));
 }
 
 static void
@@ -80,7 +86,7 @@ is_tried_by_one_only(void **state)
 	assert_false(health_claim_trial(&u, start));
 	assert_true(health_claim_trial(&u, later));
 	assert_false(health_claim_trial(&u, later));
-	assert_true(health_is_left_alone(&u, later));
+	assert_true(is_in_backoff(&u, later));
 	/* The trial has failed until it is answered; that it has is nothing new. */
 	assert_int_equal(atomic_load(&u.failures), 2);
 	assert_false(health_failed(&u, deadline_after(later, 500)));

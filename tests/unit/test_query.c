@@ -44,18 +44,18 @@ begins_anew_in_a_used_place(void **state)
 	q = query_new(t, octets, 12);
 	memset(q->tried, 0xff, sizeof q->tried);
 	q->response_len = 99;
-	q->replays = 2;
-	q->blame = 3;
+	q->resends = 2;
+	q->first_failed_upstream = 3;
 	q->outcome = QUERY_ANSWERED;
-	q->next_at = (struct deadline){ 5 };
+	q->hedge_at = (struct deadline){ 5 };
 	query_free(t, q);
 	q = query_new(t, octets, 12);
 	assert_int_equal(q->tried[0] | q->tried[1] | q->tried[2] | q->tried[3], 0);
 	assert_int_equal(q->response_len, 0);
-	assert_int_equal(q->replays, 0);
-	assert_int_equal(q->blame, -1);
+	assert_int_equal(q->resends, 0);
+	assert_int_equal(q->first_failed_upstream, -1);
 	assert_int_equal(q->outcome, QUERY_OPEN);
-	assert_int_equal(deadline_left_ms(q->next_at, deadline_now()), -1);
+	assert_int_equal(deadline_left_ms(q->hedge_at, deadline_now()), -1);
 	query_table_free(t);
 }
 

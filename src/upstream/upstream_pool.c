@@ -50,7 +50,7 @@ upstream_drain(struct upstream_list *l, struct connection *c)
 }
 
 struct connection *
-upstream_free_place(struct upstream_list *l)
+upstream_free_slot(struct upstream_list *l)
 {
 	size_t i;
 
@@ -172,7 +172,7 @@ upstream_open_ahead(struct upstream_list *l, size_t index, struct deadline now)
 		in_flight += c->taken - c->answers;
 		room += c->taken < window ? window - c->taken : 0;
 	}
-	if (room >= AHEAD_ROUND_TRIPS * in_flight || (place = upstream_free_place(l)) == NULL)
+	if (room >= AHEAD_ROUND_TRIPS * in_flight || (place = upstream_free_slot(l)) == NULL)
 		return;
 	/* If this fails, the query that needs it reports why. */
 	(void)upstream_open(l, place, index, OPENED_FOR_ALL, now, &why);
@@ -190,11 +190,8 @@ upstream_forget_window(struct upstream_list *l, struct connection *by)
 	for (i = 0; i < l->connection_count; i++) {
 		struct connection *c = &l->connections[i];
 
-		if (c == by || !takes_queries(c, by->upstream))
-			continue;
-		upstream_drain(l, c);
-		if (connection_is_idle(c))
-			upstream_discard(l, c);
+		if (c != by && takes_queries(c, by->upstream))
+			upstream_drain(l, c);
 	}
 }
 
@@ -216,7 +213,7 @@ upstream_retry_connection(struct upstream_list *l, size_t index)
 			emptiest = c;
 	}
 	if (emptiest == NULL || emptiest->taken < RETRIES_TOGETHER ||
-	    count == RETRY_CONNECTIONS_MAX || upstream_free_place(l) == NULL)
+	    count == RETRY_CONNECTIONS_MAX || upstream_free_slot(l) == NULL)
 		return emptiest;
 	return NULL;
 }
@@ -230,14 +227,12 @@ upstream_usable_connection(struct upstream_list *l, size_t index)
 		c = fullest_with_room(l, index);
 	if (c == NULL)
 		return NULL;
-	if (c->given_up > UPSTREAM_GIVEN_UP_MAX && upstream_free_place(l) != NULL) {
+	if (c->given_up > UPSTREAM_GIVEN_UP_MAX && upstream_free_slot(l) != NULL) {
 		upstream_drain(l, c);
 		return NULL;
 	}
 	if (dot_has_expired(c->dot)) {
 		upstream_drain(l, c);
-		if (connection_is_idle(c))
-			upstream_discard(l, c);
 		return NULL;
 	}
 	return c;

@@ -13,6 +13,9 @@ enum {
 	/* An upstream is down when this many connections have ended before their canary was answered. */
 	CANARIES_LOST_MAX = 2,
 
+	/* What was not sent is moved to another connection so often before that is an attempt. */
+	MOVES_MAX = 4,
+
 	/* A server that does not understand our EDNS gets less of it for this long. */
 	LESS_EDNS_MS = 3600000
 };
@@ -110,12 +113,12 @@ note_window(struct upstream *u, const struct connection *c)
 static void
 note_queries(struct upstream_list *l, const struct connection *c, enum end end, struct deadline now)
 {
-	struct ask *a;
+	struct attempt *a;
 
 	TAILQ_FOREACH(a, &c->sent, link) {
 		a->query->ends++;
 		/* It is retried, but no other query can be the cause. */
-		a->query->attempts += end == END_NO_ATTEMPT && connection_unanswered(c) == 1;
+		a->query->tries += end == END_NO_ATTEMPT && connection_unanswered(c) == 1;
 		a->query->barren_ends += c->answers == 0;
 		/* A canary was answered, and then this was alone on it. */
 		if (end == END_ATTEMPT && c->has_answered)
@@ -123,19 +126,54 @@ note_queries(struct upstream_list *l, const struct connection *c, enum end end, 
 	}
 }
 
-/* Decides what becomes of the queries of a connection that has ended. */
-static void
-redistribute(struct upstream_list *l, struct ask_list *asks, size_t index, enum end end,
-    const struct ask *mismatched, const struct failure *why, struct deadline now)
+/* The query is to be sent again to the same upstream. */
+void
+upstream_note_retry(struct upstream_list *l, struct attempt *a)
 {
-	struct ask *a;
+	struct query *q = a->query;
+	size_t index = a->upstream;
 
-	while ((a = TAILQ_FIRST(asks)) != NULL) {
-		TAILQ_REMOVE(asks, a, link);
+	if (a->sent || q->moves++ < MOVES_MAX)
+		q->tries--;
+	q->tried[index / 64] &= ~(UINT64_C(1) << index % 64);
+	a->at = NULL;
+	a->sent = false;
+	a->state = ATTEMPT_RETRY;
+	upstream_changed(l, q);
+}
+
+void
+upstream_note_failure(struct upstream_list *l, struct query *q, size_t index,
+    const struct failure *why)
+{
+	l->upstreams[index].cause = *why;
+	if (q->first_failed_upstream == -1)
+		q->first_failed_upstream = (int)index;
+}
+
+void
+upstream_note_failed(struct upstream_list *l, struct attempt *a, const struct failure *why)
+{
+	a->at = NULL;
+	a->sent = false;
+	a->state = ATTEMPT_FREE;
+	upstream_note_failure(l, a->query, a->upstream, why);
+	upstream_changed(l, a->query);
+}
+
+/* Records what the end of its connection means for each of the attempts. */
+static void
+note_attempts(struct upstream_list *l, struct attempt_list *attempts, enum end end,
+    const struct attempt *mismatched, const struct failure *why)
+{
+	struct attempt *a;
+
+	while ((a = TAILQ_FIRST(attempts)) != NULL) {
+		TAILQ_REMOVE(attempts, a, link);
 		if (end == END_NO_ATTEMPT && a != mismatched)
-			upstream_retry(l, a, index, now);
+			upstream_note_retry(l, a);
 		else
-			upstream_charge(l, a, index, why, now);
+			upstream_note_failed(l, a, why);
 	}
 }
 
@@ -143,9 +181,7 @@ void
 upstream_lose(struct upstream_list *l, struct connection *c, const struct failure *why,
     struct deadline now)
 {
-	struct ask_list asks = TAILQ_HEAD_INITIALIZER(asks);
 	struct upstream *u = &l->upstreams[c->upstream];
-	const struct ask *mismatched = c->mismatched;
 	enum end end;
 
 	upstream_share_sessions(l, c->upstream, now);
@@ -153,17 +189,14 @@ upstream_lose(struct upstream_list *l, struct connection *c, const struct failur
 	note_used_up(u, c);
 	note_window(u, c);
 	end = judge_end(u, c);
-	/* It belongs to the connection, whose slot may be in use again while the others are retried. */
 	if (c->canary.at != NULL)
 		connection_release(&c->canary, l->ids);
 	note_queries(l, c, end, now);
 	if (c->outstanding > 0)
 		outstanding_clear(l->ids, c->index);
-	TAILQ_CONCAT(&asks, &c->sent, link);
-	TAILQ_CONCAT(&asks, &c->waiting, link);
+	note_attempts(l, &c->sent, end, c->mismatched, why);
+	note_attempts(l, &c->waiting, end, c->mismatched, why);
 	upstream_discard(l, c);
-	redistribute(l, &asks, (size_t)(u - l->upstreams), end, mismatched, why, now);
-	/* They may have gone to a connection that this turn has looked at already. */
 	upstream_due(l, now);
 }
 
@@ -171,7 +204,7 @@ upstream_lose(struct upstream_list *l, struct connection *c, const struct failur
 static bool
 is_final(const struct arrival *arrival, const struct edns_response *r)
 {
-	if (!r->is_readable && !arrival->ask->query->dns.is_signed)
+	if (!r->is_readable && !arrival->attempt->query->dns.is_signed)
 		return false;
 	switch (dns_response_rcode(arrival->message, DNS_HEADER_LEN)) {
 	case DNS_SERVFAIL:
@@ -189,7 +222,7 @@ static void
 keep_response(const struct upstream_list *l, const struct upstream *u,
     const struct arrival *arrival, const struct edns_response *r)
 {
-	struct query *q = arrival->ask->query;
+	struct query *q = arrival->attempt->query;
 	struct failure why;
 
 	if (arrival->match == DNS_MATCH_BARE) {
@@ -215,10 +248,10 @@ keep_response(const struct upstream_list *l, const struct upstream *u,
  * 0: it wants no more queries on it; those that were not sent yet go to another.
  */
 static void
-heed_keepalive(struct upstream_list *l, struct connection *c, int ms, struct deadline now)
+heed_keepalive(struct upstream_list *l, struct connection *c, int ms)
 {
 	int own_ms = l->config->timeouts.upstream_idle_ms;
-	struct ask *a;
+	struct attempt *a;
 
 	if (ms == -1)
 		return;
@@ -231,7 +264,7 @@ heed_keepalive(struct upstream_list *l, struct connection *c, int ms, struct dea
 		connection_release(&c->canary, l->ids);
 	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
 		TAILQ_REMOVE(&c->waiting, a, link);
-		upstream_retry(l, a, c->upstream, now);
+		upstream_note_retry(l, a);
 	}
 }
 
@@ -247,15 +280,15 @@ less_edns(enum edns_mode mode, bool is_formerr, const struct edns_response *r)
 }
 
 /*
- * Asks an upstream once more, with less EDNS, if that may help. If it does, it is remembered.
- * Whether it is asked.
+ * Whether the upstream is to be asked once more, with less EDNS, since that may help. If it has
+ * helped, it is remembered.
  */
 static bool
-asks_with_less_edns(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
+needs_less_edns(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
     const struct edns_response *r, struct deadline now)
 {
 	struct upstream *u = &l->upstreams[c->upstream];
-	struct ask *a = arrival->ask;
+	struct attempt *a = arrival->attempt;
 	struct query *q = a->query;
 	bool is_formerr = dns_response_rcode(arrival->message, DNS_HEADER_LEN) == DNS_FORMERR;
 	enum edns_mode mode = less_edns(a->edns, is_formerr, r);
@@ -266,12 +299,10 @@ asks_with_less_edns(struct upstream_list *l, struct connection *c, const struct 
 		u->less_edns_until = deadline_after(now, LESS_EDNS_MS);
 		u->news_edns = true;
 	}
-	if (mode == a->edns || q->dns.is_signed || q->replays == UPSTREAM_REPLAYS_MAX)
+	if (mode == a->edns || q->dns.is_signed || q->resends == UPSTREAM_RESENDS_MAX)
 		return false;
-	q->replays++;
-	if (c->draining)
-		return upstream_ask_as(l, q, c->upstream, mode, now) == TAKEN;
-	upstream_hand_over(c, a, q, mode);
+	q->resends++;
+	a->edns = mode;
 	return true;
 }
 
@@ -280,20 +311,21 @@ static void
 use_answer(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
     const struct edns_response *response, struct deadline now)
 {
-	struct query *q = arrival->ask->query;
-	bool final;
+	struct query *q = arrival->attempt->query;
 
-	if (asks_with_less_edns(l, c, arrival, response, now))
+	upstream_changed(l, q);
+	if (needs_less_edns(l, c, arrival, response, now)) {
+		arrival->attempt->sent = true;
+		upstream_note_retry(l, arrival->attempt);
 		return;
-	final = is_final(arrival, response);
-	if (final || q->response_len == 0)
+	}
+	if (q->has_final_response)
+		return;
+	q->has_final_response = is_final(arrival, response);
+	if (q->has_final_response || q->response_len == 0)
 		keep_response(l, &l->upstreams[c->upstream], arrival, response);
-	if (final)
-		upstream_finish(l, q, QUERY_ANSWERED);
-	else if (!upstream_is_asked(q) &&
-	    (q->has_second_opinion || upstream_ask_next(l, q, now) != TAKEN))
-		upstream_finish(l, q, QUERY_ANSWERED);
-	else
+	/* Another upstream has the query already. */
+	if (policy_is_in_flight(q))
 		q->has_second_opinion = true;
 }
 
@@ -305,12 +337,12 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 	struct upstream *u = &l->upstreams[c->upstream];
 	struct edns_response response;
 	int64_t took_us = deadline_us_between(arrival->since, now);
-	bool is_canary = arrival->ask == &c->canary;
+	bool is_canary = arrival->attempt == &c->canary;
 
 	/* What takes longer is no sign that others will be answered in time. */
 	if (took_us <= (int64_t)l->config->timeouts.answer_ms * 1000)
 		upstream_mark_good(u, now);
-	if (arrival->ask == NULL)
+	if (arrival->attempt == NULL)
 		health_looked(u->health, took_us);
 	else if (!is_canary)
 		health_took(u->health, took_us);
@@ -321,11 +353,9 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 	else if (u->window != SIZE_MAX)
 		l->has_room = true;
 	edns_read_response(arrival->message, arrival->len, &response);
-	if (arrival->ask != NULL && !is_canary)
+	if (arrival->attempt != NULL && !is_canary)
 		use_answer(l, c, arrival, &response, now);
-	/* Last, since it may send all that waits on this connection elsewhere. */
-	if (c->dot != NULL)
-		heed_keepalive(l, c, response.keepalive_ms, now);
+	heed_keepalive(l, c, response.keepalive_ms);
 	upstream_due(l, deadline_after(now, c->idle_ms));
 }
 
@@ -371,18 +401,10 @@ upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
 	struct failure why;
 	int rc;
 
-	/* It may have been closed earlier in this turn. */
-	if (c->dot == NULL || !opens(l, c, now))
+	if (!opens(l, c, now))
 		return;
-	while ((rc = connection_receive(c, l->ids, &arrival, now, &why)) == 1) {
+	while ((rc = connection_receive(c, l->ids, &arrival, now, &why)) == 1)
 		deliver(l, c, &arrival, now);
-		if (c->dot == NULL)
-			return;
-		if (c->draining && connection_is_idle(c)) {
-			upstream_discard(l, c);
-			return;
-		}
-	}
 	upstream_share_sessions(l, c->upstream, now);
 	if (rc == -1)
 		upstream_lose(l, c, &why, now);
@@ -394,7 +416,7 @@ upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
 static void
 send_waiting(struct upstream_list *l, struct connection *c, struct deadline now)
 {
-	struct ask *a = TAILQ_LAST(&c->sent, ask_list);
+	struct attempt *a = TAILQ_LAST(&c->sent, attempt_list);
 	struct failure why;
 	int rc = connection_send(c, l->ids, now, &why);
 
@@ -411,24 +433,20 @@ send_waiting(struct upstream_list *l, struct connection *c, struct deadline now)
 void
 upstream_send(struct upstream_list *l, struct deadline now)
 {
-	struct query *q;
-	struct query *next;
 	size_t i;
 
-	if (l->stranded && l->has_room) {
-		l->stranded = false;
-		l->has_room = false;
-		for (q = TAILQ_FIRST(&l->in_hand); q != NULL; q = next) {
-			next = TAILQ_NEXT(q, upstream_link);
-			if (q->stranded)
-				upstream_move_on(l, q, now);
-		}
-	}
+	upstream_exchange(l, now);
 	for (i = 0; i < l->connection_count; i++) {
 		struct connection *c = &l->connections[i];
 
-		if (c->dot != NULL && dot_stage(c->dot) == DOT_READY &&
+		if (c->dot == NULL)
+			continue;
+		if (c->draining && connection_is_idle(c))
+			upstream_discard(l, c);
+		else if (dot_stage(c->dot) == DOT_READY &&
 		    (!TAILQ_EMPTY(&c->waiting) || c->out_len > 0))
 			send_waiting(l, c, now);
 	}
+	if (l->queries_wait && l->has_room)
+		upstream_due(l, now);
 }
