@@ -9,8 +9,8 @@
 #include "base/fail.h"
 #include "format/edns.h"
 #include "query/query.h"
-#include "transport/dot.h"
 #include "transport/outstanding.h"
+#include "transport/stream.h"
 
 /*
  * One connection to an upstream with what is on its way there and back: queries that
@@ -18,9 +18,9 @@
  * messages and TLS (RFC 7766 6.2.1.1: pipelined, answers in any order).
  */
 struct connection {
-	struct dot *dot; /* NULL: this place is free */
-	size_t index;    /* of this place */
-	size_t upstream; /* whose it is */
+	struct stream stream; /* closed: the slot is free */
+	size_t index;         /* of the slot */
+	size_t upstream;      /* whose it is */
 	const struct edns_settings *edns;
 	int idle_ms;                /* unused for so long, it is closed */
 	uint32_t watched;           /* the events it is in the wait set with */
@@ -51,18 +51,18 @@ struct connection {
 	size_t out_len;
 };
 
-/* The places for connections of a worker, and their buffers. NULL with errno when there is no memory. */
+/* The slots for connections of a worker, and their buffers. NULL with errno when there is no memory. */
 struct connection *connection_table_new(size_t count);
 void connection_table_free(struct connection *, size_t count);
 
 /*
- * Puts a connection that was opened to an upstream into a free place. What is sent on it is
+ * Puts a stream that was opened to an upstream into a free slot. What is sent on it is
  * what SETTINGS, which must outlive it, make of the queries.
  */
-void connection_init(struct connection *, struct dot *, size_t upstream,
+void connection_init(struct connection *, struct stream, size_t upstream,
     const struct edns_settings *settings, int idle_ms);
 
-/* Closes it and frees the place; its attempts have been released before. */
+/* Closes it and frees the slot; its attempts have been released before. */
 void connection_close(struct connection *, struct outstanding *);
 
 /* Whether anybody waits for something on it. */

@@ -44,10 +44,10 @@ connection_table_free(struct connection *table, size_t count)
 }
 
 void
-connection_init(struct connection *c, struct dot *dot, size_t upstream,
+connection_init(struct connection *c, struct stream stream, size_t upstream,
     const struct edns_settings *settings, int idle_ms)
 {
-	c->dot = dot;
+	c->stream = stream;
 	c->upstream = upstream;
 	c->edns = settings;
 	c->idle_ms = idle_ms;
@@ -78,8 +78,7 @@ connection_close(struct connection *c, struct outstanding *ids)
 {
 	if (c->given_up > 0)
 		outstanding_clear(ids, c->index);
-	dot_close(c->dot);
-	c->dot = NULL;
+	stream_close(&c->stream);
 }
 
 bool
@@ -147,7 +146,7 @@ write_batch(struct connection *c, struct failure *why)
 	ssize_t n;
 
 	do {
-		if ((n = dot_write(c->dot, c->out + done, c->out_len - done, why)) == -1)
+		if ((n = stream_write(&c->stream, c->out + done, c->out_len - done, why)) == -1)
 			return -1;
 		done += (size_t)n;
 	} while (n > 0 && done < c->out_len);
@@ -220,9 +219,9 @@ read_frame(struct connection *c, size_t *len, struct failure *why)
 			c->all_read = false;
 			return 0;
 		}
-		if ((n = dot_read(c->dot, c->in + have, BUFFER_LEN - have, why)) <= 0)
+		if ((n = stream_read(&c->stream, c->in + have, BUFFER_LEN - have, why)) <= 0)
 			return (int)n;
-		c->all_read = !dot_has_read_ahead(c->dot);
+		c->all_read = !stream_has_read_ahead(&c->stream);
 		c->in_len += (size_t)n;
 	}
 }

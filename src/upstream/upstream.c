@@ -106,7 +106,7 @@ upstream_list_free(struct upstream_list *l)
 	if (l == NULL)
 		return;
 	for (i = 0; i < l->connection_count; i++)
-		if (l->connections[i].dot != NULL)
+		if (stream_is_open(&l->connections[i].stream))
 			connection_close(&l->connections[i], l->ids);
 	connection_table_free(l->connections, l->connection_count);
 	outstanding_free(l->ids);

@@ -254,7 +254,7 @@ probe_latency(struct upstream_list *l, struct query *q, struct deadline now)
 	index = (size_t)(oldest - l->upstreams);
 	if (start(l, q, free_attempt(q), index, edns_for(oldest, now), now) != STARTED)
 		return;
-	if (oldest->current != NULL && dot_stage(oldest->current->dot) == DOT_READY)
+	if (oldest->current != NULL && stream_stage(&oldest->current->stream) == STREAM_READY)
 		oldest->probed_at = now;
 	else
 		l->probe_at = deadline_after(now, PROBE_AGAIN_MS);

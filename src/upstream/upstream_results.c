@@ -46,8 +46,8 @@ judge_end(const struct upstream *u, const struct connection *c)
 		return END_NO_ATTEMPT;
 	if (connection_unanswered(c) == 1)
 		return is_spent(c) ? END_NO_ATTEMPT : END_ATTEMPT;
-	if (dot_stage(c->dot) != DOT_READY)
-		return dot_may_try_again(c->dot) ? END_NO_ATTEMPT : END_ATTEMPT;
+	if (stream_stage(&c->stream) != STREAM_READY)
+		return stream_may_try_again(&c->stream) ? END_NO_ATTEMPT : END_ATTEMPT;
 	if (health_is_down(u->health) ||
 	    deadline_us_between(u->answered, c->opened) > (int64_t)HEARD_OF_LATE_MS * 1000)
 		return END_ATTEMPT;
@@ -67,8 +67,8 @@ note_end(struct upstream_list *l, const struct connection *c, const struct failu
 
 	if (c->has_answered || c->suspect)
 		return;
-	if (dot_stage(c->dot) != DOT_READY) {
-		if (!dot_may_try_again(c->dot))
+	if (stream_stage(&c->stream) != STREAM_READY) {
+		if (!stream_may_try_again(&c->stream))
 			upstream_mark_failed(l, c->upstream, why, now);
 		return;
 	}
@@ -366,7 +366,7 @@ note_connected(struct upstream_list *l, const struct connection *c)
 	struct upstream *u = &l->upstreams[c->upstream];
 
 	board_set_ready(l->board);
-	dot_describe(c->dot, &u->facts);
+	stream_describe(&c->stream, &u->facts);
 	u->news_connected = true;
 }
 
@@ -374,23 +374,23 @@ note_connected(struct upstream_list *l, const struct connection *c)
 static bool
 opens(struct upstream_list *l, struct connection *c, struct deadline now)
 {
-	enum dot_stage before = dot_stage(c->dot);
+	enum stream_stage before = stream_stage(&c->stream);
 	struct failure why;
 
-	if (before == DOT_READY)
+	if (before == STREAM_READY)
 		return true;
-	if (dot_step(c->dot, &why) == -1) {
+	if (stream_step(&c->stream, &why) == -1) {
 		upstream_lose(l, c, &why, now);
 		return false;
 	}
-	if (before == DOT_CONNECTING && dot_stage(c->dot) != DOT_CONNECTING) {
+	if (before == STREAM_CONNECTING && stream_stage(&c->stream) != STREAM_CONNECTING) {
 		c->step_by = deadline_after(now, l->config->timeouts.handshake_ms);
 		upstream_due(l, c->step_by);
 	}
-	if (dot_stage(c->dot) == DOT_READY)
+	if (stream_stage(&c->stream) == STREAM_READY)
 		note_connected(l, c);
 	upstream_watch(l, c);
-	return dot_stage(c->dot) == DOT_READY;
+	return stream_stage(&c->stream) == STREAM_READY;
 }
 
 void
@@ -439,11 +439,11 @@ upstream_send(struct upstream_list *l, struct deadline now)
 	for (i = 0; i < l->connection_count; i++) {
 		struct connection *c = &l->connections[i];
 
-		if (c->dot == NULL)
+		if (!stream_is_open(&c->stream))
 			continue;
 		if (c->draining && connection_is_idle(c))
 			upstream_discard(l, c);
-		else if (dot_stage(c->dot) == DOT_READY &&
+		else if (stream_stage(&c->stream) == STREAM_READY &&
 		    (!TAILQ_EMPTY(&c->waiting) || c->out_len > 0))
 			send_waiting(l, c, now);
 	}

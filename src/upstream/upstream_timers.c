@@ -89,7 +89,7 @@ stall(struct upstream_list *l, struct connection *c, struct deadline now)
 	struct failure why;
 	struct attempt *a;
 
-	(void)dot_fail_timeout(c->dot, response_timeout_ms(l, c), &why);
+	(void)stream_fail_timeout(&c->stream, response_timeout_ms(l, c), &why);
 	c->suspect = true;
 	if (c->canary.at != NULL)
 		connection_release(&c->canary, l->ids);
@@ -136,9 +136,9 @@ expire_opening(struct upstream_list *l, struct connection *c, struct deadline no
 		upstream_due(l, c->step_by);
 		return;
 	}
-	(void)dot_fail_timeout(c->dot,
-	    dot_stage(c->dot) == DOT_CONNECTING ? l->config->timeouts.connect_ms :
-						  l->config->timeouts.handshake_ms,
+	(void)stream_fail_timeout(&c->stream,
+	    stream_stage(&c->stream) == STREAM_CONNECTING ? l->config->timeouts.connect_ms :
+							    l->config->timeouts.handshake_ms,
 	    &why);
 	upstream_lose(l, c, &why, now);
 }
@@ -149,7 +149,7 @@ expire_connection(struct upstream_list *l, struct connection *c, struct deadline
 	struct deadline silent_at;
 	struct deadline idle_at = DEADLINE_NEVER;
 
-	if (dot_stage(c->dot) != DOT_READY) {
+	if (stream_stage(&c->stream) != STREAM_READY) {
 		expire_opening(l, c, now);
 		return;
 	}
@@ -168,7 +168,7 @@ expire_connection(struct upstream_list *l, struct connection *c, struct deadline
 static bool
 is_in_doubt(const struct attempt *a)
 {
-	return dot_stage(a->at->dot) != DOT_READY ||
+	return stream_stage(&a->at->stream) != STREAM_READY ||
 	    (a->sent && deadline_us_between(a->since, a->at->heard) <= 0);
 }
 
@@ -186,7 +186,7 @@ note_late(struct upstream_list *l, struct query *q)
 		if (c == NULL || !is_in_doubt(&q->attempts[i]))
 			continue;
 		health_suspect(l->upstreams[c->upstream].health);
-		if (dot_stage(c->dot) == DOT_READY && needs_canary(l, c))
+		if (stream_stage(&c->stream) == STREAM_READY && needs_canary(l, c))
 			connection_send_canary(c, &l->canary);
 		q->search = QUERY_SEARCH_ANY;
 	}
@@ -223,7 +223,7 @@ upstream_expire(struct upstream_list *l, struct deadline now)
 		return;
 	l->check_at = DEADLINE_NEVER;
 	for (i = 0; i < l->connection_count; i++)
-		if (l->connections[i].dot != NULL)
+		if (stream_is_open(&l->connections[i].stream))
 			expire_connection(l, &l->connections[i], now);
 	TAILQ_FOREACH(q, &l->in_flight, upstream_link)
 		expire_query(l, q, now);
