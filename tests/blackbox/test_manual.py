@@ -202,7 +202,8 @@ def test_the_events_of_the_log_are_documented():
 
 def test_the_keys_of_the_log_are_documented():
     documented, source = {}, {}
-    for event, keys in re.findall(r"^\| \w+ \| `([^`]+)` \|.*\|(.*)\|$", section("Log events"), re.M):
+    for event, keys in re.findall(r"^\| \w+ \| `([^`]+)` \|.*\|(.*)\|$",
+                                  section("Log events"), re.M):
         documented[event] = set(re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", keys)))
     for names, pairs in logged():
         # A key is followed by its value, or both are the arguments of one call.
@@ -327,5 +328,6 @@ def test_the_readme_is_short():
 
 def test_the_ids_of_tests_are_explained():
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
-    explained = set(re.findall(r"^\| ([A-Z]-\d+) \|", DOCUMENTS[pathlib.Path("tests/README.md")], re.M))
+    explained = set(re.findall(r"^\| ([A-Z]-\d+) \|",
+                               DOCUMENTS[pathlib.Path("tests/README.md")], re.M))
     assert set(re.findall(r'"([CUTDPFXK]-\d+)', tests)) == explained
