@@ -216,6 +216,27 @@ def test_the_keys_of_the_log_are_documented():
     assert {name: documented.get(name) for name in source} == source
 
 
+def test_the_documents_name_events_and_keys_that_there_are():
+    known = {key.split(".")[-1] for key in KEYS}
+    known.update(KEYS, re.findall(r"`(\w+)`", section("Log events")))
+    for path, text in DOCUMENTS.items():
+        if path.name == "MIGRATING.md":     # it names the keys of other programs
+            continue
+        assert set(re.findall(r"`((?!test_)[a-z]+_[a-z_]+)`", text)) - known == set(), path
+        for cell in re.findall(r"^\| log: (.*?) \|", text, re.M):
+            assert set(re.findall(r"`([^`]+)`", cell)) - events() - known == set(), path
+
+
+def test_the_readme_quotes_the_log():
+    table = re.search(r"^## When it does not start\n(.*?)^## ", README, re.M | re.S)[1]
+    quoted = re.findall(r"^\| (`.*?) \|", table, re.M)
+    assert quoted
+    for text in re.findall(r"`([^`]+)`", " ".join(quoted)):
+        # Without addresses, files, names and what libc says.
+        for piece in re.split(r"0\.0\.0\.0:53|config\.yml|\.\.\.|: [A-Z].*", text):
+            assert piece.strip() in SOURCES, text
+
+
 def test_the_extended_errors_are_documented():
     """Each code with each text of the source; texts with an upstream in front are its errors."""
     headers = "".join(path.read_text() for path in (ROOT / "include").rglob("*.h"))
