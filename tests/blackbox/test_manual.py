@@ -254,7 +254,7 @@ def test_the_extended_errors_are_documented():
 
 def configurations(text):
     """The indented blocks of a text that begin with a key of the configuration."""
-    first = {key.split(".")[0].removesuffix("[]") for key in KEYS}
+    first = {key.split(".")[0].removesuffix("[]") for key in KEYS} | known_keys()[1]
     blocks = re.findall(r"^(?:(?:    .*)?\n)+", text, re.M)
     for block in map(textwrap.dedent, blocks):
         if re.split(r"[:\[]", block.strip())[0] in first:
@@ -275,7 +275,7 @@ def examples():
 
 @pytest.mark.parametrize("text", examples())
 def test_the_examples_are_good(tmp_path, authority, monkeypatch, any_address, text):
-    if not re.search("^upstreams:", text, re.M):
+    if not re.search("^(upstreams|DNS_SERVERS):", text, re.M):
         text += UPSTREAM
     (tmp_path / "config.yml").write_text(text)
     (tmp_path / "config.yml").chmod(0o644)
