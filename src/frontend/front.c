@@ -451,7 +451,7 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 		const uint8_t *message = octets + used + FRONT_LENGTH_PREFIX;
 
 		/* What is answered here at once takes nothing from anybody, and must pass in any rush. */
-		if (!may_take(f, c) && !dns_asks_own(message, len))
+		if (!may_take(f, c) && !dns_question_is_own(message, len))
 			break;
 		if (len > PAGES_LEN && !may_take_large(f, c->host))
 			break;

@@ -230,9 +230,9 @@ answer_text(struct worker *w, struct query *q, const char *text, struct deadline
 static bool
 answer_own(struct worker *w, struct query *q, struct deadline now)
 {
-	if (dns_asks(q->message, q->dns.question_len, DNS_OWN_HEALTH))
+	if (dns_question_is(q->message, q->dns.question_len, DNS_OWN_HEALTH))
 		answer_text(w, q, "ok", now);
-	else if (!dns_asks(q->message, q->dns.question_len, DNS_OWN_READY))
+	else if (!dns_question_is(q->message, q->dns.question_len, DNS_OWN_READY))
 		return false;
 	else if (board_is_ready(w->setup->board))
 		answer_text(w, q, "ready", now);

@@ -125,7 +125,7 @@ judge(const struct pending *p, const struct host *host, struct query *q)
 			return PENDING_REPEATED;
 	}
 	/* What is answered here at once takes nothing from anybody, and must pass in any rush. */
-	if (!hosts_may_hold_more(host, pending_room(p)) && !dns_asks_own(q->message, q->len))
+	if (!hosts_may_hold_more(host, pending_room(p)) && !dns_question_is_own(q->message, q->len))
 		return PENDING_EXCESS;
 	return PENDING_TAKEN;
 }
