@@ -122,6 +122,12 @@ void query_free(struct query_table *, struct query *);
 void query_answered(struct query_table *, struct query *);
 
 /*
+ * The response as a frame (see frame.h), whose prefix is written in front of it, for which there
+ * always is room.
+ */
+uint8_t *query_frame(const struct query *);
+
+/*
  * The memory, in bytes, that messages over a page have taken, and responses that are over a page
  * by themselves or with their message.
  */

@@ -10,6 +10,7 @@
 #include "base/pages.h"
 #include "base/waitset.h"
 #include "format/dns.h"
+#include "format/frame.h"
 #include "front_internal.h"
 #include "query/hosts.h"
 
@@ -182,23 +183,13 @@ may_take_large(const struct front *f, const struct host *host)
 	    host->large <= SHARE_OF_LARGE * (LARGE_QUERIES_MAX - used);
 }
 
-/* Whether the bytes begin with a whole message, and how long it is. */
-static bool
-has_message(const uint8_t *octets, size_t have, size_t *len)
-{
-	if (have < FRONT_LENGTH_PREFIX)
-		return false;
-	*len = (size_t)octets[0] << 8 | octets[1];
-	return have - FRONT_LENGTH_PREFIX >= *len;
-}
-
 /* Whether a client has to wait for memory: to take a query, or to read more than a page of one. */
 static bool
 is_short_of_memory(const struct front *f, const struct client *c)
 {
 	size_t len;
 
-	if (has_message(c->in, c->in_len, &len))
+	if (frame_is_whole(c->in, c->in_len, &len))
 		return len > PAGES_LEN && !may_take_large(f, c->host);
 	return c->in_len >= PAGES_LEN && large_memory(f) >= LARGE_MAX;
 }
@@ -226,7 +217,7 @@ count_buffer(struct front *f, struct client *c)
 	size_t taken = pages_beyond_first(c->in_len);
 
 	if (taken == 0 && c->in_large > 0)
-		pages_clear(c->in + c->in_len, 1, FRONT_BUFFER_LEN - c->in_len);
+		pages_clear(c->in + c->in_len, 1, FRAME_MAX - c->in_len);
 	else if (taken < c->in_large)
 		taken = c->in_large;
 	f->in_large = f->in_large - c->in_large + taken;
@@ -290,7 +281,7 @@ front_new(const struct config *config, const int *listeners, size_t count, int s
 	TAILQ_INIT(&f->abandoned);
 	TAILQ_INIT(&f->short_of_memory);
 	f->clients = pages_new(clients, sizeof *f->clients);
-	f->octets = pages_new(clients, FRONT_BUFFER_STRIDE);
+	f->octets = pages_new(clients, pages_stride(FRAME_MAX));
 	f->hosts = hosts_new(clients);
 	if (f->clients == NULL || f->octets == NULL || f->hosts == NULL) {
 		(void)fail_errno(why, "clients");
@@ -313,7 +304,7 @@ front_free(struct front *f)
 		if (f->clients[i].state != CLIENT_FREE)
 			front_close_client(f, &f->clients[i], deadline_now());
 	hosts_free(f->hosts);
-	pages_free(f->octets, f->client_count, FRONT_BUFFER_STRIDE);
+	pages_free(f->octets, f->client_count, pages_stride(FRAME_MAX));
 	pages_free(f->clients, f->client_count, sizeof *f->clients);
 	pages_free(f, 1, sizeof *f);
 }
@@ -359,7 +350,7 @@ settle(struct front *f, struct client *c, struct deadline now)
 
 	if (!TAILQ_EMPTY(&c->answered))
 		front_enter(f, c, c->blocked ? CLIENT_WRITING : CLIENT_WAITING, now);
-	else if (has_message(c->in, c->in_len, &len))
+	else if (frame_is_whole(c->in, c->in_len, &len))
 		front_enter(f, c, CLIENT_WAITING, now);
 	else if (c->in_len > 0 && !c->ended && !f->draining)
 		front_enter(f, c, CLIENT_READING, now);
@@ -387,7 +378,7 @@ is_at_end(const struct client *c)
 static size_t
 receive(const struct front *f, struct client *c, uint8_t *octets, size_t have)
 {
-	size_t end = large_memory(f) < LARGE_MAX ? FRONT_BUFFER_LEN : PAGES_LEN;
+	size_t end = large_memory(f) < LARGE_MAX ? FRAME_MAX : PAGES_LEN;
 	size_t room = end > have ? end - have : 0;
 	ssize_t n;
 
@@ -440,15 +431,15 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 	size_t count = 0;
 	size_t len;
 
-	if (c->readable && !has_message(octets, have, &len))
+	if (c->readable && !frame_is_whole(octets, have, &len))
 		have = receive(f, c, octets, have);
 	/* Nobody is there to be answered: what it has asked is given up. */
 	if (c->gone) {
 		front_close_client(f, c, now);
 		return 0;
 	}
-	while (count < room && has_message(octets + used, have - used, &len)) {
-		const uint8_t *message = octets + used + FRONT_LENGTH_PREFIX;
+	while (count < room && frame_is_whole(octets + used, have - used, &len)) {
+		const uint8_t *message = octets + used + FRAME_PREFIX_LEN;
 
 		/* What is answered here at once takes nothing from anybody, and must pass in any rush. */
 		if (!may_take(f, c) && !dns_question_is_own(message, len))
@@ -459,7 +450,7 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 		if (queries[count] == NULL)
 			break;
 		count++;
-		used += FRONT_LENGTH_PREFIX + len;
+		used += FRAME_PREFIX_LEN + len;
 	}
 	memmove(c->in, octets + used, have - used);
 	c->in_len = have - used;
@@ -467,7 +458,7 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 	front_clear_ready(f, c);
 	leave_crowd(c);
 	count_buffer(f, c);
-	if (c->readable || has_message(c->in, c->in_len, &len)) {
+	if (c->readable || frame_is_whole(c->in, c->in_len, &len)) {
 		/* It goes on when a query of its address ends: there is at least one. */
 		if (!may_take(f, c))
 			join_crowd(c, &c->host->crowding);
@@ -520,8 +511,6 @@ front_answer(struct front *f, struct query *q)
 {
 	struct client *c = q->client;
 
-	q->response[-2] = (uint8_t)(q->response_len >> 8);
-	q->response[-1] = (uint8_t)q->response_len;
 	c->host->large -= q->large;
 	query_answered(f->table, q);
 	c->host->large += q->large;
@@ -561,8 +550,8 @@ count_sent(struct front *f, struct client *c, size_t n, struct deadline now)
 
 	c->sent += n;
 	while ((q = TAILQ_FIRST(&c->answered)) != NULL &&
-	    c->sent >= FRONT_LENGTH_PREFIX + q->response_len) {
-		c->sent -= FRONT_LENGTH_PREFIX + q->response_len;
+	    c->sent >= FRAME_PREFIX_LEN + q->response_len) {
+		c->sent -= FRAME_PREFIX_LEN + q->response_len;
 		TAILQ_REMOVE(&c->answered, q, client_link);
 		give_back(f, c, q);
 		/* It does take its answers: its time to do so begins again. */
@@ -580,8 +569,8 @@ write_answers(const struct client *c)
 	TAILQ_FOREACH(q, &c->answered, client_link) {
 		if (message.msg_iovlen == WRITE_AT_ONCE)
 			break;
-		pieces[message.msg_iovlen++] = (struct iovec){ q->response - FRONT_LENGTH_PREFIX,
-			FRONT_LENGTH_PREFIX + q->response_len };
+		pieces[message.msg_iovlen++] = (struct iovec){ query_frame(q),
+			FRAME_PREFIX_LEN + q->response_len };
 	}
 	pieces[0].iov_base = (uint8_t *)pieces[0].iov_base + c->sent;
 	pieces[0].iov_len -= c->sent;

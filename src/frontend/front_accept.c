@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/pages.h"
 #include "base/waitset.h"
 #include "front_internal.h"
 #include "query/hosts.h"
@@ -178,7 +179,7 @@ free_place(struct front *f)
 	if (c != NULL || f->touched == f->client_count)
 		return c;
 	c = &f->clients[f->touched];
-	c->in = f->octets + f->touched * FRONT_BUFFER_STRIDE;
+	c->in = f->octets + f->touched * pages_stride(FRAME_MAX);
 	f->touched++;
 	TAILQ_INSERT_HEAD(&f->states[CLIENT_FREE], c, state_link);
 	return c;

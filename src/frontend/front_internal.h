@@ -9,18 +9,12 @@
 
 #include "base/deadline.h"
 #include "config/config.h"
-#include "format/dns.h"
+#include "format/frame.h"
 #include "frontend/front.h"
 #include "query/hosts.h"
 #include "query/query.h"
 
 /* What the files of the front share: the table of clients. */
-
-enum {
-	FRONT_LENGTH_PREFIX = 2, /* RFC 1035 4.2.2 */
-	FRONT_BUFFER_LEN = FRONT_LENGTH_PREFIX + DNS_MESSAGE_MAX,
-	FRONT_BUFFER_STRIDE = (FRONT_BUFFER_LEN / 4096 + 1) * 4096 + 64 /* see query.c */
-};
 
 /*
  * What a client is doing, and so what it is waited for with. Each of these has one time
@@ -93,7 +87,7 @@ struct front {
 		struct failure why; /* of the first of them */
 		unsigned times;
 	} troubles[FRONT_TROUBLES];
-	uint8_t scratch[FRONT_BUFFER_LEN];
+	uint8_t scratch[FRAME_MAX];
 };
 
 /* Told once of each change; what there is to read or write is then known. */

@@ -21,7 +21,7 @@ enum {
 	RECEIVE_AT_ONCE = 64,
 	SEND_AT_ONCE = 64,
 
-	/* More than any query has. The stride is one line of the cache more: see query.c. */
+	/* Longer than any query. The stride is one cache line more: see pages_stride(). */
 	DATAGRAM_MAX = 4096,
 	DATAGRAM_STRIDE = DATAGRAM_MAX + 64,
 
