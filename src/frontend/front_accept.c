@@ -8,7 +8,7 @@
 #include "base/pages.h"
 #include "base/waitset.h"
 #include "front_internal.h"
-#include "query/hosts.h"
+#include "query/quota.h"
 #include "transport/net.h"
 
 enum {
@@ -120,18 +120,18 @@ evict(struct front *f, struct deadline now)
 static bool
 admit(struct front *f, const struct address *from, struct deadline now)
 {
-	const struct host *host = hosts_find(f->hosts, from);
+	const struct client_addr *addr = quota_find(f->quota, from);
 	struct client *c;
 	struct client *next;
 
-	if (host == NULL || (size_t)f->config->clients.per_address >= f->client_count ||
-	    host->uses < (size_t)f->config->clients.per_address)
+	if (addr == NULL || (size_t)f->config->clients.per_address >= f->client_count ||
+	    addr->connections < (size_t)f->config->clients.per_address)
 		return true;
 	note_crowding(f, FRONT_ADDRESS_CROWDED, from);
 	/* Each is looked at once, however many of them have just asked. */
 	for (c = TAILQ_FIRST(&f->states[CLIENT_IDLE]); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, state_link);
-		if (c->host != host || front_has_just_asked(f, c, now))
+		if (c->addr != addr || front_has_just_asked(f, c, now))
 			continue;
 		front_close_client(f, c, now);
 		return true;
@@ -193,7 +193,9 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	size_t index = (size_t)(c - f->clients);
 
 	c->fd = fd;
-	c->host = hosts_use(f->hosts, from);
+	c->addr = quota_use(f->quota, from);
+	if (c->addr->connections++ == 0)
+		TAILQ_INIT(&f->throttled[c->addr->index]);
 	c->readable = false;
 	c->hung_up = false;
 	c->blocked = false;
@@ -202,8 +204,8 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	c->allowed = config_allows(f->config, from);
 	c->has_asked = false;
 	c->in_len = 0;
-	c->held = 0;
-	c->crowd = NULL;
+	c->queries_in_flight = 0;
+	c->throttled = NULL;
 	c->sent = 0;
 	TAILQ_INIT(&c->in_hand);
 	TAILQ_INIT(&c->answered);

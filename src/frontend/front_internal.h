@@ -11,8 +11,8 @@
 #include "config/config.h"
 #include "format/frame.h"
 #include "frontend/front.h"
-#include "query/hosts.h"
 #include "query/query.h"
+#include "query/quota.h"
 
 /* What the files of the front share: the table of clients. */
 
@@ -29,15 +29,17 @@ enum client_state {
 	CLIENT_STATES
 };
 
+TAILQ_HEAD(client_list, client);
+
 struct client {
 	int fd;
-	struct host *host; /* used by each of its clients */
+	struct client_addr *addr; /* used by each of its clients */
 	enum client_state state;
 	struct deadline since; /* in this state */
 	TAILQ_ENTRY(client) state_link;
 	TAILQ_ENTRY(client) ready_link;
 	TAILQ_ENTRY(client) dirty_link;
-	TAILQ_ENTRY(client) crowding_link;
+	TAILQ_ENTRY(client) throttle_link;
 	bool ready;    /* is in the list of those that may have a query */
 	bool dirty;    /* is in the list of those that answers were handed over for */
 	bool readable; /* there may be something to read */
@@ -49,14 +51,13 @@ struct client {
 	bool has_asked;
 	uint8_t *in; /* what came but was not taken yet */
 	size_t in_len;
-	size_t held;              /* places for queries that are taken by it */
-	struct host_crowd *crowd; /* the list of waiting clients that it is in; or NULL */
-	size_t in_large;          /* the memory that `in' has taken beyond a page */
+	size_t queries_in_flight;      /* slots for queries that it has */
+	struct client_list *throttled; /* the list of waiting clients that it is in; or NULL */
+	size_t in_large;               /* the memory that `in' has taken beyond a page */
 	struct query_list in_hand;
 	struct query_list answered; /* to be sent, in this order */
 	size_t sent;                /* octets of the first of them, with its prefix */
 };
-TAILQ_HEAD(client_list, client);
 
 struct front {
 	const struct config *config;
@@ -72,9 +73,10 @@ struct front {
 	struct client_list states[CLIENT_STATES]; /* the one in it longest in front */
 	struct client_list ready;
 	struct client_list dirty;
-	struct hosts *hosts;               /* of the clients */
-	struct host_crowd short_of_memory; /* clients that wait for memory */
-	size_t in_large;                   /* the sum of it over all clients */
+	struct quota *quota;
+	struct client_list *throttled;      /* for each address: clients that wait for its share */
+	struct client_list short_of_memory; /* clients that wait for memory */
+	size_t in_large;                    /* the sum of it over all clients */
 	struct query_list abandoned;
 	bool listening;
 	unsigned singles;          /* looks at listeners, in a row, that found no second client */
