@@ -34,7 +34,7 @@ void front_listener_ready(struct front *, size_t listener, struct deadline now);
 void front_client_ready(struct front *, size_t client, uint32_t events);
 
 /* Leaves those who connect until then to other workers. */
-void front_stand_back(struct front *, struct deadline until);
+void front_pause_listening(struct front *, struct deadline until);
 
 /*
  * Takes the queries that are ready now, ROOM at most and no more than the table has places:

@@ -36,7 +36,7 @@ void udp_free(struct udp *);
 void udp_ready(struct udp *, size_t socket);
 
 /* Leaves what comes until then to other workers. */
-void udp_stand_back(struct udp *, struct deadline until);
+void udp_pause_listening(struct udp *, struct deadline until);
 
 /*
  * Takes the queries that are there now, MOST at most and no more than there are places, with

@@ -290,8 +290,7 @@ front_new(const struct config *config, const int *listeners, size_t count, int s
 		return NULL;
 	}
 	f->config = config;
-	f->listeners = listeners;
-	f->listener_count = count;
+	acceptor_init(&f->acceptor, set, WAITSET_LISTENER, listeners, count);
 	f->set = set;
 	f->table = table;
 	f->quota = quota;
@@ -310,8 +309,7 @@ front_new(const struct config *config, const int *listeners, size_t count, int s
 		front_free(f);
 		return NULL;
 	}
-	f->listen_at = deadline_now();
-	front_expire(f, f->listen_at);
+	front_listen(f, deadline_now());
 	return f;
 }
 
@@ -751,14 +749,13 @@ front_expire(struct front *f, struct deadline now)
 	for (i = 0; i < sizeof timed_states / sizeof timed_states[0]; i++)
 		while (deadline_passed(due(f, timed_states[i]), now))
 			expire_client(f, TAILQ_FIRST(&f->states[timed_states[i]]), now);
-	if (!f->listening && deadline_passed(f->listen_at, now))
-		front_start_listening(f);
+	front_listen(f, now);
 }
 
 struct deadline
 front_deadline(const struct front *f)
 {
-	struct deadline soonest = f->listening ? DEADLINE_NEVER : f->listen_at;
+	struct deadline soonest = acceptor_deadline(&f->acceptor);
 	size_t i;
 
 	for (i = 0; i < sizeof timed_states / sizeof timed_states[0]; i++)

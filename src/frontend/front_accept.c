@@ -139,35 +139,17 @@ admit(struct front *f, const struct address *from, struct deadline now)
 	return false;
 }
 
-static void
-stop_listening(struct front *f, struct deadline until)
+void
+front_listen(struct front *f, struct deadline now)
 {
-	size_t i;
-
-	for (i = 0; f->listening && i < f->listener_count; i++)
-		waitset_remove(f->set, f->listeners[i]);
-	f->listening = false;
-	f->listen_at = until;
+	if (acceptor_listen(&f->acceptor, now) == -1)
+		note_failed_accept(f, "listen");
 }
 
 void
-front_start_listening(struct front *f)
+front_pause_listening(struct front *f, struct deadline until)
 {
-	size_t i;
-
-	f->listen_at = DEADLINE_NEVER;
-	f->listening = true;
-	for (i = 0; i < f->listener_count; i++)
-		if (waitset_add(f->set, f->listeners[i], EPOLLIN | EPOLLEXCLUSIVE, WAITSET_LISTENER,
-			i) == -1)
-			note_failed_accept(f, "listen");
-}
-
-void
-front_stand_back(struct front *f, struct deadline until)
-{
-	if (f->listening)
-		stop_listening(f, until);
+	acceptor_pause(&f->acceptor, until);
 }
 
 /* A free place: one that was used before, or else one that costs memory only from now on. NULL: all are taken. */
@@ -272,24 +254,25 @@ looks_for_another(const struct front *f)
 	return f->retiring || f->singles < SINGLES || f->singles % SINGLES == 0;
 }
 
-void
-front_listener_ready(struct front *f, size_t listener, struct deadline now)
+/* Accepts those who have connected to a listener, up to a number; pauses if none can be. */
+static void
+accept_clients(struct front *f, size_t listener, struct deadline now)
 {
 	struct address from;
 	int i;
 	int fd;
 
-	for (i = 0; f->listening && i < ACCEPT_AT_ONCE; i++) {
+	for (i = 0; i < ACCEPT_AT_ONCE; i++) {
 		/* When all of them wait for answers, the next ones wait in the queue. */
 		if (free_place(f) == NULL && least_busy(f, now) == NULL) {
 			/* Behind those that were just taken in, there may be nobody. */
 			if (i > 0)
 				return;
 			note_crowding(f, FRONT_CROWDED, NULL);
-			stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
+			acceptor_pause(&f->acceptor, deadline_after(now, ACCEPT_PAUSE_MS));
 			return;
 		}
-		fd = net_accept(f->listeners[listener], &from);
+		fd = net_accept(f->acceptor.sockets[listener], &from);
 		if (fd >= 0) {
 			take_in(f, fd, &from, now);
 			f->singles = i == 0 ? f->singles + 1 : 0;
@@ -303,7 +286,7 @@ front_listener_ready(struct front *f, size_t listener, struct deadline now)
 
 			note_failed_accept(f, "accept");
 			if (shut_down || !evict(f, now)) {
-				stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
+				acceptor_pause(&f->acceptor, deadline_after(now, ACCEPT_PAUSE_MS));
 				return;
 			}
 		}
@@ -311,16 +294,21 @@ front_listener_ready(struct front *f, size_t listener, struct deadline now)
 }
 
 void
+front_listener_ready(struct front *f, size_t listener, struct deadline now)
+{
+	if (f->acceptor.is_listening)
+		accept_clients(f, listener, now);
+}
+
+void
 front_retire(struct front *f, struct deadline now)
 {
 	size_t i;
 
-	/* Also when it has stood back, or paused: who has come by now is ours. */
-	if (!f->listening)
-		front_start_listening(f);
 	f->retiring = true;
 	f->retired = now;
-	for (i = 0; i < f->listener_count; i++)
-		front_listener_ready(f, i, now);
-	stop_listening(f, DEADLINE_NEVER);
+	/* Also while it is paused: nobody else may be there for those who have connected by now. */
+	for (i = 0; i < f->acceptor.count; i++)
+		accept_clients(f, i, now);
+	acceptor_pause(&f->acceptor, DEADLINE_NEVER);
 }

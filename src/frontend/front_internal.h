@@ -10,6 +10,7 @@
 #include "base/deadline.h"
 #include "config/config.h"
 #include "format/frame.h"
+#include "frontend/acceptor.h"
 #include "frontend/front.h"
 #include "query/query.h"
 #include "query/quota.h"
@@ -61,8 +62,7 @@ struct client {
 
 struct front {
 	const struct config *config;
-	const int *listeners;
-	size_t listener_count;
+	struct acceptor acceptor;
 	int set;
 	struct query_table *table;
 	struct client *clients;
@@ -78,13 +78,11 @@ struct front {
 	struct client_list short_of_memory; /* clients that wait for memory */
 	size_t in_large;                    /* the sum of it over all clients */
 	struct query_list abandoned;
-	bool listening;
-	unsigned singles;          /* looks at listeners, in a row, that found no second client */
-	bool retiring;             /* see front_retire() */
-	struct deadline retired;   /* the moment of it */
-	int retire_idle_ms;        /* a client that sends nothing for this long is closed */
-	bool draining;             /* see front_drain() */
-	struct deadline listen_at; /* when not listening: then again */
+	unsigned singles;        /* looks at listeners, in a row, that found no second client */
+	bool retiring;           /* see front_retire() */
+	struct deadline retired; /* the moment of it */
+	int retire_idle_ms;      /* a client that sends nothing for this long is closed */
+	bool draining;           /* see front_drain() */
 	struct trouble {
 		struct failure why; /* of the first of them */
 		unsigned times;
@@ -108,7 +106,7 @@ bool front_has_just_asked(struct front *, struct client *, struct deadline now);
 /* Ends a connection; its place is free, and queries that it has in hand are abandoned. */
 void front_close_client(struct front *, struct client *, struct deadline now);
 
-/* Takes part in the wait for those who connect. */
-void front_start_listening(struct front *);
+/* Listens unless it is paused; notes a failure. */
+void front_listen(struct front *, struct deadline now);
 
 #endif

@@ -1,6 +1,5 @@
 #include "frontend/udp.h"
 
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <errno.h>
@@ -11,6 +10,7 @@
 #include "base/pages.h"
 #include "base/waitset.h"
 #include "format/dns.h"
+#include "frontend/acceptor.h"
 #include "query/dedup.h"
 #include "query/quota.h"
 
@@ -60,7 +60,7 @@ struct udp_socket {
 
 struct udp {
 	const struct config *config;
-	int set;
+	struct acceptor acceptor;
 	struct query_table *table;
 	struct quota *quota;
 	struct dedup *dedup;
@@ -69,10 +69,8 @@ struct udp {
 	size_t in_flight_max;
 	struct udp_socket sockets[CONFIG_LISTEN_MAX];
 	size_t count;
-	size_t first;   /* to be looked at in the next turn: each in its turn */
-	bool listening; /* the sockets are in the wait set */
+	size_t first; /* to be looked at in the next turn: each in its turn */
 	bool draining;
-	struct deadline listen_at;   /* not before that */
 	struct deadline retry_at;    /* then what a socket did not take is tried again */
 	size_t unsent;               /* answers of all sockets that wait to be sent */
 	size_t reserve;              /* slots that eviction keeps free */
@@ -117,34 +115,6 @@ add_socket(struct udp *u, int fd, _Atomic uint32_t *overflow, struct failure *wh
 	return 0;
 }
 
-static void
-stop_listening(struct udp *u)
-{
-	size_t i;
-
-	for (i = 0; u->listening && i < u->count; i++)
-		waitset_remove(u->set, u->sockets[i].fd);
-	u->listening = false;
-}
-
-static int
-start_listening(struct udp *u)
-{
-	size_t i;
-
-	if (u->listening)
-		return 0;
-	u->listening = true;
-	for (i = 0; i < u->count; i++) {
-		if (waitset_add(u->set, u->sockets[i].fd, EPOLLIN | EPOLLEXCLUSIVE,
-			WAITSET_DATAGRAMS, i) == -1) {
-			stop_listening(u);
-			return -1;
-		}
-	}
-	return 0;
-}
-
 struct udp *
 udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overflows, size_t count,
     int set, struct query_table *table, struct quota *quota, struct failure *why)
@@ -158,7 +128,7 @@ udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overf
 		return NULL;
 	}
 	u->config = config;
-	u->set = set;
+	acceptor_init(&u->acceptor, set, WAITSET_DATAGRAMS, sockets, count);
 	u->table = table;
 	u->quota = quota;
 	u->in_flight_max = slots - slots / SHARE_OF_TCP;
@@ -181,7 +151,7 @@ udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overf
 			return NULL;
 		}
 	}
-	if (start_listening(u) == -1) {
+	if (acceptor_listen(&u->acceptor, deadline_now()) == -1) {
 		(void)fail_errno(why, "UDP");
 		udp_free(u);
 		return NULL;
@@ -220,7 +190,7 @@ udp_free(struct udp *u)
 	for (i = 0; i < u->count; i++)
 		while ((q = TAILQ_FIRST(&u->sockets[i].answered)) != NULL)
 			release_answered(u, &u->sockets[i], q);
-	stop_listening(u);
+	acceptor_stop(&u->acceptor);
 	dedup_free(u->dedup);
 	pages_free(u->in_flight, quota_capacity(u->quota), sizeof *u->in_flight);
 	pages_free(u, 1, sizeof *u);
@@ -244,10 +214,9 @@ udp_ready(struct udp *u, size_t socket)
 }
 
 void
-udp_stand_back(struct udp *u, struct deadline until)
+udp_pause_listening(struct udp *u, struct deadline until)
 {
-	stop_listening(u);
-	u->listen_at = until;
+	acceptor_pause(&u->acceptor, until);
 }
 
 bool
@@ -494,7 +463,7 @@ udp_drain(struct udp *u)
 {
 	size_t i;
 
-	stop_listening(u);
+	acceptor_pause(&u->acceptor, DEADLINE_NEVER);
 	u->draining = true;
 	for (i = 0; i < u->count; i++)
 		u->sockets[i].ready = true;
@@ -668,17 +637,15 @@ udp_send(struct udp *u, struct deadline now)
 	u->retry_at = DEADLINE_NEVER;
 	for (i = 0; i < u->count; i++)
 		send_all(u, &u->sockets[i], now);
-	/* While there is no place, what comes waits in the sockets, or others take it. */
+	/* While no slot is free, what comes waits in the sockets, or other workers take it. */
 	if (free_slots(u) == 0) {
-		stop_listening(u);
+		acceptor_stop(&u->acceptor);
 		u->retry_at = deadline_sooner(u->retry_at,
 		    deadline_after(now, EVICTION_INTERVAL_MS));
-	} else if (u->draining)
-		stop_listening(u);
-	else if (!deadline_passed(u->listen_at, now))
-		u->retry_at = deadline_sooner(u->retry_at, u->listen_at);
-	else if (start_listening(u) == -1)
-		u->retry_at = deadline_after(now, SEND_PAUSE_MS);
+		return;
+	}
+	(void)acceptor_listen(&u->acceptor, now);
+	u->retry_at = deadline_sooner(u->retry_at, acceptor_deadline(&u->acceptor));
 }
 
 struct deadline

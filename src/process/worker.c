@@ -415,8 +415,8 @@ take_or_leave(struct worker *w, enum waitset_owner owner, size_t index, struct d
 	bool again = !deadline_passed(deadline_after(w->stood_back, STAND_BACK_MS), now);
 
 	if (board_another_takes(w->setup->board, w->setup->index, again, now)) {
-		front_stand_back(w->front, until);
-		udp_stand_back(w->udp, until);
+		front_pause_listening(w->front, until);
+		udp_pause_listening(w->udp, until);
 		w->stood_back = until;
 	} else if (owner == WAITSET_LISTENER) {
 		front_listener_ready(w->front, index, now);

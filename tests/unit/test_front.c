@@ -461,7 +461,7 @@ who_has_come_is_taken_in_by_one_that_retires(void **state)
 	int client = come(&b);
 
 	(void)state;
-	front_stand_back(b.front, deadline_in(10000));
+	front_pause_listening(b.front, deadline_in(10000));
 	front_listener_ready(b.front, 0, deadline_now());
 	assert_int_equal(front_client_count(b.front), 0);
 	front_retire(b.front, deadline_now());
