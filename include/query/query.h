@@ -8,13 +8,14 @@
 #include <stdint.h>
 
 #include "base/address.h"
+#include "base/chains.h"
 #include "base/deadline.h"
 #include "format/dns.h"
 #include "format/edns.h"
 
 struct client;
+struct client_addr;
 struct connection;
-struct host;
 struct query;
 
 /* What has become of an attempt. */
@@ -83,11 +84,10 @@ struct query {
 	struct client *client; /* NULL: the client has gone */
 	struct query_peer peer;
 	TAILQ_ENTRY(query) client_link; /* in one of the lists of the client, or of a socket */
-	LIST_ENTRY(query) pending_link; /* this and the next four: see pending.h */
-	TAILQ_ENTRY(query) host_link;
-	struct host *host;
-	uint64_t pending_hash;
-	bool is_answered; /* its response waits to be sent */
+	struct client_addr *addr;       /* this and the next three: only of UDP */
+	TAILQ_ENTRY(query) addr_link;   /* in the list of its address, the oldest first */
+	struct chains_link dedup_link;  /* see dedup.h */
+	bool is_answered;               /* its response waits to be sent */
 	struct dns_query dns;
 	bool allowed;            /* the client may ask here */
 	struct deadline arrived; /* when its last octet was read */
@@ -150,6 +150,12 @@ void query_free(struct query_table *, struct query *);
  * message is given back.
  */
 void query_answered(struct query_table *, struct query *);
+
+/*
+ * The response as a frame (see frame.h), whose prefix is written in front of it, for which there
+ * always is room.
+ */
+uint8_t *query_frame(const struct query *);
 
 /*
  * The memory, in bytes, that messages over a page have taken, and responses that are over a page

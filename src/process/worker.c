@@ -15,6 +15,7 @@
 #include "frontend/front.h"
 #include "frontend/udp.h"
 #include "query/query.h"
+#include "query/quota.h"
 
 enum {
 	EVENTS_AT_ONCE = 256,
@@ -48,6 +49,7 @@ struct worker {
 	const struct config *config;
 	struct board_worker *row;
 	struct query_table *table;
+	struct quota *quota;
 	int listeners[CONFIG_LISTEN_MAX];
 	struct front *front;
 	struct udp *udp;
@@ -230,9 +232,9 @@ answer_text(struct worker *w, struct query *q, const char *text, struct deadline
 static bool
 answer_own(struct worker *w, struct query *q, struct deadline now)
 {
-	if (dns_asks(q->message, q->dns.question_len, DNS_OWN_HEALTH))
+	if (dns_question_is(q->message, q->dns.question_len, DNS_OWN_HEALTH))
 		answer_text(w, q, "ok", now);
-	else if (!dns_asks(q->message, q->dns.question_len, DNS_OWN_READY))
+	else if (!dns_question_is(q->message, q->dns.question_len, DNS_OWN_READY))
 		return false;
 	else if (board_is_ready(w->setup->board))
 		answer_text(w, q, "ready", now);
@@ -413,8 +415,8 @@ take_or_leave(struct worker *w, enum waitset_owner owner, size_t index, struct d
 	bool again = !deadline_passed(deadline_after(w->stood_back, STAND_BACK_MS), now);
 
 	if (board_another_takes(w->setup->board, w->setup->index, again, now)) {
-		front_stand_back(w->front, until);
-		udp_stand_back(w->udp, until);
+		front_pause_listening(w->front, until);
+		udp_pause_listening(w->udp, until);
 		w->stood_back = until;
 	} else if (owner == WAITSET_LISTENER) {
 		front_listener_ready(w->front, index, now);
@@ -584,12 +586,15 @@ start(struct worker *w, struct failure *why)
 {
 	const struct config *config = w->config;
 	int datagrams[CONFIG_LISTEN_MAX];
+	size_t clients = clients_max(w->setup);
+	size_t slots = (size_t)config->inflight;
 	size_t tcp = 0;
 	size_t udp = 0;
 	size_t i;
 
 	if ((w->set = waitset_new()) == -1 || arrange_signals(w) == -1 ||
-	    (w->table = query_table_new((size_t)config->inflight)) == NULL)
+	    (w->table = query_table_new(slots)) == NULL ||
+	    (w->quota = quota_new(clients + slots, slots)) == NULL)
 		return fail_errno(why, "start");
 	if (upstream_attach(w->upstreams, w->set, w->table, w->setup->board, why) == -1)
 		return -1;
@@ -601,12 +606,11 @@ start(struct worker *w, struct failure *why)
 		if (l->udp != -1)
 			datagrams[udp++] = l->udp;
 	}
-	w->front = front_new(config, w->listeners, tcp, w->set, w->table, clients_max(w->setup),
-	    why);
+	w->front = front_new(config, w->listeners, tcp, w->set, w->table, w->quota, clients, why);
 	if (w->front == NULL)
 		return -1;
 	w->udp = udp_new(config, datagrams, board_overflows(w->setup->board), udp, w->set, w->table,
-	    why);
+	    w->quota, why);
 	return w->udp == NULL ? -1 : 0;
 }
 
@@ -630,6 +634,7 @@ worker_run(const struct worker_setup *setup, struct failure *why)
 		loop(w);
 	udp_free(w->udp);
 	front_free(w->front);
+	quota_free(w->quota);
 	query_table_free(w->table);
 	if (w->signals != -1)
 		(void)close(w->signals);

@@ -3,33 +3,28 @@
 #include <string.h>
 
 #include "base/pages.h"
+#include "format/frame.h"
 
-/*
- * Address space for a frame of the largest size in each direction, of which only the
- * pages in use cost memory. For the odd cache line see query.c.
- */
-enum {
-	LENGTH_PREFIX = 2, /* RFC 1035 4.2.2 */
-	BUFFER_LEN = LENGTH_PREFIX + DNS_MESSAGE_MAX,
-	PLACE_STRIDE = (2 * BUFFER_LEN / 4096 + 1) * 4096 + 64
-};
+/* Address space for one of the largest frames in each direction, of which only pages in use cost memory. */
+enum { BUFFERS_LEN = 2 * FRAME_MAX };
 
 struct connection *
 connection_table_new(size_t count)
 {
 	struct connection *table = pages_new(count, sizeof *table);
-	uint8_t *octets = pages_new(count, PLACE_STRIDE);
+	size_t stride = pages_stride(BUFFERS_LEN);
+	uint8_t *buffers = pages_new(count, stride);
 	size_t i;
 
-	if (table == NULL || octets == NULL) {
-		pages_free(octets, count, PLACE_STRIDE);
+	if (table == NULL || buffers == NULL) {
+		pages_free(buffers, count, stride);
 		pages_free(table, count, sizeof *table);
 		return NULL;
 	}
 	for (i = 0; i < count; i++) {
 		table[i].index = i;
-		table[i].in = octets + i * PLACE_STRIDE;
-		table[i].out = table[i].in + BUFFER_LEN;
+		table[i].in = buffers + i * stride;
+		table[i].out = table[i].in + FRAME_MAX;
 	}
 	return table;
 }
@@ -39,7 +34,7 @@ connection_table_free(struct connection *table, size_t count)
 {
 	if (table == NULL)
 		return;
-	pages_free(table[0].in, count, PLACE_STRIDE);
+	pages_free(table[0].in, count, pages_stride(BUFFERS_LEN));
 	pages_free(table, count, sizeof *table);
 }
 
@@ -121,21 +116,20 @@ add_frame(struct connection *c, struct outstanding *ids, struct attempt *a)
 {
 	const struct query *q = a->query;
 	uint8_t *frame = c->out + c->out_len;
-	size_t room = BUFFER_LEN - c->out_len;
+	size_t room = FRAME_MAX - c->out_len;
 	size_t len;
 	int id;
 
-	if (room < LENGTH_PREFIX)
+	if (room < FRAME_PREFIX_LEN)
 		return false;
-	len = edns_write_query(frame + LENGTH_PREFIX, room - LENGTH_PREFIX, q->message, q->len,
-	    &q->dns, c->edns, a->edns);
+	len = edns_write_query(frame + FRAME_PREFIX_LEN, room - FRAME_PREFIX_LEN, q->message,
+	    q->len, &q->dns, c->edns, a->edns);
 	if (len == 0 || (id = outstanding_add(ids, c->index, a)) == -1)
 		return false;
 	a->id = (uint16_t)id;
-	frame[0] = (uint8_t)(len >> 8);
-	frame[1] = (uint8_t)len;
-	dns_set_id(frame + LENGTH_PREFIX, a->id);
-	c->out_len += LENGTH_PREFIX + len;
+	frame_write_prefix(frame, len);
+	dns_set_id(frame + FRAME_PREFIX_LEN, a->id);
+	c->out_len += FRAME_PREFIX_LEN + len;
 	return true;
 }
 
@@ -207,11 +201,8 @@ read_frame(struct connection *c, size_t *len, struct failure *why)
 		size_t have = c->in_len - c->in_pos;
 		ssize_t n;
 
-		if (have >= LENGTH_PREFIX) {
-			*len = (size_t)frame[0] << 8 | frame[1];
-			if (have - LENGTH_PREFIX >= *len)
-				return 1;
-		}
+		if (frame_is_whole(frame, have, len))
+			return 1;
 		memmove(c->in, frame, have);
 		c->in_pos = 0;
 		c->in_len = have;
@@ -219,7 +210,7 @@ read_frame(struct connection *c, size_t *len, struct failure *why)
 			c->all_read = false;
 			return 0;
 		}
-		if ((n = stream_read(&c->stream, c->in + have, BUFFER_LEN - have, why)) <= 0)
+		if ((n = stream_read(&c->stream, c->in + have, FRAME_MAX - have, why)) <= 0)
 			return (int)n;
 		c->all_read = !stream_has_read_ahead(&c->stream);
 		c->in_len += (size_t)n;
@@ -238,7 +229,7 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 
 	if ((rc = read_frame(c, &len, why)) != 1)
 		return rc;
-	message = c->in + c->in_pos + LENGTH_PREFIX;
+	message = c->in + c->in_pos + FRAME_PREFIX_LEN;
 	if (len < DNS_HEADER_LEN)
 		return fail_with(why, "read: a message of %zu octets is no DNS message", len);
 	if (!outstanding_take(ids, c->index, dns_id(message), &a, &since))
@@ -265,7 +256,7 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 		c->answers++;
 	}
 	c->has_answered = true;
-	c->in_pos += LENGTH_PREFIX + len;
+	c->in_pos += FRAME_PREFIX_LEN + len;
 	c->heard = now;
 	c->owed_since = c->outstanding + c->given_up > 0 ? now : DEADLINE_NEVER;
 	return 1;

@@ -1,5 +1,7 @@
 #include "format/edns.h"
 
+#include "format/opt.h"
+
 #include "message.h"
 #include "unit.h"
 
@@ -338,14 +340,14 @@ adds_no_opt_to_a_full_response(void **state)
 	size_t len;
 
 	(void)state;
-	for (len = DNS_MESSAGE_MAX - 2 * DNS_OPT_LEN; len <= DNS_MESSAGE_MAX; len++) {
+	for (len = DNS_MESSAGE_MAX - 2 * OPT_LEN; len <= DNS_MESSAGE_MAX; len++) {
 		memcpy(msg, start, base);
 		msg[base - 2] = (uint8_t)((len - base) >> 8);
 		msg[base - 1] = (uint8_t)(len - base);
 		edns_read_response(msg, len, &r);
 		assert_true(r.is_readable);
 		assert_int_equal(edns_write_response(out, msg, len, &r, &q, &padded),
-		    len + DNS_OPT_LEN <= DNS_MESSAGE_MAX ? len + DNS_OPT_LEN : len);
+		    len + OPT_LEN <= DNS_MESSAGE_MAX ? len + OPT_LEN : len);
 	}
 }
 
