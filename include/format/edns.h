@@ -53,12 +53,21 @@ struct edns_response {
 void edns_read_response(const uint8_t *msg, size_t len, struct edns_response *r);
 
 /*
- * Writes what the client gets for the response of LEN bytes that R was read from: with an
- * OPT record only if its query Q had one. Without, an RCODE that needs one (RFC 6891 6.1.3)
- * becomes SERVFAIL. Bytes behind the last record are left out (unless it is signed). OUT has
- * room for DNS_MESSAGE_MAX bytes. Returns the length; 0 when the response is not readable.
+ * Writes what is kept of the response of LEN bytes that R was read from, whoever the client is:
+ * the message, and as the last record an OPT with the options that cross, if it had an OPT. The
+ * length of that record goes to *OPT_LEN, 0 when there is none. Bytes behind the last record are
+ * left out. A message that IS_SIGNED stays as it is. OUT has room for DNS_MESSAGE_MAX bytes.
+ * Returns the length; 0 when the response is not readable.
  */
-size_t edns_write_response(uint8_t *out, const uint8_t *msg, size_t len,
-    const struct edns_response *r, const struct dns_query *q, const struct edns_settings *settings);
+size_t edns_write_canonical(uint8_t *out, const uint8_t *msg, size_t len,
+    const struct edns_response *r, const struct edns_settings *settings, bool is_signed,
+    size_t *opt_len);
+
+/*
+ * Turns such a message, in place, into what the client of the query Q gets: with an OPT record only
+ * if Q had one. Without, an RCODE that needs one (RFC 6891 6.1.3) becomes SERVFAIL. MSG has room
+ * for DNS_MESSAGE_MAX bytes. Returns the length.
+ */
+size_t edns_finish_response(uint8_t *msg, size_t len, size_t opt_len, const struct dns_query *q);
 
 #endif

@@ -96,6 +96,8 @@ struct query {
 	size_t len;
 	uint8_t *response;   /* room for the largest, and in front of it for its length */
 	size_t response_len; /* 0: there is none */
+	bool is_canonical;   /* the response is no client's yet: see edns_write_canonical() */
+	size_t opt_len;      /* of the OPT record at the end of a canonical response */
 	size_t large; /* the memory of a large message or response, see query_table_large() */
 
 	enum query_outcome outcome;

@@ -228,37 +228,75 @@ edns_read_response(const uint8_t *msg, size_t len, struct edns_response *r)
 }
 
 size_t
-edns_write_response(uint8_t *out, const uint8_t *msg, size_t len, const struct edns_response *r,
-    const struct dns_query *q, const struct edns_settings *settings)
+edns_write_canonical(uint8_t *out, const uint8_t *msg, size_t len, const struct edns_response *r,
+    const struct edns_settings *settings, bool is_signed, size_t *opt_len)
 {
 	struct wire_writer w;
 	struct rest rest;
 	struct opt opt;
 	size_t begin;
 
-	if (q->is_signed)
+	*opt_len = 0;
+	if (is_signed)
 		return copy_whole(out, DNS_MESSAGE_MAX, msg, len);
 	if (!r->is_readable)
 		return 0;
 	cut_out(msg, r->len, &r->opt, &rest);
-	read_opt(msg, &r->opt, &opt);
 	wire_writer_init(&w, out, DNS_MESSAGE_MAX);
-	if (q->has_edns) {
-		write_rest(&w, &rest, 1);
-		begin = opt_begin(&w,
-		    &(struct opt){ .udp_size = DNS_UDP_SIZE,
-			.rcode = opt.rcode,
-			.flags = opt.flags });
-		write_crossing(&w, opt.options, settings);
-		opt_end(&w, begin);
-		if (!w.failed)
-			return wire_written(&w);
-		/* Only a response that has none itself can leave no room for ours. */
-		wire_writer_init(&w, out, DNS_MESSAGE_MAX);
+	if (r->opt.len == 0) {
+		write_rest(&w, &rest, 0);
+		return wire_written(&w);
 	}
-	write_rest(&w, &rest, 0);
+	read_opt(msg, &r->opt, &opt);
+	write_rest(&w, &rest, 1);
+	*opt_len = w.pos;
+	begin = opt_begin(&w,
+	    &(struct opt){ .udp_size = DNS_UDP_SIZE, .rcode = opt.rcode, .flags = opt.flags });
+	write_crossing(&w, opt.options, settings);
+	opt_end(&w, begin);
+	*opt_len = w.pos - *opt_len;
+	return wire_written(&w);
+}
+
+/* Takes the OPT record of OPT_LEN bytes off the end of a message. */
+static size_t
+cut_off_opt(uint8_t *msg, size_t len, size_t opt_len)
+{
+	struct dns_opt at = { .at = len - opt_len, .len = opt_len };
+	struct wire_writer w;
+	struct opt opt;
+
+	read_opt(msg, &at, &opt);
+	wire_writer_init(&w, msg, len);
+	w.pos = at.at;
+	wire_overwrite_u16(&w, ARCOUNT_AT, (uint16_t)(read_u16_at(msg, ARCOUNT_AT) - 1));
 	if (opt.rcode != 0)
 		wire_overwrite_u16(&w, FLAGS_AT,
 		    (uint16_t)((read_u16_at(msg, FLAGS_AT) & ~FLAGS_RCODE) | DNS_SERVFAIL));
-	return wire_written(&w);
+	return at.at;
+}
+
+/* Adds an OPT record without options, where there is room for one. */
+static size_t
+append_opt(uint8_t *msg, size_t len)
+{
+	struct wire_writer w;
+
+	if (len + OPT_LEN > DNS_MESSAGE_MAX)
+		return len;
+	wire_writer_init(&w, msg, DNS_MESSAGE_MAX);
+	w.pos = len;
+	opt_end(&w, opt_begin(&w, &(struct opt){ .udp_size = DNS_UDP_SIZE }));
+	wire_overwrite_u16(&w, ARCOUNT_AT, (uint16_t)(read_u16_at(msg, ARCOUNT_AT) + 1));
+	return w.pos;
+}
+
+size_t
+edns_finish_response(uint8_t *msg, size_t len, size_t opt_len, const struct dns_query *q)
+{
+	if (q->is_signed)
+		return len;
+	if (q->has_edns)
+		return opt_len > 0 ? len : append_opt(msg, len);
+	return opt_len > 0 ? cut_off_opt(msg, len, opt_len) : len;
 }

@@ -13,6 +13,7 @@
 #include "frontend/acceptor.h"
 #include "query/dedup.h"
 #include "query/quota.h"
+#include "query/reply.h"
 
 enum {
 	/* One of so many places is left for TCP. */
@@ -478,22 +479,11 @@ udp_reject(struct udp *u, struct query *q)
 	release(u, q);
 }
 
-/* What the client takes, and what gets to it in one piece (RFC 6891 6.2.3, RFC 9715 3). */
-static size_t
-size_limit(const struct udp *u, const struct query *q)
-{
-	size_t most = (size_t)u->config->udp_size;
-
-	if (!q->dns.has_edns || q->dns.udp_size < DNS_UDP_MIN)
-		return DNS_UDP_MIN;
-	return q->dns.udp_size < most ? q->dns.udp_size : most;
-}
-
 void
 udp_answer(struct udp *u, struct query *q)
 {
 	query_answered(u->table, q);
-	q->response_len = dns_truncate(q->response, q->response_len, size_limit(u, q));
+	reply_truncate(q, u->config->udp_size);
 	q->is_answered = true;
 	u->unsent++;
 	TAILQ_INSERT_TAIL(&u->sockets[q->peer.socket].answered, q, client_link);

@@ -16,6 +16,7 @@
 #include "frontend/udp.h"
 #include "query/query.h"
 #include "query/quota.h"
+#include "query/reply.h"
 
 enum {
 	EVENTS_AT_ONCE = 256,
@@ -197,6 +198,7 @@ finish(struct worker *w, struct query *q, struct deadline now)
 {
 	if (w->config->log.queries)
 		log_query(q, now);
+	reply_finish(q);
 	if (q->transport == QUERY_UDP)
 		udp_answer(w->udp, q);
 	else

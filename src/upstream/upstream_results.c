@@ -225,22 +225,21 @@ keep_response(const struct upstream_list *l, const struct upstream *u,
 	struct query *q = arrival->attempt->query;
 	struct failure why;
 
+	q->is_canonical = false;
 	if (arrival->match == DNS_MATCH_BARE) {
 		q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns,
 		    dns_response_rcode(arrival->message, arrival->len), DNS_EDE_NONE, NULL);
 		return;
 	}
-	q->response_len = edns_write_response(q->response, arrival->message, arrival->len, r,
-	    &q->dns, &l->config->privacy);
+	q->response_len = edns_write_canonical(q->response, arrival->message, arrival->len, r,
+	    &l->config->privacy, q->dns.is_signed, &q->opt_len);
 	if (q->response_len == 0) {
 		(void)fail_with(&why, "%s: query: the answer cannot be read", u->name);
 		q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns,
 		    DNS_SERVFAIL, DNS_EDE_NETWORK_ERROR, why.text);
 		return;
 	}
-	dns_set_id(q->response, q->dns.id);
-	if (!q->dns.is_signed)
-		dns_copy_question(q->response, q->message, q->dns.question_len);
+	q->is_canonical = true;
 }
 
 /*

@@ -104,10 +104,14 @@ check_response(const uint8_t *msg, size_t len, const struct dns_query *q,
 	struct edns_response r, back;
 	uint8_t *out;
 	size_t n;
+	size_t opt_len;
 
 	edns_read_response(msg, len, &r);
 	must(r.keepalive_ms >= -1 && r.keepalive_ms <= 6553500);
-	n = edns_write_response(room, msg, len, &r, q, settings);
+	n = edns_write_canonical(room, msg, len, &r, settings, q->is_signed, &opt_len);
+	must(opt_len <= n);
+	if (n > 0)
+		n = edns_finish_response(room, n, opt_len, q);
 	if (q->is_signed) {
 		must(n == len && memcmp(room, msg, len) == 0);
 		return;
