@@ -35,8 +35,8 @@ enum { QUERY_ASKS_MAX = 8 };
 
 /* Where a query came from, and so which module its answer goes to. */
 enum query_transport {
-	QUERY_TCP, /* `front': `client' is its client */
-	QUERY_UDP  /* `udp': `peer' is its peer */
+	QUERY_TCP, /* the TCP frontend's: `client' is its client */
+	QUERY_UDP  /* the UDP frontend's: `peer' is its peer */
 };
 
 /* The two ends of a datagram. */
