@@ -87,7 +87,7 @@ export ASAN_OPTIONS ?= exitcode=99:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 
 .PHONY: all demo run test unit blackbox container replay fuzz bench benchmark lint tidy layers \
-	format deps install install-units uninstall clean help program units replays fuzzers FORCE
+	format docs deps install install-units uninstall clean help program units replays fuzzers FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 # V=1 shows the commands.
@@ -211,6 +211,9 @@ layers:
 # Not the tests: their tables are laid out by hand, as no program would do it.
 format:			## lays out the C of the program as lint wants it
 	clang-format -i $(PROGRAM)
+
+docs: all		## write the parts of the documents that come from `dot-proxy schema'
+	$(PYTHON) tests/docs
 
 deps:			## installs what is missing to build and to test (Debian, Ubuntu)
 	tests/deps
