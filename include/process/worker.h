@@ -6,7 +6,7 @@
 #include "base/fail.h"
 #include "config/config.h"
 #include "process/listeners.h"
-#include "shared/board.h"
+#include "shared/scoreboard.h"
 #include "upstream/upstream.h"
 
 /* What a worker is given; all of it must outlive the run, and stays the caller's. */
@@ -14,8 +14,9 @@ struct worker_setup {
 	const struct config *config;
 	struct listeners *listeners; /* those for TCP are closed when it takes no more clients */
 	struct upstream_list *upstreams;
-	struct board *board;
-	size_t index;       /* of its row there */
+	struct scoreboard *shared;
+	int generation;     /* its number there */
+	size_t index;       /* in the generation */
 	size_t descriptors; /* how many it may have */
 	int wakeup;         /* of the supervisor, woken when the worker serves */
 };

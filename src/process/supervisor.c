@@ -21,7 +21,7 @@
 #include "process/privilege.h"
 #include "process/status.h"
 #include "process/worker.h"
-#include "shared/board.h"
+#include "shared/scoreboard.h"
 #include "supervisor_internal.h"
 #include "transport/net.h"
 #include "upstream/upstream.h"
@@ -59,8 +59,15 @@ enum {
 	STOP_GRACE_MS = 400
 };
 
+/* A reload waits while RETIRING_MAX generations retire. */
+_Static_assert((int)RETIRING_MAX + 1 == (int)STATS_GENERATIONS, "rows for all generations");
+_Static_assert((int)STATS_TEAM == (int)CONFIG_WORKERS_MAX, "a row for each worker");
+_Static_assert((int)STATS_GENERATIONS *(int)CONFIG_UPSTREAMS_MAX <= (int)HEALTH_ROWS,
+    "a row for each upstream");
+
 struct supervisor {
 	const struct supervisor_launch *launch;
+	struct scoreboard shared;
 	struct generation *newest;
 	struct listeners passed; /* by the service manager, for as long as this process lives */
 	size_t descriptors;
@@ -83,6 +90,12 @@ struct supervisor {
 
 /* ---- generations ---- */
 
+struct stats_worker *
+generation_row(const struct generation *g, size_t index)
+{
+	return stats_worker(g->shared->stats, scoreboard_first_worker(g->number) + index);
+}
+
 static void
 free_generation(struct generation *g)
 {
@@ -90,7 +103,8 @@ free_generation(struct generation *g)
 		return;
 	listeners_close(&g->listeners);
 	upstream_list_free(g->upstreams);
-	board_free(g->board);
+	if (g->number != -1)
+		scoreboard_remove_generation(g->shared, g->number);
 	config_free(g->config);
 	free(g);
 }
@@ -120,17 +134,16 @@ set_up(const struct supervisor *s, struct generation *g, enum supervisor_end *en
 	/* Before TLS, which takes longest: who asks meanwhile waits, and is not refused. */
 	if (listeners_open(&g->listeners, config, open_sockets(s), why) == -1)
 		return -1;
-	g->board = board_new((size_t)config->workers, config->upstream_count);
-	if (g->board == NULL)
-		return fail_errno(why, "start");
+	if ((g->number = scoreboard_add_generation(g->shared)) == -1)
+		return fail_with(why, "too many generations of workers");
 	*end = SUPERVISOR_MISCONFIGURED;
-	g->upstreams = upstream_list_new(config, why);
+	g->upstreams = upstream_list_new(config, g->shared, why);
 	return g->upstreams == NULL ? -1 : 0;
 }
 
 /* Everything of a generation but its workers; CONFIG becomes its own. NULL as set_up(). */
 static struct generation *
-new_generation(const struct supervisor *s, struct config *config, enum supervisor_end *end,
+new_generation(struct supervisor *s, struct config *config, enum supervisor_end *end,
     struct failure *why)
 {
 	struct generation *g;
@@ -144,6 +157,8 @@ new_generation(const struct supervisor *s, struct config *config, enum superviso
 		return NULL;
 	}
 	g->config = config;
+	g->shared = &s->shared;
+	g->number = -1;
 	for (i = 0; i < config->upstream_count; i++)
 		g->ports[i] = address_port(&config->upstreams[i].address);
 	if (set_up(s, g, end, why) == -1) {
@@ -220,7 +235,8 @@ be_worker(struct supervisor *s, struct generation *g, size_t index, pid_t superv
 	struct worker_setup setup = { .config = g->config,
 		.listeners = &g->listeners,
 		.upstreams = g->upstreams,
-		.board = g->board,
+		.shared = g->shared,
+		.generation = g->number,
 		.index = index,
 		.descriptors = s->descriptors,
 		.wakeup = s->wakeup };
@@ -382,6 +398,7 @@ reap(struct supervisor *s, struct deadline now)
 {
 	struct generation *g = NULL;
 	struct slot *slot;
+	size_t index;
 	int status;
 	pid_t pid;
 
@@ -389,11 +406,14 @@ reap(struct supervisor *s, struct deadline now)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if ((slot = find_slot(s, pid, &g)) == NULL)
 			continue;
+		index = (size_t)(slot - g->slots);
 		if (!g->served)
-			g->served = atomic_load(&board_worker(g->board, (size_t)(slot - g->slots))
-						     ->state) != BOARD_EMPTY;
-		board_leave(g->board, (size_t)(slot - g->slots), pid);
+			g->served = stats_state(generation_row(g, index)) != STATS_EMPTY;
+		scoreboard_remove_worker(g->shared, scoreboard_first_worker(g->number) + index,
+		    pid);
 		slot->pid = 0;
+		if (g->given_up)
+			continue;
 		if (g->retiring && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 			continue;
 		supervisor_log_death(pid, status);
@@ -410,11 +430,11 @@ check_heartbeats(struct generation *g, struct deadline now)
 
 	for (i = 0; i < (size_t)g->config->workers; i++) {
 		struct slot *slot = &g->slots[i];
-		int64_t beat_us = atomic_load(&board_worker(g->board, i)->heartbeat_us);
+		int64_t heartbeat = stats_heartbeat(generation_row(g, i));
 
-		/* What it says counts for nothing, that it changes for all. */
-		if (beat_us != slot->beat_us) {
-			slot->beat_us = beat_us;
+		/* Only that it changes counts, not what it says. */
+		if (heartbeat != slot->heartbeat) {
+			slot->heartbeat = heartbeat;
 			slot->beat_at = now;
 		}
 		if (slot->pid == 0 ||
@@ -486,7 +506,6 @@ reload(struct supervisor *s, struct deadline now)
 		refuse(s, why.text, 1, why.remedy);
 		return;
 	}
-	upstream_inherit(g->upstreams, g->board, s->newest->upstreams, s->newest->board);
 	g->older = s->newest;
 	s->newest = g;
 	log_set_level(s->launch->verbose ? LOG_LEVEL_DEBUG : g->config->log.level);
@@ -504,7 +523,7 @@ hand_over(struct supervisor *s, struct deadline now)
 	if (g->served)
 		return;
 	for (i = 0; i < (size_t)g->config->workers; i++)
-		if (atomic_load(&board_worker(g->board, i)->state) == BOARD_SERVING)
+		if (stats_state(generation_row(g, i)) == STATS_SERVING)
 			g->served = true;
 	if (!g->served)
 		return;
@@ -521,17 +540,22 @@ hand_over(struct supervisor *s, struct deadline now)
 
 /* A new generation of which no worker comes to serve: the one before it goes on. */
 static bool
-give_up_newest(struct supervisor *s)
+give_up_newest(struct supervisor *s, struct deadline now)
 {
 	struct generation *g = s->newest;
 
 	if (g->older == NULL || g->older->retiring)
 		return false;
 	refuse(s, "no worker could start with it", 1, NULL);
+	/* Its rows in shared memory are free when its workers have gone; sweep() sees to that. */
+	g->retiring = g->given_up = true;
+	g->kill_at = now;
 	signal_workers(g, SIGKILL);
 	s->newest = g->older;
 	listeners_leave(&g->listeners, &s->newest->listeners);
-	free_generation(g);
+	listeners_close(&g->listeners);
+	g->older = s->newest->older;
+	s->newest->older = g;
 	s->hopeless = false;
 	return true;
 }
@@ -611,7 +635,7 @@ replace_shut_down(struct supervisor *s)
 {
 	struct generation *g = s->newest;
 	/* Whether it is true is seen here, whatever the worker is. */
-	bool reported = board_take_shut_down(g->board);
+	bool reported = stats_take_shut_down(s->shared.stats, (size_t)g->number);
 
 	if (s->passed.count == 0 && listeners_replace(&g->listeners, reported))
 		s->reload_wanted = true;
@@ -717,7 +741,7 @@ watch(struct supervisor *s)
 		now = deadline_now();
 		reap(s, now);
 		hand_over(s, now);
-		if (s->hopeless && !give_up_newest(s))
+		if (s->hopeless && !give_up_newest(s, now))
 			return;
 		retiring = sweep(s, now);
 		if (s->stopping && deadline_passed(s->newest->kill_at, now))
@@ -745,6 +769,12 @@ block_signals(sigset_t *signals)
 	for (i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
 		(void)sigdelset(signals, deadly[i]);
 	(void)sigprocmask(SIG_SETMASK, signals, NULL);
+}
+
+static int
+share_memory(struct supervisor *s, struct failure *why)
+{
+	return scoreboard_init(&s->shared) == -1 ? fail_errno(why, "start") : 0;
 }
 
 static int
@@ -813,7 +843,8 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 	supervisor_service_open(&s.service);
 	s.descriptors = net_raise_descriptor_limit();
 	filewatch_look(&s.file, launch->config_file);
-	if (open_waitset(&s, &signals, &why) == -1 || privilege_raise(&why) == -1) {
+	if (share_memory(&s, &why) == -1 || open_waitset(&s, &signals, &why) == -1 ||
+	    privilege_raise(&why) == -1) {
 		config_free(config);
 		return fail_start(&why, SUPERVISOR_FAILED);
 	}
@@ -835,6 +866,7 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 		free_generation(s.newest);
 		s.newest = older;
 	}
+	scoreboard_free(&s.shared);
 	close_waitset(&s);
 	(void)close(s.wakeup);
 	return end;

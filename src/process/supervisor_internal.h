@@ -10,7 +10,7 @@
 #include "process/notify.h"
 #include "process/privilege.h"
 #include "process/supervisor.h"
-#include "shared/board.h"
+#include "shared/scoreboard.h"
 #include "upstream/upstream.h"
 
 /* What the files of the supervisor share. */
@@ -19,7 +19,7 @@
 struct slot {
 	pid_t pid; /* 0: there is none */
 	struct deadline started;
-	int64_t beat_us;          /* its heartbeat as it was seen last, whatever that says */
+	int64_t heartbeat;        /* as it was seen last, whatever that says */
 	struct deadline beat_at;  /* when that was new */
 	struct deadline start_at; /* when there is none: then it is started */
 	int pause_ms;             /* before it is started again, when it dies quickly */
@@ -31,16 +31,21 @@ struct generation {
 	struct generation *older;
 	struct config *config;
 	struct upstream_list *upstreams;
-	struct board *board;
+	struct scoreboard *shared; /* the supervisor's */
+	int number;                /* of this generation, there; -1: none */
 	struct listeners listeners;
 	struct privilege privilege;
 	uint16_t ports[CONFIG_UPSTREAMS_MAX];
 	struct slot slots[CONFIG_WORKERS_MAX];
 	bool served; /* one of its workers has come to serve */
 	bool retiring;
+	bool given_up;           /* its workers were killed, since none came to serve */
 	unsigned deaths;         /* in a row, before any served */
 	struct deadline kill_at; /* when retiring: then it must be gone */
 };
+
+/* What one of its workers reports. */
+struct stats_worker *generation_row(const struct generation *, size_t index);
 
 /* One line for a child's end, as waitpid() tells it. */
 void supervisor_log_death(pid_t pid, int status);

@@ -59,23 +59,23 @@ supervisor_log_sandbox(const struct privilege *p)
 static void
 log_worker(const struct generation *g, size_t index)
 {
-	struct board_worker *row = board_worker(g->board, index);
+	const struct stats_worker *row = generation_row(g, index);
 	static const char *const states[] = { "starting", "serving", "stopping" };
 	char pid[16];
 	char numbers[5][24];
 
 	(void)snprintf(pid, sizeof pid, "%d", (int)g->slots[index].pid);
 	(void)snprintf(numbers[0], sizeof numbers[0], "%llu",
-	    (unsigned long long)atomic_load(&row->queries));
+	    (unsigned long long)stats_counter(row, STATS_QUERIES));
 	(void)snprintf(numbers[1], sizeof numbers[1], "%llu",
-	    (unsigned long long)atomic_load(&row->answered));
+	    (unsigned long long)stats_counter(row, STATS_ANSWERED));
 	(void)snprintf(numbers[2], sizeof numbers[2], "%llu",
-	    (unsigned long long)atomic_load(&row->failed));
-	(void)snprintf(numbers[3], sizeof numbers[3], "%u", (unsigned)atomic_load(&row->in_hand));
-	(void)snprintf(numbers[4], sizeof numbers[4], "%u", (unsigned)atomic_load(&row->clients));
-	log_event(LOG_LEVEL_INFO, "worker", "pid", pid, "state",
-	    states[atomic_load(&row->state) % 3], "queries", numbers[0], "answered", numbers[1],
-	    "failed", numbers[2], "in_hand", numbers[3], "clients", numbers[4], NULL);
+	    (unsigned long long)stats_counter(row, STATS_FAILED));
+	(void)snprintf(numbers[3], sizeof numbers[3], "%u", stats_queries_in_flight(row));
+	(void)snprintf(numbers[4], sizeof numbers[4], "%u", stats_clients(row));
+	log_event(LOG_LEVEL_INFO, "worker", "pid", pid, "state", states[stats_state(row)],
+	    "queries", numbers[0], "answered", numbers[1], "failed", numbers[2], "in_hand",
+	    numbers[3], "clients", numbers[4], NULL);
 }
 
 static void
@@ -84,7 +84,7 @@ log_upstream(const struct generation *g, size_t index, struct deadline now)
 	struct upstream_state state;
 	char numbers[3][24];
 
-	upstream_state(g->upstreams, g->board, index, now, &state);
+	upstream_state(g->upstreams, index, now, &state);
 	(void)snprintf(numbers[0], sizeof numbers[0], "%.1f", (double)state.usual_us / 1000);
 	(void)snprintf(numbers[1], sizeof numbers[1], "%u", state.failures);
 	(void)snprintf(numbers[2], sizeof numbers[2], "%ds", state.down_s);

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "shared/health.h"
 #include "supervisor_internal.h"
 
 /*
@@ -51,8 +50,7 @@ count_serving(const struct generation *g)
 	size_t i;
 
 	for (i = 0; i < (size_t)g->config->workers; i++)
-		if (g->slots[i].pid != 0 &&
-		    atomic_load(&board_worker(g->board, i)->state) == BOARD_SERVING)
+		if (g->slots[i].pid != 0 && stats_state(generation_row(g, i)) == STATS_SERVING)
 			count++;
 	return count;
 }
@@ -60,7 +58,10 @@ count_serving(const struct generation *g)
 static bool
 is_down(const struct generation *g, size_t index)
 {
-	return health_is_down(board_upstream(g->board, index));
+	struct upstream_state state;
+
+	upstream_state(g->upstreams, index, deadline_now(), &state);
+	return state.failures > 0;
 }
 
 /* ", 2 down: 1.1.1.1:853 cloudflare-dns.com, 9.9.9.9:853 dns.quad9.net" */

@@ -30,12 +30,6 @@ enum {
 	/* After so long without a query, memory that a rush has touched is given back. */
 	QUIET_MS = 1000,
 
-	/* How busy it is, a worker looks at so often at most. */
-	BUSY_INTERVAL_MS = 10,
-
-	/* What comes is left for so long to a worker that is about to take it. */
-	STAND_BACK_MS = 1,
-
 	/* The same trouble is told so often at most. */
 	TROUBLE_INTERVAL_MS = 10000,
 
@@ -46,7 +40,8 @@ enum {
 struct worker {
 	const struct worker_setup *setup;
 	const struct config *config;
-	struct board_worker *row;
+	size_t number;            /* of its row in shared memory */
+	struct stats_worker *row; /* in `stats' */
 	struct query_table *table;
 	int listeners[CONFIG_LISTEN_MAX];
 	struct front *front;
@@ -57,11 +52,11 @@ struct worker {
 	int signals;
 	bool told_to_stop;
 	bool told_to_retire;
-	struct deadline looked_at;  /* at how busy it is */
-	int64_t used_us;            /* processor time until then */
-	struct deadline stood_back; /* what had come was left to another worker until then */
-	struct deadline stop_by;    /* NEVER until it was told to stop */
-	struct deadline quiet_at;   /* when there is no query until then, it is a quiet moment */
+	struct deadline measured;     /* when it last measured how busy it is */
+	int64_t used_us;              /* processor time until then */
+	struct deadline yields_until; /* what had come was left to another worker until then */
+	struct deadline stop_by;      /* NEVER until it was told to stop */
+	struct deadline quiet_at;     /* when there is no query until then, it is a quiet moment */
 	struct deadline
 	    trouble_at[FRONT_TROUBLES]; /* then trouble of that kind may be told again */
 	struct deadline losses_at;      /* then datagrams that were lost may be told again */
@@ -234,7 +229,7 @@ answer_own(struct worker *w, struct query *q, struct deadline now)
 		answer_text(w, q, "ok", now);
 	else if (!dns_asks(q->message, q->dns.question_len, DNS_OWN_READY))
 		return false;
-	else if (board_is_ready(w->setup->board))
+	else if (health_is_ready(w->setup->shared->health))
 		answer_text(w, q, "ready", now);
 	else
 		answer_error(w, q, DNS_SERVFAIL, DNS_EDE_NOT_READY,
@@ -288,7 +283,7 @@ gather_and_ask(struct worker *w, struct deadline now)
 
 	if (count > 0)
 		w->quiet_at = deadline_after(now, QUIET_MS);
-	board_count(&w->row->queries, count);
+	stats_count(w->row, STATS_QUERIES, count);
 	for (i = 0; i < count; i++)
 		if (!answer(w, w->batch[i], now))
 			upstream_ask(w->upstreams, w->batch[i], now);
@@ -308,7 +303,7 @@ evict(struct worker *w, struct deadline now)
 	while ((q = udp_next_evicted(w->udp, now)) != NULL) {
 		upstream_cancel(w->upstreams, q);
 		q->outcome = QUERY_UNANSWERED;
-		board_count(&w->row->failed, 1);
+		stats_count(w->row, STATS_FAILED, 1);
 		answer_error(w, q, DNS_SERVFAIL, DNS_EDE_OTHER,
 		    "given up for other clients: too many slow queries in flight", now);
 	}
@@ -321,7 +316,8 @@ reply(struct worker *w, struct deadline now)
 	struct query *q;
 
 	while ((q = upstream_next_done(w->upstreams)) != NULL) {
-		board_count(q->outcome == QUERY_ANSWERED ? &w->row->answered : &w->row->failed, 1);
+		stats_count(w->row, q->outcome == QUERY_ANSWERED ? STATS_ANSWERED : STATS_FAILED,
+		    1);
 		if (q->outcome == QUERY_ANSWERED) {
 			finish(w, q, now);
 			continue;
@@ -384,38 +380,37 @@ take_signals(struct worker *w)
 	}
 }
 
-/* For those that wait beside it: when its turn began, and how busy it is. */
+/* Publishes the start of the turn and the processor load for the other workers. */
 static void
-show_turn(struct worker *w, struct deadline now)
+publish_turn(struct worker *w, struct deadline now)
 {
-	int64_t since_us = deadline_us_between(w->looked_at, now);
+	int64_t since_us = deadline_us_between(w->measured, now);
 	int64_t used_us;
 
-	atomic_store_explicit(&w->row->heartbeat_us, now.at_us, memory_order_relaxed);
-	atomic_store_explicit(&w->row->turn_us, now.at_us, memory_order_relaxed);
-	if (since_us < (int64_t)BUSY_INTERVAL_MS * 1000)
+	stats_beat(w->row, now);
+	affinity_set_turn(w->setup->shared->affinity, w->number, now);
+	if (since_us < (int64_t)AFFINITY_MEASURE_MS * 1000)
 		return;
 	used_us = deadline_used_us();
-	atomic_store_explicit(&w->row->busy, (uint32_t)(100 * (used_us - w->used_us) / since_us),
-	    memory_order_relaxed);
+	affinity_set_busy(w->setup->shared->affinity, w->number,
+	    (unsigned)(100 * (used_us - w->used_us) / since_us));
 	w->used_us = used_us;
-	w->looked_at = now;
+	w->measured = now;
 }
 
-/*
- * Takes what has come from a listener, or leaves it to a worker that is about to take it: one
- * that takes more at a time does it for less.
- */
+/* Accepts what has come to a listener, or yields to another worker; see affinity.h. */
 static void
-take_or_leave(struct worker *w, enum waitset_owner owner, size_t index, struct deadline now)
+accept_or_yield(struct worker *w, enum waitset_owner owner, size_t index, struct deadline now)
 {
-	struct deadline until = deadline_after(now, STAND_BACK_MS);
-	bool again = !deadline_passed(deadline_after(w->stood_back, STAND_BACK_MS), now);
+	struct deadline until = deadline_after(now, AFFINITY_YIELD_MS);
+	bool has_yielded = !deadline_passed(deadline_after(w->yields_until, AFFINITY_YIELD_MS),
+	    now);
 
-	if (board_another_takes(w->setup->board, w->setup->index, again, now)) {
+	if (affinity_should_yield(w->setup->shared->affinity,
+		scoreboard_first_worker(w->setup->generation), w->number, has_yielded, now)) {
 		front_stand_back(w->front, until);
 		udp_stand_back(w->udp, until);
-		w->stood_back = until;
+		w->yields_until = until;
 	} else if (owner == WAITSET_LISTENER) {
 		front_listener_ready(w->front, index, now);
 	} else {
@@ -431,7 +426,7 @@ take_event(struct worker *w, const struct epoll_event *event, struct deadline no
 	switch (waitset_owner(event)) {
 	case WAITSET_LISTENER:
 	case WAITSET_DATAGRAMS:
-		take_or_leave(w, waitset_owner(event), index, now);
+		accept_or_yield(w, waitset_owner(event), index, now);
 		break;
 	case WAITSET_CLIENT:
 		front_client_ready(w->front, index, event->events);
@@ -477,28 +472,26 @@ wait_for_events(struct worker *w)
 	size_t count;
 	int looks = 0;
 
-	atomic_store_explicit(&w->row->turn_us, 0, memory_order_relaxed);
+	affinity_set_turn(w->setup->shared->affinity, w->number, (struct deadline){ 0 });
 	do {
 		count = waitset_wait(w->set, events, EVENTS_AT_ONCE, by);
 		now = deadline_now();
-		show_turn(w, now);
+		publish_turn(w, now);
 		take_events(w, events, count, now);
 		by = now;
 	} while (count == EVENTS_AT_ONCE && ++looks < LOOKS_MAX);
 }
 
-/* What the supervisor tells when it is asked. */
+/* In every turn, so that nothing that a faulty process writes into its row stays there. */
 static void
-show(const struct worker *w)
+publish_state(const struct worker *w)
 {
-	size_t in_hand = (size_t)w->config->inflight - query_table_room(w->table);
 	bool stopping = w->told_to_stop || w->told_to_retire;
 
-	atomic_store_explicit(&w->row->state, stopping ? BOARD_STOPPING : BOARD_SERVING,
-	    memory_order_relaxed);
-	atomic_store_explicit(&w->row->in_hand, (uint32_t)in_hand, memory_order_relaxed);
-	atomic_store_explicit(&w->row->clients, (uint32_t)front_client_count(w->front),
-	    memory_order_relaxed);
+	stats_set_state(w->row, stopping ? STATS_STOPPING : STATS_SERVING);
+	stats_set_load(w->row, (size_t)w->config->inflight - query_table_room(w->table),
+	    front_client_count(w->front));
+	affinity_set_accepting(w->setup->shared->affinity, w->number, !stopping);
 }
 
 static void
@@ -518,20 +511,20 @@ turn(struct worker *w)
 	log_troubles(w, now);
 	log_losses(w, now);
 	if (udp_is_shut_down(w->udp))
-		board_report_shut_down(w->setup->board);
+		stats_report_shut_down(w->setup->shared->stats, (size_t)w->setup->generation);
 	relax(w, now);
-	show(w);
+	publish_state(w);
 }
 
 /* Until it is told to go; then until all is answered, and no longer than a query may take. */
 static void
 loop(struct worker *w)
 {
-	atomic_store(&w->row->state, BOARD_SERVING);
+	publish_state(w);
 	waitset_wake(w->setup->wakeup);
 	while (!w->told_to_stop && !w->told_to_retire)
 		turn(w);
-	atomic_store(&w->row->state, BOARD_STOPPING);
+	publish_state(w);
 	front_retire(w->front, deadline_now());
 	udp_drain(w->udp);
 	listeners_give_up_tcp(w->setup->listeners);
@@ -577,7 +570,7 @@ clients_max(const struct worker_setup *setup)
 	return max < room ? max : room;
 }
 
-_Static_assert((int)BOARD_SOCKETS == (int)CONFIG_LISTEN_MAX, "a number for each socket");
+_Static_assert((int)STATS_SOCKETS == (int)CONFIG_LISTEN_MAX, "a number for each socket");
 
 static int
 start(struct worker *w, struct failure *why)
@@ -591,7 +584,7 @@ start(struct worker *w, struct failure *why)
 	if ((w->set = waitset_new()) == -1 || arrange_signals(w) == -1 ||
 	    (w->table = query_table_new((size_t)config->inflight)) == NULL)
 		return fail_errno(why, "start");
-	if (upstream_attach(w->upstreams, w->set, w->table, w->setup->board, why) == -1)
+	if (upstream_attach(w->upstreams, w->set, w->table, why) == -1)
 		return -1;
 	for (i = 0; i < w->setup->listeners->count; i++) {
 		const struct listener *l = &w->setup->listeners->at[i];
@@ -605,8 +598,9 @@ start(struct worker *w, struct failure *why)
 	    why);
 	if (w->front == NULL)
 		return -1;
-	w->udp = udp_new(config, datagrams, board_overflows(w->setup->board), udp, w->set, w->table,
-	    why);
+	w->udp = udp_new(config, datagrams,
+	    stats_socket_drops(w->setup->shared->stats, (size_t)w->setup->generation), udp, w->set,
+	    w->table, why);
 	return w->udp == NULL ? -1 : 0;
 }
 
@@ -621,7 +615,8 @@ worker_run(const struct worker_setup *setup, struct failure *why)
 	w->setup = setup;
 	w->config = setup->config;
 	w->upstreams = setup->upstreams;
-	w->row = board_worker(setup->board, setup->index);
+	w->number = scoreboard_first_worker(setup->generation) + setup->index;
+	w->row = stats_worker(setup->shared->stats, w->number);
 	w->stop_by = DEADLINE_NEVER;
 	w->quiet_at = DEADLINE_NEVER;
 	w->set = -1;

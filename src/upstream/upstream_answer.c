@@ -335,7 +335,7 @@ note_connected(struct upstream_list *l, const struct connection *c)
 {
 	struct upstream *u = &l->upstreams[c->upstream];
 
-	board_set_ready(l->board);
+	health_set_ready(l->shared->health);
 	dot_describe(c->dot, &u->facts);
 	u->news_connected = true;
 }
