@@ -13,7 +13,6 @@
 
 #include "base/deadline.h"
 #include "base/fail.h"
-#include "base/heap.h"
 #include "base/log.h"
 #include "base/waitset.h"
 #include "process/filewatch.h"
@@ -149,7 +148,6 @@ new_generation(struct supervisor *s, struct config *config, enum supervisor_end 
 	struct generation *g;
 	size_t i;
 
-	heap_unseal();
 	if ((g = calloc(1, sizeof *g)) == NULL) {
 		*end = SUPERVISOR_FAILED;
 		(void)fail_errno(why, "start");
@@ -166,7 +164,6 @@ new_generation(struct supervisor *s, struct config *config, enum supervisor_end 
 		free_generation(g);
 		g = NULL;
 	}
-	heap_seal();
 	return g;
 }
 
