@@ -64,11 +64,12 @@ int privilege_limit_supervisor(struct failure *why);
 int privilege_limit_worker(struct privilege *, struct failure *why);
 
 /*
- * Then it is shut in: no files, TCP connections to the ports of the bounds only, where the
+ * Then it enters the sandbox: no files, TCP connections to the ports of the bounds only, where the
  * kernel can say so, and the system calls of its loop only; any other one is its death.
  * Notes what the kernel refuses. -1 with the reason when that is something, and the sandbox
  * is strict.
  */
-int privilege_shut_in(struct privilege *, const struct sandbox_bounds *, struct failure *why);
+int privilege_sandbox_worker(struct privilege *, const struct sandbox_bounds *,
+    struct failure *why);
 
 #endif

@@ -156,8 +156,8 @@ log_receive_buffer(int fd, const char *remedy)
 		return;
 	(void)snprintf(wanted, sizeof wanted, "%d", NET_DATAGRAM_BUFFER);
 	(void)snprintf(granted, sizeof granted, "%d", net_receive_buffer(fd));
-	log_event(LOG_LEVEL_INFO, "small receive buffer", "octets", granted, "wanted", wanted,
-	    "remedy", remedy, NULL);
+	log_event(LOG_LEVEL_INFO, "UDP receive buffer limited", "bytes", granted, "requested",
+	    wanted, "remedy", remedy, NULL);
 }
 
 /* Once, for the first UDP socket: what the kernel does not give to it. */
@@ -356,9 +356,9 @@ listeners_open(struct listeners *l, const struct config *config, const struct li
 
 /* ---- sockets that were open before ---- */
 
-/* The place for an address, a new one where there is none yet; NULL when there is no more room. */
+/* The listener of an address, a new one where there is none yet; NULL when there are too many. */
 static struct listener *
-place_for(struct listeners *l, const struct address *at)
+listener_for(struct listeners *l, const struct address *at)
 {
 	size_t i;
 
@@ -379,17 +379,17 @@ take(struct listeners *l, int fd, struct failure *why)
 	int type = net_adopt(fd, &at, why);
 	const char *over = type == SOCK_STREAM ? "TCP" : "UDP";
 	struct listener *one;
-	int *place;
+	int *slot;
 
 	if (type == -1)
 		return -1;
-	if ((one = place_for(l, &at)) == NULL)
+	if ((one = listener_for(l, &at)) == NULL)
 		return fail_with(why, "more than %d addresses", CONFIG_LISTEN_MAX);
-	place = type == SOCK_STREAM ? &one->tcp : &one->udp;
-	if (*place != -1)
-		return fail_with(why, "the second one for %s over %s", address_format(&at, text),
+	slot = type == SOCK_STREAM ? &one->tcp : &one->udp;
+	if (*slot != -1)
+		return fail_with(why, "duplicate socket for %s/%s", address_format(&at, text),
 		    over);
-	*place = fd;
+	*slot = fd;
 	log_listening(&one->wanted, over, "yes");
 	return 0;
 }
@@ -423,7 +423,7 @@ listeners_take_passed(struct listeners *l, struct failure *why)
 	(void)unsetenv("LISTEN_FDNAMES");
 	l->count = 0;
 	if (count == -1)
-		return fail_with(why, "LISTEN_FDS is no number");
+		return fail_with(why, "LISTEN_FDS is not a number");
 	for (i = 0; i < count; i++)
 		if (take(l, FIRST_PASSED + (int)i, why) == -1)
 			return fail_in(why, "socket that was passed as descriptor %d",
@@ -437,7 +437,7 @@ listeners_take_passed(struct listeners *l, struct failure *why)
 }
 
 int
-listeners_prescribe(const struct listeners *l, struct config *config)
+listeners_override_config(const struct listeners *l, struct config *config)
 {
 	struct config_listener wanted[CONFIG_LISTEN_MAX];
 	size_t i;

@@ -266,7 +266,8 @@ privilege_limit_worker(struct privilege *p, struct failure *why)
 }
 
 int
-privilege_shut_in(struct privilege *p, const struct sandbox_bounds *bounds, struct failure *why)
+privilege_sandbox_worker(struct privilege *p, const struct sandbox_bounds *bounds,
+    struct failure *why)
 {
 	struct failure reason;
 

@@ -35,14 +35,14 @@ supervisor_log_fork_failed(int error)
 }
 
 void
-supervisor_log_refusal(const char *cause, size_t count, const char *remedy)
+supervisor_log_reload_failed(const char *cause, size_t count, const char *remedy)
 {
-	char mistakes[32] = "";
+	char errors[32] = "";
 
 	if (count > 1)
-		(void)snprintf(mistakes, sizeof mistakes, "%zu", count);
-	log_event(LOG_LEVEL_ERROR, "configuration refused, the old one stays", "cause", cause,
-	    "errors", mistakes, "remedy", remedy, NULL);
+		(void)snprintf(errors, sizeof errors, "%zu", count);
+	log_event(LOG_LEVEL_ERROR, "reload failed", "cause", cause, "errors", errors, "remedy",
+	    remedy, NULL);
 }
 
 void
@@ -59,7 +59,7 @@ supervisor_log_sandbox(const struct privilege *p)
 static void
 log_worker(const struct generation *g, size_t index)
 {
-	const struct stats_worker *row = generation_row(g, index);
+	const struct stats_worker *row = generation_stats(g, index);
 	static const char *const states[] = { "starting", "serving", "stopping" };
 	char pid[16];
 	char numbers[5][24];
@@ -74,7 +74,7 @@ log_worker(const struct generation *g, size_t index)
 	(void)snprintf(numbers[3], sizeof numbers[3], "%u", stats_queries_in_flight(row));
 	(void)snprintf(numbers[4], sizeof numbers[4], "%u", stats_clients(row));
 	log_event(LOG_LEVEL_INFO, "worker", "pid", pid, "state", states[stats_state(row)],
-	    "queries", numbers[0], "answered", numbers[1], "failed", numbers[2], "in_hand",
+	    "queries", numbers[0], "answered", numbers[1], "failed", numbers[2], "in_flight",
 	    numbers[3], "clients", numbers[4], NULL);
 }
 

@@ -459,7 +459,7 @@ def test_receive_buffer_that_is_refused(env):
     running.wait_line("configuration reloaded")
     with open("/proc/sys/net/core/rmem_max") as file:
         granted = int(file.read())
-    assert [line["octets"] for line in running.lines("small receive buffer")] \
+    assert [line["bytes"] for line in running.lines("UDP receive buffer limited")] \
         == ([str(granted)] if granted < 4 * MIB else [])
 
 
