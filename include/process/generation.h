@@ -12,6 +12,7 @@
 #include "config/config.h"
 #include "process/listeners.h"
 #include "process/privilege.h"
+#include "process/worker.h"
 #include "shared/scoreboard.h"
 #include "upstream/upstream.h"
 
@@ -25,7 +26,7 @@
 
 enum {
 	/* After the longest that a query may take, workers that were told to stop are killed. */
-	GENERATION_STOP_GRACE_MS = 400,
+	GENERATION_STOP_GRACE_MS = WORKER_STOP_GRACE_MS + 100,
 
 	/* So many workers in a row that died before any served: none ever will. */
 	GENERATION_MAX_STARTUP_FAILURES = 5

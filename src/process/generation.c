@@ -3,11 +3,9 @@
 #include <sys/wait.h>
 
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "process/worker.h"
 
 enum {
 	/* At the start the first worker has so long to itself: clients may wait for it. */
@@ -183,7 +181,6 @@ generation_kill_overdue(const struct generation *g, struct deadline now)
 void
 generation_kill_stuck(struct generation *g, struct deadline now)
 {
-	char number[16];
 	size_t i;
 
 	for (i = 0; i < worker_count(g); i++) {
@@ -198,8 +195,7 @@ generation_kill_stuck(struct generation *g, struct deadline now)
 		if (slot->pid == 0 ||
 		    !deadline_passed(deadline_after(slot->beat_at, STUCK_MS), now))
 			continue;
-		(void)snprintf(number, sizeof number, "%d", (int)slot->pid);
-		log_event(LOG_LEVEL_WARN, "worker stuck", "pid", number, NULL);
+		log_event(LOG_LEVEL_WARN, "worker stuck", "pid=%d", (int)slot->pid);
 		(void)kill(slot->pid, SIGKILL);
 	}
 }

@@ -94,7 +94,7 @@ describe(struct words *w, const struct service *s, const struct generation *g)
 static void
 log_failure(const char *cause)
 {
-	log_event(LOG_LEVEL_DEBUG, "sd_notify failed", "cause", cause, NULL);
+	log_event(LOG_LEVEL_DEBUG, "sd_notify failed", "cause=%s", cause);
 }
 
 static int

@@ -57,7 +57,7 @@ struct supervisor {
 	const struct supervisor_launch *launch;
 	struct scoreboard shared;
 	struct generation *newest;
-	struct listeners passed; /* by the service manager, for as long as this process lives */
+	struct listeners passed; /* by the service manager; kept for good */
 	size_t descriptors;
 	int set; /* what it waits for: */
 	int signals;
@@ -76,9 +76,9 @@ struct supervisor {
 
 /* ---- workers ---- */
 
-/* An address that only others listen on must be free when they have gone, whatever this worker does. */
+/* Closes the sockets that only other generations have: their addresses must be free when those have gone. */
 static void
-leave_others(const struct supervisor *s, const struct generation *own)
+close_sockets_of_others(const struct supervisor *s, const struct generation *own)
 {
 	struct generation *g;
 
@@ -90,7 +90,7 @@ leave_others(const struct supervisor *s, const struct generation *own)
 	}
 }
 
-/* What a generation has given up is logged once, by its first worker, and not where nothing changes. */
+/* The first worker of a generation logs its sandbox, once, and only if the one before it had another. */
 static bool
 logs_sandbox(const struct generation *g, size_t index)
 {
@@ -122,7 +122,7 @@ enter_sandbox(struct generation *g, size_t index, struct failure *why)
 	return 0;
 }
 
-/* What the supervisor waits for is not the worker's. */
+/* Closes what the supervisor waits for, in a worker. */
 static void
 close_waitset(struct supervisor *s)
 {
@@ -152,17 +152,17 @@ worker_main(struct supervisor *s, struct generation *g, size_t index, pid_t supe
 
 	service_close(&s->service);
 	close_waitset(s);
-	leave_others(s, g);
+	close_sockets_of_others(s, g);
 	if (privilege_limit_worker(&g->privilege, &why) == 0) {
-		/* The supervisor's death is a SIGTERM; it may have come before this was arranged. */
+		/* The supervisor's death becomes a SIGTERM, unless it died before this call. */
 		(void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 		if (getppid() != supervisor)
 			return 0;
 		if (enter_sandbox(g, index, &why) == 0 && worker_run(&setup, &why) == 0)
 			return 0;
 	}
-	log_event(LOG_LEVEL_ERROR, "worker startup failed", "cause", why.text, "remedy", why.remedy,
-	    NULL);
+	log_event(LOG_LEVEL_ERROR, "worker startup failed", "cause=%s remedy=%s", why.text,
+	    why.remedy);
 	return -1;
 }
 
@@ -246,7 +246,7 @@ read_config(struct supervisor *s)
 	return config;
 }
 
-/* Builds everything new and lets it begin beside the old; a bad file changes nothing. */
+/* Starts a new generation beside the old one. An invalid file changes nothing. */
 static void
 reload(struct supervisor *s, struct deadline now)
 {
@@ -277,14 +277,13 @@ static void
 hand_over(struct supervisor *s, struct deadline now)
 {
 	struct generation *g = s->newest;
-	char workers[16];
 
 	if (g->served || generation_count_serving(g) == 0)
 		return;
 	g->served = true;
-	(void)snprintf(workers, sizeof workers, "%d", g->config->workers);
-	log_event(LOG_LEVEL_INFO, g->older == NULL ? "serving" : "configuration reloaded", "file",
-	    s->launch->config_file, "workers", workers, "version", s->launch->version, NULL);
+	log_event(LOG_LEVEL_INFO, g->older == NULL ? "serving" : "configuration reloaded",
+	    "file=%s workers=%d version=%s", s->launch->config_file, g->config->workers,
+	    s->launch->version);
 	for (g = g->older; g != NULL; g = g->older) {
 		listeners_leave(&g->listeners, &s->newest->listeners);
 		listeners_close(&g->listeners);
@@ -341,7 +340,7 @@ stop(struct supervisor *s, struct deadline now)
 	struct generation *g;
 
 	service_stopping(&s->service);
-	/* Told twice: at once. */
+	/* The second time: at once. */
 	for (g = s->newest; s->stopping && g != NULL; g = g->older)
 		generation_signal(g, SIGKILL);
 	for (g = s->newest; !s->stopping && g != NULL; g = g->older)
@@ -360,7 +359,7 @@ serving_config(const struct supervisor *s)
 	return g->config;
 }
 
-/* Without it `healthcheck' goes by the file. */
+/* Without the status socket `healthcheck' uses the file. */
 static void
 open_status(struct supervisor *s)
 {
@@ -369,22 +368,21 @@ open_status(struct supervisor *s)
 	if (s->status != -1)
 		return;
 	s->status = status_listen(s->launch->config_file, &why);
-	/* Only a new connection wakes it: one that cannot be accepted waits for the next tick. */
+	/* Edge-triggered: a connection that cannot be accepted waits for the next tick. */
 	if (s->status != -1)
 		(void)waitset_add(s->set, s->status, EPOLLIN | EPOLLET, WAITSET_STATUS, 0);
 	else if (!s->status_failed)
-		log_event(LOG_LEVEL_INFO, "no status socket", "cause", why.text, "remedy",
-		    "`healthcheck' reads the configuration file instead; -l says where to ask",
-		    NULL);
+		log_event(LOG_LEVEL_INFO, "no status socket", "cause=%s remedy=%s", why.text,
+		    "`healthcheck' reads the configuration file instead; -l says where to ask");
 	s->status_failed = s->status == -1;
 }
 
-/* Workers that have the old socket would look for what never comes, without a pause, or lose answers. */
+/* Replaces UDP sockets that were shut down. Workers with the old ones would spin, or lose answers. */
 static void
 replace_shut_down(struct supervisor *s)
 {
 	struct generation *g = s->newest;
-	/* Whether it is true is seen here, whatever the worker is. */
+	/* A faulty worker may report anything: listeners_replace() checks. */
 	bool reported = stats_take_shut_down(s->shared.stats, (size_t)g->number);
 
 	if (s->passed.count == 0 && listeners_replace(&g->listeners, reported))
@@ -441,7 +439,7 @@ take_signals(struct supervisor *s)
 			supervisor_log_state(s->newest, deadline_now());
 			break;
 		default:
-			/* SIGCHLD, or one that means nothing here. */
+			/* SIGCHLD, which has ended the wait, or one without a meaning. */
 			break;
 		}
 	}
@@ -470,7 +468,7 @@ wait_for_events(struct supervisor *s)
 	}
 }
 
-/* Until all workers have gone. In a worker it returns when that is done with. */
+/* Runs until all workers have gone. In a worker it returns when that has ended. */
 static void
 watch(struct supervisor *s)
 {
@@ -503,17 +501,17 @@ watch(struct supervisor *s)
 
 /* ---- start and end ---- */
 
-/* take_signals() reads them all; signals that would end a worker by mistake stay blocked. */
+/* Blocks everything for take_signals() to fetch. Fatal and job-control signals stay unblocked. */
 static void
 block_signals(sigset_t *signals)
 {
-	static const int deadly[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP,
+	static const int unblocked[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP,
 		SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT };
 	size_t i;
 
 	(void)sigfillset(signals);
-	for (i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
-		(void)sigdelset(signals, deadly[i]);
+	for (i = 0; i < sizeof unblocked / sizeof unblocked[0]; i++)
+		(void)sigdelset(signals, unblocked[i]);
 	(void)sigprocmask(SIG_SETMASK, signals, NULL);
 }
 
@@ -536,7 +534,7 @@ open_waitset(struct supervisor *s, const sigset_t *signals, struct failure *why)
 static enum supervisor_end
 fail_start(const struct failure *why, enum supervisor_end end)
 {
-	log_event(LOG_LEVEL_ERROR, "cannot start", "cause", why->text, "remedy", why->remedy, NULL);
+	log_event(LOG_LEVEL_ERROR, "cannot start", "cause=%s remedy=%s", why->text, why->remedy);
 	return end;
 }
 
@@ -547,14 +545,14 @@ ended(const struct supervisor *s)
 		return s->worker_failed ? SUPERVISOR_FAILED : SUPERVISOR_STOPPED;
 	/* Unless it was told to stop, watch() ends only when no worker can start. */
 	if (!s->stopping) {
-		log_event(LOG_LEVEL_ERROR, "cannot start", "cause", "no worker could start", NULL);
+		log_event(LOG_LEVEL_ERROR, "cannot start", "cause=%s", "no worker could start");
 		return SUPERVISOR_FAILED;
 	}
 	log_event(LOG_LEVEL_INFO, "stopped", NULL);
 	return SUPERVISOR_STOPPED;
 }
 
-/* Sockets of the service manager take the place of what the configuration listens on. */
+/* Takes the sockets of the service manager, which replace the addresses of the configuration. */
 static int
 take_passed(struct supervisor *s, struct failure *why)
 {

@@ -1,5 +1,18 @@
 #include "process/worker.h"
 
+/*
+ * One worker: a single thread that blocks in one place, wait_for_events(). A turn of its loop:
+ *
+ *	wait		until something is ready or due; note what
+ *	gather		take the queries that have come, over TCP and UDP
+ *	answer		answer what can be answered here: errors, refusals, health queries
+ *	ask		hand the rest to the upstreams, in one write for each connection
+ *	reply		send the answers, and an error to whoever has reached its deadline
+ *	log, publish	report what went wrong; show the others what this worker does
+ *
+ * The sections below come in this order. How it starts and stops is at the end.
+ */
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,22 +32,16 @@
 enum {
 	EVENTS_AT_ONCE = 256,
 
-	/* So often in a turn, where that many have come each time. */
-	LOOKS_MAX = 32,
+	/* How often in a turn it waits again while that many come each time. */
+	WAITS_MAX = 32,
 
 	QUERIES_AT_ONCE = 256,
 
 	/* Descriptors for listeners, the log and the like. */
 	DESCRIPTORS_RESERVED = 64,
 
-	/* After so long without a query, memory that a rush has touched is given back. */
-	QUIET_MS = 1000,
-
-	/* The same trouble is told so often at most. */
-	TROUBLE_INTERVAL_MS = 10000,
-
-	/* What is in hand has its deadline; then a moment to hand it over. */
-	STOP_GRACE_MS = 300
+	/* After so long without a query, memory that a burst has touched is given back. */
+	IDLE_MS = 1000
 };
 
 struct worker {
@@ -46,7 +53,7 @@ struct worker {
 	int listeners[CONFIG_LISTEN_MAX];
 	struct front *front;
 	struct udp *udp;
-	bool udp_is_next; /* to be looked at first */
+	bool udp_is_first; /* to be gathered from */
 	struct upstream_list *upstreams;
 	int set;
 	int signals;
@@ -56,10 +63,9 @@ struct worker {
 	int64_t used_us;              /* processor time until then */
 	struct deadline yields_until; /* what had come was left to another worker until then */
 	struct deadline stop_by;      /* NEVER until it was told to stop */
-	struct deadline quiet_at;     /* when there is no query until then, it is a quiet moment */
-	struct deadline
-	    trouble_at[FRONT_TROUBLES]; /* then trouble of that kind may be told again */
-	struct deadline losses_at;      /* then datagrams that were lost may be told again */
+	struct deadline idle_at;      /* without a query until then, it is idle */
+	struct log_limit tcp_limits[FRONT_TROUBLES];
+	struct log_limit drop_limit;
 	struct query *batch[QUERIES_AT_ONCE];
 };
 
@@ -68,34 +74,32 @@ struct worker {
 static void
 log_upstream_event(const struct upstream_event *e)
 {
+	const struct dot_facts *facts = &e->facts;
 	enum log_level level = e->first ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
-	char seconds[16];
-	char times[12] = "";
 
 	switch (e->what) {
 	case UPSTREAM_CONNECTED:
-		log_event(e->facts.retried != NULL ? LOG_LEVEL_WARN : level, "upstream connected",
-		    "upstream", e->name, "tls", e->facts.version, "cipher", e->facts.cipher,
-		    "resumed", e->facts.resumed ? "yes" : "no", "certificate", e->facts.names,
-		    "until", e->facts.not_after, "trust", e->ca_file, "retried", e->facts.retried,
-		    NULL);
+		log_event(facts->retried != NULL ? LOG_LEVEL_WARN : level, "upstream connected",
+		    "upstream=%s tls=%s cipher=%s resumed=%s certificate=%s until=%s trust=%s "
+		    "retried=%s",
+		    e->name, facts->version, facts->cipher, facts->resumed ? "yes" : "no",
+		    facts->names, facts->not_after, e->ca_file, facts->retried);
 		break;
 	case UPSTREAM_DOWN:
-		if (e->times > 1)
-			(void)snprintf(times, sizeof times, "%u", e->times);
-		log_event(LOG_LEVEL_WARN, "upstream down", "upstream", e->name, "cause",
-		    e->cause.text, "times", times, "remedy", e->cause.remedy, NULL);
+		log_event(LOG_LEVEL_WARN, "upstream down",
+		    "upstream=%s cause=%s times=%u? remedy=%s", e->name, e->cause.text,
+		    e->times > 1 ? e->times : 0, e->cause.remedy);
 		break;
 	case UPSTREAM_LESS_EDNS:
-		log_event(LOG_LEVEL_INFO, "upstream limits EDNS", "upstream", e->name, "cause",
+		log_event(LOG_LEVEL_INFO, "upstream limits EDNS", "upstream=%s cause=%s sent=%s",
+		    e->name,
 		    e->no_edns ? "it copies the OPT record into the answer section" :
 				 "it answers FORMERR to our EDNS options",
-		    "sent", e->no_edns ? "no OPT record" : "no options of ours", NULL);
+		    e->no_edns ? "no OPT record" : "no options of ours");
 		break;
 	case UPSTREAM_BACK:
-		(void)snprintf(seconds, sizeof seconds, "%ds", e->down_s);
-		log_event(LOG_LEVEL_INFO, "upstream back", "upstream", e->name, "after", seconds,
-		    NULL);
+		log_event(LOG_LEVEL_INFO, "upstream back", "upstream=%s after=%ds", e->name,
+		    e->down_s);
 		break;
 	}
 }
@@ -107,81 +111,68 @@ log_query(const struct query *q, struct deadline now)
 		"unanswered" };
 	char name[DNS_NAME_TEXT_MAX];
 	char type[10];
-	char took[24];
 
-	(void)snprintf(took, sizeof took, "%.1f",
+	log_event(LOG_LEVEL_INFO, "query", "name=%s type=%s outcome=%s ms=%.1f",
+	    dns_format_qname(q->message + DNS_HEADER_LEN, q->dns.question_len, name),
+	    dns_format_type(q->dns.qtype, type), outcomes[q->outcome],
 	    (double)deadline_us_between(q->arrived, now) / 1000);
-	log_event(LOG_LEVEL_INFO, "query", "name",
-	    dns_format_qname(q->message + DNS_HEADER_LEN, q->dns.question_len, name), "type",
-	    dns_format_type(q->dns.qtype, type), "outcome", outcomes[q->outcome], "ms", took, NULL);
 }
 
 static void
-log_troubles(struct worker *w, struct deadline now)
+log_tcp_limits(struct worker *w, struct deadline now)
 {
-	static const char *const events[] = { "clients cannot be accepted", "too many clients",
+	static const char *const events[] = { "accept failed", "too many clients",
 		"too many clients of one address" };
 	struct failure why;
 	unsigned times;
-	char count[16];
 	int kind;
 
-	for (kind = 0; kind < FRONT_TROUBLES; kind++) {
-		if (!deadline_passed(w->trouble_at[kind], now) ||
-		    !front_trouble(w->front, (enum front_trouble)kind, &why, &times))
-			continue;
-		(void)snprintf(count, sizeof count, "%u", times);
-		log_event(LOG_LEVEL_WARN, events[kind], "cause", why.text, "times", count, "remedy",
-		    why.remedy, NULL);
-		w->trouble_at[kind] = deadline_after(now, TROUBLE_INTERVAL_MS);
-	}
+	for (kind = 0; kind < FRONT_TROUBLES; kind++)
+		if (!log_is_limited(&w->tcp_limits[kind], now) &&
+		    front_trouble(w->front, (enum front_trouble)kind, &why, &times))
+			log_limited(&w->tcp_limits[kind], now, LOG_LEVEL_WARN, events[kind],
+			    "cause=%s times=%u remedy=%s", why.text, times, why.remedy);
 }
 
-/* Those who are not heard, or not answered, may never know why: what is lost on the way is told. */
+/* UDP clients get no error, so what was dropped is logged: as a warning if it was not their fault. */
 static void
-log_losses(struct worker *w, struct deadline now)
+log_udp_drops(struct worker *w, struct deadline now)
 {
-	unsigned counts[UDP_LOSSES];
-	char texts[UDP_LOSSES][12];
+	unsigned n[UDP_LOSSES];
 	char client[ADDRESS_TEXT_MAX] = "";
 	struct address excessive;
-	enum log_level level = LOG_LEVEL_DEBUG;
-	size_t i;
+	unsigned ours;
 
-	if (!deadline_passed(w->losses_at, now) || !udp_losses(w->udp, counts, &excessive))
+	if (log_is_limited(&w->drop_limit, now) || !udp_losses(w->udp, n, &excessive))
 		return;
-	for (i = 0; i < UDP_LOSSES; i++)
-		(void)snprintf(texts[i], sizeof texts[i], "%.0u", counts[i]); /* nothing for 0 */
-	if (counts[UDP_LOSS_EXCESS] + counts[UDP_LOSS_OVERFLOW] + counts[UDP_LOSS_UNSENT] +
-		counts[UDP_LOSS_EVICTED] >
-	    0)
-		level = LOG_LEVEL_WARN;
+	ours = n[UDP_LOSS_EXCESS] + n[UDP_LOSS_OVERFLOW] + n[UDP_LOSS_UNSENT] + n[UDP_LOSS_EVICTED];
 	if (excessive.sa.sa_family != AF_UNSPEC)
 		(void)address_format_host(&excessive, client);
-	log_event(level, "datagrams dropped", "too_many_in_hand", texts[UDP_LOSS_EXCESS], "client",
-	    client, "evicted", texts[UDP_LOSS_EVICTED], "receive_buffer_full",
-	    texts[UDP_LOSS_OVERFLOW], "not_sent", texts[UDP_LOSS_UNSENT], "repeated",
-	    texts[UDP_LOSS_REPEATED], "not_allowed", texts[UDP_LOSS_REFUSED], "impossible_source",
-	    texts[UDP_LOSS_SOURCE], "no_query", texts[UDP_LOSS_MALFORMED], NULL);
-	w->losses_at = deadline_after(now, TROUBLE_INTERVAL_MS);
+	log_limited(&w->drop_limit, now, ours > 0 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
+	    "datagrams dropped",
+	    "client_limit=%u? client=%s evicted=%u? receive_buffer_full=%u? not_sent=%u? "
+	    "duplicate=%u? not_allowed=%u? invalid_source=%u? malformed=%u?",
+	    n[UDP_LOSS_EXCESS], client, n[UDP_LOSS_EVICTED], n[UDP_LOSS_OVERFLOW],
+	    n[UDP_LOSS_UNSENT], n[UDP_LOSS_REPEATED], n[UDP_LOSS_REFUSED], n[UDP_LOSS_SOURCE],
+	    n[UDP_LOSS_MALFORMED]);
 }
 
-/* ---- the four steps ---- */
+/* ---- gather, answer, ask, reply ---- */
 
-/* Half of a batch for those whose turn it is to be first, and the rest for the others. */
+/* Alternates which transport gets the first half of the batch, so that neither starves. */
 static size_t
 gather(struct worker *w, struct deadline now)
 {
 	size_t count;
 
-	if (w->udp_is_next) {
+	if (w->udp_is_first) {
 		count = udp_gather(w->udp, w->batch, QUERIES_AT_ONCE / 2, now);
-		w->udp_is_next = count == 0;
+		w->udp_is_first = count == 0;
 		return count +
 		    front_gather(w->front, w->batch + count, QUERIES_AT_ONCE - count, now);
 	}
 	count = front_gather(w->front, w->batch, QUERIES_AT_ONCE / 2, now);
-	w->udp_is_next = count > 0;
+	w->udp_is_first = count > 0;
 	return count + udp_gather(w->udp, w->batch + count, QUERIES_AT_ONCE - count, now);
 }
 
@@ -221,7 +212,7 @@ answer_text(struct worker *w, struct query *q, const char *text, struct deadline
 	finish(w, q, now);
 }
 
-/* Answers what is asked about dot-proxy itself. False when it is something else. */
+/* Answers health queries, which are about dot-proxy itself. Returns false for any other. */
 static bool
 answer_own(struct worker *w, struct query *q, struct deadline now)
 {
@@ -237,7 +228,7 @@ answer_own(struct worker *w, struct query *q, struct deadline now)
 	return true;
 }
 
-/* Answers what can be answered here. False when an upstream must be asked. */
+/* Answers what can be answered here. Returns false when an upstream must be asked. */
 static bool
 answer(struct worker *w, struct query *q, struct deadline now)
 {
@@ -257,7 +248,7 @@ answer(struct worker *w, struct query *q, struct deadline now)
 	if (answer_own(w, q, now))
 		return true;
 	if (!q->allowed) {
-		answer_error(w, q, DNS_REFUSED, DNS_EDE_PROHIBITED, "this address may not ask here",
+		answer_error(w, q, DNS_REFUSED, DNS_EDE_PROHIBITED, "client address not allowed",
 		    now);
 		return true;
 	}
@@ -282,7 +273,7 @@ gather_and_ask(struct worker *w, struct deadline now)
 	size_t i;
 
 	if (count > 0)
-		w->quiet_at = deadline_after(now, QUIET_MS);
+		w->idle_at = deadline_after(now, IDLE_MS);
 	stats_count(w->row, STATS_QUERIES, count);
 	for (i = 0; i < count; i++)
 		if (!answer(w, w->batch[i], now))
@@ -294,7 +285,7 @@ gather_and_ask(struct worker *w, struct deadline now)
 	upstream_send(w->upstreams, now);
 }
 
-/* Gives up slow queries of the addresses with most of them, so that others are served. */
+/* Gives up slow queries of the client addresses that have most of them. */
 static void
 evict(struct worker *w, struct deadline now)
 {
@@ -342,22 +333,22 @@ next_deadline(const struct worker *w)
 	    upstream_deadline(w->upstreams));
 
 	d = deadline_sooner(d, udp_deadline(w->udp));
-	d = deadline_sooner(d, deadline_sooner(w->quiet_at, w->stop_by));
+	d = deadline_sooner(d, deadline_sooner(w->idle_at, w->stop_by));
 	return deadline_sooner(d, deadline_in(WORKER_HEARTBEAT_MS));
 }
 
-/* Gives back the memory that a rush has touched, once it is over. */
+/* The idle hook: gives back the memory that a burst has touched, once it is over. */
 static void
-relax(struct worker *w, struct deadline now)
+release_memory(struct worker *w, struct deadline now)
 {
-	if (!deadline_passed(w->quiet_at, now))
+	if (!deadline_passed(w->idle_at, now))
 		return;
 	if (query_table_room(w->table) < (size_t)w->config->inflight) {
-		/* Slow ones are still in hand. */
-		w->quiet_at = deadline_after(now, QUIET_MS);
+		/* Some are still in flight. */
+		w->idle_at = deadline_after(now, IDLE_MS);
 		return;
 	}
-	w->quiet_at = DEADLINE_NEVER;
+	w->idle_at = DEADLINE_NEVER;
 	query_table_relax(w->table);
 	heap_relax();
 }
@@ -398,7 +389,7 @@ publish_turn(struct worker *w, struct deadline now)
 	w->measured = now;
 }
 
-/* Accepts what has come to a listener, or yields to another worker; see affinity.h. */
+/* Accepts what has come to a listener, or yields to a warmer worker; see affinity.h. */
 static void
 accept_or_yield(struct worker *w, enum waitset_owner owner, size_t index, struct deadline now)
 {
@@ -461,7 +452,10 @@ take_events(struct worker *w, const struct epoll_event *events, size_t count, st
 			take_event(w, &events[i], now);
 }
 
-/* The one wait. In a rush it looks on, so that nothing is sent where an end has come already. */
+/*
+ * The only blocking call. Under load it drains several batches of events first, so that a close is
+ * seen before anything is written to that socket.
+ */
 static void
 wait_for_events(struct worker *w)
 {
@@ -470,7 +464,7 @@ wait_for_events(struct worker *w)
 	struct deadline by = has_work ? deadline_now() : next_deadline(w);
 	struct deadline now;
 	size_t count;
-	int looks = 0;
+	int waits = 0;
 
 	affinity_set_turn(w->setup->shared->affinity, w->number, (struct deadline){ 0 });
 	do {
@@ -479,7 +473,7 @@ wait_for_events(struct worker *w)
 		publish_turn(w, now);
 		take_events(w, events, count, now);
 		by = now;
-	} while (count == EVENTS_AT_ONCE && ++looks < LOOKS_MAX);
+	} while (count == EVENTS_AT_ONCE && ++waits < WAITS_MAX);
 }
 
 /* In every turn, so that nothing that a faulty process writes into its row stays there. */
@@ -508,15 +502,15 @@ turn(struct worker *w)
 	reply(w, now);
 	while (upstream_next_event(w->upstreams, &event))
 		log_upstream_event(&event);
-	log_troubles(w, now);
-	log_losses(w, now);
+	log_tcp_limits(w, now);
+	log_udp_drops(w, now);
 	if (udp_is_shut_down(w->udp))
 		stats_report_shut_down(w->setup->shared->stats, (size_t)w->setup->generation);
-	relax(w, now);
+	release_memory(w, now);
 	publish_state(w);
 }
 
-/* Until it is told to go; then until all is answered, and no longer than a query may take. */
+/* Runs until told to go, then drains the queries in flight, at most for one query timeout. */
 static void
 loop(struct worker *w)
 {
@@ -528,19 +522,19 @@ loop(struct worker *w)
 	front_retire(w->front, deadline_now());
 	udp_drain(w->udp);
 	listeners_give_up_tcp(w->setup->listeners);
-	/* Who retires lets its clients finish what they are about; others take the new ones. */
+	/* A worker that retires serves its clients until they pause; the new generation has the others. */
 	w->stop_by = deadline_in(WORKER_RETIRE_MS);
 	while (!w->told_to_stop && front_client_count(w->front) > 0 &&
 	    !deadline_passed(w->stop_by, deadline_now()))
 		turn(w);
-	w->stop_by = deadline_in(w->config->timeouts.query_ms + STOP_GRACE_MS);
+	w->stop_by = deadline_in(w->config->timeouts.query_ms + WORKER_STOP_GRACE_MS);
 	front_drain(w->front);
 	while ((front_client_count(w->front) > 0 || udp_is_busy(w->udp)) &&
 	    !deadline_passed(w->stop_by, deadline_now()))
 		turn(w);
 }
 
-/* Signals arrive at one line only: the wait. */
+/* Signals arrive at the wait and nowhere else. */
 static int
 arrange_signals(struct worker *w)
 {
@@ -557,7 +551,7 @@ arrange_signals(struct worker *w)
 	return w->signals == -1 ? -1 : 0;
 }
 
-/* Connections to upstreams, listeners and some more need descriptors, too. */
+/* How many TCP clients there are descriptors for, beside connections to upstreams and the like. */
 static size_t
 clients_max(const struct worker_setup *setup)
 {
@@ -618,7 +612,7 @@ worker_run(const struct worker_setup *setup, struct failure *why)
 	w->number = scoreboard_first_worker(setup->generation) + setup->index;
 	w->row = stats_worker(setup->shared->stats, w->number);
 	w->stop_by = DEADLINE_NEVER;
-	w->quiet_at = DEADLINE_NEVER;
+	w->idle_at = DEADLINE_NEVER;
 	w->set = -1;
 	w->signals = -1;
 	if ((rc = start(w, why)) == 0)

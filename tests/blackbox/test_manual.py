@@ -142,7 +142,7 @@ def test_the_defaults_are_those_of_the_program(tmp_path, authority):
 
 
 def test_every_event_of_the_log_is_documented():
-    sources = "".join(path.read_text() for path in (ROOT / "src").glob("*.c"))
+    sources = "".join(path.read_text() for path in (ROOT / "src").rglob("*.c"))
     events = set(re.findall(r'log_event\(\s*[^,"]+,\s*"([^"]+)"', sources))
     assert events and {e for e in events if f"`{e}`" not in section("What the log says")} == set()
 
@@ -191,7 +191,7 @@ def test_the_command_line_is_documented(tmp_path):
 
 
 def test_the_environment_is_documented():
-    sources = "".join(path.read_text() for path in (ROOT / "src").glob("*.c"))
+    sources = "".join(path.read_text() for path in (ROOT / "src").rglob("*.c"))
     # Each of systemd's variables that ends so only says for whom another one is.
     variables = {name for name in re.findall(r'getenv\("(\w+)"\)', sources)
                  if not name.endswith("_PID")}

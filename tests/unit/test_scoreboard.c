@@ -168,15 +168,16 @@ static size_t
 find_mappings(struct mapping found[static MAPPINGS])
 {
 	FILE *file = fopen("/proc/self/maps", "r");
-	unsigned long begin;
-	unsigned long end;
-	char flags[8];
 	char line[512];
 	size_t count = 0;
 
 	assert_non_null(file);
 	while (count < MAPPINGS && fgets(line, sizeof line, file) != NULL) {
-		if (sscanf(line, "%lx-%lx %7s", &begin, &end, flags) != 3 || strcmp(flags, "rw-s") != 0)
+		char *rest;
+		uintptr_t begin = strtoul(line, &rest, 16);
+		uintptr_t end = strtoul(rest + 1, &rest, 16);
+
+		if (strncmp(rest, " rw-s ", 6) != 0)
 			continue;
 		found[count].begin = (uint64_t *)begin;
 		found[count++].words = (end - begin < USED ? end - begin : USED) / 8;
