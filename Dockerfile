@@ -9,9 +9,9 @@ WORKDIR /src
 COPY Makefile ./
 COPY include include
 COPY src src
-# Packed relocations, which libc knows from 2.36 on, make the program a tenth smaller. The file
-# brings the right to bind port 53, where the engine lets containers have it: permitted and not
-# effective, so that the program also starts under --cap-drop ALL; it takes it up by itself.
+# Packed relocations (glibc 2.36 or later) make the program a tenth smaller. The file capability for
+# port 53 is permitted and not effective, so that the program also starts under --cap-drop ALL. The
+# program raises it where the engine permits it.
 RUN make -s program VARIANT=static LDFLAGS=-Wl,-z,pack-relative-relocs \
     && strip -o dot-proxy build/gcc-static/dot-proxy \
     && setcap cap_net_bind_service=p dot-proxy
@@ -28,5 +28,5 @@ USER 65532:65532
 EXPOSE 53/tcp 53/udp
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/dot-proxy"]
-# podman keeps it only with `podman build --format docker`.
+# podman keeps it only with `podman build --format docker'.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=5s CMD ["/dot-proxy", "healthcheck"]

@@ -1,4 +1,4 @@
-# dot-proxy. `make help' lists what can be made.
+# Builds, checks and installs dot-proxy. `make help' lists the targets.
 
 VERSION	:= 1.0.0
 PREFIX	?= /usr/local
@@ -11,19 +11,19 @@ VARIANT	?= release
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-# Debian's, which has the packages that `make deps' installs.
+# The interpreter of the distribution: `make deps' installs its packages.
 PYTHON	?= /usr/bin/python3
 
-# Each compiler and each variant has a tree of its own, so that objects never mix:
-#   release  what is installed
-#   strict   the same, and warnings are errors
-#   san      under AddressSanitizer and UndefinedBehaviorSanitizer, warnings are errors
-#   fuzz     as san, for libFuzzer; needs clang
-#   hooked   as strict, with hooks that tests need and no user may have
-#   static   one file that needs no other, for the image
+# Each compiler and each variant has its own build tree, so that objects never mix:
+#   release  the installed program
+#   strict   release, with warnings as errors
+#   san      AddressSanitizer and UndefinedBehaviorSanitizer, with warnings as errors
+#   fuzz     san for libFuzzer; needs clang
+#   hooked   strict, with test hooks that no release may contain
+#   static   one static file, for the container image
 B := build/$(notdir $(firstword $(CC)))-$(VARIANT)
 
-# Flags that a compiler does not know are left out.
+# A flag, if the compiler knows it.
 knows = $(shell $(CC) -Werror $(1) -fsyntax-only -x c /dev/null 2>/dev/null && echo '$(1)')
 
 LIBRARIES := libssl libcrypto yaml-0.1
@@ -35,10 +35,9 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow \
 HARDENED := -O2 -g -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 \
 	$(call knows,-fstack-clash-protection) $(call knows,-fcf-protection)
 HARDENED_LINK := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed
-# The linker warns that dlopen, getaddrinfo and gethostbyname would look for shared objects.
-# They are in OpenSSL, for its modules and for names; no module is asked for (the default
-# provider is in libcrypto.a), and names are not looked up. No trace of the directory stays:
-# the same source makes the same octets.
+# The linker warns that dlopen, getaddrinfo and gethostbyname would load shared objects. OpenSSL
+# calls them for its modules and for host names. dot-proxy uses neither: the default provider is
+# in libcrypto.a, and names are not looked up. The prefix map keeps the build reproducible.
 STATIC	:= -ffile-prefix-map=$(CURDIR)=.
 STATIC_LINK := -static-pie -Wl,-z,relro,-z,now,-z,noexecstack
 SANITIZED := -Werror -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all \
@@ -68,7 +67,7 @@ endif
 
 LANGUAGE := -std=c11 -D_GNU_SOURCE -DDOTPROXY_VERSION='"$(VERSION)"' -iquote include
 
-# The user's flags come last, and win.
+# The user's flags come last, so that they win.
 COMPILE := $(CC) $(LANGUAGE) $(WARNINGS) $(MODE) \
 	$(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) $(CPPFLAGS) $(CFLAGS)
 LINK	:= $(CC) $(MODE_LINK) $(CFLAGS) $(LDFLAGS)
@@ -82,18 +81,18 @@ BENCH_PROGRAMS := bare client upstream
 TARGETS	:= $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 PROGRAM	:= $(wildcard include/*/*.h src/*/*.[ch])
 
-# An error of the sanitizers must not look like an exit status of the program's own.
+# A sanitizer's error must not look like an exit status of the program.
 export ASAN_OPTIONS ?= exitcode=99:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 
-.PHONY: all demo run test unit blackbox container replay fuzz bench benchmark lint tidy layers \
-	format deps install install-units uninstall clean help program units replays fuzzers FORCE
+.PHONY: all demo run check test unit blackbox container replay fuzz bench benchmark lint tidy layers \
+	layout format deps install install-units uninstall clean help program units replays fuzzers FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 # V=1 shows the commands.
 $(V).SILENT:
 
-all: program		## build/dot-proxy, the default (CC, CFLAGS, LDFLAGS as usual)
+all: program		## build build/dot-proxy (the default; CC, CFLAGS, LDFLAGS as usual)
 	ln -f $(B)/dot-proxy build/dot-proxy
 
 program: $(B)/dot-proxy
@@ -112,16 +111,16 @@ $(B)/%.o: %.c $(B)/flags
 	echo '  CC   $@'
 	$(COMPILE) -MMD -MP -c -o $@ $<
 
-# Changes when the flags do, and everything is made anew.
+# Changes when the flags change, so that everything is rebuilt.
 quote = '$(subst ','\'',$(1))'
 $(B)/flags: FORCE
 	pkg-config --exists --print-errors $(LIBRARIES) || \
-	    { echo 'Something to build with is missing: try "make deps".' >&2; exit 1; }
+	    { echo 'A package needed for the build is missing (fix: make deps).' >&2; exit 1; }
 	mkdir -p $(@D)
 	printf '%s\n' $(call quote,$(COMPILE)) $(call quote,$(LINK) $(LIBS)) >$@.new
 	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-demo:			## one query from dig through dot-proxy to a server with TLS, all on loopback
+demo:			## send one query through dot-proxy to a TLS server, all on loopback
 	tests/deps build demo
 	$(MAKE) --no-print-directory all
 	$(PYTHON) tests/demo.py
@@ -129,10 +128,18 @@ demo:			## one query from dig through dot-proxy to a server with TLS, all on loo
 run: all		## serve config.yml on 127.0.0.1:5353
 	build/dot-proxy -c config.yml -l 127.0.0.1:5353
 
-test: deps		## everything below down to lint, with gcc and clang; ends with the counts
+# No root, no packages installed, no network but loopback.
+check: export VARIANT := strict
+check: layers layout	## run unit tests, layer and format checks: the fast loop while editing
+	$(MAKE) --no-print-directory VARIANT=$(VARIANT) units
+	$(MAKE) --no-print-directory VARIANT=$(VARIANT) unit >build/check.log 2>&1 || \
+	    { cat build/check.log; exit 1; }
+	echo "$$(grep -c '^\[       OK \]' build/check.log) unit tests passed; layers and format are right"
+
+test: deps		## run all tests and lint, with gcc and clang; ends with the counts
 	MAKE='$(MAKE)' $(PYTHON) tests/run
 
-unit: units		## unit tests; VARIANT=san for the sanitizers
+unit: units		## run unit tests; VARIANT=san for the sanitizers
 	status=0; for t in $(UNITS); do $$t || status=1; done; exit $$status
 
 units: $(UNITS)
@@ -141,13 +148,13 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/modules.a $(B)/flags
 	echo '  LINK $@'
 	$(LINK) -o $@ $(filter %.o %.a,$^) -lcmocka $(LIBS)
 
-blackbox: program	## the program against scripted servers and real ones; TESTS=FILE for some
+blackbox: program	## test the program against scripted and real servers; TESTS=FILE for one file
 	DOT_PROXY=$(CURDIR)/$(B)/dot-proxy $(PYTHON) -m pytest -q -n 4 $(TESTS)
 
-container:		## the image and the pods, where a container engine works; $DOCKER names it
+container:		## test the image and the pods; needs a container engine ($DOCKER names it)
 	$(PYTHON) -m pytest -q tests/container
 
-replay: replays		## every seed of the fuzz targets once; no clang needed
+replay: replays		## run every seed of the fuzz targets once; needs no clang
 	status=0; for t in $(TARGETS); do \
 	    $(B)/replay/$$t tests/fuzz/seeds/$${t#fuzz_}/* || status=1; done; exit $$status
 
@@ -158,7 +165,7 @@ $(B)/replay/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay.o $(B)/modules.a $(B)/
 	echo '  LINK $@'
 	$(LINK) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-fuzz:			## each fuzz target for SECONDS=60
+fuzz:			## run each fuzz target for SECONDS=60
 	$(MAKE) --no-print-directory CC=clang VARIANT=fuzz fuzzers
 	for t in $(TARGETS); do corpus=build/clang-fuzz/corpus/$$t; mkdir -p $$corpus; \
 	    echo "$$t, $(SECONDS) s"; \
@@ -172,11 +179,11 @@ $(TARGETS:%=$(B)/%): $(B)/%: $(B)/tests/fuzz/%.o $(B)/modules.a $(B)/flags
 	echo '  LINK $@'
 	$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-bench:			## the figures, beside those of others; QUICK=1 for fewer, BENCH=-h for options
+bench:			## measure, in comparison with other programs; QUICK=1, BENCH=-h for options
 	tests/deps build bench
 	$(MAKE) --no-print-directory benchmark
 
-# With what of the others is installed.
+# Compares with those of the other programs that are installed.
 benchmark: all $(BENCH_PROGRAMS:%=$(B)/tests/bench/%)
 	DOT_PROXY=$(CURDIR)/$(B)/dot-proxy BENCH_PROGRAMS=$(CURDIR)/$(B)/tests/bench \
 	    QUICK=$(QUICK) $(PYTHON) tests/bench/run $(BENCH)
@@ -185,17 +192,16 @@ $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/flags
 	echo '  LINK $@'
 	$(LINK) -o $@ $(filter %.o,$^) $(LIBS)
 
-lint: layers tidy	## layout, clang-tidy, cppcheck, shellcheck, mandoc, and which module includes what
-	clang-format --dry-run -Werror $(PROGRAM)
+lint: layers layout tidy	## check layers, format, man pages; run clang-tidy, cppcheck, shellcheck
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
-	    $(CPPCHECK_MISTAKES:%=--suppress=%) \
+	    $(CPPCHECK_SUPPRESS:%=--suppress=%) \
 	    --error-exitcode=1 -D_GNU_SOURCE -Iinclude src
 	shellcheck tests/deps .ci/run
 	mandoc -T lint -W warning deploy/man/*
 
-# It takes the operand of sizeof for a dereference, does not know that NULL is a pointer
-# in POSIX, and sees no loop in TAILQ_FOREACH. What is real of that, the compilers find.
-CPPCHECK_MISTAKES := ctunullpointer ctuuninitvar uninitvar varFuncNullUB
+# False reports: cppcheck takes the operand of sizeof for a dereference, does not know that POSIX
+# makes NULL a pointer, and sees no loop in TAILQ_FOREACH. The compilers check the same.
+CPPCHECK_SUPPRESS := ctunullpointer ctuuninitvar uninitvar varFuncNullUB
 
 tidy: $(patsubst %,build/tidy/%,$(wildcard src/*/*.c tests/*/*.c))
 
@@ -208,38 +214,42 @@ build/tidy/%: % .clang-tidy $(wildcard include/*/*.h src/*/*.h tests/*/*.h)
 layers:
 	tests/layers
 
-# Not the tests: their tables are laid out by hand, as no program would do it.
-format:			## lays out the C of the program as lint wants it
+# Not the tests: their tables are aligned by hand.
+layout:
+	if command -v clang-format >/dev/null; then clang-format --dry-run -Werror $(PROGRAM); \
+	    else echo 'clang-format is missing: format not checked (fix: make deps)' >&2; fi
+
+format:			## format the C sources with clang-format
 	clang-format -i $(PROGRAM)
 
-deps:			## installs what is missing to build and to test (Debian, Ubuntu)
+deps:			## install the packages for building and testing (Debian, Ubuntu; uses sudo)
 	tests/deps
 
-install: all install-units	## to $(DESTDIR)$(PREFIX), units of systemd to $(DESTDIR)$(UNITDIR)
+install: all install-units	## install into $(DESTDIR)$(PREFIX), systemd units into $(DESTDIR)$(UNITDIR)
 	install -D -m 755 $(B)/dot-proxy $(DESTDIR)$(PREFIX)/bin/dot-proxy
 	install -D -m 644 config.yml $(DESTDIR)$(PREFIX)/share/doc/dot-proxy/config.yml
 	install -D -m 644 deploy/man/dot-proxy.8 $(DESTDIR)$(MANDIR)/man8/dot-proxy.8
 	install -D -m 644 deploy/man/dot-proxy.yml.5 $(DESTDIR)$(MANDIR)/man5/dot-proxy.yml.5
 
-UNITS_OF_SYSTEMD := dot-proxy.service dot-proxy.socket
+SYSTEMD_UNITS := dot-proxy.service dot-proxy.socket
 
 install-units:
 	mkdir -p $(DESTDIR)$(UNITDIR)
-	for unit in $(UNITS_OF_SYSTEMD); do \
+	for unit in $(SYSTEMD_UNITS); do \
 	    sed 's,/usr/local/bin/,$(PREFIX)/bin/,' deploy/systemd/$$unit \
 	        >$(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
 	    chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; done
 
-uninstall:		## takes away what install brought
+uninstall:		## remove installed files
 	rm -f $(DESTDIR)$(PREFIX)/bin/dot-proxy
-	rm -f $(UNITS_OF_SYSTEMD:%=$(DESTDIR)$(UNITDIR)/%)
+	rm -f $(SYSTEMD_UNITS:%=$(DESTDIR)$(UNITDIR)/%)
 	rm -f $(DESTDIR)$(PREFIX)/share/doc/dot-proxy/config.yml
 	rm -f $(DESTDIR)$(MANDIR)/man8/dot-proxy.8 $(DESTDIR)$(MANDIR)/man5/dot-proxy.yml.5
 
-clean:			## takes away all that was built
+clean:			## remove the build directory
 	rm -rf build
 
-help:
+help:			## print this list
 	sed -n 's/^\([a-z]*\):[^#]*## /\1	/p' $(firstword $(MAKEFILE_LIST))
 
 -include $(wildcard $(B)/*/*/*.d)

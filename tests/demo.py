@@ -60,10 +60,10 @@ def show(running, server):
     query = server.queries[0]
     facts = query.connection.facts
     title("What the upstream saw")
-    say(f"  a connection to {server.address}:{server.port} whose first octet was "
+    say(f"  a connection to {server.address}:{server.port} whose first byte was "
         f"{query.connection.first_octet:#04x}: a TLS handshake, no cleartext")
     say(f"  {facts['version']} for the server name {facts['sni']}, then inside of it "
-        f"{len(query.seen.wire)} octets of DNS: {query.name}, type A")
+        f"{len(query.seen.wire)} bytes of DNS: {query.name}, type A")
     return 0
 
 

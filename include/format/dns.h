@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /*
- * Pure functions on the bytes of DNS messages. None allocates, keeps a pointer or
- * follows a compression pointer.
+ * Reads and writes DNS messages. Pure functions on their bytes: none allocates, keeps a pointer
+ * or follows a compression pointer.
  */
 
 enum {
@@ -15,11 +15,10 @@ enum {
 	DNS_MESSAGE_MAX = 65535, /* RFC 1035 4.2.2 */
 	DNS_NAME_MAX = 255,
 	DNS_QUESTION_MAX = DNS_NAME_MAX + 4,
-	DNS_UDP_MIN = 512,           /* what fits any client by UDP (RFC 1035 4.2.1) */
+	DNS_UDP_MIN = 512,           /* what any client takes by UDP (RFC 1035 4.2.1) */
 	DNS_ERROR_MAX = DNS_UDP_MIN, /* what dns_write_error() writes at most */
 	DNS_NAME_TEXT_MAX = 4 * DNS_NAME_MAX + 1,
-	DNS_UDP_SIZE = 1232,    /* what we say we can take in a datagram */
-	DNS_OPT_LEN = 11,       /* an OPT record without options (RFC 6891 6.1.2) */
+	DNS_UDP_SIZE = 1232,    /* the UDP payload size that we announce */
 	DNS_OWN_QUERY_MAX = 64, /* what dns_write_query() writes at most */
 	DNS_EDE_TEXT_MAX = 256
 };
@@ -28,7 +27,6 @@ enum {
 enum {
 	DNS_TYPE_TXT = 16,
 	DNS_TYPE_SIG = 24,   /* RFC 2931 */
-	DNS_TYPE_OPT = 41,   /* RFC 6891 */
 	DNS_TYPE_TSIG = 250, /* RFC 8945 */
 	DNS_TYPE_IXFR = 251, /* RFC 1995 */
 	DNS_TYPE_AXFR = 252  /* RFC 5936 */
@@ -39,7 +37,6 @@ enum dns_rcode {
 	DNS_NOERROR = 0,
 	DNS_FORMERR = 1,
 	DNS_SERVFAIL = 2,
-	DNS_NXDOMAIN = 3,
 	DNS_NOTIMP = 4,
 	DNS_REFUSED = 5,
 	DNS_BADVERS = 16
@@ -68,7 +65,7 @@ struct dns_opt {
 struct dns_query {
 	uint16_t id;
 	uint16_t flags;      /* the second 16 bits of the header, as sent */
-	size_t question_len; /* octets behind the header; 0: not one readable question */
+	size_t question_len; /* bytes behind the header; 0: not one readable question */
 	uint16_t qtype;
 	uint16_t qclass;
 	bool has_edns;      /* an OPT record was seen, be it in a broken message */
@@ -76,10 +73,10 @@ struct dns_query {
 	uint16_t udp_size;  /* the requestor's payload size, as sent */
 	size_t len;         /* up to the end of the last record; what is behind it is ignored */
 	struct dns_opt opt; /* only in a query that is to be relayed, as is the next */
-	bool is_signed;     /* TSIG or SIG(0) ends it: a changed octet would break it */
+	bool is_signed;     /* TSIG or SIG(0) ends it: a changed byte would break it */
 };
 
-/* Questions of our own. */
+/* Questions that dot-proxy itself asks or answers. */
 enum dns_own_question {
 	DNS_OWN_HEALTH, /* health.dot-proxy. CH TXT: answered here, as is the next */
 	DNS_OWN_READY,  /* ready.dot-proxy. CH TXT */
@@ -94,7 +91,7 @@ enum dns_verdict {
 };
 
 /*
- * Reads a message of LEN octets that a client sent. Fills in Q as far as the message
+ * Reads a message of LEN bytes that a client sent. Fills in Q as far as the message
  * could be read, and *RCODE on DNS_ANSWER:
  * NOTIMP for an opcode other than QUERY (RFC 8906 3.1.4); FORMERR for more than one
  * question (RFC 9619 4), a QNAME that is broken or compressed, a broken record or
@@ -105,10 +102,10 @@ enum dns_verdict dns_read_query(const uint8_t *msg, size_t len, struct dns_query
     enum dns_rcode *rcode);
 
 /*
- * Whether a query, whose question has QUESTION_LEN octets (0: it has none), asks that one; names
- * are the same whatever the case of letters.
+ * Whether the question of a query, which has QUESTION_LEN bytes (0: there is none), is that one;
+ * the case of letters does not matter.
  */
-bool dns_asks(const uint8_t *query, size_t question_len, enum dns_own_question);
+bool dns_question_is(const uint8_t *query, size_t question_len, enum dns_own_question);
 
 /*
  * Whether a query that is to be relayed asks, in class IN, for resolver.arpa or a name below it,
@@ -116,8 +113,8 @@ bool dns_asks(const uint8_t *query, size_t question_len, enum dns_own_question);
  */
 bool dns_is_resolver_arpa(const uint8_t *query, const struct dns_query *q);
 
-/* Whether a message of LEN octets, whatever it is, asks one that is answered here. */
-bool dns_asks_own(const uint8_t *msg, size_t len);
+/* Whether any message of LEN bytes has one of the questions that are answered here. */
+bool dns_question_is_own(const uint8_t *msg, size_t len);
 
 /* Writes a query of our own, with RD and an OPT record. Returns the length. */
 size_t dns_write_query(uint8_t out[static DNS_OWN_QUERY_MAX], uint16_t id, enum dns_own_question);
@@ -130,8 +127,8 @@ enum dns_match {
 };
 
 /*
- * Whether the message of LEN octets from an upstream answers the query QUERY, whose
- * question (QUESTION_LEN octets) follows its header: a whole header, QR set, the
+ * Whether the message of LEN bytes from an upstream answers the query QUERY, whose
+ * question (QUESTION_LEN bytes) follows its header: a whole header, QR set, the
  * opcode equal, one question with the same QNAME (whatever the case), QTYPE and
  * QCLASS (RFC 7766 7, RFC 5452 9.1). IDs are not compared: the caller has looked the
  * query up by it. Records behind the question are not looked at.
@@ -147,7 +144,7 @@ enum dns_match dns_match_response(const uint8_t *msg, size_t len, const uint8_t 
 size_t dns_read_response(const uint8_t *msg, size_t len, struct dns_opt *opt);
 
 /*
- * The octets of the one question behind the header: name, type and class. 0 when there
+ * The bytes of the one question behind the header: name, type and class. 0 when there
  * are fewer or more questions, or it cannot be read.
  */
 size_t dns_question_len(const uint8_t *msg, size_t len);
@@ -168,7 +165,7 @@ enum dns_rcode dns_response_rcode(const uint8_t *msg, size_t len);
 bool dns_response_is_bogus(const uint8_t *msg, size_t len);
 
 /* Whether the first record of a response that has one question is a TXT of just this TEXT. */
-bool dns_response_says(const uint8_t *msg, size_t len, const char *text);
+bool dns_txt_equals(const uint8_t *msg, size_t len, const char *text);
 
 /*
  * The text of a response's first Extended DNS Error, cut to what fits, with `?' for what is
@@ -183,31 +180,31 @@ char *dns_format_ede(const uint8_t *msg, size_t len, char text[static DNS_EDE_TE
 void dns_copy_question(uint8_t *response, const uint8_t *query, size_t question_len);
 
 /*
- * Writes a response of our own to OUT (CAP octets; DNS_ERROR_MAX is always enough):
+ * Writes a response of our own to OUT (CAP bytes; DNS_ERROR_MAX is always enough):
  * the query's ID, opcode, RD and CD, RA set, the question where there is one, and,
  * only when the query had one, an OPT record, with an Extended DNS Error when EDE is
  * not DNS_EDE_NONE. TEXT (UTF-8, may be NULL) is cut to what fits. QUERY are the
- * octets that Q was read from. Returns the length; 0 when CAP is too small.
+ * bytes that Q was read from. Returns the length; 0 when CAP is too small.
  */
 size_t dns_write_error(uint8_t *out, size_t cap, const uint8_t *query, const struct dns_query *q,
     enum dns_rcode rcode, enum dns_ede ede, const char *text);
 
 /*
  * As dns_write_error(), but NOERROR and one answer to the question, which there must be: a TXT
- * record with TEXT (up to 255 octets) and a TTL of 0.
+ * record with TEXT (up to 255 bytes) and a TTL of 0.
  */
 size_t dns_write_text(uint8_t *out, size_t cap, const uint8_t *query, const struct dns_query *q,
     const char *text);
 
 /*
- * Makes a response fit LIMIT octets, DNS_UDP_MIN at least: one that is longer keeps its
+ * Makes a response fit LIMIT bytes, DNS_UDP_MIN at least: one that is longer keeps its
  * header, with TC set (RFC 2181 9), its question and its OPT record, without the options
  * where they do not fit; nothing else. Returns the length.
  */
 size_t dns_truncate(uint8_t *response, size_t len, size_t limit);
 
 /*
- * Writes the QNAME of a question (QUESTION_LEN octets, name, type and class) as text
+ * Writes the QNAME of a question (QUESTION_LEN bytes, name, type and class) as text
  * in the presentation form of RFC 1035 5.1: one line, printable ASCII only, anything
  * else as \DDD. Returns TEXT.
  */

@@ -8,23 +8,22 @@
 #include "format/dns.h"
 
 /*
- * EDNS ends here: towards the upstream and towards the client the OPT record is ours (RFC
- * 6891 6.2.6). Flags and options cross, but for those that are one hop's affair: Padding,
- * edns-tcp-keepalive, COOKIE and, unless it is asked for, Client Subnet. All else crosses
- * octet by octet, and a query that is signed, and its response, cross whole.
+ * EDNS is terminated here: towards the upstream and towards the client the OPT record is ours
+ * (RFC 6891 6.2.6). Flags and options are forwarded, but for those that are hop-by-hop: Padding,
+ * edns-tcp-keepalive, COOKIE and, unless configured, Client Subnet. Everything else is forwarded
+ * unchanged, and so are a query that is signed and its response.
  *
- * Our OPT is the last record. One that is not, as it comes, takes its place away in front of
- * others, which move up: should any two octets of theirs look like a compression pointer to
- * what moves, they are left out, as the additional section may always lack something (RFC
- * 2181 9). What stands in front of the OPT never moves.
+ * Our OPT is the last record. Where the one that came is not, it is cut out and the records behind
+ * it move up. Should any two bytes of these look like a compression pointer to what moves, these
+ * records are left out: the additional section may always lack something (RFC 2181 9). What
+ * precedes the OPT never moves.
  *
- * Pure functions on the octets of messages; none allocates or keeps a pointer.
+ * Pure functions on the bytes of messages; none allocates or keeps a pointer.
  */
 
 struct edns_settings {
-	bool padding; /* queries are padded (RFC 7830, RFC 8467 4.1) */
-	bool
-	    client_subnet; /* the client's option crosses; else the upstream is told not to use any */
+	bool padding;       /* pad queries (RFC 7830, RFC 8467 4.1) */
+	bool client_subnet; /* forward the client's option; else ask the upstream not to use any */
 };
 
 /* How much EDNS an upstream gets; each less than the one before. */
@@ -37,29 +36,38 @@ enum edns_mode {
 /*
  * Writes what is sent upstream for the query that Q was read from, which is to be relayed; LEN
  * is that of Q. What we add (an OPT where there is none, edns-tcp-keepalive, the opt-out of
- * RFC 7871 7.1.2, Padding) is left out unless MODE is EDNS_OURS, and where the message would grow over
- * DNS_MESSAGE_MAX. Returns the length; 0 when it is over CAP.
+ * RFC 7871 7.1.2, Padding) is left out unless MODE is EDNS_OURS, and where the message would be
+ * longer than DNS_MESSAGE_MAX. Returns the length; 0 when it is over CAP.
  */
 size_t edns_write_query(uint8_t *out, size_t cap, const uint8_t *query, size_t len,
     const struct dns_query *q, const struct edns_settings *settings, enum edns_mode mode);
 
 /* What edns_read_response() found in a message from an upstream. */
 struct edns_response {
-	bool is_readable; /* its OPT record can be told from the rest */
+	bool is_readable; /* its records, and its OPT record if any, are well formed */
 	size_t len;       /* up to the end of its last record */
 	struct dns_opt opt;
-	int keepalive_ms; /* how long the server keeps an idle connection (RFC 7828); -1: not said */
+	int keepalive_ms; /* how long the server keeps an idle connection (RFC 7828); -1: unknown */
 };
 
 void edns_read_response(const uint8_t *msg, size_t len, struct edns_response *r);
 
 /*
- * Writes what the client gets for the response of LEN octets that R was read from: with an
- * OPT record only if its query Q had one. Without, an RCODE that needs one (RFC 6891 6.1.3)
- * becomes SERVFAIL. Bytes behind the last record are left out (unless it is signed). OUT has
- * room for DNS_MESSAGE_MAX octets. Returns the length; 0 when the response is not readable.
+ * Writes what is kept of the response of LEN bytes that R was read from, whoever the client is:
+ * the message, and as the last record an OPT with the options that cross, if it had an OPT. The
+ * length of that record goes to *OPT_LEN, 0 when there is none. Bytes behind the last record are
+ * left out. A message that IS_SIGNED stays as it is. OUT has room for DNS_MESSAGE_MAX bytes.
+ * Returns the length; 0 when the response is not readable.
  */
-size_t edns_write_response(uint8_t *out, const uint8_t *msg, size_t len,
-    const struct edns_response *r, const struct dns_query *q, const struct edns_settings *settings);
+size_t edns_write_canonical(uint8_t *out, const uint8_t *msg, size_t len,
+    const struct edns_response *r, const struct edns_settings *settings, bool is_signed,
+    size_t *opt_len);
+
+/*
+ * Turns such a message, in place, into what the client of the query Q gets: with an OPT record only
+ * if Q had one. Without, an RCODE that needs one (RFC 6891 6.1.3) becomes SERVFAIL. MSG has room
+ * for DNS_MESSAGE_MAX bytes. Returns the length.
+ */
+size_t edns_finish_response(uint8_t *msg, size_t len, size_t opt_len, const struct dns_query *q);
 
 #endif

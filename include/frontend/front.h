@@ -9,6 +9,7 @@
 #include "base/fail.h"
 #include "config/config.h"
 #include "query/query.h"
+#include "query/quota.h"
 
 /*
  * Those who ask: the listeners and the TCP clients. Yields queries, takes responses.
@@ -19,11 +20,11 @@ struct front;
 /*
  * Serves the COUNT sockets LISTENERS, which listen and stay the caller's, in the wait set
  * SET. Queries take their places in TABLE. At most CLIENTS clients are connected at a
- * time; one more, and the one that has been idle longest makes room. CONFIG and TABLE
- * must outlive it. NULL with the reason.
+ * time; one more, and the one that has been idle longest makes room. QUOTA is of all frontends, and for as
+ * many addresses more. CONFIG, TABLE and QUOTA must outlive it. NULL with the reason.
  */
 struct front *front_new(const struct config *config, const int *listeners, size_t count, int set,
-    struct query_table *table, size_t clients, struct failure *why);
+    struct query_table *table, struct quota *quota, size_t clients, struct failure *why);
 
 /* Closes all clients. NULL is fine. */
 void front_free(struct front *);
@@ -33,7 +34,7 @@ void front_listener_ready(struct front *, size_t listener, struct deadline now);
 void front_client_ready(struct front *, size_t client, uint32_t events);
 
 /* Leaves those who connect until then to other workers. */
-void front_stand_back(struct front *, struct deadline until);
+void front_pause_listening(struct front *, struct deadline until);
 
 /*
  * Takes the queries that are ready now, ROOM at most and no more than the table has places:

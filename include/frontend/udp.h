@@ -10,6 +10,7 @@
 #include "base/fail.h"
 #include "config/config.h"
 #include "query/query.h"
+#include "query/quota.h"
 
 /*
  * Those who ask by UDP. Yields queries and takes responses as `front' does for TCP; both share
@@ -21,11 +22,12 @@ struct udp;
  * Serves the COUNT sockets SOCKETS (see net_listen_udp()), which stay the caller's and may be
  * shared with other processes, in the wait set SET. They share OVERFLOWS too, a number for each
  * socket, so that what the kernel loses is counted by one of them. Queries take their places
- * in TABLE, of which a few are left for TCP. CONFIG, OVERFLOWS and TABLE must outlive it. NULL
+ * in TABLE, of which a few are left for TCP. QUOTA is of all frontends, and for as many
+ * addresses more as TABLE has slots. CONFIG, OVERFLOWS, TABLE and QUOTA must outlive it. NULL
  * with the reason.
  */
 struct udp *udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overflows,
-    size_t count, int set, struct query_table *table, struct failure *why);
+    size_t count, int set, struct query_table *table, struct quota *quota, struct failure *why);
 
 /* Frees the places of what was not sent. NULL is fine. */
 void udp_free(struct udp *);
@@ -34,7 +36,7 @@ void udp_free(struct udp *);
 void udp_ready(struct udp *, size_t socket);
 
 /* Leaves what comes until then to other workers. */
-void udp_stand_back(struct udp *, struct deadline until);
+void udp_pause_listening(struct udp *, struct deadline until);
 
 /*
  * Takes the queries that are there now, MOST at most and no more than there are places, with

@@ -8,29 +8,49 @@
 #include <stdint.h>
 
 #include "base/address.h"
+#include "base/chains.h"
 #include "base/deadline.h"
 #include "format/dns.h"
 #include "format/edns.h"
 
 struct client;
+struct client_addr;
 struct connection;
-struct host;
 struct query;
 
-/* One asking of one query: on that connection, under that ID. */
-struct ask {
-	struct query *query;
-	struct connection *at; /* NULL: this entry is free */
-	TAILQ_ENTRY(ask) link; /* in one of the lists of the connection */
-	struct deadline since; /* when it was handed to the connection */
-	uint16_t id;           /* on that connection; valid once sent */
-	bool sent;
-	enum edns_mode edns; /* what it was sent with, or will be */
+/* What has become of an attempt. */
+enum attempt_state {
+	ATTEMPT_FREE,    /* the entry is not in use */
+	ATTEMPT_OPEN,    /* on a connection */
+	ATTEMPT_STALLED, /* on a connection that stalled; the response may still come */
+	ATTEMPT_RESEND,  /* stalled, and to be sent once more to the same upstream */
+	ATTEMPT_RETRY    /* off its connection, and to be sent again to the same upstream */
 };
-TAILQ_HEAD(ask_list, ask);
 
-/* A query is asked of so many upstreams side by side at most. */
-enum { QUERY_ASKS_MAX = 8 };
+/* One attempt to resolve a query: on one connection, under one ID. */
+struct attempt {
+	struct query *query;
+	struct connection *at;     /* NULL when it is FREE or RETRY */
+	TAILQ_ENTRY(attempt) link; /* in one of the lists of the connection */
+	struct deadline since;     /* when it was handed to the connection */
+	enum attempt_state state;
+	enum edns_mode edns; /* what it was sent with, or will be */
+	uint16_t upstream;
+	uint16_t id; /* on that connection; valid once sent */
+	bool sent;
+};
+TAILQ_HEAD(attempt_list, attempt);
+
+/* So many attempts of one query at the same time at most. */
+enum { QUERY_ATTEMPTS_MAX = 8 };
+
+/* Which upstreams that were not tried yet are tried next. */
+enum query_search {
+	QUERY_SEARCH_NONE,
+	QUERY_SEARCH_UP,  /* those that are not in backoff */
+	QUERY_SEARCH_ANY, /* the same; when there is none, those in backoff */
+	QUERY_SEARCH_DOWN /* all that are in backoff, side by side */
+};
 
 /* Where a query came from, and so which module its answer goes to. */
 enum query_transport {
@@ -50,7 +70,7 @@ struct query_peer {
 enum query_outcome {
 	QUERY_OPEN,        /* it has not */
 	QUERY_ANSWERED,    /* `response' is an upstream's */
-	QUERY_UNREACHABLE, /* no upstream could be reached: `blame' says which was first */
+	QUERY_UNREACHABLE, /* no upstream could be reached: see `first_failed_upstream' */
 	QUERY_UNANSWERED   /* they were asked and did not answer */
 };
 
@@ -64,11 +84,10 @@ struct query {
 	struct client *client; /* NULL: the client has gone */
 	struct query_peer peer;
 	TAILQ_ENTRY(query) client_link; /* in one of the lists of the client, or of a socket */
-	LIST_ENTRY(query) pending_link; /* this and the next four: see pending.h */
-	TAILQ_ENTRY(query) host_link;
-	struct host *host;
-	uint64_t pending_hash;
-	bool is_answered; /* its response waits to be sent */
+	struct client_addr *addr;       /* this and the next three: only of UDP */
+	TAILQ_ENTRY(query) addr_link;   /* in the list of its address, the oldest first */
+	struct chains_link dedup_link;  /* see dedup.h */
+	bool is_answered;               /* its response waits to be sent */
 	struct dns_query dns;
 	bool allowed;            /* the client may ask here */
 	struct deadline arrived; /* when its last octet was read */
@@ -77,23 +96,36 @@ struct query {
 	size_t len;
 	uint8_t *response;   /* room for the largest, and in front of it for its length */
 	size_t response_len; /* 0: there is none */
+	bool is_canonical;   /* the response is no client's yet: see edns_write_canonical() */
+	size_t opt_len;      /* of the OPT record at the end of a canonical response */
 	size_t large; /* the memory of a large message or response, see query_table_large() */
 
 	enum query_outcome outcome;
 	TAILQ_ENTRY(query) upstream_link;
-	struct ask asks[QUERY_ASKS_MAX];
-	bool was_sent;           /* to any upstream */
-	struct deadline next_at; /* then the next upstream is asked beside */
-	uint64_t tried[4];       /* a bit for each upstream that was */
-	int blame;               /* the first upstream that failed it, or -1 */
-	unsigned attempts;    /* connections that it was handed to, and those that failed to open */
-	bool found_one_up;    /* not all upstreams were down when it was asked */
-	unsigned replays;     /* how often it was resent to an upstream that had it already */
+	TAILQ_ENTRY(query) changed_link;
+	bool is_changed; /* it is in the list of those that policy_next() is asked about */
+	struct attempt attempts[QUERY_ATTEMPTS_MAX];
+
+	/* What policy_next() goes by, besides the attempts. */
+	enum query_search search;
+	bool has_final_response;   /* `response' is one that no other upstream could improve */
+	bool has_second_opinion;   /* another upstream was tried after an error, or none is left */
+	bool had_healthy_upstream; /* one that was not down has been tried */
+	bool waits_for_slot;       /* there is no free slot for a connection that it needs */
+	bool is_fatal;             /* a connection has ended at this question, and at no other */
+	struct deadline hedge_at;  /* then the next upstream is tried as well */
+	struct deadline pause_until; /* after all have failed it */
+	uint64_t tried[4];           /* a bit for each upstream that was tried */
+	unsigned tries;       /* connections that it was handed to, and those that failed to open */
+	unsigned resends;     /* how often it was resent to an upstream that had it already */
 	unsigned ends;        /* connections that ended before its response had come */
 	unsigned barren_ends; /* those of them that had brought no response at all */
 	unsigned moves;       /* how often its connection was of no use before it was sent */
-	bool has_second_opinion; /* another upstream was asked after an error */
-	bool stranded;           /* there is no place for a connection that it needs */
+
+	bool is_new;               /* to the upstreams */
+	bool is_late;              /* `hedge_at' has passed since policy_next() was asked */
+	bool was_sent;             /* to any upstream */
+	int first_failed_upstream; /* or -1 */
 };
 TAILQ_HEAD(query_list, query);
 
@@ -120,6 +152,12 @@ void query_free(struct query_table *, struct query *);
  * message is given back.
  */
 void query_answered(struct query_table *, struct query *);
+
+/*
+ * The response as a frame (see frame.h), whose prefix is written in front of it, for which there
+ * always is room.
+ */
+uint8_t *query_frame(const struct query *);
 
 /*
  * The memory, in bytes, that messages over a page have taken, and responses that are over a page

@@ -54,6 +54,15 @@ enum health_log health_log_state(struct health *, bool new_cause, struct deadlin
 /* Whether this worker should log that it takes less EDNS than ours: once an hour one of all. */
 bool health_log_edns(struct health *, struct deadline now);
 
+/* How it is: what is decided about queries goes by this. */
+enum health_state {
+	HEALTH_UP,
+	HEALTH_SUSPECT, /* slow to show that it is there, without an answer since */
+	HEALTH_DOWN,    /* it is not tried until its backoff has ended */
+	HEALTH_PROBING  /* down, and its backoff has ended: the next query tries it */
+};
+enum health_state health_state(const struct health *, struct deadline now);
+
 /* Whether it is down, whether or not it may be tried again. */
 bool health_is_down(const struct health *);
 
@@ -62,9 +71,6 @@ void health_suspect(struct health *);
 
 /* Whether it is suspect, and not down: the next upstream should be asked as well. */
 bool health_is_suspect(const struct health *);
-
-/* Whether it is down and still to be left alone at the moment NOW. */
-bool health_is_left_alone(const struct health *, struct deadline now);
 
 /*
  * Claims the trial of an upstream whose time of being left alone has ended. One caller

@@ -29,7 +29,7 @@ struct upstream_list *upstream_list_new(const struct config *config, struct scor
 /* What an upstream is verified by; texts are the configuration's. */
 struct dot_identity upstream_identity(const struct config_upstream *);
 
-/* Closes all connections; queries in hand are forgotten. NULL is fine. */
+/* Closes all connections; queries in flight are forgotten. NULL is fine. */
 void upstream_list_free(struct upstream_list *);
 
 /* How many connections a worker opens at most: so many descriptors must be left for them. */
@@ -52,8 +52,8 @@ struct upstream_state {
 void upstream_state(const struct upstream_list *, size_t index, struct deadline now,
     struct upstream_state *);
 
-/* Takes a query into hand. It is sent by upstream_send(). */
-void upstream_ask(struct upstream_list *, struct query *, struct deadline now);
+/* Takes over a query. It is sent by upstream_send(). */
+void upstream_ask(struct upstream_list *, struct query *);
 
 /* Something happened on the connection with that number (WAITSET_CONNECTION). */
 void upstream_ready(struct upstream_list *, size_t connection, struct deadline now);
@@ -61,7 +61,7 @@ void upstream_ready(struct upstream_list *, size_t connection, struct deadline n
 /* Does what has become due. */
 void upstream_expire(struct upstream_list *, struct deadline now);
 
-/* Sends all that is new: one write for each connection. */
+/* Decides what is done about each query that has changed, and sends: one write for each connection. */
 void upstream_send(struct upstream_list *, struct deadline now);
 
 /* When upstream_expire() must be called next, or sooner. */

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* Pages of x86-64; where they are larger, the kernel refuses what is not whole ones. */
+/* Assumes 4 KiB pages; on larger pages madvise() fails and memory is kept. */
 
 size_t
 pages_beyond_first(size_t len)

@@ -196,7 +196,7 @@ judge(const struct asking *a, const char *wanted, struct failure *why)
 			fail_remedy(why, "is it dot-proxy that listens there?");
 		return -1;
 	}
-	if (wanted == NULL || dns_response_says(answer, a->answer_len, wanted))
+	if (wanted == NULL || dns_txt_equals(answer, a->answer_len, wanted))
 		return 0;
 	(void)fail_with(why, "the answer is not that of dot-proxy");
 	fail_remedy(why, "another program listens there; -l says where dot-proxy does");

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/reader.h"
+#include "base/wire.h"
 
 static char *
 put_char(char *p, uint8_t c)
@@ -24,17 +24,17 @@ put_char(char *p, uint8_t c)
 char *
 dns_format_qname(const uint8_t *question, size_t question_len, char text[static DNS_NAME_TEXT_MAX])
 {
-	struct reader r, label;
+	struct wire_reader r, label;
 	const uint8_t *p;
 	char *out = text;
 	size_t n;
 
-	/* An octet of the name becomes four characters at most, so TEXT is long enough. */
-	reader_init(&r, question, question_len < DNS_NAME_MAX ? question_len : DNS_NAME_MAX);
-	while ((n = reader_u8(&r)) != 0 && (p = reader_bytes(&r, n)) != NULL) {
-		reader_init(&label, p, n);
-		while (!reader_done(&label))
-			out = put_char(out, reader_u8(&label));
+	/* A byte of the name becomes four characters at most, so TEXT is long enough. */
+	wire_reader_init(&r, question, question_len < DNS_NAME_MAX ? question_len : DNS_NAME_MAX);
+	while ((n = wire_read_u8(&r)) != 0 && (p = wire_read_bytes(&r, n)) != NULL) {
+		wire_reader_init(&label, p, n);
+		while (!wire_is_done(&label))
+			out = put_char(out, wire_read_u8(&label));
 		*out++ = '.';
 	}
 	if (out == text)

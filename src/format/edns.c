@@ -1,42 +1,21 @@
 #include "format/edns.h"
 
-#include <string.h>
-
-#include "base/reader.h"
+#include "base/wire.h"
+#include "format/opt.h"
 
 enum {
-	/* Options, and the length of what we put into ours. */
-	CLIENT_SUBNET = 8, /* RFC 7871 6 */
-	CLIENT_SUBNET_LEN = 4,
-	COOKIE = 10,    /* RFC 7873 4 */
-	KEEPALIVE = 11, /* RFC 7828 3.1 */
-	PADDING = 12,   /* RFC 7830 3 */
-	OPTION_HEADER_LEN = 4,
+	CLIENT_SUBNET_LEN = 4, /* our option, which opts out (RFC 7871 7.1.2) */
+	FAMILY_IPV4 = 1,
 
 	PADDING_BLOCK = 128, /* RFC 8467 4.1 */
 	KEEPALIVE_UNIT_MS = 100,
-	FAMILY_IPV4 = 1,
 
-	ARCOUNT_AT = 10, /* in the header, as is the next */
-	RCODE_AT = 3,
-	RCODE_BITS = 0x0f
+	FLAGS_AT = 2, /* in the header, as is the next */
+	ARCOUNT_AT = 10,
+	FLAGS_RCODE = 0x0f
 };
 
-/* An OPT record as it came; where there is none, all zero. */
-struct opt {
-	uint8_t rcode; /* the upper bits */
-	uint16_t flags;
-	struct reader options;
-};
-
-/* One option; its header is the first part of its octets. */
-struct option {
-	uint16_t code;
-	const uint8_t *octets;
-	size_t len;
-};
-
-/* A message without its OPT record: what is in front of it, and what is behind and stays. */
+/* A message without its OPT record: what precedes it, and what follows it and stays. */
 struct rest {
 	const uint8_t *head;
 	size_t head_len;
@@ -45,45 +24,37 @@ struct rest {
 	size_t additional; /* records of that section */
 };
 
+/* Reads the OPT record of a message; all zero where there is none. */
 static void
 read_opt(const uint8_t *msg, const struct dns_opt *at, struct opt *o)
 {
-	struct reader r;
-	const uint8_t *options;
-	size_t len;
+	struct wire_reader r;
 
-	*o = (struct opt){ 0 };
-	reader_init(&r, msg, at->at + at->len);
-	reader_skip(&r, at->at);
-	reader_skip(&r, 1 + 2 + 2); /* owner, type, size */
-	o->rcode = reader_u8(&r);
-	reader_skip(&r, 1); /* version */
-	o->flags = reader_u16(&r);
-	len = reader_u16(&r);
-	options = reader_bytes(&r, len);
-	reader_init(&o->options, options, options == NULL ? 0 : len);
+	wire_reader_init(&r, msg, at->at + at->len);
+	wire_skip(&r, at->at);
+	wire_skip(&r, 1 + 2); /* owner (the root) and type */
+	opt_read(&r, o);
 }
 
-static bool
-next_option(struct reader *options, struct option *o)
+static uint16_t
+read_u16_at(const uint8_t *msg, size_t at)
 {
-	struct reader header = *options;
+	struct wire_reader r;
 
-	o->code = reader_u16(&header);
-	o->len = OPTION_HEADER_LEN + (size_t)reader_u16(&header);
-	o->octets = reader_bytes(options, o->len);
-	return o->octets != NULL;
+	wire_reader_init(&r, msg, DNS_HEADER_LEN);
+	wire_skip(&r, at);
+	return wire_read_u16(&r);
 }
 
 static bool
 crosses(uint16_t code, const struct edns_settings *settings)
 {
 	switch (code) {
-	case COOKIE:
-	case KEEPALIVE:
-	case PADDING:
+	case OPT_COOKIE:
+	case OPT_KEEPALIVE:
+	case OPT_PADDING:
 		return false;
-	case CLIENT_SUBNET:
+	case OPT_CLIENT_SUBNET:
 		return settings->client_subnet;
 	default:
 		return true;
@@ -91,71 +62,43 @@ crosses(uint16_t code, const struct edns_settings *settings)
 }
 
 static size_t
-crossing_len(struct reader options, const struct edns_settings *settings)
+crossing_len(struct wire_reader options, const struct edns_settings *settings)
 {
-	struct option o;
+	struct opt_option o;
 	size_t len = 0;
 
-	while (next_option(&options, &o))
+	while (opt_next(&options, &o))
 		if (crosses(o.code, settings))
-			len += o.len;
+			len += OPT_HEADER_LEN + o.len;
 	return len;
 }
 
-static uint8_t *
-put_u16(uint8_t *p, size_t v)
+static void
+write_crossing(struct wire_writer *w, struct wire_reader options,
+    const struct edns_settings *settings)
 {
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-	return p + 2;
-}
+	struct opt_option o;
 
-static uint8_t *
-put_bytes(uint8_t *p, const uint8_t *bytes, size_t len)
-{
-	if (len > 0)
-		memcpy(p, bytes, len);
-	return p + len;
-}
-
-static uint8_t *
-put_opt(uint8_t *p, const struct opt *o, uint8_t rcode, size_t rdlen)
-{
-	*p++ = 0; /* the root */
-	p = put_u16(p, DNS_TYPE_OPT);
-	p = put_u16(p, DNS_UDP_SIZE);
-	*p++ = rcode;
-	*p++ = 0; /* version */
-	p = put_u16(p, o->flags);
-	return put_u16(p, rdlen);
-}
-
-static uint8_t *
-put_crossing(uint8_t *p, struct reader options, const struct edns_settings *settings)
-{
-	struct option o;
-
-	while (next_option(&options, &o))
+	while (opt_next(&options, &o))
 		if (crosses(o.code, settings))
-			p = put_bytes(p, o.octets, o.len);
-	return p;
+			opt_write_option(w, o.code, o.data, o.len);
 }
 
-/* Whether the octets from FROM on may hold a compression pointer to one at TO or behind it. */
+/* Whether the bytes from FROM on may hold a compression pointer to one at TO or behind it. */
 static bool
 may_point(const uint8_t *msg, size_t len, size_t from, size_t to)
 {
-	struct reader r;
-	size_t octet, next, target;
+	struct wire_reader r;
+	size_t byte, next, target;
 
-	reader_init(&r, msg, len);
-	reader_skip(&r, from);
-	octet = reader_u8(&r);
-	for (; r.pos < r.len; octet = next) {
-		next = reader_u8(&r);
-		target = (octet & 0x3f) << 8 | next;
+	wire_reader_init(&r, msg, len);
+	wire_skip(&r, from);
+	byte = wire_read_u8(&r);
+	for (; r.pos < r.len; byte = next) {
+		next = wire_read_u8(&r);
+		target = (byte & 0x3f) << 8 | next;
 		/* Pointers go backwards (RFC 1035 4.1.4). */
-		if (octet >= 0xc0 && target >= to && target < r.pos - 2)
+		if (byte >= 0xc0 && target >= to && target < r.pos - 2)
 			return true;
 	}
 	return false;
@@ -165,11 +108,9 @@ static void
 cut_out(const uint8_t *msg, size_t len, const struct dns_opt *opt, struct rest *rest)
 {
 	size_t tail_at = opt->at + opt->len;
-	struct reader r;
+	struct wire_reader r;
 
-	reader_init(&r, msg, len);
-	reader_skip(&r, ARCOUNT_AT);
-	rest->additional = reader_u16(&r) - (size_t)(opt->len > 0);
+	rest->additional = read_u16_at(msg, ARCOUNT_AT) - (size_t)(opt->len > 0);
 	rest->head = msg;
 	rest->head_len = opt->at;
 	rest->tail_len = len - tail_at;
@@ -177,113 +118,100 @@ cut_out(const uint8_t *msg, size_t len, const struct dns_opt *opt, struct rest *
 		rest->additional -= opt->behind;
 		rest->tail_len = 0;
 	}
-	reader_init(&r, msg, len);
-	reader_skip(&r, tail_at);
-	rest->tail = reader_bytes(&r, rest->tail_len);
+	wire_reader_init(&r, msg, len);
+	wire_skip(&r, tail_at);
+	rest->tail = wire_read_bytes(&r, rest->tail_len);
 }
 
-/* Puts the rest of a message, to which OPTS records are then added. */
-static uint8_t *
-put_rest(uint8_t *out, const struct rest *rest, size_t opts)
+/* Writes the rest of a message, to which OPTS records are then added. */
+static void
+write_rest(struct wire_writer *w, const struct rest *rest, size_t opts)
 {
-	uint8_t *p = put_bytes(out, rest->head, rest->head_len);
-
-	(void)put_u16(out + ARCOUNT_AT, rest->additional + opts);
-	return put_bytes(p, rest->tail, rest->tail_len);
+	wire_write_bytes(w, rest->head, rest->head_len);
+	wire_write_bytes(w, rest->tail, rest->tail_len);
+	wire_overwrite_u16(w, ARCOUNT_AT, (uint16_t)(rest->additional + opts));
 }
 
 static size_t
 copy_whole(uint8_t *out, size_t cap, const uint8_t *msg, size_t len)
 {
-	if (len > cap)
-		return 0;
-	memcpy(out, msg, len);
-	return len;
-}
+	struct wire_writer w;
 
-/* The option that makes whole blocks of LEN octets; 0 where there is no room for it. */
-static size_t
-padding_len(size_t len)
-{
-	size_t padded = len + OPTION_HEADER_LEN + PADDING_BLOCK - 1;
-
-	padded -= padded % PADDING_BLOCK;
-	return padded <= DNS_MESSAGE_MAX ? padded - len : 0;
-}
-
-static uint8_t *
-put_option_header(uint8_t *p, uint16_t code, size_t len)
-{
-	p = put_u16(p, code);
-	return put_u16(p, len);
-}
-
-static uint8_t *
-put_opt_out(uint8_t *p)
-{
-	p = put_option_header(p, CLIENT_SUBNET, CLIENT_SUBNET_LEN);
-	p = put_u16(p, FAMILY_IPV4);
-	return put_u16(p, 0); /* SOURCE and SCOPE PREFIX-LENGTH */
+	wire_writer_init(&w, out, cap);
+	wire_write_bytes(&w, msg, len);
+	return wire_written(&w);
 }
 
 static void
-put_padding(uint8_t *p, size_t len)
+write_opt_out(struct wire_writer *w)
 {
-	p = put_option_header(p, PADDING, len - OPTION_HEADER_LEN);
-	memset(p, 0, len - OPTION_HEADER_LEN);
+	wire_write_u16(w, OPT_CLIENT_SUBNET);
+	wire_write_u16(w, CLIENT_SUBNET_LEN);
+	wire_write_u16(w, FAMILY_IPV4);
+	wire_write_u16(w, 0); /* SOURCE and SCOPE PREFIX-LENGTH */
+}
+
+/* Pads the message to whole blocks, unless it would become too long. */
+static void
+write_padding(struct wire_writer *w)
+{
+	size_t len = w->pos + OPT_HEADER_LEN;
+	size_t padding = (PADDING_BLOCK - len % PADDING_BLOCK) % PADDING_BLOCK;
+
+	if (len + padding > DNS_MESSAGE_MAX)
+		return;
+	wire_write_u16(w, OPT_PADDING);
+	wire_write_u16(w, (uint16_t)padding);
+	wire_write_zeros(w, padding);
 }
 
 size_t
 edns_write_query(uint8_t *out, size_t cap, const uint8_t *query, size_t len,
     const struct dns_query *q, const struct edns_settings *settings, enum edns_mode mode)
 {
+	struct wire_writer w;
 	struct rest rest;
 	struct opt opt;
-	size_t crossing, size, padding;
-	size_t additions = OPTION_HEADER_LEN; /* edns-tcp-keepalive, which is empty */
-	uint8_t *p;
+	size_t additions = OPT_HEADER_LEN; /* edns-tcp-keepalive, which is empty */
+	size_t size, begin;
 
 	if (q->is_signed || (mode != EDNS_OURS && q->opt.len == 0))
 		return copy_whole(out, cap, query, len);
+	wire_writer_init(&w, out, cap);
 	cut_out(query, len, &q->opt, &rest);
 	if (mode == EDNS_NONE) {
-		if (rest.head_len + rest.tail_len > cap)
-			return 0;
-		(void)put_rest(out, &rest, 0);
-		return rest.head_len + rest.tail_len;
+		write_rest(&w, &rest, 0);
+		return wire_written(&w);
 	}
 	read_opt(query, &q->opt, &opt);
-	crossing = crossing_len(opt.options, settings);
-	size = rest.head_len + rest.tail_len + DNS_OPT_LEN + crossing;
+	size = rest.head_len + rest.tail_len + OPT_LEN + crossing_len(opt.options, settings);
 	if (!settings->client_subnet)
-		additions += OPTION_HEADER_LEN + CLIENT_SUBNET_LEN;
+		additions += OPT_HEADER_LEN + CLIENT_SUBNET_LEN;
 	if (mode != EDNS_OURS || size + additions > DNS_MESSAGE_MAX)
 		additions = 0;
 	if (additions == 0 && q->opt.len == 0)
 		return copy_whole(out, cap, query, len);
-	size += additions;
-	padding = additions > 0 && settings->padding ? padding_len(size) : 0;
-	if (size + padding > cap)
-		return 0;
 
-	p = put_rest(out, &rest, 1);
-	p = put_opt(p, &opt, 0, crossing + additions + padding);
-	p = put_crossing(p, opt.options, settings);
-	if (additions > 0 && !settings->client_subnet)
-		p = put_opt_out(p);
-	if (additions > 0)
-		p = put_option_header(p, KEEPALIVE, 0);
-	if (padding > 0)
-		put_padding(p, padding);
-	return size + padding;
+	write_rest(&w, &rest, 1);
+	begin = opt_begin(&w, &(struct opt){ .udp_size = DNS_UDP_SIZE, .flags = opt.flags });
+	write_crossing(&w, opt.options, settings);
+	if (additions > 0) {
+		if (!settings->client_subnet)
+			write_opt_out(&w);
+		opt_write_option(&w, OPT_KEEPALIVE, NULL, 0);
+		if (settings->padding)
+			write_padding(&w);
+	}
+	opt_end(&w, begin);
+	return wire_written(&w);
 }
 
 void
 edns_read_response(const uint8_t *msg, size_t len, struct edns_response *r)
 {
 	struct opt opt;
-	struct option o;
-	struct reader data;
+	struct opt_option o;
+	struct wire_reader data;
 
 	*r = (struct edns_response){ .keepalive_ms = -1 };
 	r->len = dns_read_response(msg, len, &r->opt);
@@ -291,41 +219,84 @@ edns_read_response(const uint8_t *msg, size_t len, struct edns_response *r)
 	if (!r->is_readable)
 		return;
 	read_opt(msg, &r->opt, &opt);
-	while (next_option(&opt.options, &o)) {
-		if (o.code != KEEPALIVE || o.len != OPTION_HEADER_LEN + 2)
+	while (opt_next(&opt.options, &o)) {
+		if (o.code != OPT_KEEPALIVE || o.len != sizeof(uint16_t))
 			continue;
-		reader_init(&data, o.octets, o.len);
-		reader_skip(&data, OPTION_HEADER_LEN);
-		r->keepalive_ms = reader_u16(&data) * KEEPALIVE_UNIT_MS;
+		wire_reader_init(&data, o.data, o.len);
+		r->keepalive_ms = wire_read_u16(&data) * KEEPALIVE_UNIT_MS;
 	}
 }
 
 size_t
-edns_write_response(uint8_t *out, const uint8_t *msg, size_t len, const struct edns_response *r,
-    const struct dns_query *q, const struct edns_settings *settings)
+edns_write_canonical(uint8_t *out, const uint8_t *msg, size_t len, const struct edns_response *r,
+    const struct edns_settings *settings, bool is_signed, size_t *opt_len)
 {
+	struct wire_writer w;
 	struct rest rest;
 	struct opt opt;
-	size_t crossing, size;
-	uint8_t *p;
+	size_t begin;
 
-	if (q->is_signed)
+	*opt_len = 0;
+	if (is_signed)
 		return copy_whole(out, DNS_MESSAGE_MAX, msg, len);
 	if (!r->is_readable)
 		return 0;
 	cut_out(msg, r->len, &r->opt, &rest);
-	read_opt(msg, &r->opt, &opt);
-	size = rest.head_len + rest.tail_len;
-	crossing = crossing_len(opt.options, settings);
-	/* Only a response that has none itself can leave no room for ours. */
-	if (q->has_edns && size + DNS_OPT_LEN + crossing <= DNS_MESSAGE_MAX) {
-		p = put_rest(out, &rest, 1);
-		p = put_opt(p, &opt, opt.rcode, crossing);
-		(void)put_crossing(p, opt.options, settings);
-		return size + DNS_OPT_LEN + crossing;
+	wire_writer_init(&w, out, DNS_MESSAGE_MAX);
+	if (r->opt.len == 0) {
+		write_rest(&w, &rest, 0);
+		return wire_written(&w);
 	}
-	(void)put_rest(out, &rest, 0);
+	read_opt(msg, &r->opt, &opt);
+	write_rest(&w, &rest, 1);
+	*opt_len = w.pos;
+	begin = opt_begin(&w,
+	    &(struct opt){ .udp_size = DNS_UDP_SIZE, .rcode = opt.rcode, .flags = opt.flags });
+	write_crossing(&w, opt.options, settings);
+	opt_end(&w, begin);
+	*opt_len = w.pos - *opt_len;
+	return wire_written(&w);
+}
+
+/* Takes the OPT record of OPT_LEN bytes off the end of a message. */
+static size_t
+cut_off_opt(uint8_t *msg, size_t len, size_t opt_len)
+{
+	struct dns_opt at = { .at = len - opt_len, .len = opt_len };
+	struct wire_writer w;
+	struct opt opt;
+
+	read_opt(msg, &at, &opt);
+	wire_writer_init(&w, msg, len);
+	w.pos = at.at;
+	wire_overwrite_u16(&w, ARCOUNT_AT, (uint16_t)(read_u16_at(msg, ARCOUNT_AT) - 1));
 	if (opt.rcode != 0)
-		out[RCODE_AT] = (uint8_t)((out[RCODE_AT] & ~RCODE_BITS) | DNS_SERVFAIL);
-	return size;
+		wire_overwrite_u16(&w, FLAGS_AT,
+		    (uint16_t)((read_u16_at(msg, FLAGS_AT) & ~FLAGS_RCODE) | DNS_SERVFAIL));
+	return at.at;
+}
+
+/* Adds an OPT record without options, where there is room for one. */
+static size_t
+append_opt(uint8_t *msg, size_t len)
+{
+	struct wire_writer w;
+
+	if (len + OPT_LEN > DNS_MESSAGE_MAX)
+		return len;
+	wire_writer_init(&w, msg, DNS_MESSAGE_MAX);
+	w.pos = len;
+	opt_end(&w, opt_begin(&w, &(struct opt){ .udp_size = DNS_UDP_SIZE }));
+	wire_overwrite_u16(&w, ARCOUNT_AT, (uint16_t)(read_u16_at(msg, ARCOUNT_AT) + 1));
+	return w.pos;
+}
+
+size_t
+edns_finish_response(uint8_t *msg, size_t len, size_t opt_len, const struct dns_query *q)
+{
+	if (q->is_signed)
+		return len;
+	if (q->has_edns)
+		return opt_len > 0 ? len : append_opt(msg, len);
+	return opt_len > 0 ? cut_off_opt(msg, len, opt_len) : len;
 }

@@ -10,8 +10,9 @@
 #include "base/pages.h"
 #include "base/waitset.h"
 #include "format/dns.h"
+#include "format/frame.h"
 #include "front_internal.h"
-#include "query/hosts.h"
+#include "query/quota.h"
 
 enum {
 	WRITE_AT_ONCE = 64,
@@ -88,80 +89,100 @@ front_clear_ready(struct front *f, struct client *c)
 	TAILQ_REMOVE(&f->ready, c, ready_link);
 }
 
-/* ---- sharing the places for queries ---- */
+/* ---- sharing the slots for queries ---- */
 
 /*
- * Whether a client may take one more: alone it may have nearly all, but leaves some to others
- * of its address, and those together leave some to other addresses. Several addresses can
- * still take all, for as long as their queries last.
+ * Whether a client may have one more query in flight: alone it gets nearly all slots, but leaves
+ * some to others of its address, and those together leave some to other addresses. Several
+ * addresses can still take all, for as long as their queries last.
  */
 static bool
 may_take(const struct front *f, const struct client *c)
 {
-	size_t room = query_table_room(f->table);
+	size_t free_slots = query_table_room(f->table);
 
-	return hosts_may_hold_more(c->host, room) && c->held <= SHARE_OF_CLIENT * room;
+	return quota_allows(c->addr, free_slots) &&
+	    c->queries_in_flight <= SHARE_OF_CLIENT * free_slots;
 }
 
 static void
-take_place(struct client *c, const struct query *q)
+count_query(struct client *c, const struct query *q)
 {
-	c->held++;
-	c->host->held++;
-	c->host->large += q->large;
+	c->queries_in_flight++;
+	c->addr->queries_in_flight++;
+	c->addr->large += q->large;
 }
 
 static void
-leave_place(struct client *c, const struct query *q)
+uncount_query(struct client *c, const struct query *q)
 {
-	c->held--;
-	c->host->held--;
-	c->host->large -= q->large;
+	c->queries_in_flight--;
+	c->addr->queries_in_flight--;
+	c->addr->large -= q->large;
 }
 
-static void
-join_crowd(struct client *c, struct host_crowd *crowd)
+static struct client_list *
+throttled_of(const struct front *f, const struct client_addr *addr)
 {
-	if (c->crowd != NULL)
+	return &f->throttled[addr->index];
+}
+
+/* Lets a client wait until its address is allowed a query. */
+static void
+throttle_client(struct front *f, struct client *c)
+{
+	if (c->throttled != NULL)
 		return;
-	c->crowd = crowd;
-	TAILQ_INSERT_TAIL(crowd, c, crowding_link);
+	c->throttled = throttled_of(f, c->addr);
+	c->addr->waiting++;
+	TAILQ_INSERT_TAIL(c->throttled, c, throttle_link);
 }
 
 static void
-leave_crowd(struct client *c)
+wait_for_memory(struct front *f, struct client *c)
 {
-	if (c->crowd == NULL)
+	if (c->throttled != NULL)
 		return;
-	TAILQ_REMOVE(c->crowd, c, crowding_link);
-	c->crowd = NULL;
+	c->throttled = &f->short_of_memory;
+	TAILQ_INSERT_TAIL(c->throttled, c, throttle_link);
+}
+
+static void
+unthrottle(struct front *f, struct client *c)
+{
+	if (c->throttled == NULL)
+		return;
+	if (c->throttled != &f->short_of_memory)
+		c->addr->waiting--;
+	TAILQ_REMOVE(c->throttled, c, throttle_link);
+	c->throttled = NULL;
 }
 
 /* The next client of that address that may go on does. */
 static void
-thin_crowd(struct front *f, const struct host *host)
+wake_throttled_client(struct front *f, const struct client_addr *addr)
 {
 	struct client *c;
 
-	if (!hosts_may_hold_more(host, query_table_room(f->table)))
+	if (!quota_allows(addr, query_table_room(f->table)))
 		return;
-	/* Those in front that may not have many places each, so they are few. */
-	TAILQ_FOREACH(c, &host->crowding, crowding_link) {
+	/* Those before it that may not have many queries each, so they are few. */
+	TAILQ_FOREACH(c, throttled_of(f, addr), throttle_link) {
 		if (!may_take(f, c))
 			continue;
-		leave_crowd(c);
+		unthrottle(f, c);
 		front_set_ready(f, c);
 		return;
 	}
 }
 
-/* A place that a client had is free again. */
+/* Frees the slot of a query. */
 static void
-give_back(struct front *f, struct client *c, struct query *q)
+free_query(struct front *f, struct client *c, struct query *q)
 {
-	leave_place(c, q);
+	uncount_query(c, q);
 	query_free(f->table, q);
-	thin_crowd(f, c->host);
+	wake_throttled_client(f, c->addr);
 }
 
 /* ---- memory for large messages ---- */
@@ -174,22 +195,12 @@ large_memory(const struct front *f)
 
 /* Whether an address may have one more large query: as with slots, it never gets all memory. */
 static bool
-may_take_large(const struct front *f, const struct host *host)
+may_take_large(const struct front *f, const struct client_addr *addr)
 {
 	size_t used = query_table_large(f->table);
 
 	return used < LARGE_QUERIES_MAX &&
-	    host->large <= SHARE_OF_LARGE * (LARGE_QUERIES_MAX - used);
-}
-
-/* Whether the bytes begin with a whole message, and how long it is. */
-static bool
-has_message(const uint8_t *octets, size_t have, size_t *len)
-{
-	if (have < FRONT_LENGTH_PREFIX)
-		return false;
-	*len = (size_t)octets[0] << 8 | octets[1];
-	return have - FRONT_LENGTH_PREFIX >= *len;
+	    addr->large <= SHARE_OF_LARGE * (LARGE_QUERIES_MAX - used);
 }
 
 /* Whether a client has to wait for memory: to take a query, or to read more than a page of one. */
@@ -198,8 +209,8 @@ is_short_of_memory(const struct front *f, const struct client *c)
 {
 	size_t len;
 
-	if (has_message(c->in, c->in_len, &len))
-		return len > PAGES_LEN && !may_take_large(f, c->host);
+	if (frame_is_whole(c->in, c->in_len, &len))
+		return len > PAGES_LEN && !may_take_large(f, c->addr);
 	return c->in_len >= PAGES_LEN && large_memory(f) >= LARGE_MAX;
 }
 
@@ -211,10 +222,10 @@ wake_short_of_memory(struct front *f)
 	struct client *next;
 
 	for (c = TAILQ_FIRST(&f->short_of_memory); c != NULL; c = next) {
-		next = TAILQ_NEXT(c, crowding_link);
+		next = TAILQ_NEXT(c, throttle_link);
 		if (is_short_of_memory(f, c))
 			continue;
-		leave_crowd(c);
+		unthrottle(f, c);
 		front_set_ready(f, c);
 	}
 }
@@ -226,7 +237,7 @@ count_buffer(struct front *f, struct client *c)
 	size_t taken = pages_beyond_first(c->in_len);
 
 	if (taken == 0 && c->in_large > 0)
-		pages_clear(c->in + c->in_len, 1, FRONT_BUFFER_LEN - c->in_len);
+		pages_clear(c->in + c->in_len, 1, FRAME_MAX - c->in_len);
 	else if (taken < c->in_large)
 		taken = c->in_large;
 	f->in_large = f->in_large - c->in_large + taken;
@@ -241,7 +252,7 @@ front_close_client(struct front *f, struct client *c, struct deadline now)
 	struct query *q;
 
 	front_clear_ready(f, c);
-	leave_crowd(c);
+	unthrottle(f, c);
 	c->in_len = 0;
 	count_buffer(f, c);
 	if (c->dirty) {
@@ -251,16 +262,17 @@ front_close_client(struct front *f, struct client *c, struct deadline now)
 	while ((q = TAILQ_FIRST(&c->in_hand)) != NULL) {
 		TAILQ_REMOVE(&c->in_hand, q, client_link);
 		q->client = NULL;
-		leave_place(c, q);
+		uncount_query(c, q);
 		TAILQ_INSERT_TAIL(&f->abandoned, q, client_link);
 	}
 	while ((q = TAILQ_FIRST(&c->answered)) != NULL) {
 		TAILQ_REMOVE(&c->answered, q, client_link);
-		leave_place(c, q);
+		uncount_query(c, q);
 		query_free(f->table, q);
 	}
-	thin_crowd(f, c->host);
-	hosts_leave(f->hosts, c->host);
+	wake_throttled_client(f, c->addr);
+	c->addr->connections--;
+	quota_leave(f->quota, c->addr);
 	(void)close(c->fd);
 	f->connected--;
 	front_enter(f, c, CLIENT_FREE, now);
@@ -268,7 +280,7 @@ front_close_client(struct front *f, struct client *c, struct deadline now)
 
 struct front *
 front_new(const struct config *config, const int *listeners, size_t count, int set,
-    struct query_table *table, size_t clients, struct failure *why)
+    struct query_table *table, struct quota *quota, size_t clients, struct failure *why)
 {
 	struct front *f = pages_new(1, sizeof *f);
 	size_t i;
@@ -278,10 +290,10 @@ front_new(const struct config *config, const int *listeners, size_t count, int s
 		return NULL;
 	}
 	f->config = config;
-	f->listeners = listeners;
-	f->listener_count = count;
+	acceptor_init(&f->acceptor, set, WAITSET_LISTENER, listeners, count);
 	f->set = set;
 	f->table = table;
+	f->quota = quota;
 	f->client_count = clients;
 	for (i = 0; i < CLIENT_STATES; i++)
 		TAILQ_INIT(&f->states[i]);
@@ -290,15 +302,14 @@ front_new(const struct config *config, const int *listeners, size_t count, int s
 	TAILQ_INIT(&f->abandoned);
 	TAILQ_INIT(&f->short_of_memory);
 	f->clients = pages_new(clients, sizeof *f->clients);
-	f->octets = pages_new(clients, FRONT_BUFFER_STRIDE);
-	f->hosts = hosts_new(clients);
-	if (f->clients == NULL || f->octets == NULL || f->hosts == NULL) {
+	f->octets = pages_new(clients, pages_stride(FRAME_MAX));
+	f->throttled = pages_new(quota_capacity(quota), sizeof *f->throttled);
+	if (f->clients == NULL || f->octets == NULL || f->throttled == NULL) {
 		(void)fail_errno(why, "clients");
 		front_free(f);
 		return NULL;
 	}
-	f->listen_at = deadline_now();
-	front_expire(f, f->listen_at);
+	front_listen(f, deadline_now());
 	return f;
 }
 
@@ -312,8 +323,8 @@ front_free(struct front *f)
 	for (i = 0; f->clients != NULL && i < f->touched; i++)
 		if (f->clients[i].state != CLIENT_FREE)
 			front_close_client(f, &f->clients[i], deadline_now());
-	hosts_free(f->hosts);
-	pages_free(f->octets, f->client_count, FRONT_BUFFER_STRIDE);
+	pages_free(f->throttled, quota_capacity(f->quota), sizeof *f->throttled);
+	pages_free(f->octets, f->client_count, pages_stride(FRAME_MAX));
 	pages_free(f->clients, f->client_count, sizeof *f->clients);
 	pages_free(f, 1, sizeof *f);
 }
@@ -359,7 +370,7 @@ settle(struct front *f, struct client *c, struct deadline now)
 
 	if (!TAILQ_EMPTY(&c->answered))
 		front_enter(f, c, c->blocked ? CLIENT_WRITING : CLIENT_WAITING, now);
-	else if (has_message(c->in, c->in_len, &len))
+	else if (frame_is_whole(c->in, c->in_len, &len))
 		front_enter(f, c, CLIENT_WAITING, now);
 	else if (c->in_len > 0 && !c->ended && !f->draining)
 		front_enter(f, c, CLIENT_READING, now);
@@ -387,7 +398,7 @@ is_at_end(const struct client *c)
 static size_t
 receive(const struct front *f, struct client *c, uint8_t *octets, size_t have)
 {
-	size_t end = large_memory(f) < LARGE_MAX ? FRONT_BUFFER_LEN : PAGES_LEN;
+	size_t end = large_memory(f) < LARGE_MAX ? FRAME_MAX : PAGES_LEN;
 	size_t room = end > have ? end - have : 0;
 	ssize_t n;
 
@@ -423,7 +434,7 @@ take(struct front *f, struct client *c, const uint8_t *message, size_t len, stru
 	q->arrived = now;
 	q->by = deadline_after(now, f->config->timeouts.query_ms);
 	c->has_asked = true;
-	take_place(c, q);
+	count_query(c, q);
 	TAILQ_INSERT_TAIL(&c->in_hand, q, client_link);
 	return q;
 }
@@ -440,43 +451,43 @@ gather_from(struct front *f, struct client *c, struct query **queries, size_t ro
 	size_t count = 0;
 	size_t len;
 
-	if (c->readable && !has_message(octets, have, &len))
+	if (c->readable && !frame_is_whole(octets, have, &len))
 		have = receive(f, c, octets, have);
 	/* Nobody is there to be answered: what it has asked is given up. */
 	if (c->gone) {
 		front_close_client(f, c, now);
 		return 0;
 	}
-	while (count < room && has_message(octets + used, have - used, &len)) {
-		const uint8_t *message = octets + used + FRONT_LENGTH_PREFIX;
+	while (count < room && frame_is_whole(octets + used, have - used, &len)) {
+		const uint8_t *message = octets + used + FRAME_PREFIX_LEN;
 
 		/* What is answered here at once takes nothing from anybody, and must pass in any rush. */
-		if (!may_take(f, c) && !dns_asks_own(message, len))
+		if (!may_take(f, c) && !dns_question_is_own(message, len))
 			break;
-		if (len > PAGES_LEN && !may_take_large(f, c->host))
+		if (len > PAGES_LEN && !may_take_large(f, c->addr))
 			break;
 		queries[count] = take(f, c, message, len, now);
 		if (queries[count] == NULL)
 			break;
 		count++;
-		used += FRONT_LENGTH_PREFIX + len;
+		used += FRAME_PREFIX_LEN + len;
 	}
 	memmove(c->in, octets + used, have - used);
 	c->in_len = have - used;
 	/* Who has more is served again after the others. */
 	front_clear_ready(f, c);
-	leave_crowd(c);
+	unthrottle(f, c);
 	count_buffer(f, c);
-	if (c->readable || has_message(c->in, c->in_len, &len)) {
+	if (c->readable || frame_is_whole(c->in, c->in_len, &len)) {
 		/* It goes on when a query of its address ends: there is at least one. */
 		if (!may_take(f, c))
-			join_crowd(c, &c->host->crowding);
+			throttle_client(f, c);
 		else if (is_short_of_memory(f, c))
-			join_crowd(c, &f->short_of_memory);
+			wait_for_memory(f, c);
 		else
 			front_set_ready(f, c);
 	}
-	thin_crowd(f, c->host);
+	wake_throttled_client(f, c->addr);
 	settle(f, c, now);
 	return count;
 }
@@ -485,9 +496,13 @@ size_t
 front_gather(struct front *f, struct query **queries, size_t room, struct deadline now)
 {
 	struct client *c;
-	struct client *last = TAILQ_LAST(&f->ready, client_list);
+	struct client *last;
+	const struct client_addr *addr;
 	size_t count = 0;
 
+	while ((addr = quota_next_released(f->quota)) != NULL)
+		wake_throttled_client(f, addr);
+	last = TAILQ_LAST(&f->ready, client_list);
 	while (count < room && query_table_room(f->table) > 0 &&
 	    (c = TAILQ_FIRST(&f->ready)) != NULL) {
 		count += gather_from(f, c, queries + count, room - count, now);
@@ -500,7 +515,8 @@ front_gather(struct front *f, struct query **queries, size_t room, struct deadli
 bool
 front_has_work(const struct front *f)
 {
-	return !TAILQ_EMPTY(&f->ready) && query_table_room(f->table) > 0;
+	return (!TAILQ_EMPTY(&f->ready) || quota_has_released(f->quota)) &&
+	    query_table_room(f->table) > 0;
 }
 
 struct query *
@@ -520,11 +536,9 @@ front_answer(struct front *f, struct query *q)
 {
 	struct client *c = q->client;
 
-	q->response[-2] = (uint8_t)(q->response_len >> 8);
-	q->response[-1] = (uint8_t)q->response_len;
-	c->host->large -= q->large;
+	c->addr->large -= q->large;
 	query_answered(f->table, q);
-	c->host->large += q->large;
+	c->addr->large += q->large;
 	TAILQ_REMOVE(&c->in_hand, q, client_link);
 	TAILQ_INSERT_TAIL(&c->answered, q, client_link);
 	set_dirty(f, c);
@@ -538,7 +552,7 @@ stop_reading(struct front *f, struct client *c)
 	c->in_len = 0;
 	count_buffer(f, c);
 	front_clear_ready(f, c);
-	leave_crowd(c);
+	unthrottle(f, c);
 }
 
 void
@@ -549,7 +563,7 @@ front_reject(struct front *f, struct query *q)
 	TAILQ_REMOVE(&c->in_hand, q, client_link);
 	/* First, so that what it gives back is another's. */
 	stop_reading(f, c);
-	give_back(f, c, q);
+	free_query(f, c, q);
 	set_dirty(f, c);
 }
 
@@ -561,10 +575,10 @@ count_sent(struct front *f, struct client *c, size_t n, struct deadline now)
 
 	c->sent += n;
 	while ((q = TAILQ_FIRST(&c->answered)) != NULL &&
-	    c->sent >= FRONT_LENGTH_PREFIX + q->response_len) {
-		c->sent -= FRONT_LENGTH_PREFIX + q->response_len;
+	    c->sent >= FRAME_PREFIX_LEN + q->response_len) {
+		c->sent -= FRAME_PREFIX_LEN + q->response_len;
 		TAILQ_REMOVE(&c->answered, q, client_link);
-		give_back(f, c, q);
+		free_query(f, c, q);
 		/* It does take its answers: its time to do so begins again. */
 		front_enter(f, c, CLIENT_WAITING, now);
 	}
@@ -580,8 +594,8 @@ write_answers(const struct client *c)
 	TAILQ_FOREACH(q, &c->answered, client_link) {
 		if (message.msg_iovlen == WRITE_AT_ONCE)
 			break;
-		pieces[message.msg_iovlen++] = (struct iovec){ q->response - FRONT_LENGTH_PREFIX,
-			FRONT_LENGTH_PREFIX + q->response_len };
+		pieces[message.msg_iovlen++] = (struct iovec){ query_frame(q),
+			FRAME_PREFIX_LEN + q->response_len };
 	}
 	pieces[0].iov_base = (uint8_t *)pieces[0].iov_base + c->sent;
 	pieces[0].iov_len -= c->sent;
@@ -624,10 +638,10 @@ heaviest_writer(const struct front *f)
 	struct client *c;
 
 	TAILQ_FOREACH(c, &f->states[CLIENT_WRITING], state_link) {
-		if (c->host->large <= most)
+		if (c->addr->large <= most)
 			continue;
 		heaviest = c;
-		most = c->host->large;
+		most = c->addr->large;
 	}
 	return heaviest;
 }
@@ -689,7 +703,7 @@ due(const struct front *f, enum client_state state)
 static bool
 hoards(const struct front *f, const struct client *c)
 {
-	return c->crowd == &f->short_of_memory && c->in_large > 0;
+	return c->throttled == &f->short_of_memory && c->in_large > 0;
 }
 
 static void
@@ -698,7 +712,7 @@ expire_client(struct front *f, struct client *c, struct deadline now)
 	bool unread = c->readable && !hoards(f, c) &&
 	    (c->state == CLIENT_IDLE ||
 		(c->state == CLIENT_READING &&
-		    (c->crowd != NULL || query_table_room(f->table) == 0)));
+		    (c->throttled != NULL || query_table_room(f->table) == 0)));
 
 	/* What it has sent is not read before there is a place for it. */
 	if (c->state == CLIENT_IDLE && !unread && front_has_just_asked(f, c, now))
@@ -735,14 +749,13 @@ front_expire(struct front *f, struct deadline now)
 	for (i = 0; i < sizeof timed_states / sizeof timed_states[0]; i++)
 		while (deadline_passed(due(f, timed_states[i]), now))
 			expire_client(f, TAILQ_FIRST(&f->states[timed_states[i]]), now);
-	if (!f->listening && deadline_passed(f->listen_at, now))
-		front_start_listening(f);
+	front_listen(f, now);
 }
 
 struct deadline
 front_deadline(const struct front *f)
 {
-	struct deadline soonest = f->listening ? DEADLINE_NEVER : f->listen_at;
+	struct deadline soonest = acceptor_deadline(&f->acceptor);
 	size_t i;
 
 	for (i = 0; i < sizeof timed_states / sizeof timed_states[0]; i++)

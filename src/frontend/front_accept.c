@@ -5,9 +5,10 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/pages.h"
 #include "base/waitset.h"
 #include "front_internal.h"
-#include "query/hosts.h"
+#include "query/quota.h"
 #include "transport/net.h"
 
 enum {
@@ -119,18 +120,18 @@ evict(struct front *f, struct deadline now)
 static bool
 admit(struct front *f, const struct address *from, struct deadline now)
 {
-	const struct host *host = hosts_find(f->hosts, from);
+	const struct client_addr *addr = quota_find(f->quota, from);
 	struct client *c;
 	struct client *next;
 
-	if (host == NULL || (size_t)f->config->clients.per_address >= f->client_count ||
-	    host->uses < (size_t)f->config->clients.per_address)
+	if (addr == NULL || (size_t)f->config->clients.per_address >= f->client_count ||
+	    addr->connections < (size_t)f->config->clients.per_address)
 		return true;
 	note_crowding(f, FRONT_ADDRESS_CROWDED, from);
 	/* Each is looked at once, however many of them have just asked. */
 	for (c = TAILQ_FIRST(&f->states[CLIENT_IDLE]); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, state_link);
-		if (c->host != host || front_has_just_asked(f, c, now))
+		if (c->addr != addr || front_has_just_asked(f, c, now))
 			continue;
 		front_close_client(f, c, now);
 		return true;
@@ -138,35 +139,17 @@ admit(struct front *f, const struct address *from, struct deadline now)
 	return false;
 }
 
-static void
-stop_listening(struct front *f, struct deadline until)
+void
+front_listen(struct front *f, struct deadline now)
 {
-	size_t i;
-
-	for (i = 0; f->listening && i < f->listener_count; i++)
-		waitset_remove(f->set, f->listeners[i]);
-	f->listening = false;
-	f->listen_at = until;
+	if (acceptor_listen(&f->acceptor, now) == -1)
+		note_failed_accept(f, "listen");
 }
 
 void
-front_start_listening(struct front *f)
+front_pause_listening(struct front *f, struct deadline until)
 {
-	size_t i;
-
-	f->listen_at = DEADLINE_NEVER;
-	f->listening = true;
-	for (i = 0; i < f->listener_count; i++)
-		if (waitset_add(f->set, f->listeners[i], EPOLLIN | EPOLLEXCLUSIVE, WAITSET_LISTENER,
-			i) == -1)
-			note_failed_accept(f, "listen");
-}
-
-void
-front_stand_back(struct front *f, struct deadline until)
-{
-	if (f->listening)
-		stop_listening(f, until);
+	acceptor_pause(&f->acceptor, until);
 }
 
 /* A free place: one that was used before, or else one that costs memory only from now on. NULL: all are taken. */
@@ -178,7 +161,7 @@ free_place(struct front *f)
 	if (c != NULL || f->touched == f->client_count)
 		return c;
 	c = &f->clients[f->touched];
-	c->in = f->octets + f->touched * FRONT_BUFFER_STRIDE;
+	c->in = f->octets + f->touched * pages_stride(FRAME_MAX);
 	f->touched++;
 	TAILQ_INSERT_HEAD(&f->states[CLIENT_FREE], c, state_link);
 	return c;
@@ -192,7 +175,9 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	size_t index = (size_t)(c - f->clients);
 
 	c->fd = fd;
-	c->host = hosts_use(f->hosts, from);
+	c->addr = quota_use(f->quota, from);
+	if (c->addr->connections++ == 0)
+		TAILQ_INIT(&f->throttled[c->addr->index]);
 	c->readable = false;
 	c->hung_up = false;
 	c->blocked = false;
@@ -201,8 +186,8 @@ welcome(struct front *f, int fd, const struct address *from, struct deadline now
 	c->allowed = config_allows(f->config, from);
 	c->has_asked = false;
 	c->in_len = 0;
-	c->held = 0;
-	c->crowd = NULL;
+	c->queries_in_flight = 0;
+	c->throttled = NULL;
 	c->sent = 0;
 	TAILQ_INIT(&c->in_hand);
 	TAILQ_INIT(&c->answered);
@@ -269,24 +254,25 @@ looks_for_another(const struct front *f)
 	return f->retiring || f->singles < SINGLES || f->singles % SINGLES == 0;
 }
 
-void
-front_listener_ready(struct front *f, size_t listener, struct deadline now)
+/* Accepts those who have connected to a listener, up to a number; pauses if none can be. */
+static void
+accept_clients(struct front *f, size_t listener, struct deadline now)
 {
 	struct address from;
 	int i;
 	int fd;
 
-	for (i = 0; f->listening && i < ACCEPT_AT_ONCE; i++) {
+	for (i = 0; i < ACCEPT_AT_ONCE; i++) {
 		/* When all of them wait for answers, the next ones wait in the queue. */
 		if (free_place(f) == NULL && least_busy(f, now) == NULL) {
 			/* Behind those that were just taken in, there may be nobody. */
 			if (i > 0)
 				return;
 			note_crowding(f, FRONT_CROWDED, NULL);
-			stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
+			acceptor_pause(&f->acceptor, deadline_after(now, ACCEPT_PAUSE_MS));
 			return;
 		}
-		fd = net_accept(f->listeners[listener], &from);
+		fd = net_accept(f->acceptor.sockets[listener], &from);
 		if (fd >= 0) {
 			take_in(f, fd, &from, now);
 			f->singles = i == 0 ? f->singles + 1 : 0;
@@ -300,7 +286,7 @@ front_listener_ready(struct front *f, size_t listener, struct deadline now)
 
 			note_failed_accept(f, "accept");
 			if (shut_down || !evict(f, now)) {
-				stop_listening(f, deadline_after(now, ACCEPT_PAUSE_MS));
+				acceptor_pause(&f->acceptor, deadline_after(now, ACCEPT_PAUSE_MS));
 				return;
 			}
 		}
@@ -308,16 +294,21 @@ front_listener_ready(struct front *f, size_t listener, struct deadline now)
 }
 
 void
+front_listener_ready(struct front *f, size_t listener, struct deadline now)
+{
+	if (f->acceptor.is_listening)
+		accept_clients(f, listener, now);
+}
+
+void
 front_retire(struct front *f, struct deadline now)
 {
 	size_t i;
 
-	/* Also when it has stood back, or paused: who has come by now is ours. */
-	if (!f->listening)
-		front_start_listening(f);
 	f->retiring = true;
 	f->retired = now;
-	for (i = 0; i < f->listener_count; i++)
-		front_listener_ready(f, i, now);
-	stop_listening(f, DEADLINE_NEVER);
+	/* Also while it is paused: nobody else may be there for those who have connected by now. */
+	for (i = 0; i < f->acceptor.count; i++)
+		accept_clients(f, i, now);
+	acceptor_pause(&f->acceptor, DEADLINE_NEVER);
 }

@@ -9,18 +9,13 @@
 
 #include "base/deadline.h"
 #include "config/config.h"
-#include "format/dns.h"
+#include "format/frame.h"
+#include "frontend/acceptor.h"
 #include "frontend/front.h"
-#include "query/hosts.h"
 #include "query/query.h"
+#include "query/quota.h"
 
 /* What the files of the front share: the table of clients. */
-
-enum {
-	FRONT_LENGTH_PREFIX = 2, /* RFC 1035 4.2.2 */
-	FRONT_BUFFER_LEN = FRONT_LENGTH_PREFIX + DNS_MESSAGE_MAX,
-	FRONT_BUFFER_STRIDE = (FRONT_BUFFER_LEN / 4096 + 1) * 4096 + 64 /* see query.c */
-};
 
 /*
  * What a client is doing, and so what it is waited for with. Each of these has one time
@@ -35,15 +30,17 @@ enum client_state {
 	CLIENT_STATES
 };
 
+TAILQ_HEAD(client_list, client);
+
 struct client {
 	int fd;
-	struct host *host; /* used by each of its clients */
+	struct client_addr *addr; /* used by each of its clients */
 	enum client_state state;
 	struct deadline since; /* in this state */
 	TAILQ_ENTRY(client) state_link;
 	TAILQ_ENTRY(client) ready_link;
 	TAILQ_ENTRY(client) dirty_link;
-	TAILQ_ENTRY(client) crowding_link;
+	TAILQ_ENTRY(client) throttle_link;
 	bool ready;    /* is in the list of those that may have a query */
 	bool dirty;    /* is in the list of those that answers were handed over for */
 	bool readable; /* there may be something to read */
@@ -55,19 +52,17 @@ struct client {
 	bool has_asked;
 	uint8_t *in; /* what came but was not taken yet */
 	size_t in_len;
-	size_t held;              /* places for queries that are taken by it */
-	struct host_crowd *crowd; /* the list of waiting clients that it is in; or NULL */
-	size_t in_large;          /* the memory that `in' has taken beyond a page */
+	size_t queries_in_flight;      /* slots for queries that it has */
+	struct client_list *throttled; /* the list of waiting clients that it is in; or NULL */
+	size_t in_large;               /* the memory that `in' has taken beyond a page */
 	struct query_list in_hand;
 	struct query_list answered; /* to be sent, in this order */
 	size_t sent;                /* octets of the first of them, with its prefix */
 };
-TAILQ_HEAD(client_list, client);
 
 struct front {
 	const struct config *config;
-	const int *listeners;
-	size_t listener_count;
+	struct acceptor acceptor;
 	int set;
 	struct query_table *table;
 	struct client *clients;
@@ -78,22 +73,21 @@ struct front {
 	struct client_list states[CLIENT_STATES]; /* the one in it longest in front */
 	struct client_list ready;
 	struct client_list dirty;
-	struct hosts *hosts;               /* of the clients */
-	struct host_crowd short_of_memory; /* clients that wait for memory */
-	size_t in_large;                   /* the sum of it over all clients */
+	struct quota *quota;
+	struct client_list *throttled;      /* for each address: clients that wait for its share */
+	struct client_list short_of_memory; /* clients that wait for memory */
+	size_t in_large;                    /* the sum of it over all clients */
 	struct query_list abandoned;
-	bool listening;
-	unsigned singles;          /* looks at listeners, in a row, that found no second client */
-	bool retiring;             /* see front_retire() */
-	struct deadline retired;   /* the moment of it */
-	int retire_idle_ms;        /* a client that sends nothing for this long is closed */
-	bool draining;             /* see front_drain() */
-	struct deadline listen_at; /* when not listening: then again */
+	unsigned singles;        /* looks at listeners, in a row, that found no second client */
+	bool retiring;           /* see front_retire() */
+	struct deadline retired; /* the moment of it */
+	int retire_idle_ms;      /* a client that sends nothing for this long is closed */
+	bool draining;           /* see front_drain() */
 	struct trouble {
 		struct failure why; /* of the first of them */
 		unsigned times;
 	} troubles[FRONT_TROUBLES];
-	uint8_t scratch[FRONT_BUFFER_LEN];
+	uint8_t scratch[FRAME_MAX];
 };
 
 /* Told once of each change; what there is to read or write is then known. */
@@ -112,7 +106,7 @@ bool front_has_just_asked(struct front *, struct client *, struct deadline now);
 /* Ends a connection; its place is free, and queries that it has in hand are abandoned. */
 void front_close_client(struct front *, struct client *, struct deadline now);
 
-/* Takes part in the wait for those who connect. */
-void front_start_listening(struct front *);
+/* Listens unless it is paused; notes a failure. */
+void front_listen(struct front *, struct deadline now);
 
 #endif

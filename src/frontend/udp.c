@@ -1,6 +1,5 @@
 #include "frontend/udp.h"
 
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include <errno.h>
@@ -11,7 +10,10 @@
 #include "base/pages.h"
 #include "base/waitset.h"
 #include "format/dns.h"
-#include "query/pending.h"
+#include "frontend/acceptor.h"
+#include "query/dedup.h"
+#include "query/quota.h"
+#include "query/reply.h"
 
 enum {
 	/* One of so many places is left for TCP. */
@@ -21,7 +23,7 @@ enum {
 	RECEIVE_AT_ONCE = 64,
 	SEND_AT_ONCE = 64,
 
-	/* More than any query has. The stride is one line of the cache more: see query.c. */
+	/* Longer than any query. The stride is one cache line more: see pages_stride(). */
 	DATAGRAM_MAX = 4096,
 	DATAGRAM_STRIDE = DATAGRAM_MAX + 64,
 
@@ -59,15 +61,17 @@ struct udp_socket {
 
 struct udp {
 	const struct config *config;
-	int set;
+	struct acceptor acceptor;
 	struct query_table *table;
-	struct pending *pending;
+	struct quota *quota;
+	struct dedup *dedup;
+	struct query_list *in_flight; /* of each address with any, the oldest first */
+	size_t in_flight_count;
+	size_t in_flight_max;
 	struct udp_socket sockets[CONFIG_LISTEN_MAX];
 	size_t count;
-	size_t first;   /* to be looked at in the next turn: each in its turn */
-	bool listening; /* the sockets are in the wait set */
+	size_t first; /* to be looked at in the next turn: each in its turn */
 	bool draining;
-	struct deadline listen_at;   /* not before that */
 	struct deadline retry_at;    /* then what a socket did not take is tried again */
 	size_t unsent;               /* answers of all sockets that wait to be sent */
 	size_t reserve;              /* slots that eviction keeps free */
@@ -112,52 +116,32 @@ add_socket(struct udp *u, int fd, _Atomic uint32_t *overflow, struct failure *wh
 	return 0;
 }
 
-static void
-stop_listening(struct udp *u)
-{
-	size_t i;
-
-	for (i = 0; u->listening && i < u->count; i++)
-		waitset_remove(u->set, u->sockets[i].fd);
-	u->listening = false;
-}
-
-static int
-start_listening(struct udp *u)
-{
-	size_t i;
-
-	if (u->listening)
-		return 0;
-	u->listening = true;
-	for (i = 0; i < u->count; i++) {
-		if (waitset_add(u->set, u->sockets[i].fd, EPOLLIN | EPOLLEXCLUSIVE,
-			WAITSET_DATAGRAMS, i) == -1) {
-			stop_listening(u);
-			return -1;
-		}
-	}
-	return 0;
-}
-
 struct udp *
 udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overflows, size_t count,
-    int set, struct query_table *table, struct failure *why)
+    int set, struct query_table *table, struct quota *quota, struct failure *why)
 {
 	struct udp *u = pages_new(1, sizeof *u);
-	size_t places = query_table_room(table);
+	size_t slots = query_table_room(table);
 	size_t i;
 
-	if (u == NULL || (u->pending = pending_new(places - places / SHARE_OF_TCP)) == NULL) {
+	if (u == NULL) {
 		(void)fail_errno(why, "UDP");
-		pages_free(u, 1, sizeof *u);
 		return NULL;
 	}
 	u->config = config;
-	u->set = set;
+	acceptor_init(&u->acceptor, set, WAITSET_DATAGRAMS, sockets, count);
 	u->table = table;
+	u->quota = quota;
+	u->in_flight_max = slots - slots / SHARE_OF_TCP;
+	u->dedup = dedup_new(u->in_flight_max);
+	u->in_flight = pages_new(quota_capacity(quota), sizeof *u->in_flight);
+	if (u->dedup == NULL || u->in_flight == NULL) {
+		(void)fail_errno(why, "UDP");
+		udp_free(u);
+		return NULL;
+	}
 	u->retry_at = DEADLINE_NEVER;
-	u->reserve = places / SHARE_OF_RESERVE;
+	u->reserve = slots / SHARE_OF_RESERVE;
 	if (u->reserve > RECEIVE_AT_ONCE)
 		u->reserve = RECEIVE_AT_ONCE;
 	for (i = 0; i < RECEIVE_AT_ONCE; i++)
@@ -168,7 +152,7 @@ udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overf
 			return NULL;
 		}
 	}
-	if (start_listening(u) == -1) {
+	if (acceptor_listen(&u->acceptor, deadline_now()) == -1) {
 		(void)fail_errno(why, "UDP");
 		udp_free(u);
 		return NULL;
@@ -176,11 +160,15 @@ udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overf
 	return u;
 }
 
-/* The place is free, and so is the client to send the same again. */
+/* Takes a query out of all tables, and frees its slot. */
 static void
 release(struct udp *u, struct query *q)
 {
-	pending_remove(u->pending, q);
+	dedup_remove(q);
+	TAILQ_REMOVE(&u->in_flight[q->addr->index], q, addr_link);
+	u->in_flight_count--;
+	quota_remove_udp(u->quota, q->addr);
+	quota_leave(u->quota, q->addr);
 	query_free(u->table, q);
 }
 
@@ -203,20 +191,21 @@ udp_free(struct udp *u)
 	for (i = 0; i < u->count; i++)
 		while ((q = TAILQ_FIRST(&u->sockets[i].answered)) != NULL)
 			release_answered(u, &u->sockets[i], q);
-	stop_listening(u);
-	pending_free(u->pending);
+	acceptor_stop(&u->acceptor);
+	dedup_free(u->dedup);
+	pages_free(u->in_flight, quota_capacity(u->quota), sizeof *u->in_flight);
 	pages_free(u, 1, sizeof *u);
 }
 
 /* ---- what comes ---- */
 
 static size_t
-room(const struct udp *u)
+free_slots(const struct udp *u)
 {
-	size_t places = query_table_room(u->table);
-	size_t ours = pending_room(u->pending);
+	size_t in_table = query_table_room(u->table);
+	size_t for_udp = u->in_flight_max - u->in_flight_count;
 
-	return places < ours ? places : ours;
+	return in_table < for_udp ? in_table : for_udp;
 }
 
 void
@@ -226,10 +215,9 @@ udp_ready(struct udp *u, size_t socket)
 }
 
 void
-udp_stand_back(struct udp *u, struct deadline until)
+udp_pause_listening(struct udp *u, struct deadline until)
 {
-	stop_listening(u);
-	u->listen_at = until;
+	acceptor_pause(&u->acceptor, until);
 }
 
 bool
@@ -239,7 +227,7 @@ udp_has_work(const struct udp *u)
 
 	for (i = 0; i < u->count; i++)
 		if (u->sockets[i].ready)
-			return room(u) > 0;
+			return free_slots(u) > 0;
 	return false;
 }
 
@@ -364,6 +352,33 @@ examine(struct udp *u, struct udp_socket *s, struct mmsghdr *m, struct query_pee
 	return UDP_LOSSES;
 }
 
+/*
+ * Takes a query into account that was received while SLOTS were free. Returns why it may
+ * not be; UDP_LOSSES when it may.
+ */
+static enum udp_loss
+admit(struct udp *u, struct query *q, size_t slots)
+{
+	q->addr = quota_use(u->quota, &q->peer.from);
+	if (!dedup_add(u->dedup, q)) {
+		quota_leave(u->quota, q->addr);
+		return UDP_LOSS_REPEATED;
+	}
+	/* Health checks are answered locally and are exempt from the limits. */
+	if (!quota_allows(q->addr, slots) && !dns_question_is_own(q->message, q->len)) {
+		dedup_remove(q);
+		quota_leave(u->quota, q->addr);
+		u->excessive = q->peer.from;
+		return UDP_LOSS_EXCESS;
+	}
+	if (q->addr->udp_queries == 0)
+		TAILQ_INIT(&u->in_flight[q->addr->index]);
+	TAILQ_INSERT_TAIL(&u->in_flight[q->addr->index], q, addr_link);
+	quota_add_udp(u->quota, q->addr);
+	u->in_flight_count++;
+	return UDP_LOSSES;
+}
+
 /* Takes the query in one of the datagrams. NULL when there is none, which is counted. */
 static struct query *
 take(struct udp *u, struct udp_socket *s, size_t index, struct deadline now)
@@ -371,30 +386,23 @@ take(struct udp *u, struct udp_socket *s, size_t index, struct deadline now)
 	struct mmsghdr *m = &u->headers[index];
 	struct query_peer peer = { .socket = (size_t)(s - u->sockets), .from = u->sources[index] };
 	enum udp_loss loss = examine(u, s, m, &peer);
+	size_t slots = free_slots(u);
 	struct query *q;
 
 	if (loss != UDP_LOSSES) {
 		u->losses[loss]++;
 		return NULL;
 	}
-	/* No more was received than there are places. */
+	/* No more was received than there are free slots. */
 	q = query_new(u->table, u->datagrams[index], m->msg_len);
 	q->transport = QUERY_UDP;
 	q->peer = peer;
 	q->allowed = true;
 	q->arrived = now;
 	q->by = deadline_after(now, u->config->timeouts.query_ms);
-	switch (pending_add(u->pending, q)) {
-	case PENDING_TAKEN:
+	if ((loss = admit(u, q, slots)) == UDP_LOSSES)
 		return q;
-	case PENDING_REPEATED:
-		u->losses[UDP_LOSS_REPEATED]++;
-		break;
-	case PENDING_EXCESS:
-		u->losses[UDP_LOSS_EXCESS]++;
-		u->excessive = peer.from;
-		break;
-	}
+	u->losses[loss]++;
 	query_free(u->table, q);
 	return NULL;
 }
@@ -443,7 +451,7 @@ udp_gather(struct udp *u, struct query **queries, size_t most, struct deadline n
 	for (i = 0; i < u->count; i++) {
 		struct udp_socket *s = &u->sockets[(u->first + i) % u->count];
 
-		left = most - count < room(u) ? most - count : room(u);
+		left = most - count < free_slots(u) ? most - count : free_slots(u);
 		if (s->ready && left > 0)
 			count += gather_from(u, s, queries + count, left, now);
 	}
@@ -456,7 +464,7 @@ udp_drain(struct udp *u)
 {
 	size_t i;
 
-	stop_listening(u);
+	acceptor_pause(&u->acceptor, DEADLINE_NEVER);
 	u->draining = true;
 	for (i = 0; i < u->count; i++)
 		u->sockets[i].ready = true;
@@ -471,39 +479,47 @@ udp_reject(struct udp *u, struct query *q)
 	release(u, q);
 }
 
-/* What the client takes, and what gets to it in one piece (RFC 6891 6.2.3, RFC 9715 3). */
-static size_t
-size_limit(const struct udp *u, const struct query *q)
-{
-	size_t most = (size_t)u->config->udp_size;
-
-	if (!q->dns.has_edns || q->dns.udp_size < DNS_UDP_MIN)
-		return DNS_UDP_MIN;
-	return q->dns.udp_size < most ? q->dns.udp_size : most;
-}
-
 void
 udp_answer(struct udp *u, struct query *q)
 {
 	query_answered(u->table, q);
-	q->response_len = dns_truncate(q->response, q->response_len, size_limit(u, q));
+	reply_truncate(q, u->config->udp_size);
 	q->is_answered = true;
 	u->unsent++;
 	TAILQ_INSERT_TAIL(&u->sockets[q->peer.socket].answered, q, client_link);
 }
 
+/*
+ * The query to give up when others need its slot: the oldest one, not answered yet, of the
+ * address with most queries in flight. NULL: all queries of that address are answered.
+ */
+static struct query *
+eviction_candidate(const struct udp *u)
+{
+	const struct client_addr *addr = quota_heaviest_udp(u->quota);
+	struct query *q;
+
+	if (addr == NULL)
+		return NULL;
+	TAILQ_FOREACH(q, &u->in_flight[addr->index], addr_link) {
+		if (!q->is_answered)
+			return q;
+	}
+	return NULL;
+}
+
 struct query *
 udp_next_evicted(struct udp *u, struct deadline now)
 {
-	size_t spare = room(u) + u->unsent;
+	size_t spare = free_slots(u) + u->unsent;
 	bool evicting = !deadline_passed(u->evict_until, now);
 	struct query *q;
 
 	/* Where most slots are held by TCP clients, giving up queries of others would not help. */
 	if (spare >= u->reserve || (spare > 0 && !evicting) ||
-	    pending_count(u->pending) < pending_room(u->pending))
+	    u->in_flight_count < u->in_flight_max - u->in_flight_count)
 		return NULL;
-	q = pending_eviction_candidate(u->pending);
+	q = eviction_candidate(u);
 	if (q == NULL ||
 	    (!evicting && !deadline_passed(deadline_after(q->arrived, EVICTION_AGE_MS), now)))
 		return NULL;
@@ -611,17 +627,15 @@ udp_send(struct udp *u, struct deadline now)
 	u->retry_at = DEADLINE_NEVER;
 	for (i = 0; i < u->count; i++)
 		send_all(u, &u->sockets[i], now);
-	/* While there is no place, what comes waits in the sockets, or others take it. */
-	if (room(u) == 0) {
-		stop_listening(u);
+	/* While no slot is free, what comes waits in the sockets, or other workers take it. */
+	if (free_slots(u) == 0) {
+		acceptor_stop(&u->acceptor);
 		u->retry_at = deadline_sooner(u->retry_at,
 		    deadline_after(now, EVICTION_INTERVAL_MS));
-	} else if (u->draining)
-		stop_listening(u);
-	else if (!deadline_passed(u->listen_at, now))
-		u->retry_at = deadline_sooner(u->retry_at, u->listen_at);
-	else if (start_listening(u) == -1)
-		u->retry_at = deadline_after(now, SEND_PAUSE_MS);
+		return;
+	}
+	(void)acceptor_listen(&u->acceptor, now);
+	u->retry_at = deadline_sooner(u->retry_at, acceptor_deadline(&u->acceptor));
 }
 
 struct deadline
@@ -638,7 +652,7 @@ udp_is_busy(const struct udp *u)
 	for (i = 0; i < u->count; i++)
 		if (u->sockets[i].ready || !TAILQ_EMPTY(&u->sockets[i].answered))
 			return true;
-	return pending_count(u->pending) > 0;
+	return u->in_flight_count > 0;
 }
 
 bool

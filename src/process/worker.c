@@ -28,6 +28,8 @@
 #include "frontend/front.h"
 #include "frontend/udp.h"
 #include "query/query.h"
+#include "query/quota.h"
+#include "query/reply.h"
 
 enum {
 	EVENTS_AT_ONCE = 256,
@@ -50,6 +52,7 @@ struct worker {
 	size_t number;            /* of its row in shared memory */
 	struct stats_worker *row; /* in `stats' */
 	struct query_table *table;
+	struct quota *quota;
 	int listeners[CONFIG_LISTEN_MAX];
 	struct front *front;
 	struct udp *udp;
@@ -181,6 +184,7 @@ finish(struct worker *w, struct query *q, struct deadline now)
 {
 	if (w->config->log.queries)
 		log_query(q, now);
+	reply_finish(q);
 	if (q->transport == QUERY_UDP)
 		udp_answer(w->udp, q);
 	else
@@ -216,9 +220,9 @@ answer_text(struct worker *w, struct query *q, const char *text, struct deadline
 static bool
 answer_own(struct worker *w, struct query *q, struct deadline now)
 {
-	if (dns_asks(q->message, q->dns.question_len, DNS_OWN_HEALTH))
+	if (dns_question_is(q->message, q->dns.question_len, DNS_OWN_HEALTH))
 		answer_text(w, q, "ok", now);
-	else if (!dns_asks(q->message, q->dns.question_len, DNS_OWN_READY))
+	else if (!dns_question_is(q->message, q->dns.question_len, DNS_OWN_READY))
 		return false;
 	else if (health_is_ready(w->setup->shared->health))
 		answer_text(w, q, "ready", now);
@@ -277,7 +281,7 @@ gather_and_ask(struct worker *w, struct deadline now)
 	stats_count(w->row, STATS_QUERIES, count);
 	for (i = 0; i < count; i++)
 		if (!answer(w, w->batch[i], now))
-			upstream_ask(w->upstreams, w->batch[i], now);
+			upstream_ask(w->upstreams, w->batch[i]);
 	while ((q = front_next_abandoned(w->front)) != NULL) {
 		upstream_cancel(w->upstreams, q);
 		query_free(w->table, q);
@@ -399,8 +403,8 @@ accept_or_yield(struct worker *w, enum waitset_owner owner, size_t index, struct
 
 	if (affinity_should_yield(w->setup->shared->affinity,
 		scoreboard_first_worker(w->setup->generation), w->number, has_yielded, now)) {
-		front_stand_back(w->front, until);
-		udp_stand_back(w->udp, until);
+		front_pause_listening(w->front, until);
+		udp_pause_listening(w->udp, until);
 		w->yields_until = until;
 	} else if (owner == WAITSET_LISTENER) {
 		front_listener_ready(w->front, index, now);
@@ -571,12 +575,15 @@ start(struct worker *w, struct failure *why)
 {
 	const struct config *config = w->config;
 	int datagrams[CONFIG_LISTEN_MAX];
+	size_t clients = clients_max(w->setup);
+	size_t slots = (size_t)config->inflight;
 	size_t tcp = 0;
 	size_t udp = 0;
 	size_t i;
 
 	if ((w->set = waitset_new()) == -1 || arrange_signals(w) == -1 ||
-	    (w->table = query_table_new((size_t)config->inflight)) == NULL)
+	    (w->table = query_table_new(slots)) == NULL ||
+	    (w->quota = quota_new(clients + slots, slots)) == NULL)
 		return fail_errno(why, "start");
 	if (upstream_attach(w->upstreams, w->set, w->table, why) == -1)
 		return -1;
@@ -588,13 +595,12 @@ start(struct worker *w, struct failure *why)
 		if (l->udp != -1)
 			datagrams[udp++] = l->udp;
 	}
-	w->front = front_new(config, w->listeners, tcp, w->set, w->table, clients_max(w->setup),
-	    why);
+	w->front = front_new(config, w->listeners, tcp, w->set, w->table, w->quota, clients, why);
 	if (w->front == NULL)
 		return -1;
 	w->udp = udp_new(config, datagrams,
 	    stats_socket_drops(w->setup->shared->stats, (size_t)w->setup->generation), udp, w->set,
-	    w->table, why);
+	    w->table, w->quota, why);
 	return w->udp == NULL ? -1 : 0;
 }
 
@@ -619,6 +625,7 @@ worker_run(const struct worker_setup *setup, struct failure *why)
 		loop(w);
 	udp_free(w->udp);
 	front_free(w->front);
+	quota_free(w->quota);
 	query_table_free(w->table);
 	if (w->signals != -1)
 		(void)close(w->signals);

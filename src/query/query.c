@@ -4,17 +4,13 @@
 #include <string.h>
 
 #include "base/pages.h"
+#include "format/frame.h"
 
 /*
- * Each place has address space for the largest query and the largest response, of
- * which only the pages in use ever cost memory. The stride is one cache line more
- * than whole pages, since places at the same offset in a page would all compete for
- * the same few lines of the cache.
+ * Each slot has address space for the largest query and the frame of the largest response, of
+ * which only the pages in use cost memory.
  */
-enum {
-	PLACE_OCTETS = 2 * (DNS_MESSAGE_MAX + 1) + 64,
-	PLACE_STRIDE = (PLACE_OCTETS / 4096 + 1) * 4096 + 64
-};
+enum { SLOT_LEN = DNS_MESSAGE_MAX + 1 + FRAME_MAX + 1 + 64 };
 
 struct query_table {
 	uint8_t *octets;
@@ -37,7 +33,7 @@ query_table_new(size_t count)
 	t->count = count;
 	t->queries = pages_new(count, sizeof *t->queries);
 	t->vacant = calloc(count, sizeof(struct query *));
-	t->octets = pages_new(count, PLACE_STRIDE);
+	t->octets = pages_new(count, pages_stride(SLOT_LEN));
 	if (t->queries == NULL || t->vacant == NULL || t->octets == NULL) {
 		query_table_free(t);
 		return NULL;
@@ -52,7 +48,7 @@ query_table_free(struct query_table *t)
 {
 	if (t == NULL)
 		return;
-	pages_free(t->octets, t->count, PLACE_STRIDE);
+	pages_free(t->octets, t->count, pages_stride(SLOT_LEN));
 	pages_free(t->queries, t->count, sizeof *t->queries);
 	free(t->vacant);
 	free(t);
@@ -81,15 +77,15 @@ query_new(struct query_table *t, const uint8_t *message, size_t len)
 	if (t->vacant_count < t->count - t->count / 8)
 		t->was_crowded = true;
 	memset(q, 0, sizeof *q);
-	q->message = t->octets + index_of(t, q) * PLACE_STRIDE;
+	q->message = t->octets + index_of(t, q) * pages_stride(SLOT_LEN);
 	memcpy(q->message, message, len);
 	q->len = len;
 	q->large = pages_beyond_first(len);
 	t->large += q->large;
-	/* Behind the query, on the same page where both are small. */
-	q->response = q->message + (len + 2 + 7) / 8 * 8;
-	q->next_at = DEADLINE_NEVER;
-	q->blame = -1;
+	/* Behind the query, on the same page where both are small, and the prefix in front of it. */
+	q->response = q->message + (len + FRAME_PREFIX_LEN + 7) / 8 * 8;
+	q->hedge_at = DEADLINE_NEVER;
+	q->first_failed_upstream = -1;
 	return q;
 }
 
@@ -98,7 +94,7 @@ query_free(struct query_table *t, struct query *q)
 {
 	/* Also a response that came when its client had gone. */
 	if (q->large > 0 || q->response_len > PAGES_LEN)
-		pages_clear(q->message, 1, PLACE_OCTETS);
+		pages_clear(q->message, 1, SLOT_LEN);
 	t->large -= q->large;
 	t->vacant[t->vacant_count++] = q;
 }
@@ -118,6 +114,15 @@ query_answered(struct query_table *t, struct query *q)
 	t->large += q->large;
 }
 
+uint8_t *
+query_frame(const struct query *q)
+{
+	uint8_t *frame = q->response - FRAME_PREFIX_LEN;
+
+	frame_write_prefix(frame, q->response_len);
+	return frame;
+}
+
 size_t
 query_table_large(const struct query_table *t)
 {
@@ -130,6 +135,6 @@ query_table_relax(struct query_table *t)
 	if (!t->was_crowded || t->vacant_count < t->count)
 		return;
 	t->was_crowded = false;
-	pages_clear(t->octets, t->count, PLACE_STRIDE);
+	pages_clear(t->octets, t->count, pages_stride(SLOT_LEN));
 	pages_clear(t->queries, t->count, sizeof *t->queries);
 }

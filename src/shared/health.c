@@ -190,10 +190,12 @@ health_is_suspect(const struct health *u)
 	return !health_is_down(u) && atomic_load(&u->suspect);
 }
 
-bool
-health_is_left_alone(const struct health *u, struct deadline now)
+enum health_state
+health_state(const struct health *u, struct deadline now)
 {
-	return health_is_down(u) && retry_at_us(u, now) > now.at_us;
+	if (health_is_down(u))
+		return retry_at_us(u, now) > now.at_us ? HEALTH_DOWN : HEALTH_PROBING;
+	return atomic_load(&u->suspect) ? HEALTH_SUSPECT : HEALTH_UP;
 }
 
 bool

@@ -3,33 +3,28 @@
 #include <string.h>
 
 #include "base/pages.h"
+#include "format/frame.h"
 
-/*
- * Address space for a frame of the largest size in each direction, of which only the
- * pages in use cost memory. For the odd cache line see query.c.
- */
-enum {
-	LENGTH_PREFIX = 2, /* RFC 1035 4.2.2 */
-	BUFFER_LEN = LENGTH_PREFIX + DNS_MESSAGE_MAX,
-	PLACE_STRIDE = (2 * BUFFER_LEN / 4096 + 1) * 4096 + 64
-};
+/* Address space for one of the largest frames in each direction, of which only pages in use cost memory. */
+enum { BUFFERS_LEN = 2 * FRAME_MAX };
 
 struct connection *
 connection_table_new(size_t count)
 {
 	struct connection *table = pages_new(count, sizeof *table);
-	uint8_t *octets = pages_new(count, PLACE_STRIDE);
+	size_t stride = pages_stride(BUFFERS_LEN);
+	uint8_t *buffers = pages_new(count, stride);
 	size_t i;
 
-	if (table == NULL || octets == NULL) {
-		pages_free(octets, count, PLACE_STRIDE);
+	if (table == NULL || buffers == NULL) {
+		pages_free(buffers, count, stride);
 		pages_free(table, count, sizeof *table);
 		return NULL;
 	}
 	for (i = 0; i < count; i++) {
 		table[i].index = i;
-		table[i].in = octets + i * PLACE_STRIDE;
-		table[i].out = table[i].in + BUFFER_LEN;
+		table[i].in = buffers + i * stride;
+		table[i].out = table[i].in + FRAME_MAX;
 	}
 	return table;
 }
@@ -39,15 +34,15 @@ connection_table_free(struct connection *table, size_t count)
 {
 	if (table == NULL)
 		return;
-	pages_free(table[0].in, count, PLACE_STRIDE);
+	pages_free(table[0].in, count, pages_stride(BUFFERS_LEN));
 	pages_free(table, count, sizeof *table);
 }
 
 void
-connection_init(struct connection *c, struct dot *dot, size_t upstream,
+connection_init(struct connection *c, struct stream stream, size_t upstream,
     const struct edns_settings *settings, int idle_ms)
 {
-	c->dot = dot;
+	c->stream = stream;
 	c->upstream = upstream;
 	c->edns = settings;
 	c->idle_ms = idle_ms;
@@ -78,8 +73,7 @@ connection_close(struct connection *c, struct outstanding *ids)
 {
 	if (c->given_up > 0)
 		outstanding_clear(ids, c->index);
-	dot_close(c->dot);
-	c->dot = NULL;
+	stream_close(&c->stream);
 }
 
 bool
@@ -89,11 +83,24 @@ connection_is_idle(const struct connection *c)
 }
 
 void
+connection_add(struct connection *c, struct attempt *a, struct query *q, enum edns_mode mode)
+{
+	a->query = q;
+	a->at = c;
+	a->state = ATTEMPT_OPEN;
+	a->upstream = (uint16_t)c->upstream;
+	a->sent = false;
+	a->edns = mode;
+	c->taken++;
+	TAILQ_INSERT_TAIL(&c->waiting, a, link);
+}
+
+void
 connection_send_canary(struct connection *c, struct query *canary)
 {
 	if (c->canary.at != NULL)
 		return;
-	c->canary = (struct ask){ .query = canary, .at = c };
+	c->canary = (struct attempt){ .query = canary, .at = c };
 	TAILQ_INSERT_HEAD(&c->waiting, &c->canary, link);
 }
 
@@ -103,27 +110,26 @@ connection_unanswered(const struct connection *c)
 	return c->outstanding - (c->canary.at != NULL && c->canary.sent);
 }
 
-/* Puts the frame of an ask into the batch. False when there is no room, or no ID, for it now. */
+/* Puts the frame of an attempt into the batch. False when there is no room, or no ID, for it now. */
 static bool
-add_frame(struct connection *c, struct outstanding *ids, struct ask *a)
+add_frame(struct connection *c, struct outstanding *ids, struct attempt *a)
 {
 	const struct query *q = a->query;
 	uint8_t *frame = c->out + c->out_len;
-	size_t room = BUFFER_LEN - c->out_len;
+	size_t room = FRAME_MAX - c->out_len;
 	size_t len;
 	int id;
 
-	if (room < LENGTH_PREFIX)
+	if (room < FRAME_PREFIX_LEN)
 		return false;
-	len = edns_write_query(frame + LENGTH_PREFIX, room - LENGTH_PREFIX, q->message, q->len,
-	    &q->dns, c->edns, a->edns);
+	len = edns_write_query(frame + FRAME_PREFIX_LEN, room - FRAME_PREFIX_LEN, q->message,
+	    q->len, &q->dns, c->edns, a->edns);
 	if (len == 0 || (id = outstanding_add(ids, c->index, a)) == -1)
 		return false;
 	a->id = (uint16_t)id;
-	frame[0] = (uint8_t)(len >> 8);
-	frame[1] = (uint8_t)len;
-	dns_set_id(frame + LENGTH_PREFIX, a->id);
-	c->out_len += LENGTH_PREFIX + len;
+	frame_write_prefix(frame, len);
+	dns_set_id(frame + FRAME_PREFIX_LEN, a->id);
+	c->out_len += FRAME_PREFIX_LEN + len;
 	return true;
 }
 
@@ -134,7 +140,7 @@ write_batch(struct connection *c, struct failure *why)
 	ssize_t n;
 
 	do {
-		if ((n = dot_write(c->dot, c->out + done, c->out_len - done, why)) == -1)
+		if ((n = stream_write(&c->stream, c->out + done, c->out_len - done, why)) == -1)
 			return -1;
 		done += (size_t)n;
 	} while (n > 0 && done < c->out_len);
@@ -147,7 +153,7 @@ write_batch(struct connection *c, struct failure *why)
 static void
 fill_batch(struct connection *c, struct outstanding *ids, struct deadline now)
 {
-	struct ask *a;
+	struct attempt *a;
 
 	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
 		if (c->gated && !c->has_answered && a != &c->canary)
@@ -179,7 +185,7 @@ connection_send(struct connection *c, struct outstanding *ids, struct deadline n
 }
 
 static void
-unlink_sent(struct connection *c, struct ask *a)
+unlink_sent(struct connection *c, struct attempt *a)
 {
 	TAILQ_REMOVE(&c->sent, a, link);
 	c->outstanding--;
@@ -195,11 +201,8 @@ read_frame(struct connection *c, size_t *len, struct failure *why)
 		size_t have = c->in_len - c->in_pos;
 		ssize_t n;
 
-		if (have >= LENGTH_PREFIX) {
-			*len = (size_t)frame[0] << 8 | frame[1];
-			if (have - LENGTH_PREFIX >= *len)
-				return 1;
-		}
+		if (frame_is_whole(frame, have, len))
+			return 1;
 		memmove(c->in, frame, have);
 		c->in_pos = 0;
 		c->in_len = have;
@@ -207,9 +210,9 @@ read_frame(struct connection *c, size_t *len, struct failure *why)
 			c->all_read = false;
 			return 0;
 		}
-		if ((n = dot_read(c->dot, c->in + have, BUFFER_LEN - have, why)) <= 0)
+		if ((n = stream_read(&c->stream, c->in + have, FRAME_MAX - have, why)) <= 0)
 			return (int)n;
-		c->all_read = !dot_has_read_ahead(c->dot);
+		c->all_read = !stream_has_read_ahead(&c->stream);
 		c->in_len += (size_t)n;
 	}
 }
@@ -219,19 +222,19 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
     struct deadline now, struct failure *why)
 {
 	struct deadline since;
-	struct ask *a;
+	struct attempt *a;
 	uint8_t *message;
 	size_t len = 0;
 	int rc;
 
 	if ((rc = read_frame(c, &len, why)) != 1)
 		return rc;
-	message = c->in + c->in_pos + LENGTH_PREFIX;
+	message = c->in + c->in_pos + FRAME_PREFIX_LEN;
 	if (len < DNS_HEADER_LEN)
 		return fail_with(why, "read: a message of %zu octets is no DNS message", len);
 	if (!outstanding_take(ids, c->index, dns_id(message), &a, &since))
 		return fail_with(why, "read: a message came that answers no query");
-	*arrival = (struct arrival){ .ask = a, .since = since, .message = message, .len = len };
+	*arrival = (struct arrival){ .attempt = a, .since = since, .message = message, .len = len };
 	if (a == NULL) {
 		c->given_up--;
 	} else {
@@ -244,6 +247,7 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 			return fail_with(why, "read: a message came that answers another question");
 		}
 		a->at = NULL;
+		a->state = ATTEMPT_FREE;
 	}
 	if (a == &c->canary) {
 		c->canaries++;
@@ -252,14 +256,14 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 		c->answers++;
 	}
 	c->has_answered = true;
-	c->in_pos += LENGTH_PREFIX + len;
+	c->in_pos += FRAME_PREFIX_LEN + len;
 	c->heard = now;
 	c->owed_since = c->outstanding + c->given_up > 0 ? now : DEADLINE_NEVER;
 	return 1;
 }
 
 void
-connection_release(struct ask *a, struct outstanding *ids)
+connection_release(struct attempt *a, struct outstanding *ids)
 {
 	struct connection *c = a->at;
 
@@ -272,4 +276,5 @@ connection_release(struct ask *a, struct outstanding *ids)
 		c->taken -= a != &c->canary;
 	}
 	a->at = NULL;
+	a->state = ATTEMPT_FREE;
 }

@@ -14,7 +14,7 @@
  */
 struct entry {
 	union {
-		struct ask *ask;
+		struct attempt *attempt;
 		struct deadline since; /* when it was sent, once it is given up */
 	};
 	uint16_t connection;
@@ -34,14 +34,14 @@ struct outstanding {
 };
 
 struct outstanding *
-outstanding_new(size_t asks)
+outstanding_new(size_t attempts)
 {
 	struct outstanding *o = calloc(1, sizeof *o);
 	size_t size = 64;
 
 	if (o == NULL)
 		return NULL;
-	while (size / 4 * 3 < asks)
+	while (size / 4 * 3 < attempts)
 		size *= 2;
 	o->mask = size - 1;
 	if ((o->entries = pages_new(size, sizeof *o->entries)) == NULL) {
@@ -115,7 +115,7 @@ draw(struct outstanding *o, uint16_t *id)
 }
 
 int
-outstanding_add(struct outstanding *o, size_t connection, struct ask *ask)
+outstanding_add(struct outstanding *o, size_t connection, struct attempt *attempt)
 {
 	uint16_t id;
 	size_t i;
@@ -128,7 +128,7 @@ outstanding_add(struct outstanding *o, size_t connection, struct ask *ask)
 			return -1;
 		i = find(o, connection, id);
 	} while (o->entries[i].used);
-	o->entries[i] = (struct entry){ .ask = ask,
+	o->entries[i] = (struct entry){ .attempt = attempt,
 		.connection = (uint16_t)connection,
 		.id = id,
 		.used = true };
@@ -137,7 +137,7 @@ outstanding_add(struct outstanding *o, size_t connection, struct ask *ask)
 }
 
 bool
-outstanding_take(struct outstanding *o, size_t connection, uint16_t id, struct ask **ask,
+outstanding_take(struct outstanding *o, size_t connection, uint16_t id, struct attempt **attempt,
     struct deadline *since)
 {
 	size_t i = find(o, connection, id);
@@ -145,8 +145,8 @@ outstanding_take(struct outstanding *o, size_t connection, uint16_t id, struct a
 
 	if (!e->used)
 		return false;
-	*ask = e->given_up ? NULL : e->ask;
-	*since = e->given_up ? e->since : e->ask->since;
+	*attempt = e->given_up ? NULL : e->attempt;
+	*since = e->given_up ? e->since : e->attempt->since;
 	erase(o, i);
 	return true;
 }
@@ -159,7 +159,7 @@ outstanding_give_up(struct outstanding *o, size_t connection, uint16_t id)
 
 	if (!e->used || e->given_up)
 		return;
-	since = e->ask->since;
+	since = e->attempt->since;
 	e->since = since;
 	e->given_up = true;
 }

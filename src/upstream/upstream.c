@@ -69,14 +69,16 @@ upstream_list_new(const struct config *config, struct scoreboard *shared, struct
 	struct upstream_list *l = calloc(1, sizeof *l);
 
 	if (l == NULL ||
-	    (l->upstreams = calloc(config->upstream_count, sizeof *l->upstreams)) == NULL) {
+	    (l->upstreams = calloc(config->upstream_count, sizeof *l->upstreams)) == NULL ||
+	    (l->members = calloc(config->upstream_count, sizeof *l->members)) == NULL) {
 		(void)fail_errno(why, "upstreams");
-		free(l);
+		upstream_list_free(l);
 		return NULL;
 	}
 	l->config = config;
 	l->shared = shared;
-	TAILQ_INIT(&l->in_hand);
+	TAILQ_INIT(&l->in_flight);
+	TAILQ_INIT(&l->changed);
 	TAILQ_INIT(&l->done);
 	l->check_at = DEADLINE_NEVER;
 	while (l->count < config->upstream_count) {
@@ -119,7 +121,7 @@ upstream_list_free(struct upstream_list *l)
 	if (l == NULL)
 		return;
 	for (i = 0; i < l->connection_count; i++)
-		if (l->connections[i].dot != NULL)
+		if (stream_is_open(&l->connections[i].stream))
 			connection_close(&l->connections[i], l->ids);
 	connection_table_free(l->connections, l->connection_count);
 	outstanding_free(l->ids);
@@ -130,6 +132,7 @@ upstream_list_free(struct upstream_list *l)
 		if (!trust_is_shared(l, i - 1))
 			dot_trust_free(l->upstreams[i - 1].trust);
 	}
+	free(l->members);
 	free(l->upstreams);
 	free(l);
 }
@@ -160,7 +163,11 @@ upstream_attach(struct upstream_list *l, int set, struct query_table *table, str
 	(void)dns_read_query(l->canary_message, l->canary.len, &l->canary.dns, &rcode);
 	l->set = set;
 	l->table = table;
-	l->ids = outstanding_new((size_t)QUERY_ASKS_MAX * (size_t)l->config->inflight +
+	l->group = (struct policy_group){ .members = l->members,
+		.count = l->count,
+		.order_fastest = l->config->order_fastest,
+		.fallback_after_ms = l->config->fallback_after_ms };
+	l->ids = outstanding_new((size_t)QUERY_ATTEMPTS_MAX * (size_t)l->config->inflight +
 	    connections * (UPSTREAM_GIVEN_UP_MAX + 1));
 	l->connections = connection_table_new(connections);
 	if (l->ids == NULL || l->connections == NULL)
@@ -210,15 +217,6 @@ upstream_mark_good(struct upstream *u, struct deadline now)
 		u->news_state = true;
 }
 
-bool
-upstream_is_usable(const struct upstream *u, struct deadline now)
-{
-	/* While it is suspect, it has enough to answer already. */
-	if (u->current != NULL && health_is_suspect(u->health) &&
-	    u->current->given_up >= UPSTREAM_GIVEN_UP_MAX)
-		return false;
-	return !health_is_left_alone(u->health, now);
-}
 /* ---- what comes out ---- */
 
 struct query *
@@ -236,12 +234,12 @@ upstream_explain(const struct upstream_list *l, const struct query *q, struct fa
 {
 	size_t i = 0;
 
-	if (q->blame != -1) {
-		*why = l->upstreams[q->blame].cause;
-		(void)fail_in(why, "%s", l->upstreams[q->blame].name);
+	if (q->first_failed_upstream != -1) {
+		*why = l->upstreams[q->first_failed_upstream].cause;
+		(void)fail_in(why, "%s", l->upstreams[q->first_failed_upstream].name);
 		return;
 	}
-	while (i < l->count - 1 && !upstream_was_tried(q, i))
+	while (i < l->count - 1 && !policy_was_tried(q, i))
 		i++;
 	(void)fail_with(why, "%s: query: no answer in %d ms", l->upstreams[i].name,
 	    l->config->timeouts.query_ms);

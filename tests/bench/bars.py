@@ -1,13 +1,13 @@
-"""What dot-proxy shall reach, and whether it did; and what of it stands in the README."""
+"""What dot-proxy shall reach, and whether it did; and what of it docs/BENCHMARKS.md shows."""
 
 import report
 from figures import ADDRESSES, BUNDLE, IDLE, LEVELS, ONE_CA, UPSTREAMS
 
 OURS = "dot-proxy"
 KIB = 1024
-README_CASES = ["each-1-0ms", "each-10-0ms", "each-100-0ms", "each-1000-0ms", "tcp-10x10-0ms",
-                "tcp-100x1-0ms", "udp-1-0ms", "udp-100-0ms", "udp-1000-0ms", "each-1000-20ms",
-                "udp-1000-20ms", "each-1000-100ms", "udp-1000-100ms"]
+DOCUMENT_CASES = ["each-1-0ms", "each-10-0ms", "each-100-0ms", "each-1000-0ms", "tcp-10x10-0ms",
+                  "tcp-100x1-0ms", "udp-1-0ms", "udp-100-0ms", "udp-1000-0ms", "each-1000-20ms",
+                  "udp-1000-20ms", "each-1000-100ms", "udp-1000-100ms"]
 PICTURE_CASES = ["each-100-0ms", "tcp-100x1-0ms", "udp-1000-0ms", "udp-1000-20ms"]
 
 
@@ -140,7 +140,7 @@ class Bars:
                                 for what, wanted, measured, met in self.rows)])
 
 
-def readme(data, picture):
+def document(data, picture):
     """Writes the picture; returns the table and its words, in Markdown."""
     report.draw_bars(picture, data, PICTURE_CASES)
     counts = [len(samples) for samples in data["results"][OURS].values()]
@@ -150,7 +150,7 @@ def readme(data, picture):
              "| queries/s | dot-proxy | best of the others | ratio | p99 ms | CPU us/query |",
              "| --- | ---: | ---: | ---: | ---: | ---: |"]
     ahead = []
-    for case in README_CASES:
+    for case in DOCUMENT_CASES:
         title = data["cases"][case]["title"]
         value = report.of(data, OURS, case, "qps")
         peer, name = report.best(data, case, "qps", True)
@@ -162,10 +162,10 @@ def readme(data, picture):
         ahead += leaders(data, case, "qps", True, title)
     lines += ["", "| other | dot-proxy | best of the others |", "| --- | ---: | ---: |"]
     for case, key, words, unit, digits in (
-            ("start", "ms", "start to first answer", "ms", 1),
+            ("start", "ms", "start to first response", "ms", 1),
             ("memory", "idle_pss", "memory, idle", "KiB", 0),
             ("memory", "loaded_pss", "memory, loaded", "KiB", 0),
-            ("dead-dropped", "first_ms", "first upstream drops SYNs: first answer", "ms", 0)):
+            ("dead-dropped", "first_ms", "first upstream drops SYNs: first response", "ms", 0)):
         value, (peer, name) = report.of(data, OURS, case, key), report.best(data, case, key, False)
         if value is not None and peer is not None:
             lines.append(f"| {words} | {value:,.{digits}f} {unit} | "

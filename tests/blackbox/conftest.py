@@ -37,7 +37,7 @@ def authority():
 
 @pytest.fixture(autouse=True)
 def row(request):
-    """The row that the test is about; see rows.py."""
+    """The row that the test is about; see tests/README.md."""
     return getattr(request, "param", None)
 
 

@@ -1,4 +1,4 @@
-"""Group F: what the README and the man pages say is what the program does."""
+"""Group F: the documents and man pages say what the program does."""
 
 import pathlib
 import re
@@ -9,7 +9,12 @@ import pytest
 from test_config import run
 
 ROOT = pathlib.Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+DOCUMENTS = {path.relative_to(ROOT): path.read_text()
+             for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "tests/README.md",
+                          *sorted((ROOT / "docs").rglob("*.md"))]}
+README = DOCUMENTS[pathlib.Path("README.md")]
+REFERENCE = DOCUMENTS[pathlib.Path("docs/REFERENCE.md")]
+SOURCES = "".join(path.read_text() for path in sorted((ROOT / "src").rglob("*.c")))
 COMMAND_PAGE = (ROOT / "deploy/man/dot-proxy.8").read_text()
 FILE_PAGE = (ROOT / "deploy/man/dot-proxy.yml.5").read_text()
 
@@ -45,13 +50,14 @@ def known_keys():
 
 
 def section(title):
-    """That section of the README."""
-    return re.search(rf"^## {title}\n(.*?)^## ", README, re.M | re.S)[1]
+    """That section of the reference."""
+    return re.search(rf"^## {title}\n(.*?)(?:^## |\Z)", REFERENCE, re.M | re.S)[1]
 
 
-def in_readme():
-    """Range and default of each key, in the table of the README."""
-    rows = re.findall(r"^\| `([a-z_.\[\]]+)` \| (.*?) \| (.*?) \|", section("Configuration"), re.M)
+def in_reference():
+    """Range and default of each key, in the table of the reference."""
+    rows = re.findall(r"^\| `([a-z_.\[\]]+)` \| (.*?) \| (.*?) \|",
+                      section("Configuration keys"), re.M)
     return {key: (values.replace("`", ""), default.replace("`", ""))
             for key, values, default in rows}
 
@@ -62,14 +68,14 @@ def in_page():
     return {key: (values.replace(" ,", ","), default) for key, values, default in rows}
 
 
-KEYS = in_readme()
+KEYS = in_reference()
 
 
 def test_every_key_is_documented():
     keys, aliases = known_keys()
     assert set(KEYS) == keys
     assert in_page() == KEYS
-    assert aliases and all(f"`{a}`" in README and f".Ic {a}\n" in FILE_PAGE for a in aliases)
+    assert aliases and all(f"`{a}`" in REFERENCE and f".Ic {a}\n" in FILE_PAGE for a in aliases)
 
 
 def setting(key, value):
@@ -141,15 +147,111 @@ def test_the_defaults_are_those_of_the_program(tmp_path, authority):
     assert {key: said.get(key) for key in documented} == documented
 
 
-def test_every_event_of_the_log_is_documented():
-    sources = "".join(path.read_text() for path in (ROOT / "src").rglob("*.c"))
-    events = set(re.findall(r'log_event\(\s*[^,"]+,\s*"([^"]+)"', sources))
-    assert events and {e for e in events if f"`{e}`" not in section("What the log says")} == set()
+LITERAL = r'"((?:[^"\\]|\\.)*)"'
+
+
+def calls(function):
+    """The arguments of each call, as text; what is in parentheses stays together."""
+    for match in re.finditer(rf"\b{function}\(", SOURCES):
+        depth, arguments, begin = 1, [], match.end()
+        for token in re.finditer(rf"{LITERAL}|[(),]", SOURCES[match.end():], re.S):
+            at = match.end() + token.start()
+            if token[0] == "," and depth == 1:
+                arguments.append(SOURCES[begin:at])
+                begin = at + 1
+            depth += {"(": 1, ")": -1}.get(token[0], 0)
+            if depth == 0:
+                yield [*arguments, SOURCES[begin:at]]
+                break
+
+
+def texts(expression):
+    """The string literals that an expression, or the array that it names, may be."""
+    found = re.findall(LITERAL, expression)
+    array = re.match(r"\s*(\w+)\[", expression)
+    if array and not found:
+        initializer = re.search(rf"\*(?:const )?{array[1]}\[\w*\] = \{{(.*?)\}};", SOURCES, re.S)
+        found = re.findall(LITERAL, initializer[1])
+    return found
+
+
+def logged():
+    """Of each call that logs an event: its texts, and the arguments behind it."""
+    header = (ROOT / "include/base/log.h").read_text()
+    for function, parameters in re.findall(r"\b(log_\w+)\(([^;)]*\bevent\b[^;)]*)\)?", header):
+        index = next(n for n, p in enumerate(parameters.split(",")) if re.search(r"\bevent\b", p))
+        for arguments in calls(function):
+            found = texts(arguments[index])
+            if found:
+                yield found, arguments[index + 1:]
+
+
+def events():
+    """All events that the program may log, but for those of test hooks."""
+    found = set(re.findall(rf'begin_line\(\S+ \w+, {LITERAL}\)', SOURCES))
+    return found.union(*(names for names, _ in logged()))
+
+
+def test_the_events_of_the_log_are_documented():
+    documented = set(re.findall(r"^\| (?:error|warn|info|debug) \| `([^`]+)` \|",
+                                section("Log events"), re.M))
+    assert len(events()) > 20
+    assert events() - documented == set(), "not in docs/REFERENCE.md"
+    assert documented - events() == set(), "in docs/REFERENCE.md, but not in the source"
+
+
+def test_the_keys_of_the_log_are_documented():
+    documented, source = {}, {}
+    for event, keys in re.findall(r"^\| \w+ \| `([^`]+)` \|.*\|(.*)\|$",
+                                  section("Log events"), re.M):
+        documented[event] = set(re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", keys)))
+    for names, (fmt, *_) in logged():
+        for name in names:
+            source.setdefault(name, set()).update(re.findall(r"(\w+)=%", fmt))
+    documented["datagrams dropped"] = {"client"} | set(
+        re.findall(r"^\| `(\w+)` \|", section("Log events"), re.M))
+    assert {name: documented.get(name) for name in source} == source
+
+
+def test_the_documents_name_events_and_keys_that_there_are():
+    known = {key.split(".")[-1] for key in KEYS}
+    known.update(KEYS, re.findall(r"`(\w+)`", section("Log events")))
+    for path, text in DOCUMENTS.items():
+        if path.name == "MIGRATING.md":     # it names the keys of other programs
+            continue
+        assert set(re.findall(r"`((?!test_)[a-z]+_[a-z_]+)`", text)) - known == set(), path
+        for cell in re.findall(r"^\| log: (.*?) \|", text, re.M):
+            assert set(re.findall(r"`([^`]+)`", cell)) - events() - known == set(), path
+
+
+def test_the_readme_quotes_the_log():
+    table = re.search(r"^## When it does not start\n(.*?)^## ", README, re.M | re.S)[1]
+    quoted = re.findall(r"^\| (`.*?) \|", table, re.M)
+    assert quoted
+    for text in re.findall(r"`([^`]+)`", " ".join(quoted)):
+        # Without addresses, files, names and what libc says.
+        for piece in re.split(r"0\.0\.0\.0:53|config\.yml|\.\.\.|: [A-Z].*", text):
+            assert piece.strip() in SOURCES, text
+
+
+def test_the_extended_errors_are_documented():
+    """Each code with each text of the source; texts with an upstream in front are its errors."""
+    headers = "".join(path.read_text() for path in (ROOT / "include").rglob("*.h"))
+    codes = dict(re.findall(r"\b(DNS_EDE_\w+) = (\d+)", headers))
+    source = {(codes[name], text)
+              for name, text in re.findall(rf"\b(DNS_EDE_\w+),\s*{LITERAL}", SOURCES)}
+    table = re.findall(r"^\| [A-Z]+ \| (\d+) \| `([^`]+)` \|", section("Extended DNS Errors"), re.M)
+    documented = {(code, text) for code, text in table if not re.match(r"\S+:853 ", text)}
+    assert source - documented == set(), "not in docs/REFERENCE.md"
+    assert documented - source == set(), "in docs/REFERENCE.md, but not in the source"
+    used = {codes[name] for name in re.findall(r"\bDNS_EDE_\w+", SOURCES)
+            if name in codes and not name.endswith("_MAX")}
+    assert {code for code, _ in table} == used
 
 
 def configurations(text):
     """The indented blocks of a text that begin with a key of the configuration."""
-    first = {key.split(".")[0].removesuffix("[]") for key in KEYS}
+    first = {key.split(".")[0].removesuffix("[]") for key in KEYS} | known_keys()[1]
     blocks = re.findall(r"^(?:(?:    .*)?\n)+", text, re.M)
     for block in map(textwrap.dedent, blocks):
         if re.split(r"[:\[]", block.strip())[0] in first:
@@ -159,9 +261,9 @@ def configurations(text):
 def examples():
     literal = "".join(textwrap.indent(block, "    ") + "-\n" for block in re.findall(
         r"^\.Bd -literal.*\n((?:[^.].*\n)*)\.Ed$", FILE_PAGE, re.M))
-    for name, text in (("README", README), ("man", literal)):
+    for name, text in [*((str(path), text) for path, text in DOCUMENTS.items()), ("man", literal)]:
         found = list(configurations(text))
-        assert len(found) >= 2
+        assert found or name not in ("README.md", "docs/MIGRATING.md", "man")
         for number, block in enumerate(found, 1):
             yield pytest.param(block, id=f"{name}-{number}")
     for path in (ROOT / "deploy").rglob("config.yml"):
@@ -170,7 +272,7 @@ def examples():
 
 @pytest.mark.parametrize("text", examples())
 def test_the_examples_are_good(tmp_path, authority, monkeypatch, any_address, text):
-    if not re.search("^upstreams:", text, re.M):
+    if not re.search("^(upstreams|DNS_SERVERS):", text, re.M):
         text += UPSTREAM
     (tmp_path / "config.yml").write_text(text)
     (tmp_path / "config.yml").chmod(0o644)
@@ -191,19 +293,59 @@ def test_the_command_line_is_documented(tmp_path):
 
 
 def test_the_environment_is_documented():
-    sources = "".join(path.read_text() for path in (ROOT / "src").rglob("*.c"))
     # Each of systemd's variables that ends so only says for whom another one is.
-    variables = {name for name in re.findall(r'getenv\("(\w+)"\)', sources)
+    variables = {name for name in re.findall(r'getenv\("(\w+)"\)', SOURCES)
                  if not name.endswith("_PID")}
     tags = re.findall(r"^\.It Ev (.*)", COMMAND_PAGE, re.M)
+    assert variables
     assert {name for tag in tags for name in tag.split(" , ")} == variables
+    assert set(re.findall(r"`([A-Z_]+)`", section("Environment"))) == variables
 
 
-def test_what_the_readme_names_is_there():
-    for path in re.findall(r"\b(?:deploy|src|tests)/[a-z][\w/.-]*\w", README):
-        assert (ROOT / path).exists(), path
-    for directory in re.findall(r"^\| `([a-z-]+)` \|", section("Quick start"), re.M):
-        assert (ROOT / "deploy/kubernetes" / directory / "kustomization.yaml").exists(), directory
+def test_the_exit_statuses_are_documented():
+    main = (ROOT / "src/command/main.c").read_text()
+    enum = re.search(r"Exit statuses.*?enum \{(.*?)\}", main, re.S)[1]
+    statuses = set(re.findall(r"= (\d+)", enum))
+    assert statuses
+    assert set(re.findall(r"^\| (\d+) \|", section("Exit status"), re.M)) == statuses
+    page = re.search(r"^\.Sh EXIT STATUS\n(.*?)^\.Sh ", COMMAND_PAGE, re.M | re.S)[1]
+    assert set(re.findall(r"^\.It (\d+)$", page, re.M)) == statuses
+
+
+def anchors(text):
+    """The anchors of a document's headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_what_a_document_names_is_there(path):
+    text = DOCUMENTS[path]
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        name, _, anchor = link.partition("#")
+        other = (ROOT / path.parent / name).resolve() if name else ROOT / path
+        assert other.exists(), link
+        assert not anchor or anchor in anchors(other.read_text()), link
+    for name in re.findall(r"\b(?:deploy|src|tests)/[a-z][\w/.-]*\w", text):
+        assert (ROOT / name).exists(), name
+    for stem in re.findall(r"`((?:base|format|config|shared|query|transport|upstream|frontend"
+                           r"|process|command)/[a-z_]+)`", text):
+        assert (ROOT / f"src/{stem}.c").exists(), stem
+    for name in re.findall(r"`(test_\w+\.py)`", text):
+        assert (ROOT / "tests/blackbox" / name).exists(), name
     targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.M)
-    named = set(re.findall(r"(?:`|^    |sudo )make ([a-z]+)", README, re.M))
-    assert named and named - set(targets) == set()
+    named = set(re.findall(r"(?:`|^    |sudo )make ([a-z]+)", text, re.M))
+    assert named - set(targets) == set()
+
+
+def test_the_readme_is_short():
+    assert len(README.split()) <= 1500
+    for directory in re.findall(r"^\| `([a-z-]+)` \|", README, re.M):
+        assert (ROOT / "deploy/kubernetes" / directory / "kustomization.yaml").exists(), directory
+
+
+def test_the_ids_of_tests_are_explained():
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    explained = set(re.findall(r"^\| ([A-Z]-\d+) \|",
+                               DOCUMENTS[pathlib.Path("tests/README.md")], re.M))
+    assert set(re.findall(r'"([CUTDPFXK]-\d+)', tests)) == explained

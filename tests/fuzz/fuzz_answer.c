@@ -33,7 +33,7 @@ check_response(const uint8_t *msg, size_t len)
 	char ede[DNS_EDE_TEXT_MAX];
 	const char *p;
 
-	if (dns_response_says(msg, len, "ok"))
+	if (dns_txt_equals(msg, len, "ok"))
 		must(len > DNS_HEADER_LEN && msg[4] == 0 && msg[5] == 1);
 	for (p = dns_format_ede(msg, len, ede); *p != '\0'; p++)
 		must(*p >= ' ' && *p <= '~' && p < ede + sizeof ede);

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/reader.h"
+#include "base/wire.h"
+#include "format/opt.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -36,17 +37,17 @@ tight_copy(const uint8_t *data, size_t len)
 static size_t
 count_option(const uint8_t *msg, size_t len, const struct dns_opt *opt, uint16_t code)
 {
-	struct reader r;
+	struct wire_reader r;
 	size_t n = 0;
 
 	if (opt->len == 0)
 		return 0;
 	must(opt->at + opt->len == len && opt->behind == 0);
-	reader_init(&r, msg, len);
-	reader_skip(&r, opt->at + DNS_OPT_LEN);
-	while (!reader_done(&r)) {
-		n += reader_u16(&r) == code;
-		reader_skip(&r, reader_u16(&r));
+	wire_reader_init(&r, msg, len);
+	wire_skip(&r, opt->at + OPT_LEN);
+	while (!wire_is_done(&r)) {
+		n += wire_read_u16(&r) == code;
+		wire_skip(&r, wire_read_u16(&r));
 		must(!r.failed);
 	}
 	return n;
@@ -103,10 +104,14 @@ check_response(const uint8_t *msg, size_t len, const struct dns_query *q,
 	struct edns_response r, back;
 	uint8_t *out;
 	size_t n;
+	size_t opt_len;
 
 	edns_read_response(msg, len, &r);
 	must(r.keepalive_ms >= -1 && r.keepalive_ms <= 6553500);
-	n = edns_write_response(room, msg, len, &r, q, settings);
+	n = edns_write_canonical(room, msg, len, &r, settings, q->is_signed, &opt_len);
+	must(opt_len <= n);
+	if (n > 0)
+		n = edns_finish_response(room, n, opt_len, q);
 	if (q->is_signed) {
 		must(n == len && memcmp(room, msg, len) == 0);
 		return;

@@ -56,13 +56,13 @@ check_error(uint8_t *out, size_t len, const uint8_t *msg, const struct dns_query
 }
 
 /* Every RCODE with every Extended DNS Error, the texts in turn. */
-enum { RCODES = 7, EDES = 5, TEXTS = 4 };
+enum { RCODES = 6, EDES = 5, TEXTS = 4 };
 
 static void
 write_errors(const uint8_t *msg, const struct dns_query *q, size_t cap)
 {
 	static const enum dns_rcode rcodes[RCODES] = { DNS_NOERROR, DNS_FORMERR, DNS_SERVFAIL,
-		DNS_NXDOMAIN, DNS_NOTIMP, DNS_REFUSED, DNS_BADVERS };
+		DNS_NOTIMP, DNS_REFUSED, DNS_BADVERS };
 	static const enum dns_ede edes[EDES] = { DNS_EDE_NONE, DNS_EDE_OTHER, DNS_EDE_PROHIBITED,
 		DNS_EDE_NO_REACHABLE_AUTHORITY, DNS_EDE_NETWORK_ERROR };
 	static const char *const texts[TEXTS] = { NULL, "", "handshake: timed out",
@@ -95,7 +95,7 @@ write_text(const uint8_t *msg, const struct dns_query *q, size_t cap)
 	if (len > 0) {
 		must(dns_match_response(out, len, msg, q->question_len) == DNS_MATCH);
 		must(dns_response_rcode(out, len) == DNS_NOERROR);
-		must(dns_response_says(out, len, "ready"));
+		must(dns_txt_equals(out, len, "ready"));
 		must(memcmp(out + DNS_HEADER_LEN, msg + DNS_HEADER_LEN, q->question_len) == 0);
 	}
 	free(out);
@@ -106,7 +106,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct dns_query q;
 	enum dns_verdict verdict;
-	enum dns_rcode rcode = DNS_NXDOMAIN;
+	enum dns_rcode rcode = DNS_REFUSED;
 	char type[10];
 
 	verdict = dns_read_query(data, size, &q, &rcode);
@@ -129,8 +129,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(strlen(dns_format_type(q.qtype, type)) < sizeof type);
 	if (verdict == DNS_RELAY && dns_is_resolver_arpa(data, &q))
 		must(q.question_len >= 19 && q.qclass == 1);
-	if (dns_asks(data, q.question_len, DNS_OWN_HEALTH) ||
-	    dns_asks(data, q.question_len, DNS_OWN_READY))
+	if (dns_question_is(data, q.question_len, DNS_OWN_HEALTH) ||
+	    dns_question_is(data, q.question_len, DNS_OWN_READY))
 		must(q.qtype == DNS_TYPE_TXT && q.qclass == 3);
 
 	/* Room from the least that a caller may have to more than is ever used. */

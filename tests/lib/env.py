@@ -1,6 +1,6 @@
 """
 The environment of a test: upstreams, one proxy, clients. It keeps the promises that are true in
-every row (O1 to O6, O8 and O9 in rows.py) and checks them when the test ends.
+every test (O1 to O6, O8 and O9 in tests/README.md) and checks them when the test ends.
 """
 
 import errno

@@ -50,7 +50,7 @@ knows_its_own_questions(void **state)
 
 	(void)dns_read_query(query, row->len, &q, &rcode);
 	for (own = DNS_OWN_HEALTH; own <= DNS_OWN_ROOT; own++)
-		assert_int_equal(dns_asks(query, q.question_len, (enum dns_own_question)own),
+		assert_int_equal(dns_question_is(query, q.question_len, (enum dns_own_question)own),
 		    own == row->own);
 	free(query);
 }
@@ -109,7 +109,7 @@ asks_its_own_questions(void **state)
 		assert_int_equal(q.flags, 0x0100);
 		assert_true(q.has_edns && !q.dnssec_ok);
 		assert_int_equal(q.udp_size, DNS_UDP_SIZE);
-		assert_true(dns_asks(query, q.question_len, (enum dns_own_question)own));
+		assert_true(dns_question_is(query, q.question_len, (enum dns_own_question)own));
 		free(query);
 	}
 }
@@ -155,7 +155,7 @@ writes_a_text(void **state)
 		    cap < row->len ? 0 : row->len);
 		if (cap == row->len) {
 			assert_memory_equal(room, row->answer, cap);
-			assert_true(dns_response_says(room, cap, row->text));
+			assert_true(dns_txt_equals(room, cap, row->text));
 		}
 		free(room);
 	}
@@ -180,7 +180,7 @@ writes_one_character_string(void **state)
 	text[255] = '\0';
 	len = dns_write_text(out, sizeof out, query, &q, text);
 	assert_int_equal(len, sizeof query - 1 + 12 + 256);
-	assert_true(dns_response_says(out, len, text));
+	assert_true(dns_txt_equals(out, len, text));
 }
 
 static const struct said_row {
@@ -231,7 +231,7 @@ reads_what_was_said(void **state)
 	uint8_t *msg = tight_copy(row->data, row->len);
 	char text[DNS_EDE_TEXT_MAX];
 
-	assert_int_equal(dns_response_says(msg, row->len, "ok"), row->says_ok);
+	assert_int_equal(dns_txt_equals(msg, row->len, "ok"), row->says_ok);
 	assert_ptr_equal(dns_format_ede(msg, row->len, text), text);
 	assert_string_equal(text, row->ede);
 	free(msg);

@@ -159,7 +159,7 @@ reads_a_query(void **state)
 	const struct query_row *row = *state;
 	uint8_t *msg = tight_copy(row->data, row->len);
 	struct dns_query q;
-	enum dns_rcode rcode = DNS_NXDOMAIN;
+	enum dns_rcode rcode = DNS_REFUSED;
 
 	memset(&q, 0xff, sizeof q);
 	assert_int_equal(dns_read_query(msg, row->len, &q, &rcode), row->verdict);
@@ -224,7 +224,7 @@ refuses_a_query_cut_short(void **state)
 
 	for (len = 0; len < row->len; len++) {
 		msg = tight_copy(row->data, len);
-		rcode = DNS_NXDOMAIN;
+		rcode = DNS_REFUSED;
 		verdict = dns_read_query(msg, len, &q, &rcode);
 		free(msg);
 		if (len < DNS_HEADER_LEN) {

@@ -18,6 +18,7 @@ enum { MANY = 4000 };
 struct bench {
 	struct config *config;
 	struct query_table *table;
+	struct quota *quota;
 	struct front *front;
 	int set;
 	struct address at;
@@ -77,7 +78,9 @@ begin(size_t places, size_t per_address)
 	b.config = config_read(text, strlen(text), "c", &report);
 	assert_null(report.errors);
 	b.table = query_table_new((size_t)b.config->inflight);
-	b.front = front_new(b.config, &listener, 1, b.set, b.table, places, &why);
+	b.quota = quota_new(places + (size_t)b.config->inflight, (size_t)b.config->inflight);
+	assert_non_null(b.quota);
+	b.front = front_new(b.config, &listener, 1, b.set, b.table, b.quota, places, &why);
 	assert_non_null(b.front);
 	return b;
 }
@@ -86,6 +89,7 @@ static void
 end(struct bench *b)
 {
 	front_free(b->front);
+	quota_free(b->quota);
 	query_table_free(b->table);
 	config_free(b->config);
 	(void)close(listener);
@@ -323,6 +327,44 @@ those_of_one_address_get_places_in_turn(void **state)
 	end(&b);
 }
 
+/* Its address has a share over both transports, so what ends by UDP lets it go on. */
+static void
+test_tcp_client_continues_when_udp_queries_of_its_address_end(void **state)
+{
+	static const struct {
+		size_t ended;
+		size_t taken;
+	} rows[] = { { 0, 0 }, { 50, 0 }, { 50, 0 }, { 72, 1 }, { 1, 0 } };
+	static struct hand hand;
+	struct bench b = begin(1, 1);
+	struct client_addr *addr;
+	struct address from;
+	size_t i, k;
+	int client;
+
+	(void)state;
+	hand.count = 0;
+	while (query_table_room(b.table) > 1)
+		(void)query_new(b.table, (const uint8_t *)A_MESSAGE, sizeof A_MESSAGE - 1);
+	assert_int_equal(address_parse("127.0.0.1", 53, &from), 0);
+	addr = quota_use(b.quota, &from);
+	for (i = 0; i < 300; i++)
+		quota_add_udp(b.quota, addr);
+	client = come(&b);
+	ask(client, 2);
+	front_listener_ready(b.front, 0, deadline_now());
+	for (i = 0; i < LENGTH(rows); i++) {
+		for (k = 0; k < rows[i].ended; k++)
+			quota_remove_udp(b.quota, addr);
+		assert_int_equal(gather_all(&b, &hand), rows[i].taken);
+		assert_false(front_has_work(b.front));
+	}
+	answer_first(&b, &hand);
+	assert_int_equal(gather_all(&b, &hand), 1);
+	(void)close(client);
+	end(&b);
+}
+
 /* With more to read from it, for which there is no place, and with nobody to answer to. */
 static void
 one_that_is_gone_leaves_its_places(void **state)
@@ -419,7 +461,7 @@ who_has_come_is_taken_in_by_one_that_retires(void **state)
 	int client = come(&b);
 
 	(void)state;
-	front_stand_back(b.front, deadline_in(10000));
+	front_pause_listening(b.front, deadline_in(10000));
 	front_listener_ready(b.front, 0, deadline_now());
 	assert_int_equal(front_client_count(b.front), 0);
 	front_retire(b.front, deadline_now());
@@ -436,6 +478,7 @@ main(void)
 		cmocka_unit_test(who_has_come_is_taken_in_by_one_that_retires),
 		cmocka_unit_test(clients_of_one_address_leave_places),
 		cmocka_unit_test(those_of_one_address_get_places_in_turn),
+		cmocka_unit_test(test_tcp_client_continues_when_udp_queries_of_its_address_end),
 		cmocka_unit_test(one_that_is_gone_leaves_its_places),
 		cmocka_unit_test(who_comes_alone_is_mostly_accepted_by_one_call),
 		cmocka_unit_test(all_are_taken_in_by_one_that_retires_though_they_came_alone_before),

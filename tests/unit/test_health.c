@@ -54,13 +54,19 @@ static const struct back_off_row {
 	{ "forty times", 40, 30000 },
 };
 
+static bool
+is_in_backoff(const struct health *u, struct deadline now)
+{
+	return health_state(u, now) == HEALTH_DOWN;
+}
+
 /* For how many milliseconds it is left alone from NOW on: at least LEAST. */
 static int
 backoff_ms(const struct health *u, struct deadline now, int least)
 {
 	int ms = least;
 
-	while (health_is_left_alone(u, deadline_after(now, ms)))
+	while (is_in_backoff(u, deadline_after(now, ms)))
 		ms++;
 	return ms;
 }
@@ -86,8 +92,8 @@ leaves_it_alone_for_longer_each_time(void **state)
 		}
 		(void)health_failed(u, now);
 		assert_int_equal(health_failures(u), row->failures);
-		assert_true(health_is_left_alone(u, deadline_after(now, row->ms * 4 / 5 - 1)));
-		assert_false(health_is_left_alone(u, deadline_after(now, row->ms * 6 / 5)));
+		assert_true(is_in_backoff(u, deadline_after(now, row->ms * 4 / 5 - 1)));
+		assert_false(is_in_backoff(u, deadline_after(now, row->ms * 6 / 5)));
 		ms = backoff_ms(u, now, row->ms * 4 / 5 - 1);
 		least = ms < least ? ms : least;
 		most = ms > most ? ms : most;
@@ -110,11 +116,11 @@ says_once_that_it_went_down_and_came_back(void **state)
 	assert_true(health_answered(u));
 	assert_false(health_answered(u));
 	assert_false(health_is_down(u));
-	assert_false(health_is_left_alone(u, start));
+	assert_false(is_in_backoff(u, start));
 	/* The next time begins at the beginning. */
 	assert_true(health_failed(u, deadline_after(start, 60000)));
 	assert_int_equal(health_down_s(u, deadline_after(start, 60000)), 0);
-	assert_false(health_is_left_alone(u, deadline_after(start, 61200)));
+	assert_false(is_in_backoff(u, deadline_after(start, 61200)));
 }
 
 static void
@@ -129,7 +135,7 @@ is_tried_by_one_only(void **state)
 	assert_false(health_claim_trial(u, start));
 	assert_true(health_claim_trial(u, later));
 	assert_false(health_claim_trial(u, later));
-	assert_true(health_is_left_alone(u, later));
+	assert_true(is_in_backoff(u, later));
 	/* The trial has failed until it is answered; that it has is nothing new. */
 	assert_int_equal(health_failures(u), 2);
 	assert_false(health_failed(u, deadline_after(later, 500)));

@@ -8,12 +8,12 @@ enum { CONNECTIONS_MAX = 8, IDS = 65536, ASKS_MAX = 4096 };
 /* What is outstanding, in the simplest way that there is. */
 struct model {
 	bool used[CONNECTIONS_MAX][IDS];
-	struct ask *asks[CONNECTIONS_MAX][IDS];
+	struct attempt *attempts[CONNECTIONS_MAX][IDS];
 	size_t count;
 };
 
 static struct model model;
-static struct ask asks[ASKS_MAX];
+static struct attempt attempts[ASKS_MAX];
 
 /* Numbers that look random, and are the same in every run. */
 static uint32_t
@@ -36,29 +36,29 @@ id_in_use(size_t connection, uint32_t from)
 }
 
 static void
-add(struct outstanding *o, size_t connection, struct ask *ask)
+add(struct outstanding *o, size_t connection, struct attempt *attempt)
 {
-	int id = outstanding_add(o, connection, ask);
+	int id = outstanding_add(o, connection, attempt);
 
 	assert_in_range(id, 0, IDS - 1);
 	assert_false(model.used[connection][id]);
 	model.used[connection][id] = true;
-	model.asks[connection][id] = ask;
+	model.attempts[connection][id] = attempt;
 	model.count++;
 }
 
 static void
 take(struct outstanding *o, size_t connection, uint16_t id)
 {
-	struct ask *ask = &asks[0];
+	struct attempt *attempt = &attempts[0];
 	struct deadline since;
 
 	if (!model.used[connection][id]) {
-		assert_false(outstanding_take(o, connection, id, &ask, &since));
+		assert_false(outstanding_take(o, connection, id, &attempt, &since));
 		return;
 	}
-	assert_true(outstanding_take(o, connection, id, &ask, &since));
-	assert_ptr_equal(ask, model.asks[connection][id]);
+	assert_true(outstanding_take(o, connection, id, &attempt, &since));
+	assert_ptr_equal(attempt, model.attempts[connection][id]);
 	model.used[connection][id] = false;
 	model.count--;
 }
@@ -102,14 +102,14 @@ agrees_with_the_model(void **state)
 		int id = id_in_use(connection, next_number(&seed));
 
 		if (what < 480 && model.count < row->room) {
-			add(o, connection, &asks[next_number(&seed) % ASKS_MAX]);
+			add(o, connection, &attempts[next_number(&seed) % ASKS_MAX]);
 		} else if (what < 900 && id != -1) {
 			take(o, connection, (uint16_t)id);
 		} else if (what < 950) {
 			take(o, connection, (uint16_t)next_number(&seed));
 		} else if (what < 998 && id != -1) {
 			outstanding_give_up(o, connection, (uint16_t)id);
-			model.asks[connection][id] = NULL;
+			model.attempts[connection][id] = NULL;
 		} else if (what == 999) {
 			clear(o, connection);
 		}
@@ -124,7 +124,7 @@ static void
 takes_no_more_than_there_is_room_for(void **state)
 {
 	struct outstanding *o = outstanding_new(1000);
-	struct ask *ask = NULL;
+	struct attempt *attempt = NULL;
 	struct deadline since;
 	size_t count = 0;
 	int last = 0;
@@ -132,14 +132,14 @@ takes_no_more_than_there_is_room_for(void **state)
 
 	(void)state;
 	assert_non_null(o);
-	while ((id = outstanding_add(o, 0, &asks[0])) != -1) {
+	while ((id = outstanding_add(o, 0, &attempts[0])) != -1) {
 		assert_true(++count <= 2000);
 		last = id;
 	}
 	assert_true(count >= 1000);
-	assert_true(outstanding_take(o, 0, (uint16_t)last, &ask, &since));
-	assert_int_not_equal(outstanding_add(o, 1, &asks[1]), -1);
-	assert_int_equal(outstanding_add(o, 1, &asks[2]), -1);
+	assert_true(outstanding_take(o, 0, (uint16_t)last, &attempt, &since));
+	assert_int_not_equal(outstanding_add(o, 1, &attempts[1]), -1);
+	assert_int_equal(outstanding_add(o, 1, &attempts[2]), -1);
 	outstanding_free(o);
 }
 
@@ -147,20 +147,20 @@ static void
 keeps_the_id_of_who_has_given_up(void **state)
 {
 	struct outstanding *o = outstanding_new(8);
-	struct ask *ask = &asks[0];
+	struct attempt *attempt = &attempts[0];
 	struct deadline since;
 	int id;
 
 	(void)state;
 	assert_non_null(o);
-	asks[0].since = (struct deadline){ 12345 };
-	id = outstanding_add(o, 5, &asks[0]);
+	attempts[0].since = (struct deadline){ 12345 };
+	id = outstanding_add(o, 5, &attempts[0]);
 	outstanding_give_up(o, 5, (uint16_t)id);
-	assert_false(outstanding_take(o, 4, (uint16_t)id, &ask, &since));
-	assert_true(outstanding_take(o, 5, (uint16_t)id, &ask, &since));
-	assert_null(ask);
+	assert_false(outstanding_take(o, 4, (uint16_t)id, &attempt, &since));
+	assert_true(outstanding_take(o, 5, (uint16_t)id, &attempt, &since));
+	assert_null(attempt);
 	assert_true(since.at_us == 12345);
-	assert_false(outstanding_take(o, 5, (uint16_t)id, &ask, &since));
+	assert_false(outstanding_take(o, 5, (uint16_t)id, &attempt, &since));
 	outstanding_free(o);
 	outstanding_free(NULL);
 }
@@ -187,17 +187,17 @@ spreads_ids_over_the_full_range(void **state)
 	unsigned low[256] = { 0 };
 	unsigned steps[256] = { 0 };
 	struct deadline since;
-	struct ask *ask;
+	struct attempt *attempt;
 	int before = 0;
 	int i;
 
 	(void)state;
 	assert_non_null(o);
 	for (i = 0; i < DRAWN; i++) {
-		int id = outstanding_add(o, 0, &asks[0]);
+		int id = outstanding_add(o, 0, &attempts[0]);
 
 		assert_in_range(id, 0, IDS - 1);
-		assert_true(outstanding_take(o, 0, (uint16_t)id, &ask, &since));
+		assert_true(outstanding_take(o, 0, (uint16_t)id, &attempt, &since));
 		high[id >> 8]++;
 		low[id & 255]++;
 		steps[(uint16_t)(id - before) >> 8]++;

@@ -1,6 +1,7 @@
 #include "query/query.h"
 
 #include "base/pages.h"
+#include "format/frame.h"
 #include "unit.h"
 
 enum { PLACES = 32 };
@@ -44,18 +45,18 @@ begins_anew_in_a_used_place(void **state)
 	q = query_new(t, octets, 12);
 	memset(q->tried, 0xff, sizeof q->tried);
 	q->response_len = 99;
-	q->replays = 2;
-	q->blame = 3;
+	q->resends = 2;
+	q->first_failed_upstream = 3;
 	q->outcome = QUERY_ANSWERED;
-	q->next_at = (struct deadline){ 5 };
+	q->hedge_at = (struct deadline){ 5 };
 	query_free(t, q);
 	q = query_new(t, octets, 12);
 	assert_int_equal(q->tried[0] | q->tried[1] | q->tried[2] | q->tried[3], 0);
 	assert_int_equal(q->response_len, 0);
-	assert_int_equal(q->replays, 0);
-	assert_int_equal(q->blame, -1);
+	assert_int_equal(q->resends, 0);
+	assert_int_equal(q->first_failed_upstream, -1);
 	assert_int_equal(q->outcome, QUERY_OPEN);
-	assert_int_equal(deadline_left_ms(q->next_at, deadline_now()), -1);
+	assert_int_equal(deadline_left_ms(q->hedge_at, deadline_now()), -1);
 	query_table_free(t);
 }
 
@@ -211,6 +212,31 @@ gives_response_back_that_nobody_wants(void **state)
 	query_table_free(t);
 }
 
+static void
+test_response_framed_in_place(void **state)
+{
+	static const size_t lens[] = { 12, DNS_UDP_MIN, DNS_MESSAGE_MAX };
+	struct query_table *t = query_table_new(PLACES);
+	const uint8_t *frame;
+	struct query *q;
+	size_t i, len;
+
+	(void)state;
+	assert_non_null(t);
+	for (i = 0; i < LENGTH(lens); i++) {
+		q = query_new(t, octets, lens[i]);
+		assert_non_null(q);
+		memset(q->response, 0x81, lens[i]);
+		q->response_len = lens[i];
+		frame = query_frame(q);
+		assert_true(frame_is_whole(frame, FRAME_PREFIX_LEN + lens[i], &len));
+		assert_int_equal(len, lens[i]);
+		assert_ptr_equal(frame + FRAME_PREFIX_LEN, q->response);
+		assert_memory_equal(q->message, octets, lens[i]);
+	}
+	query_table_free(t);
+}
+
 int
 main(void)
 {
@@ -220,6 +246,7 @@ main(void)
 		cmocka_unit_test(counts_large_messages),
 		cmocka_unit_test(counts_small_messages_that_are_more_than_a_page_together),
 		cmocka_unit_test(gives_response_back_that_nobody_wants),
+		cmocka_unit_test(test_response_framed_in_place),
 	};
 	struct CMUnitTest lengths[LENGTH(length_rows)];
 	struct CMUnitTest relaxes[LENGTH(relax_rows)];

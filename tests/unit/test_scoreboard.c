@@ -210,7 +210,7 @@ use(struct scoreboard *s, size_t row, uint8_t session[static SESSIONS_LEN_MAX])
 	sessions_put(s->sessions, row, session, SESSIONS_LEN_MAX, now);
 	(void)affinity_should_yield(s->affinity, 0, 3, random() % 2 == 0, now);
 	(void)health_is_ready(s->health);
-	(void)health_is_left_alone(health, now);
+	(void)health_state(health, now);
 	(void)health_claim_trial(health, now);
 	(void)health_failed(health, now);
 	assert_in_range(health_down_s(health, now), 0, 1);

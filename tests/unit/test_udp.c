@@ -21,6 +21,7 @@ enum { MOST = 64 };
 struct bench {
 	struct config *config;
 	struct query_table *table;
+	struct quota *quota;
 	struct udp *udp;
 	int set;
 	int server;
@@ -61,7 +62,9 @@ begin_beside(int server, const char *settings)
 	b.config = config_read(text, strlen(text), "c", &report);
 	assert_null(report.errors);
 	b.table = query_table_new((size_t)b.config->inflight);
-	b.udp = udp_new(b.config, &server, &overflow, 1, b.set, b.table, &why);
+	b.quota = quota_new((size_t)b.config->inflight, (size_t)b.config->inflight);
+	assert_non_null(b.quota);
+	b.udp = udp_new(b.config, &server, &overflow, 1, b.set, b.table, b.quota, &why);
 	assert_non_null(b.udp);
 	return b;
 }
@@ -77,6 +80,7 @@ static void
 end(struct bench *b)
 {
 	udp_free(b->udp);
+	quota_free(b->quota);
 	query_table_free(b->table);
 	config_free(b->config);
 	(void)close(b->server);

@@ -13,6 +13,9 @@ enum {
 	/* An upstream is down when this many connections have ended before their canary was answered. */
 	CANARIES_LOST_MAX = 2,
 
+	/* What was not sent is moved to another connection so often before that is an attempt. */
+	MOVES_MAX = 4,
+
 	/* A server that does not understand our EDNS gets less of it for this long. */
 	LESS_EDNS_MS = 3600000
 };
@@ -43,8 +46,8 @@ judge_end(const struct upstream *u, const struct connection *c)
 		return END_NO_ATTEMPT;
 	if (connection_unanswered(c) == 1)
 		return is_spent(c) ? END_NO_ATTEMPT : END_ATTEMPT;
-	if (dot_stage(c->dot) != DOT_READY)
-		return dot_may_try_again(c->dot) ? END_NO_ATTEMPT : END_ATTEMPT;
+	if (stream_stage(&c->stream) != STREAM_READY)
+		return stream_may_try_again(&c->stream) ? END_NO_ATTEMPT : END_ATTEMPT;
 	if (health_is_down(u->health) ||
 	    deadline_us_between(u->answered, c->opened) > (int64_t)HEARD_OF_LATE_MS * 1000)
 		return END_ATTEMPT;
@@ -64,8 +67,8 @@ note_end(struct upstream_list *l, const struct connection *c, const struct failu
 
 	if (c->has_answered || c->suspect)
 		return;
-	if (dot_stage(c->dot) != DOT_READY) {
-		if (!dot_may_try_again(c->dot))
+	if (stream_stage(&c->stream) != STREAM_READY) {
+		if (!stream_may_try_again(&c->stream))
 			upstream_mark_failed(l, c->upstream, why, now);
 		return;
 	}
@@ -110,12 +113,12 @@ note_window(struct upstream *u, const struct connection *c)
 static void
 note_queries(struct upstream_list *l, const struct connection *c, enum end end, struct deadline now)
 {
-	struct ask *a;
+	struct attempt *a;
 
 	TAILQ_FOREACH(a, &c->sent, link) {
 		a->query->ends++;
 		/* It is retried, but no other query can be the cause. */
-		a->query->attempts += end == END_NO_ATTEMPT && connection_unanswered(c) == 1;
+		a->query->tries += end == END_NO_ATTEMPT && connection_unanswered(c) == 1;
 		a->query->barren_ends += c->answers == 0;
 		/* A canary was answered, and then this was alone on it. */
 		if (end == END_ATTEMPT && c->has_answered)
@@ -123,19 +126,54 @@ note_queries(struct upstream_list *l, const struct connection *c, enum end end, 
 	}
 }
 
-/* Decides what becomes of the queries of a connection that has ended. */
-static void
-redistribute(struct upstream_list *l, struct ask_list *asks, size_t index, enum end end,
-    const struct ask *mismatched, const struct failure *why, struct deadline now)
+/* The query is to be sent again to the same upstream. */
+void
+upstream_note_retry(struct upstream_list *l, struct attempt *a)
 {
-	struct ask *a;
+	struct query *q = a->query;
+	size_t index = a->upstream;
 
-	while ((a = TAILQ_FIRST(asks)) != NULL) {
-		TAILQ_REMOVE(asks, a, link);
+	if (a->sent || q->moves++ < MOVES_MAX)
+		q->tries--;
+	q->tried[index / 64] &= ~(UINT64_C(1) << index % 64);
+	a->at = NULL;
+	a->sent = false;
+	a->state = ATTEMPT_RETRY;
+	upstream_changed(l, q);
+}
+
+void
+upstream_note_failure(struct upstream_list *l, struct query *q, size_t index,
+    const struct failure *why)
+{
+	l->upstreams[index].cause = *why;
+	if (q->first_failed_upstream == -1)
+		q->first_failed_upstream = (int)index;
+}
+
+void
+upstream_note_failed(struct upstream_list *l, struct attempt *a, const struct failure *why)
+{
+	a->at = NULL;
+	a->sent = false;
+	a->state = ATTEMPT_FREE;
+	upstream_note_failure(l, a->query, a->upstream, why);
+	upstream_changed(l, a->query);
+}
+
+/* Records what the end of its connection means for each of the attempts. */
+static void
+note_attempts(struct upstream_list *l, struct attempt_list *attempts, enum end end,
+    const struct attempt *mismatched, const struct failure *why)
+{
+	struct attempt *a;
+
+	while ((a = TAILQ_FIRST(attempts)) != NULL) {
+		TAILQ_REMOVE(attempts, a, link);
 		if (end == END_NO_ATTEMPT && a != mismatched)
-			upstream_retry(l, a, index, now);
+			upstream_note_retry(l, a);
 		else
-			upstream_charge(l, a, index, why, now);
+			upstream_note_failed(l, a, why);
 	}
 }
 
@@ -143,9 +181,7 @@ void
 upstream_lose(struct upstream_list *l, struct connection *c, const struct failure *why,
     struct deadline now)
 {
-	struct ask_list asks = TAILQ_HEAD_INITIALIZER(asks);
 	struct upstream *u = &l->upstreams[c->upstream];
-	const struct ask *mismatched = c->mismatched;
 	enum end end;
 
 	upstream_share_sessions(l, c->upstream, now);
@@ -153,17 +189,14 @@ upstream_lose(struct upstream_list *l, struct connection *c, const struct failur
 	note_used_up(u, c);
 	note_window(u, c);
 	end = judge_end(u, c);
-	/* It belongs to the connection, whose slot may be in use again while the others are retried. */
 	if (c->canary.at != NULL)
 		connection_release(&c->canary, l->ids);
 	note_queries(l, c, end, now);
 	if (c->outstanding > 0)
 		outstanding_clear(l->ids, c->index);
-	TAILQ_CONCAT(&asks, &c->sent, link);
-	TAILQ_CONCAT(&asks, &c->waiting, link);
+	note_attempts(l, &c->sent, end, c->mismatched, why);
+	note_attempts(l, &c->waiting, end, c->mismatched, why);
 	upstream_discard(l, c);
-	redistribute(l, &asks, (size_t)(u - l->upstreams), end, mismatched, why, now);
-	/* They may have gone to a connection that this turn has looked at already. */
 	upstream_due(l, now);
 }
 
@@ -171,7 +204,7 @@ upstream_lose(struct upstream_list *l, struct connection *c, const struct failur
 static bool
 is_final(const struct arrival *arrival, const struct edns_response *r)
 {
-	if (!r->is_readable && !arrival->ask->query->dns.is_signed)
+	if (!r->is_readable && !arrival->attempt->query->dns.is_signed)
 		return false;
 	switch (dns_response_rcode(arrival->message, DNS_HEADER_LEN)) {
 	case DNS_SERVFAIL:
@@ -189,25 +222,24 @@ static void
 keep_response(const struct upstream_list *l, const struct upstream *u,
     const struct arrival *arrival, const struct edns_response *r)
 {
-	struct query *q = arrival->ask->query;
+	struct query *q = arrival->attempt->query;
 	struct failure why;
 
+	q->is_canonical = false;
 	if (arrival->match == DNS_MATCH_BARE) {
 		q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns,
 		    dns_response_rcode(arrival->message, arrival->len), DNS_EDE_NONE, NULL);
 		return;
 	}
-	q->response_len = edns_write_response(q->response, arrival->message, arrival->len, r,
-	    &q->dns, &l->config->privacy);
+	q->response_len = edns_write_canonical(q->response, arrival->message, arrival->len, r,
+	    &l->config->privacy, q->dns.is_signed, &q->opt_len);
 	if (q->response_len == 0) {
 		(void)fail_with(&why, "%s: query: the answer cannot be read", u->name);
 		q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns,
 		    DNS_SERVFAIL, DNS_EDE_NETWORK_ERROR, why.text);
 		return;
 	}
-	dns_set_id(q->response, q->dns.id);
-	if (!q->dns.is_signed)
-		dns_copy_question(q->response, q->message, q->dns.question_len);
+	q->is_canonical = true;
 }
 
 /*
@@ -215,10 +247,10 @@ keep_response(const struct upstream_list *l, const struct upstream *u,
  * 0: it wants no more queries on it; those that were not sent yet go to another.
  */
 static void
-heed_keepalive(struct upstream_list *l, struct connection *c, int ms, struct deadline now)
+heed_keepalive(struct upstream_list *l, struct connection *c, int ms)
 {
 	int own_ms = l->config->timeouts.upstream_idle_ms;
-	struct ask *a;
+	struct attempt *a;
 
 	if (ms == -1)
 		return;
@@ -231,7 +263,7 @@ heed_keepalive(struct upstream_list *l, struct connection *c, int ms, struct dea
 		connection_release(&c->canary, l->ids);
 	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
 		TAILQ_REMOVE(&c->waiting, a, link);
-		upstream_retry(l, a, c->upstream, now);
+		upstream_note_retry(l, a);
 	}
 }
 
@@ -247,15 +279,15 @@ less_edns(enum edns_mode mode, bool is_formerr, const struct edns_response *r)
 }
 
 /*
- * Asks an upstream once more, with less EDNS, if that may help. If it does, it is remembered.
- * Whether it is asked.
+ * Whether the upstream is to be asked once more, with less EDNS, since that may help. If it has
+ * helped, it is remembered.
  */
 static bool
-asks_with_less_edns(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
+needs_less_edns(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
     const struct edns_response *r, struct deadline now)
 {
 	struct upstream *u = &l->upstreams[c->upstream];
-	struct ask *a = arrival->ask;
+	struct attempt *a = arrival->attempt;
 	struct query *q = a->query;
 	bool is_formerr = dns_response_rcode(arrival->message, DNS_HEADER_LEN) == DNS_FORMERR;
 	enum edns_mode mode = less_edns(a->edns, is_formerr, r);
@@ -266,12 +298,10 @@ asks_with_less_edns(struct upstream_list *l, struct connection *c, const struct 
 		u->less_edns_until = deadline_after(now, LESS_EDNS_MS);
 		u->news_edns = true;
 	}
-	if (mode == a->edns || q->dns.is_signed || q->replays == UPSTREAM_REPLAYS_MAX)
+	if (mode == a->edns || q->dns.is_signed || q->resends == UPSTREAM_RESENDS_MAX)
 		return false;
-	q->replays++;
-	if (c->draining)
-		return upstream_ask_as(l, q, c->upstream, mode, now) == TAKEN;
-	upstream_hand_over(c, a, q, mode);
+	q->resends++;
+	a->edns = mode;
 	return true;
 }
 
@@ -280,20 +310,21 @@ static void
 use_answer(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
     const struct edns_response *response, struct deadline now)
 {
-	struct query *q = arrival->ask->query;
-	bool final;
+	struct query *q = arrival->attempt->query;
 
-	if (asks_with_less_edns(l, c, arrival, response, now))
+	upstream_changed(l, q);
+	if (needs_less_edns(l, c, arrival, response, now)) {
+		arrival->attempt->sent = true;
+		upstream_note_retry(l, arrival->attempt);
 		return;
-	final = is_final(arrival, response);
-	if (final || q->response_len == 0)
+	}
+	if (q->has_final_response)
+		return;
+	q->has_final_response = is_final(arrival, response);
+	if (q->has_final_response || q->response_len == 0)
 		keep_response(l, &l->upstreams[c->upstream], arrival, response);
-	if (final)
-		upstream_finish(l, q, QUERY_ANSWERED);
-	else if (!upstream_is_asked(q) &&
-	    (q->has_second_opinion || upstream_ask_next(l, q, now) != TAKEN))
-		upstream_finish(l, q, QUERY_ANSWERED);
-	else
+	/* Another upstream has the query already. */
+	if (policy_is_in_flight(q))
 		q->has_second_opinion = true;
 }
 
@@ -305,12 +336,12 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 	struct upstream *u = &l->upstreams[c->upstream];
 	struct edns_response response;
 	int64_t took_us = deadline_us_between(arrival->since, now);
-	bool is_canary = arrival->ask == &c->canary;
+	bool is_canary = arrival->attempt == &c->canary;
 
 	/* What takes longer is no sign that others will be answered in time. */
 	if (took_us <= (int64_t)l->config->timeouts.answer_ms * 1000)
 		upstream_mark_good(u, now);
-	if (arrival->ask == NULL)
+	if (arrival->attempt == NULL)
 		health_looked(u->health, took_us);
 	else if (!is_canary)
 		health_took(u->health, took_us);
@@ -321,11 +352,9 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 	else if (u->window != SIZE_MAX)
 		l->has_room = true;
 	edns_read_response(arrival->message, arrival->len, &response);
-	if (arrival->ask != NULL && !is_canary)
+	if (arrival->attempt != NULL && !is_canary)
 		use_answer(l, c, arrival, &response, now);
-	/* Last, since it may send all that waits on this connection elsewhere. */
-	if (c->dot != NULL)
-		heed_keepalive(l, c, response.keepalive_ms, now);
+	heed_keepalive(l, c, response.keepalive_ms);
 	upstream_due(l, deadline_after(now, c->idle_ms));
 }
 
@@ -336,7 +365,7 @@ note_connected(struct upstream_list *l, const struct connection *c)
 	struct upstream *u = &l->upstreams[c->upstream];
 
 	health_set_ready(l->shared->health);
-	dot_describe(c->dot, &u->facts);
+	stream_describe(&c->stream, &u->facts);
 	u->news_connected = true;
 }
 
@@ -344,23 +373,23 @@ note_connected(struct upstream_list *l, const struct connection *c)
 static bool
 opens(struct upstream_list *l, struct connection *c, struct deadline now)
 {
-	enum dot_stage before = dot_stage(c->dot);
+	enum stream_stage before = stream_stage(&c->stream);
 	struct failure why;
 
-	if (before == DOT_READY)
+	if (before == STREAM_READY)
 		return true;
-	if (dot_step(c->dot, &why) == -1) {
+	if (stream_step(&c->stream, &why) == -1) {
 		upstream_lose(l, c, &why, now);
 		return false;
 	}
-	if (before == DOT_CONNECTING && dot_stage(c->dot) != DOT_CONNECTING) {
+	if (before == STREAM_CONNECTING && stream_stage(&c->stream) != STREAM_CONNECTING) {
 		c->step_by = deadline_after(now, l->config->timeouts.handshake_ms);
 		upstream_due(l, c->step_by);
 	}
-	if (dot_stage(c->dot) == DOT_READY)
+	if (stream_stage(&c->stream) == STREAM_READY)
 		note_connected(l, c);
 	upstream_watch(l, c);
-	return dot_stage(c->dot) == DOT_READY;
+	return stream_stage(&c->stream) == STREAM_READY;
 }
 
 void
@@ -371,18 +400,10 @@ upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
 	struct failure why;
 	int rc;
 
-	/* It may have been closed earlier in this turn. */
-	if (c->dot == NULL || !opens(l, c, now))
+	if (!opens(l, c, now))
 		return;
-	while ((rc = connection_receive(c, l->ids, &arrival, now, &why)) == 1) {
+	while ((rc = connection_receive(c, l->ids, &arrival, now, &why)) == 1)
 		deliver(l, c, &arrival, now);
-		if (c->dot == NULL)
-			return;
-		if (c->draining && connection_is_idle(c)) {
-			upstream_discard(l, c);
-			return;
-		}
-	}
 	upstream_share_sessions(l, c->upstream, now);
 	if (rc == -1)
 		upstream_lose(l, c, &why, now);
@@ -394,7 +415,7 @@ upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
 static void
 send_waiting(struct upstream_list *l, struct connection *c, struct deadline now)
 {
-	struct ask *a = TAILQ_LAST(&c->sent, ask_list);
+	struct attempt *a = TAILQ_LAST(&c->sent, attempt_list);
 	struct failure why;
 	int rc = connection_send(c, l->ids, now, &why);
 
@@ -411,24 +432,20 @@ send_waiting(struct upstream_list *l, struct connection *c, struct deadline now)
 void
 upstream_send(struct upstream_list *l, struct deadline now)
 {
-	struct query *q;
-	struct query *next;
 	size_t i;
 
-	if (l->stranded && l->has_room) {
-		l->stranded = false;
-		l->has_room = false;
-		for (q = TAILQ_FIRST(&l->in_hand); q != NULL; q = next) {
-			next = TAILQ_NEXT(q, upstream_link);
-			if (q->stranded)
-				upstream_move_on(l, q, now);
-		}
-	}
+	upstream_exchange(l, now);
 	for (i = 0; i < l->connection_count; i++) {
 		struct connection *c = &l->connections[i];
 
-		if (c->dot != NULL && dot_stage(c->dot) == DOT_READY &&
+		if (!stream_is_open(&c->stream))
+			continue;
+		if (c->draining && connection_is_idle(c))
+			upstream_discard(l, c);
+		else if (stream_stage(&c->stream) == STREAM_READY &&
 		    (!TAILQ_EMPTY(&c->waiting) || c->out_len > 0))
 			send_waiting(l, c, now);
 	}
+	if (l->queries_wait && l->has_room)
+		upstream_due(l, now);
 }

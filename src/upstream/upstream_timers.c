@@ -61,16 +61,19 @@ upstream_silent_at(const struct upstream_list *l, const struct connection *c)
 
 /* A query whose response is due on a connection that has stalled; it may still come. */
 static void
-ask_elsewhere(struct upstream_list *l, struct query *q, const struct connection *c,
-    const struct failure *why, struct deadline now)
+note_stalled(struct upstream_list *l, struct attempt *a, const struct failure *why)
 {
-	if (!c->has_answered) {
-		upstream_blame(l, q, c->upstream, why);
-		(void)upstream_ask_anyone(l, q, now);
-	} else if (q->replays < UPSTREAM_REPLAYS_MAX) {
-		q->replays++;
-		(void)upstream_ask_of(l, q, c->upstream, now);
+	struct query *q = a->query;
+
+	a->state = ATTEMPT_STALLED;
+	if (!a->at->has_answered) {
+		upstream_note_failure(l, q, a->upstream, why);
+		q->search = QUERY_SEARCH_ANY;
+	} else if (q->resends < UPSTREAM_RESENDS_MAX) {
+		q->resends++;
+		a->state = ATTEMPT_RESEND;
 	}
+	upstream_changed(l, q);
 }
 
 /*
@@ -84,9 +87,9 @@ stall(struct upstream_list *l, struct connection *c, struct deadline now)
 {
 	const struct upstream *u = &l->upstreams[c->upstream];
 	struct failure why;
-	struct ask *a;
+	struct attempt *a;
 
-	(void)dot_fail_timeout(c->dot, response_timeout_ms(l, c), &why);
+	(void)stream_fail_timeout(&c->stream, response_timeout_ms(l, c), &why);
 	c->suspect = true;
 	if (c->canary.at != NULL)
 		connection_release(&c->canary, l->ids);
@@ -96,23 +99,20 @@ stall(struct upstream_list *l, struct connection *c, struct deadline now)
 	else if (!c->has_answered)
 		health_suspect(u->health);
 	/* Its slot is needed: no client waits for it to end. */
-	if (!c->has_answered && upstream_free_place(l) == NULL) {
+	if (!c->has_answered && upstream_free_slot(l) == NULL) {
 		upstream_lose(l, c, &why, now);
 		return;
 	}
 	upstream_drain(l, c);
-	TAILQ_FOREACH(a, &c->sent, link) {
-		ask_elsewhere(l, a->query, c, &why, now);
-	}
+	TAILQ_FOREACH(a, &c->sent, link)
+		note_stalled(l, a, &why);
 	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
 		TAILQ_REMOVE(&c->waiting, a, link);
 		if (c->has_answered)
-			upstream_retry(l, a, c->upstream, now);
+			upstream_note_retry(l, a);
 		else
-			upstream_charge(l, a, c->upstream, &why, now);
+			upstream_note_failed(l, a, &why);
 	}
-	if (connection_is_idle(c))
-		upstream_discard(l, c);
 }
 
 /* A response is due, and nothing has come: asks whether the server is there, or gives it up. */
@@ -136,9 +136,9 @@ expire_opening(struct upstream_list *l, struct connection *c, struct deadline no
 		upstream_due(l, c->step_by);
 		return;
 	}
-	(void)dot_fail_timeout(c->dot,
-	    dot_stage(c->dot) == DOT_CONNECTING ? l->config->timeouts.connect_ms :
-						  l->config->timeouts.handshake_ms,
+	(void)stream_fail_timeout(&c->stream,
+	    stream_stage(&c->stream) == STREAM_CONNECTING ? l->config->timeouts.connect_ms :
+							    l->config->timeouts.handshake_ms,
 	    &why);
 	upstream_lose(l, c, &why, now);
 }
@@ -149,7 +149,7 @@ expire_connection(struct upstream_list *l, struct connection *c, struct deadline
 	struct deadline silent_at;
 	struct deadline idle_at = DEADLINE_NEVER;
 
-	if (dot_stage(c->dot) != DOT_READY) {
+	if (stream_stage(&c->stream) != STREAM_READY) {
 		expire_opening(l, c, now);
 		return;
 	}
@@ -166,64 +166,67 @@ expire_connection(struct upstream_list *l, struct connection *c, struct deadline
 
 /* Whether nothing has come on the connection of an ask since it was asked. */
 static bool
-is_in_doubt(const struct ask *a)
+is_in_doubt(const struct attempt *a)
 {
-	return dot_stage(a->at->dot) != DOT_READY ||
+	return stream_stage(&a->at->stream) != STREAM_READY ||
 	    (a->sent && deadline_us_between(a->since, a->at->heard) <= 0);
 }
 
-/* An answer is late: the next upstream is asked beside, and whichever answers counts. */
+/* A response is late: another upstream is to be tried as well, and the first response counts. */
 static void
-run_late(struct upstream_list *l, struct query *q, struct deadline now)
+note_late(struct upstream_list *l, struct query *q)
 {
-	bool in_doubt = false;
-	enum taken taken;
 	size_t i;
 
-	q->next_at = DEADLINE_NEVER;
-	if (!upstream_is_asked(q)) {
-		upstream_move_on(l, q, now);
-		return;
-	}
-	for (i = 0; i < QUERY_ASKS_MAX; i++) {
-		struct connection *c = q->asks[i].at;
+	/* A slow answer is no reason to try upstreams that are in backoff; silence is. */
+	q->search = QUERY_SEARCH_UP;
+	for (i = 0; i < QUERY_ATTEMPTS_MAX; i++) {
+		struct connection *c = q->attempts[i].at;
 
-		if (c == NULL || !is_in_doubt(&q->asks[i]))
+		if (c == NULL || !is_in_doubt(&q->attempts[i]))
 			continue;
 		health_suspect(l->upstreams[c->upstream].health);
-		if (dot_stage(c->dot) == DOT_READY && needs_canary(l, c))
+		if (stream_stage(&c->stream) == STREAM_READY && needs_canary(l, c))
 			connection_send_canary(c, &l->canary);
-		in_doubt = true;
+		q->search = QUERY_SEARCH_ANY;
 	}
-	/* A slow answer is no reason to trouble those that are down; silence is. */
-	taken = in_doubt ? upstream_ask_anyone(l, q, now) : upstream_ask_next(l, q, now);
-	if (taken != FAILED)
-		q->next_at = deadline_after(now, l->config->fallback_after_ms);
+	q->is_late = true;
+}
+
+static void
+expire_query(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	bool is_late = deadline_passed(q->hedge_at, now);
+	bool pause_ends = q->pause_until.at_us != 0 && deadline_passed(q->pause_until, now);
+
+	if (is_late) {
+		q->hedge_at = DEADLINE_NEVER;
+		if (policy_is_in_flight(q))
+			note_late(l, q);
+	}
+	if (pause_ends)
+		q->pause_until = (struct deadline){ 0 };
+	if (is_late || pause_ends || deadline_passed(q->by, now))
+		upstream_changed(l, q);
+	upstream_due(l, deadline_sooner(q->by, q->hedge_at));
+	if (q->pause_until.at_us != 0)
+		upstream_due(l, q->pause_until);
 }
 
 void
 upstream_expire(struct upstream_list *l, struct deadline now)
 {
 	struct query *q;
-	struct query *next;
 	size_t i;
 
 	if (!deadline_passed(l->check_at, now))
 		return;
 	l->check_at = DEADLINE_NEVER;
 	for (i = 0; i < l->connection_count; i++)
-		if (l->connections[i].dot != NULL)
+		if (stream_is_open(&l->connections[i].stream))
 			expire_connection(l, &l->connections[i], now);
-	for (q = TAILQ_FIRST(&l->in_hand); q != NULL; q = next) {
-		next = TAILQ_NEXT(q, upstream_link);
-		if (deadline_passed(q->by, now)) {
-			upstream_finish(l, q, upstream_failed_outcome(q));
-			continue;
-		}
-		if (deadline_passed(q->next_at, now))
-			run_late(l, q, now);
-		upstream_due(l, deadline_sooner(q->by, q->next_at));
-	}
+	TAILQ_FOREACH(q, &l->in_flight, upstream_link)
+		expire_query(l, q, now);
 }
 
 struct deadline

@@ -23,11 +23,11 @@ enum {
 void
 upstream_watch(struct upstream_list *l, struct connection *c)
 {
-	uint32_t events = dot_events(c->dot);
+	uint32_t events = stream_events(&c->stream);
 
 	if (events == c->watched)
 		return;
-	(void)waitset_change(l->set, dot_fd(c->dot), events, WAITSET_CONNECTION, c->index);
+	(void)waitset_change(l->set, stream_fd(&c->stream), events, WAITSET_CONNECTION, c->index);
 	c->watched = events;
 }
 
@@ -36,7 +36,7 @@ upstream_discard(struct upstream_list *l, struct connection *c)
 {
 	if (l->upstreams[c->upstream].current == c)
 		l->upstreams[c->upstream].current = NULL;
-	waitset_remove(l->set, dot_fd(c->dot));
+	waitset_remove(l->set, stream_fd(&c->stream));
 	connection_close(c, l->ids);
 	l->has_room = true;
 }
@@ -50,12 +50,12 @@ upstream_drain(struct upstream_list *l, struct connection *c)
 }
 
 struct connection *
-upstream_free_place(struct upstream_list *l)
+upstream_free_slot(struct upstream_list *l)
 {
 	size_t i;
 
 	for (i = 0; i < l->connection_count; i++)
-		if (l->connections[i].dot == NULL)
+		if (!stream_is_open(&l->connections[i].stream))
 			return &l->connections[i];
 	return NULL;
 }
@@ -72,41 +72,41 @@ begins_with_canary(const struct upstream *u, enum opened_for purpose)
 }
 
 struct connection *
-upstream_open(struct upstream_list *l, struct connection *place, size_t index,
+upstream_open(struct upstream_list *l, struct connection *slot, size_t index,
     enum opened_for purpose, struct deadline now, struct failure *why)
 {
 	struct upstream *u = &l->upstreams[index];
 	uint8_t session[SESSIONS_LEN_MAX];
-	struct dot *dot;
+	struct stream stream = { .kind = STREAM_CLOSED };
 	size_t len;
 
 	upstream_share_sessions(l, index, now);
 	len = sessions_take(l->shared->sessions, (size_t)u->row, session, now);
-	if ((dot = dot_open(u->server, session, len, why)) == NULL)
+	if (stream_open_tls(&stream, u->server, session, len, why) == -1)
 		return NULL;
-	connection_init(place, dot, index, &l->config->privacy,
+	connection_init(slot, stream, index, &l->config->privacy,
 	    l->config->timeouts.upstream_idle_ms);
-	place->opened = now;
-	place->heard = now;
-	place->step_by = deadline_after(now, l->config->timeouts.connect_ms);
-	place->watched = dot_events(dot);
-	if (waitset_add(l->set, dot_fd(dot), place->watched, WAITSET_CONNECTION, place->index) ==
-	    -1) {
+	slot->opened = now;
+	slot->heard = now;
+	slot->step_by = deadline_after(now, l->config->timeouts.connect_ms);
+	slot->watched = stream_events(&slot->stream);
+	if (waitset_add(l->set, stream_fd(&slot->stream), slot->watched, WAITSET_CONNECTION,
+		slot->index) == -1) {
 		(void)fail_errno(why, "connect");
-		connection_close(place, l->ids);
+		connection_close(slot, l->ids);
 		return NULL;
 	}
-	upstream_due(l, place->step_by);
-	place->retries = purpose == OPENED_FOR_RETRIES;
+	upstream_due(l, slot->step_by);
+	slot->retries = purpose == OPENED_FOR_RETRIES;
 	if (purpose != OPENED_FOR_ALL || l->config->timeouts.upstream_idle_ms == 0)
-		place->draining = true; /* after the one query that it is opened for */
+		slot->draining = true; /* after the one query that it is opened for */
 	else
-		u->current = place;
-	place->gated = begins_with_canary(u, purpose);
+		u->current = slot;
+	slot->gated = begins_with_canary(u, purpose);
 	/* Its query may be answered by another upstream before this one shows that it is back. */
-	if (place->gated || (u->current == place && health_is_down(u->health)))
-		connection_send_canary(place, &l->canary);
-	return place;
+	if (slot->gated || (u->current == slot && health_is_down(u->health)))
+		connection_send_canary(slot, &l->canary);
+	return slot;
 }
 
 void
@@ -126,7 +126,7 @@ upstream_share_sessions(struct upstream_list *l, size_t index, struct deadline n
 static bool
 takes_queries(const struct connection *c, size_t index)
 {
-	return c->dot != NULL && c->upstream == index && !c->draining;
+	return stream_is_open(&c->stream) && c->upstream == index && !c->draining;
 }
 
 /* One that has answered all that the window allows gets one more query at a time: a trial. */
@@ -159,7 +159,7 @@ upstream_open_ahead(struct upstream_list *l, size_t index, struct deadline now)
 	size_t window = l->upstreams[index].window;
 	size_t in_flight = 0;
 	size_t room = 0;
-	struct connection *place;
+	struct connection *slot;
 	struct failure why;
 	size_t i;
 
@@ -173,10 +173,10 @@ upstream_open_ahead(struct upstream_list *l, size_t index, struct deadline now)
 		in_flight += c->taken - c->answers;
 		room += c->taken < window ? window - c->taken : 0;
 	}
-	if (room >= AHEAD_ROUND_TRIPS * in_flight || (place = upstream_free_place(l)) == NULL)
+	if (room >= AHEAD_ROUND_TRIPS * in_flight || (slot = upstream_free_slot(l)) == NULL)
 		return;
 	/* If this fails, the query that needs it reports why. */
-	(void)upstream_open(l, place, index, OPENED_FOR_ALL, now, &why);
+	(void)upstream_open(l, slot, index, OPENED_FOR_ALL, now, &why);
 }
 
 void
@@ -191,11 +191,8 @@ upstream_forget_window(struct upstream_list *l, struct connection *by)
 	for (i = 0; i < l->connection_count; i++) {
 		struct connection *c = &l->connections[i];
 
-		if (c == by || !takes_queries(c, by->upstream))
-			continue;
-		upstream_drain(l, c);
-		if (connection_is_idle(c))
-			upstream_discard(l, c);
+		if (c != by && takes_queries(c, by->upstream))
+			upstream_drain(l, c);
 	}
 }
 
@@ -209,15 +206,15 @@ upstream_retry_connection(struct upstream_list *l, size_t index)
 	for (i = 0; i < l->connection_count; i++) {
 		struct connection *c = &l->connections[i];
 
-		if (c->dot == NULL || c->upstream != index || !c->retries ||
-		    dot_stage(c->dot) == DOT_READY)
+		if (!stream_is_open(&c->stream) || c->upstream != index || !c->retries ||
+		    stream_stage(&c->stream) == STREAM_READY)
 			continue;
 		count++;
 		if (emptiest == NULL || c->taken < emptiest->taken)
 			emptiest = c;
 	}
 	if (emptiest == NULL || emptiest->taken < RETRIES_TOGETHER ||
-	    count == RETRY_CONNECTIONS_MAX || upstream_free_place(l) == NULL)
+	    count == RETRY_CONNECTIONS_MAX || upstream_free_slot(l) == NULL)
 		return emptiest;
 	return NULL;
 }
@@ -231,14 +228,12 @@ upstream_usable_connection(struct upstream_list *l, size_t index)
 		c = fullest_with_room(l, index);
 	if (c == NULL)
 		return NULL;
-	if (c->given_up > UPSTREAM_GIVEN_UP_MAX && upstream_free_place(l) != NULL) {
+	if (c->given_up > UPSTREAM_GIVEN_UP_MAX && upstream_free_slot(l) != NULL) {
 		upstream_drain(l, c);
 		return NULL;
 	}
-	if (dot_has_expired(c->dot)) {
+	if (stream_has_expired(&c->stream)) {
 		upstream_drain(l, c);
-		if (connection_is_idle(c))
-			upstream_discard(l, c);
 		return NULL;
 	}
 	return c;

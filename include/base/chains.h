@@ -1,0 +1,43 @@
+#ifndef DOTPROXY_CHAINS_H
+#define DOTPROXY_CHAINS_H
+
+#include <sys/queue.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+
+/*
+ * A hash table with chains, whose links are embedded in the entries: nothing is allocated for an
+ * entry. The caller hashes under the key of the table, and compares entries of equal hash.
+ */
+
+struct chains_link {
+	LIST_ENTRY(chains_link) next;
+	uint64_t hash;
+	void *entry; /* what the link is embedded in */
+};
+LIST_HEAD(chains_head, chains_link);
+
+struct chains {
+	struct hash_key key;
+	size_t mask; /* one less than the number of heads, which is a power of two */
+	struct chains_head *heads;
+};
+
+/*
+ * For about COUNT entries: with so many, nearly all chains hold one or none. -1 with errno.
+ * chains_free() may also follow a failure, or on a table that is all zero.
+ */
+int chains_init(struct chains *, size_t count);
+void chains_free(struct chains *);
+
+void chains_add(struct chains *, struct chains_link *, uint64_t hash, void *entry);
+void chains_remove(struct chains_link *);
+
+/* The links of all entries with that hash, one after the other; NULL at the end. */
+struct chains_link *chains_first(const struct chains *, uint64_t hash);
+struct chains_link *chains_next(const struct chains_link *);
+
+#endif

@@ -1,0 +1,176 @@
+#include "transport/stream.h"
+
+int
+stream_open_tls(struct stream *s, struct dot_server *server, const uint8_t *session, size_t len,
+    struct failure *why)
+{
+	if ((s->tls = dot_open(server, session, len, why)) == NULL)
+		return -1;
+	s->kind = STREAM_TLS;
+	return 0;
+}
+
+bool
+stream_is_open(const struct stream *s)
+{
+	return s->kind != STREAM_CLOSED;
+}
+
+void
+stream_close(struct stream *s)
+{
+	switch (s->kind) {
+	case STREAM_TLS:
+		dot_close(s->tls);
+		break;
+	case STREAM_CLOSED:
+		break;
+	}
+	s->kind = STREAM_CLOSED;
+}
+
+static enum stream_stage
+stage_of_tls(const struct dot *tls)
+{
+	switch (dot_stage(tls)) {
+	case DOT_CONNECTING:
+		return STREAM_CONNECTING;
+	case DOT_HANDSHAKING:
+		return STREAM_HANDSHAKING;
+	case DOT_READY:
+		break;
+	}
+	return STREAM_READY;
+}
+
+enum stream_stage
+stream_stage(const struct stream *s)
+{
+	switch (s->kind) {
+	case STREAM_TLS:
+		return stage_of_tls(s->tls);
+	case STREAM_CLOSED:
+		break;
+	}
+	return STREAM_CONNECTING;
+}
+
+int
+stream_fd(const struct stream *s)
+{
+	switch (s->kind) {
+	case STREAM_TLS:
+		return dot_fd(s->tls);
+	case STREAM_CLOSED:
+		break;
+	}
+	return -1;
+}
+
+uint32_t
+stream_events(const struct stream *s)
+{
+	switch (s->kind) {
+	case STREAM_TLS:
+		return dot_events(s->tls);
+	case STREAM_CLOSED:
+		break;
+	}
+	return 0;
+}
+
+int
+stream_step(struct stream *s, struct failure *why)
+{
+	switch (s->kind) {
+	case STREAM_TLS:
+		return dot_step(s->tls, why);
+	case STREAM_CLOSED:
+		break;
+	}
+	return fail_with(why, "closed");
+}
+
+int
+stream_fail_timeout(struct stream *s, int ms, struct failure *why)
+{
+	switch (s->kind) {
+	case STREAM_TLS:
+		return dot_fail_timeout(s->tls, ms, why);
+	case STREAM_CLOSED:
+		break;
+	}
+	return fail_with(why, "closed");
+}
+
+bool
+stream_may_try_again(const struct stream *s)
+{
+	switch (s->kind) {
+	case STREAM_TLS:
+		return dot_may_try_again(s->tls);
+	case STREAM_CLOSED:
+		break;
+	}
+	return false;
+}
+
+bool
+stream_has_expired(const struct stream *s)
+{
+	switch (s->kind) {
+	case STREAM_TLS:
+		return dot_has_expired(s->tls);
+	case STREAM_CLOSED:
+		break;
+	}
+	return false;
+}
+
+ssize_t
+stream_read(struct stream *s, uint8_t *buf, size_t cap, struct failure *why)
+{
+	switch (s->kind) {
+	case STREAM_TLS:
+		return dot_read(s->tls, buf, cap, why);
+	case STREAM_CLOSED:
+		break;
+	}
+	return fail_with(why, "closed");
+}
+
+bool
+stream_has_read_ahead(const struct stream *s)
+{
+	switch (s->kind) {
+	case STREAM_TLS:
+		return dot_has_read_ahead(s->tls);
+	case STREAM_CLOSED:
+		break;
+	}
+	return false;
+}
+
+ssize_t
+stream_write(struct stream *s, const uint8_t *buf, size_t len, struct failure *why)
+{
+	switch (s->kind) {
+	case STREAM_TLS:
+		return dot_write(s->tls, buf, len, why);
+	case STREAM_CLOSED:
+		break;
+	}
+	return fail_with(why, "closed");
+}
+
+void
+stream_describe(const struct stream *s, struct dot_facts *facts)
+{
+	switch (s->kind) {
+	case STREAM_TLS:
+		dot_describe(s->tls, facts);
+		break;
+	case STREAM_CLOSED:
+		break;
+	}
+}

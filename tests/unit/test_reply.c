@@ -1,0 +1,128 @@
+#include "query/reply.h"
+
+#include "unit.h"
+
+#define ID_OF_QUERY 0x1234
+#define HEADER(flags, ar) "\0\0" flags "\0\1\0\0\0\0\0" ar
+#define CLIENT_HEADER(flags, ar) "\x12\x34" flags "\0\1\0\0\0\0\0" ar
+#define LOWER "\1a\4test\0\0\1\0\1"
+#define MIXED "\1A\4tEsT\0\0\1\0\1"
+#define OPT(rcode, len) "\0\0\x29\4\xd0" rcode "\0\x80\0\0" len
+#define EDE "\0\xf\0\2\0\26"
+#define OPT_NEW "\0\0\x29\4\xd0\0\0\0\0\0\0"
+
+enum { OPT_ALONE = 11, OPT_AND_EDE = OPT_ALONE + 6, QUESTION_LEN = 12 };
+
+static const struct reply_row {
+	const char *name;
+	const uint8_t *kept;
+	size_t kept_len;
+	size_t opt_len;
+	bool has_edns;
+	bool is_signed;
+	const uint8_t *wanted;
+	size_t wanted_len;
+} reply_rows[] = {
+	{ "ID and case are the client's", BYTES(HEADER("\x81\x80", "\0") LOWER), 0, false, false,
+	    BYTES(CLIENT_HEADER("\x81\x80", "\0") MIXED) },
+	{ "an OPT for a client that sent one", BYTES(HEADER("\x81\x80", "\0") LOWER), 0, true, false,
+	    BYTES(CLIENT_HEADER("\x81\x80", "\1") MIXED OPT_NEW) },
+	{ "the upstream's OPT crosses with its EDE",
+	    BYTES(HEADER("\x81\x82", "\1") LOWER OPT("\0", "\6") EDE), OPT_AND_EDE, true, false,
+	    BYTES(CLIENT_HEADER("\x81\x82", "\1") MIXED OPT("\0", "\6") EDE) },
+	{ "not to a client without EDNS",
+	    BYTES(HEADER("\x81\x82", "\1") LOWER OPT("\0", "\6") EDE), OPT_AND_EDE, false, false,
+	    BYTES(CLIENT_HEADER("\x81\x82", "\0") MIXED) },
+	{ "an extended RCODE crosses with its OPT",
+	    BYTES(HEADER("\x81\x80", "\1") LOWER OPT("\1", "\0")), OPT_ALONE, true, false,
+	    BYTES(CLIENT_HEADER("\x81\x80", "\1") MIXED OPT("\1", "\0")) },
+	{ "and is SERVFAIL without", BYTES(HEADER("\x81\x80", "\1") LOWER OPT("\1", "\0")), OPT_ALONE,
+	    false, false, BYTES(CLIENT_HEADER("\x81\x82", "\0") MIXED) },
+	{ "a signed one gets the ID only", BYTES(HEADER("\x81\x80", "\1") LOWER OPT("\0", "\0")), 0,
+	    true, true, BYTES(CLIENT_HEADER("\x81\x80", "\1") LOWER OPT("\0", "\0")) },
+};
+
+static void
+makes_the_client_s_form(void **state)
+{
+	const struct reply_row *row = *state;
+	static uint8_t response[DNS_MESSAGE_MAX];
+	uint8_t *message = tight_copy(BYTES(CLIENT_HEADER("\1\0", "\0") MIXED));
+	struct query q = { .message = message,
+		.response = response,
+		.response_len = row->kept_len,
+		.is_canonical = true,
+		.opt_len = row->opt_len,
+		.dns = { .id = ID_OF_QUERY,
+		    .question_len = QUESTION_LEN,
+		    .has_edns = row->has_edns,
+		    .is_signed = row->is_signed } };
+
+	memcpy(response, row->kept, row->kept_len);
+	reply_finish(&q);
+	assert_int_equal(q.response_len, row->wanted_len);
+	assert_memory_equal(q.response, row->wanted, row->wanted_len);
+	assert_false(q.is_canonical);
+	/* One of our own, or one that is the client's already, stays as it is. */
+	response[0] = 0x77;
+	reply_finish(&q);
+	assert_int_equal(response[0], 0x77);
+	assert_int_equal(q.response_len, row->wanted_len);
+	free(message);
+}
+
+static const struct limit_row {
+	const char *name;
+	bool has_edns;
+	uint16_t client_size;
+	int udp_size;
+	size_t len;
+	bool truncated;
+} limit_rows[] = {
+	{ "512 bytes without EDNS", false, 4096, 1232, 512, false },
+	{ "and no more", false, 4096, 1232, 513, true },
+	{ "what the client takes", true, 1000, 1232, 1000, false },
+	{ "and no more than it takes", true, 1000, 1232, 1001, true },
+	{ "no less than 512 bytes", true, 0, 1232, 512, false },
+	{ "what is configured", true, 4096, 1232, 1232, false },
+	{ "and no more than is configured", true, 4096, 1232, 1233, true },
+};
+
+static void
+truncates(void **state)
+{
+	const struct limit_row *row = *state;
+	static const uint8_t start[] = CLIENT_HEADER("\x81\x80", "\1") MIXED "\0\377\0\0\1\0\0\0\0";
+	enum { START_LEN = sizeof start - 1, FLAG_TC = 2 };
+	uint8_t *response = calloc(1, row->len);
+	struct query q = { .response = response,
+		.response_len = row->len,
+		.dns = { .has_edns = row->has_edns, .udp_size = row->client_size } };
+	size_t data = row->len - START_LEN - 2;
+
+	assert_non_null(response);
+	memcpy(response, start, START_LEN);
+	response[START_LEN] = (uint8_t)(data >> 8);
+	response[START_LEN + 1] = (uint8_t)data;
+	reply_truncate(&q, row->udp_size);
+	assert_int_equal((response[2] & FLAG_TC) != 0, row->truncated);
+	assert_int_equal(q.response_len < row->len, row->truncated);
+	free(response);
+}
+
+#define ADD(rows, test) \
+	for (i = 0; i < LENGTH(rows); i++) \
+		tests[n++] = (struct CMUnitTest){ (rows)[i].name, test, NULL, NULL, \
+			(void *)(uintptr_t) & (rows)[i] }
+
+int
+main(void)
+{
+	struct CMUnitTest tests[LENGTH(reply_rows) + LENGTH(limit_rows)];
+	size_t n = 0;
+	size_t i;
+
+	ADD(reply_rows, makes_the_client_s_form);
+	ADD(limit_rows, truncates);
+	return cmocka_run_group_tests_name("reply", tests, NULL, NULL);
+}
