@@ -40,8 +40,8 @@ int listeners_open(struct listeners *, const struct config *config, const struct
  */
 int listeners_take_passed(struct listeners *, struct failure *why);
 
-/* Makes those what CONFIG listens on. Returns as config_listen_instead() does. */
-int listeners_prescribe(const struct listeners *, struct config *config);
+/* Makes CONFIG listen on these and nothing else. Returns as config_listen_instead() does. */
+int listeners_override_config(const struct listeners *, struct config *config);
 
 /*
  * Logs addresses that interfaces have gained or lost. Returns whether an interface that an address

@@ -13,12 +13,12 @@
 
 enum { PRIVILEGE_MISSING_MAX = 320 };
 
-/* What the processes will give up, found out before anything is. A plain value. */
+/* Which privileges the processes will drop, decided before they do. A plain value. */
 struct privilege {
 	bool change_user;
 	uid_t uid;
 	gid_t gid;
-	bool chose_root; /* the configuration names root as the user of the workers */
+	bool chose_root; /* `user' in the configuration is root */
 	enum config_sandbox sandbox;
 	int landlock;                        /* its version in use; -1: none */
 	bool seccomp;                        /* it is in use */
@@ -26,10 +26,10 @@ struct privilege {
 };
 
 /*
- * Finds out whom workers will run as (USER, a name or a number; NULL: nobody, and only
- * when started as root) and what the kernel offers. -1 with the reason when there is no
- * such user, when there is no right to become that user although it was asked for, or
- * when SANDBOX is strict and something is missing: then the reason names all of it.
+ * Finds the user of the workers (USER, a name or a number; NULL: nobody, and only when started
+ * as root) and what the kernel offers. -1 with the reason when there is no such user, when this
+ * process may not become the user although it was asked for, or when SANDBOX is strict and
+ * something is missing: then the reason names all of it.
  */
 int privilege_plan(const char *user, enum config_sandbox sandbox, struct privilege *,
     struct failure *why);
@@ -44,9 +44,8 @@ int privilege_find_user(const char *user, struct privilege *, struct failure *wh
 const char *privilege_in_force(const struct privilege *);
 
 /*
- * Makes use of what the program's file permits: a file capability that is permitted and
- * not effective leaves the program startable where there is no right to it. -1 with the
- * reason.
+ * Makes the permitted capabilities effective. File capabilities that are only permitted leave
+ * the program startable where they cannot be had. -1 with the reason.
  */
 int privilege_raise(struct failure *why);
 
@@ -57,18 +56,19 @@ int privilege_raise(struct failure *why);
 int privilege_limit_supervisor(struct failure *why);
 
 /*
- * A worker keeps nothing: no groups, no user of rank, no capability, no way to get any, no
- * core dumps. Notes what the kernel does not know of it. -1 with the reason, also when
- * something is missing and the sandbox is strict.
+ * A worker drops its groups, its user if that is root, all capabilities, every way to get any,
+ * and core dumps. Notes what the kernel does not know. -1 with the reason, also when something
+ * is missing and the sandbox is strict.
  */
 int privilege_limit_worker(struct privilege *, struct failure *why);
 
 /*
- * Then it is shut in: no files, TCP connections to the ports of the bounds only, where the
+ * Then it enters the sandbox: no files, TCP connections to the ports of the bounds only, where the
  * kernel can say so, and the system calls of its loop only; any other one is its death.
  * Notes what the kernel refuses. -1 with the reason when that is something, and the sandbox
  * is strict.
  */
-int privilege_shut_in(struct privilege *, const struct sandbox_bounds *, struct failure *why);
+int privilege_sandbox_worker(struct privilege *, const struct sandbox_bounds *,
+    struct failure *why);
 
 #endif

@@ -6,22 +6,26 @@
 #include "base/fail.h"
 #include "config/config.h"
 #include "process/listeners.h"
-#include "shared/board.h"
+#include "shared/scoreboard.h"
 #include "upstream/upstream.h"
 
-/* What a worker is given; all of it must outlive the run, and stays the caller's. */
+/* What a worker is given. All of it must outlive the run, and stays the caller's. */
 struct worker_setup {
 	const struct config *config;
-	struct listeners *listeners; /* those for TCP are closed when it takes no more clients */
+	struct listeners *listeners; /* those for TCP are closed when it stops accepting */
 	struct upstream_list *upstreams;
-	struct board *board;
-	size_t index;       /* of its row there */
-	size_t descriptors; /* how many it may have */
+	struct scoreboard *shared;
+	int generation;     /* its number there */
+	size_t index;       /* in the generation */
+	size_t descriptors; /* the limit of open ones */
 	int wakeup;         /* of the supervisor, woken when the worker serves */
 };
 
 enum {
-	/* An idle worker shows that often that it lives. */
+	/* Queries in flight have their deadline; a worker that stops needs so long for the rest. */
+	WORKER_STOP_GRACE_MS = 300,
+
+	/* An idle worker sends a heartbeat this often. */
 	WORKER_HEARTBEAT_MS = 1000,
 
 	/*
@@ -33,10 +37,10 @@ enum {
 };
 
 /*
- * The loop: takes queries, asks the upstreams, hands over the answers, until SIGTERM has
- * come: then it finishes what is in hand and returns 0. On SIGQUIT it takes no more clients,
- * and serves those it has until they pause. Must be called with both signals blocked. -1
- * with the reason when it could not start.
+ * The loop: takes queries, asks the upstreams, sends the answers. On SIGTERM it answers the
+ * queries in flight and returns 0. On SIGQUIT it accepts no more clients, and serves those it
+ * has until they pause. Must be called with both signals blocked. -1 with the reason when it could
+ * not start.
  */
 int worker_run(const struct worker_setup *, struct failure *why);
 

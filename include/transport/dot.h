@@ -56,6 +56,14 @@ struct dot_server *dot_server_new(const struct dot_trust *, const struct dot_ide
 void dot_server_free(struct dot_server *);
 
 /*
+ * A digest of what a server is reached and verified by: address, host name, pins, and the content
+ * of the trust. Servers with the same key are the same, and may use each other's sessions. -1 with
+ * the reason.
+ */
+enum { DOT_KEY_LEN = 32 };
+int dot_server_key(const struct dot_server *, uint8_t key[static DOT_KEY_LEN], struct failure *why);
+
+/*
  * The next session that the server has given, the newest first, as octets, with the time for
  * which it may be used. Returns its length, 0 when there is none. Sessions are as good as the
  * identity and the trust that they were made with, and must never be used for another. The time is

@@ -8,7 +8,7 @@
 #include "base/fail.h"
 #include "config/config.h"
 #include "query/query.h"
-#include "shared/board.h"
+#include "shared/scoreboard.h"
 #include "transport/dot.h"
 
 /*
@@ -19,10 +19,12 @@
 struct upstream_list;
 
 /*
- * Loads trust and prepares the upstreams of CONFIG, which must live as long as the
- * list. Opens no socket. NULL with the reason, when a CA file is of no use.
+ * Loads trust and prepares the upstreams of CONFIG, which must live as long as the list. What
+ * workers learn of them stands in SHARED: each has the row there that it had before. Opens no
+ * socket. NULL with the reason, when a CA file is of no use.
  */
-struct upstream_list *upstream_list_new(const struct config *config, struct failure *why);
+struct upstream_list *upstream_list_new(const struct config *config, struct scoreboard *shared,
+    struct failure *why);
 
 /* What an upstream is verified by; texts are the configuration's. */
 struct dot_identity upstream_identity(const struct config_upstream *);
@@ -35,19 +37,10 @@ size_t upstream_connections_max(const struct config *);
 
 /*
  * Makes it ready to ask: its connections are waited for in the wait set SET, and the
- * queries are those of TABLE, and what is known of their health stands on BOARD. All stay
- * the caller's. -1 with the reason.
+ * queries are those of TABLE. Both stay the caller's. -1 with the reason.
  */
-int upstream_attach(struct upstream_list *, int set, struct query_table *table, struct board *board,
+int upstream_attach(struct upstream_list *, int set, struct query_table *table,
     struct failure *why);
-
-/*
- * What is known of the upstreams of another list, by its board, becomes known on BOARD of
- * those that are the same here, and that any has been connected to. For a list that follows
- * another; nobody may ask yet.
- */
-void upstream_inherit(const struct upstream_list *, struct board *board,
-    const struct upstream_list *from, struct board *from_board);
 
 /* How an upstream is, for people. */
 struct upstream_state {
@@ -56,7 +49,7 @@ struct upstream_state {
 	int down_s;        /* for how long it has been down */
 	int64_t usual_us;  /* smoothed time of an answer; 0: not known */
 };
-void upstream_state(const struct upstream_list *, struct board *, size_t index, struct deadline now,
+void upstream_state(const struct upstream_list *, size_t index, struct deadline now,
     struct upstream_state *);
 
 /* Takes over a query. It is sent by upstream_send(). */

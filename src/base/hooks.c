@@ -11,7 +11,6 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -101,14 +100,12 @@ void
 hooks_try(enum hook hook, int tcp, int udp)
 {
 	static const char event[] = "hook"; /* not documented for users */
-	char number[16];
 	long rc;
 
 	errno = 0;
 	rc = try(hook, tcp, udp);
-	(void)snprintf(number, sizeof number, "%d", (int)hook);
-	log_event(LOG_LEVEL_INFO, event, "number", number, "result",
-	    rc == -1 ? strerror(errno) : "done", NULL);
+	log_event(LOG_LEVEL_INFO, event, "number=%d result=%s", (int)hook,
+	    rc == -1 ? strerror(errno) : "done");
 }
 
 #endif

@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "transport/net.h"
 
-/* Sockets are passed from here on, one after the other (sd_listen_fds(3)). */
+/* Passed sockets have this number and the next ones (sd_listen_fds(3)). */
 enum { FIRST_PASSED = 3 };
 
 static void
@@ -121,8 +121,8 @@ log_listening(const struct config_listener *l, const char *over, const char *pas
 {
 	char text[ADDRESS_TEXT_MAX];
 
-	log_event(LOG_LEVEL_INFO, "listening", "address", config_listener_format(l, text), "over",
-	    over, "passed", passed, NULL);
+	log_event(LOG_LEVEL_INFO, "listening", "address=%s over=%s passed=%s",
+	    config_listener_format(l, text), over, passed);
 }
 
 static void
@@ -131,46 +131,41 @@ log_listener(const struct listener *l)
 	char text[ADDRESS_TEXT_MAX];
 
 	if (l->absent) {
-		log_event(LOG_LEVEL_WARN, "listen address missing", "address",
-		    config_listener_format(&l->wanted, text), "cause",
+		log_event(LOG_LEVEL_WARN, "listen address missing", "address=%s cause=%s remedy=%s",
+		    config_listener_format(&l->wanted, text),
 		    config_listener_is_late(&l->wanted) ? "there is no such interface" :
 							  "no interface has the address",
-		    "remedy", "it is served as soon as one has; `ip address' shows those there are",
-		    NULL);
+		    "it is served as soon as one has; `ip address' shows those there are");
 		return;
 	}
 	if (l->tcp != -1)
-		log_listening(&l->wanted, "TCP", NULL);
+		log_listening(&l->wanted, "TCP", "");
 	if (l->udp != -1)
-		log_listening(&l->wanted, "UDP", NULL);
+		log_listening(&l->wanted, "UDP", "");
 }
 
-/* What the kernel refused is worth a line, since what is lost for it leaves few traces. */
+/* A small buffer loses bursts, and leaves few other traces. */
 static void
 log_receive_buffer(int fd, const char *remedy)
 {
-	char wanted[16];
-	char granted[16];
+	int granted = net_receive_buffer(fd);
 
-	if (net_receive_buffer(fd) >= NET_DATAGRAM_BUFFER)
-		return;
-	(void)snprintf(wanted, sizeof wanted, "%d", NET_DATAGRAM_BUFFER);
-	(void)snprintf(granted, sizeof granted, "%d", net_receive_buffer(fd));
-	log_event(LOG_LEVEL_INFO, "UDP receive buffer limited", "bytes", granted, "requested",
-	    wanted, "remedy", remedy, NULL);
+	if (granted < NET_DATAGRAM_BUFFER)
+		log_event(LOG_LEVEL_INFO, "UDP receive buffer limited",
+		    "bytes=%d requested=%d remedy=%s", granted, NET_DATAGRAM_BUFFER, remedy);
 }
 
-/* Once, for the first UDP socket: what the kernel does not give to it. */
+/* Logs, once and for the first UDP socket, what the kernel does not grant. */
 static void
 log_udp_limits(int fd, const char *remedy)
 {
 	log_receive_buffer(fd, remedy);
 	if (!net_counts_drops(fd))
-		log_event(LOG_LEVEL_INFO, "UDP drops are not counted", "cause",
-		    "this kernel does not know SO_RXQ_OVFL", NULL);
+		log_event(LOG_LEVEL_INFO, "UDP drops are not counted", "cause=%s",
+		    "this kernel does not know SO_RXQ_OVFL");
 	if (!net_forbids_fragments(fd))
-		log_event(LOG_LEVEL_INFO, "UDP answers may be fragmented", "cause",
-		    "this kernel does not know IP_MTU_DISCOVER", NULL);
+		log_event(LOG_LEVEL_INFO, "UDP answers may be fragmented", "cause=%s",
+		    "this kernel does not know IP_MTU_DISCOVER");
 }
 
 /* Opens what is wanted and not there yet. */
@@ -262,9 +257,10 @@ listeners_repair(struct listeners *l)
 
 	for (i = 0; i < l->count; i++)
 		if (l->at[i].tcp != -1 && net_listen_again(l->at[i].tcp) == 1)
-			log_event(LOG_LEVEL_WARN, "listening socket was shut down", "address",
-			    config_listener_format(&l->at[i].wanted, text), "over", "TCP", "remedy",
-			    "it listens again", NULL);
+			log_event(LOG_LEVEL_WARN, "listening socket was shut down",
+			    "address=%s over=%s remedy=%s",
+			    config_listener_format(&l->at[i].wanted, text), "TCP",
+			    "it listens again");
 }
 
 static bool
@@ -274,10 +270,10 @@ replace_udp(struct listener *l)
 	struct failure why;
 	int fd = net_replace_udp(l->udp, &l->wanted.address, &why);
 
-	log_event(LOG_LEVEL_WARN, "listening socket was shut down", "address",
-	    config_listener_format(&l->wanted, text), "over", "UDP", "cause",
-	    fd == -1 ? why.text : NULL, "remedy",
-	    fd == -1 ? "restart dot-proxy" : "a new one takes its place", NULL);
+	log_event(LOG_LEVEL_WARN, "listening socket was shut down",
+	    "address=%s over=%s cause=%s remedy=%s", config_listener_format(&l->wanted, text),
+	    "UDP", fd == -1 ? why.text : "",
+	    fd == -1 ? "restart dot-proxy" : "a new one takes its place");
 	if (fd == -1)
 		return false;
 	close_socket(&l->udp);
@@ -356,9 +352,9 @@ listeners_open(struct listeners *l, const struct config *config, const struct li
 
 /* ---- sockets that were open before ---- */
 
-/* The place for an address, a new one where there is none yet; NULL when there is no more room. */
+/* The listener of an address, a new one where there is none yet; NULL when there are too many. */
 static struct listener *
-place_for(struct listeners *l, const struct address *at)
+listener_for(struct listeners *l, const struct address *at)
 {
 	size_t i;
 
@@ -379,22 +375,22 @@ take(struct listeners *l, int fd, struct failure *why)
 	int type = net_adopt(fd, &at, why);
 	const char *over = type == SOCK_STREAM ? "TCP" : "UDP";
 	struct listener *one;
-	int *place;
+	int *slot;
 
 	if (type == -1)
 		return -1;
-	if ((one = place_for(l, &at)) == NULL)
+	if ((one = listener_for(l, &at)) == NULL)
 		return fail_with(why, "more than %d addresses", CONFIG_LISTEN_MAX);
-	place = type == SOCK_STREAM ? &one->tcp : &one->udp;
-	if (*place != -1)
-		return fail_with(why, "the second one for %s over %s", address_format(&at, text),
+	slot = type == SOCK_STREAM ? &one->tcp : &one->udp;
+	if (*slot != -1)
+		return fail_with(why, "duplicate socket for %s/%s", address_format(&at, text),
 		    over);
-	*place = fd;
+	*slot = fd;
 	log_listening(&one->wanted, over, "yes");
 	return 0;
 }
 
-/* How many sockets the environment says that this process was given; -1 when that is no number. */
+/* The number of sockets that the environment says were passed; -1 when it is not a number. */
 static long
 count_passed(void)
 {
@@ -423,7 +419,7 @@ listeners_take_passed(struct listeners *l, struct failure *why)
 	(void)unsetenv("LISTEN_FDNAMES");
 	l->count = 0;
 	if (count == -1)
-		return fail_with(why, "LISTEN_FDS is no number");
+		return fail_with(why, "LISTEN_FDS is not a number");
 	for (i = 0; i < count; i++)
 		if (take(l, FIRST_PASSED + (int)i, why) == -1)
 			return fail_in(why, "socket that was passed as descriptor %d",
@@ -437,7 +433,7 @@ listeners_take_passed(struct listeners *l, struct failure *why)
 }
 
 int
-listeners_prescribe(const struct listeners *l, struct config *config)
+listeners_override_config(const struct listeners *l, struct config *config)
 {
 	struct config_listener wanted[CONFIG_LISTEN_MAX];
 	size_t i;

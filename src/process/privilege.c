@@ -17,13 +17,13 @@
 
 #include "base/sanitized.h"
 
-/* Whom to be where there is no /etc/passwd, as in an image from scratch. */
+/* The user where there is no /etc/passwd, as in an image from scratch. */
 enum { NOBODY = 65534 };
 
 static const int supervisor_capabilities[] = { CAP_NET_BIND_SERVICE, CAP_SETUID, CAP_SETGID,
 	CAP_SETPCAP, CAP_KILL, CAP_DAC_READ_SEARCH };
 
-/* ---- whom to be ---- */
+/* ---- the user ---- */
 
 /* getpwnam(3) would load modules; this reads the file, also in a static program. */
 static int
@@ -93,7 +93,7 @@ plan_user(const char *user, struct privilege *p, struct failure *why)
 	if (p->uid == geteuid())
 		return 0;
 	p->change_user = able;
-	/* A container may have taken the right from root; there is less to give up then. */
+	/* A container may have taken the capability from root: then there is less to drop. */
 	if (able || user == NULL)
 		return 0;
 	(void)fail_with(why, "user %s: no right to become this user", user);
@@ -172,9 +172,9 @@ privilege_in_force(const struct privilege *p)
 	return p->seccomp ? "Landlock for files and TCP, seccomp" : "Landlock for files and TCP";
 }
 
-/* ---- giving up ---- */
+/* ---- dropping ---- */
 
-/* What is not in MASK can never come back. Without CAP_SETPCAP it stays, and no_new_privs makes it harmless. */
+/* Drops all but MASK for good. Without CAP_SETPCAP the set stays, and no_new_privs makes it harmless. */
 static void
 limit_bounding_set(uint64_t mask)
 {
@@ -189,7 +189,7 @@ limit_bounding_set(uint64_t mask)
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 }
 
-/* Keeps those of its capabilities that are in MASK, and has them in effect. */
+/* Keeps the capabilities in MASK, and makes them effective. */
 static int
 limit_capabilities(uint64_t mask, struct failure *why)
 {
@@ -266,7 +266,8 @@ privilege_limit_worker(struct privilege *p, struct failure *why)
 }
 
 int
-privilege_shut_in(struct privilege *p, const struct sandbox_bounds *bounds, struct failure *why)
+privilege_sandbox_worker(struct privilege *p, const struct sandbox_bounds *bounds,
+    struct failure *why)
 {
 	struct failure reason;
 

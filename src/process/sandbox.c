@@ -109,10 +109,7 @@ static const int allowed[] = { __NR_read, __NR_write, __NR_readv, __NR_writev, _
  * fcntl(2) could send signals to other processes (F_SETOWN), and change shared sockets.
  */
 static const int refused[] = { __NR_openat, __NR_newfstatat, __NR_faccessat, __NR_fstat, __NR_fcntl,
-#if defined(__x86_64__)
-	__NR_open, __NR_stat, __NR_access, __NR_sysinfo
-#endif
-};
+	__NR_open, __NR_stat, __NR_access, __NR_sysinfo };
 
 enum {
 	LENGTH_OF_ALLOWED = sizeof allowed / sizeof allowed[0],

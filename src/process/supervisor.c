@@ -1,5 +1,17 @@
 #include "process/supervisor.h"
 
+/*
+ * The first process: it opens what a configuration asks for, starts workers, and watches over
+ * them. It handles no DNS and no TLS. From the top:
+ *
+ *	workers		what happens in a worker before worker_run(); starting and reaping them
+ *	reload		a new generation beside the old one, and which of the two goes
+ *	the loop	tick(), the signals, the one wait, watch()
+ *	start and end	supervisor_run()
+ *
+ * generation.c keeps the books on the workers of one configuration; service.c notifies systemd.
+ */
+
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -7,159 +19,66 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/deadline.h"
 #include "base/fail.h"
-#include "base/heap.h"
 #include "base/log.h"
 #include "base/waitset.h"
 #include "process/filewatch.h"
+#include "process/generation.h"
 #include "process/listeners.h"
 #include "process/privilege.h"
+#include "process/service.h"
 #include "process/status.h"
 #include "process/worker.h"
-#include "shared/board.h"
+#include "shared/scoreboard.h"
 #include "supervisor_internal.h"
 #include "transport/net.h"
-#include "upstream/upstream.h"
 
 _Static_assert((int)LISTENERS_SOCKETS_MAX <= (int)SANDBOX_LISTENERS_MAX, "the sandbox knows all");
 
 enum {
-	/* Workers are looked after that often; the file and the addresses at each so-many-th. */
+	/* How often the workers and sockets are checked; the file and the addresses at each nth tick. */
 	TICK_MS = 500,
 	SLOW_TICKS = 4,
 
+	/* After a tick that is later than this, the whole container was paused. */
+	PAUSED_MS = 2500,
+
 	EVENTS_AT_ONCE = 4,
 
-	/* At the start the first worker is left alone for so long: it has clients that wait. */
-	FIRST_ALONE_MS = 10,
-
-	/* The longest legal turn of a worker is far shorter, also on a slow machine. */
-	STUCK_MS = 5 * WORKER_HEARTBEAT_MS,
-
-	/* A worker that dies sooner is not replaced at once, but after ever longer. */
-	QUICK_DEATH_MS = 1000,
-	RESTART_MIN_MS = 200,
-	RESTART_MAX_MS = 10000,
-
-	/* All together those that died quickly are started no more often than this. */
-	RESTART_PACE_MS = 100,
-
-	/* So many workers in a row that died before they served: none ever will. */
-	HOPELESS_DEATHS = 5,
-
-	/* Old generations that still finish something; the next reload waits for them. */
-	RETIRING_MAX = 3,
-
-	/* After the longest that a query may take, a worker that is told to stop is made to. */
-	STOP_GRACE_MS = 400
+	/* While so many old generations drain, the next reload waits. */
+	RETIRING_MAX = STATS_GENERATIONS - 1
 };
 
 struct supervisor {
 	const struct supervisor_launch *launch;
+	struct scoreboard shared;
 	struct generation *newest;
-	struct listeners passed; /* by the service manager, for as long as this process lives */
+	struct listeners passed; /* by the service manager; kept for good */
 	size_t descriptors;
 	int set; /* what it waits for: */
 	int signals;
-	int wakeup; /* woken by a worker that has come to serve */
+	int wakeup; /* by a worker that has come to serve */
 	int status; /* see status.h; -1: not open */
 	bool status_failed;
 	struct filewatch file;
 	struct service service;
 	unsigned ticks;
 	struct deadline tick_at;
-	struct deadline pace_at; /* no worker that died quickly is started before */
 	bool reload_wanted;
 	bool stopping;
-	bool hopeless;
 	bool in_worker; /* this process is one, and has run */
 	bool worker_failed;
 };
 
-/* ---- generations ---- */
-
-static void
-free_generation(struct generation *g)
-{
-	if (g == NULL)
-		return;
-	listeners_close(&g->listeners);
-	upstream_list_free(g->upstreams);
-	board_free(g->board);
-	config_free(g->config);
-	free(g);
-}
-
-/* The sockets that are open already; NULL: none. */
-static const struct listeners *
-open_sockets(const struct supervisor *s)
-{
-	if (s->newest != NULL)
-		return &s->newest->listeners;
-	return s->passed.count > 0 ? &s->passed : NULL;
-}
-
-/* Opens and sets up what CONFIG asks for. Returns 0, or -1 with the reason, and whose fault it is. */
-static int
-set_up(const struct supervisor *s, struct generation *g, enum supervisor_end *end,
-    struct failure *why)
-{
-	struct config *config = g->config;
-
-	*end = SUPERVISOR_MISCONFIGURED;
-	if (s->passed.count > 0 && listeners_prescribe(&s->passed, config) == -1)
-		return fail_with(why, "an upstream has the address of a socket that was passed");
-	if (privilege_plan(config->user, config->sandbox, &g->privilege, why) == -1)
-		return -1;
-	*end = SUPERVISOR_FAILED;
-	/* Before TLS, which takes longest: who asks meanwhile waits, and is not refused. */
-	if (listeners_open(&g->listeners, config, open_sockets(s), why) == -1)
-		return -1;
-	g->board = board_new((size_t)config->workers, config->upstream_count);
-	if (g->board == NULL)
-		return fail_errno(why, "start");
-	*end = SUPERVISOR_MISCONFIGURED;
-	g->upstreams = upstream_list_new(config, why);
-	return g->upstreams == NULL ? -1 : 0;
-}
-
-/* Everything of a generation but its workers; CONFIG becomes its own. NULL as set_up(). */
-static struct generation *
-new_generation(const struct supervisor *s, struct config *config, enum supervisor_end *end,
-    struct failure *why)
-{
-	struct generation *g;
-	size_t i;
-
-	heap_unseal();
-	if ((g = calloc(1, sizeof *g)) == NULL) {
-		*end = SUPERVISOR_FAILED;
-		(void)fail_errno(why, "start");
-		config_free(config);
-		return NULL;
-	}
-	g->config = config;
-	for (i = 0; i < config->upstream_count; i++)
-		g->ports[i] = address_port(&config->upstreams[i].address);
-	if (set_up(s, g, end, why) == -1) {
-		listeners_leave(&g->listeners, open_sockets(s));
-		free_generation(g);
-		g = NULL;
-	}
-	heap_seal();
-	return g;
-}
-
 /* ---- workers ---- */
 
-/* An address that only others listen on must be free when they have gone, whatever this worker does. */
+/* Closes the sockets that only other generations have: their addresses must be free when those have gone. */
 static void
-leave_others(const struct supervisor *s, const struct generation *own)
+close_sockets_of_others(const struct supervisor *s, const struct generation *own)
 {
 	struct generation *g;
 
@@ -171,7 +90,7 @@ leave_others(const struct supervisor *s, const struct generation *own)
 	}
 }
 
-/* What a generation has given up is logged once, by its first worker, and not where nothing changes. */
+/* The first worker of a generation logs its sandbox, once, and only if the one before it had another. */
 static bool
 logs_sandbox(const struct generation *g, size_t index)
 {
@@ -184,22 +103,26 @@ logs_sandbox(const struct generation *g, size_t index)
 
 /* Drops, for good, the privileges that a worker does not need. */
 static int
-shut_in(struct generation *g, size_t index, struct failure *why)
+enter_sandbox(struct generation *g, size_t index, struct failure *why)
 {
+	uint16_t ports[CONFIG_UPSTREAMS_MAX];
 	int sockets[LISTENERS_SOCKETS_MAX];
-	struct sandbox_bounds bounds = { .ports = g->ports,
+	struct sandbox_bounds bounds = { .ports = ports,
 		.port_count = g->config->upstream_count,
 		.listeners = sockets,
 		.listener_count = listeners_sockets(&g->listeners, sockets) };
+	size_t i;
 
-	if (privilege_shut_in(&g->privilege, &bounds, why) == -1)
+	for (i = 0; i < g->config->upstream_count; i++)
+		ports[i] = address_port(&g->config->upstreams[i].address);
+	if (privilege_sandbox_worker(&g->privilege, &bounds, why) == -1)
 		return -1;
 	if (logs_sandbox(g, index))
 		supervisor_log_sandbox(&g->privilege);
 	return 0;
 }
 
-/* What the supervisor waits for is not the worker's. */
+/* Closes what the supervisor waits for, in a worker. */
 static void
 close_waitset(struct supervisor *s)
 {
@@ -213,238 +136,95 @@ close_waitset(struct supervisor *s)
 	}
 }
 
-/* What a worker does from its birth to its end. */
+/* The whole life of a worker. */
 static int
-be_worker(struct supervisor *s, struct generation *g, size_t index, pid_t supervisor)
+worker_main(struct supervisor *s, struct generation *g, size_t index, pid_t supervisor)
 {
 	struct worker_setup setup = { .config = g->config,
 		.listeners = &g->listeners,
 		.upstreams = g->upstreams,
-		.board = g->board,
+		.shared = g->shared,
+		.generation = g->number,
 		.index = index,
 		.descriptors = s->descriptors,
 		.wakeup = s->wakeup };
 	struct failure why;
 
-	supervisor_service_close(&s->service);
+	service_close(&s->service);
 	close_waitset(s);
-	leave_others(s, g);
+	close_sockets_of_others(s, g);
 	if (privilege_limit_worker(&g->privilege, &why) == 0) {
-		/* The supervisor's death is a SIGTERM; it may have come before this was arranged. */
+		/* The supervisor's death becomes a SIGTERM, unless it died before this call. */
 		(void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 		if (getppid() != supervisor)
 			return 0;
-		if (shut_in(g, index, &why) == 0 && worker_run(&setup, &why) == 0)
+		if (enter_sandbox(g, index, &why) == 0 && worker_run(&setup, &why) == 0)
 			return 0;
 	}
-	log_event(LOG_LEVEL_ERROR, "worker cannot start", "cause", why.text, "remedy", why.remedy,
-	    NULL);
+	log_event(LOG_LEVEL_ERROR, "worker startup failed", "cause=%s remedy=%s", why.text,
+	    why.remedy);
 	return -1;
 }
 
-static int
-longer_pause(int ms)
-{
-	if (ms == 0)
-		return RESTART_MIN_MS;
-	return 2 * ms < RESTART_MAX_MS ? 2 * ms : RESTART_MAX_MS;
-}
-
-/* Starts one worker. In the worker itself it returns when that is done with, with `in_worker' set. */
-static void
-start_worker(struct supervisor *s, struct generation *g, size_t index, struct deadline now)
-{
-	struct slot *slot = &g->slots[index];
-	pid_t supervisor = getpid();
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		s->in_worker = true;
-		s->worker_failed = be_worker(s, g, index, supervisor) == -1;
-		return;
-	}
-	if (pid == -1) {
-		supervisor_log_fork_failed(errno);
-		slot->fork_pause_ms = longer_pause(slot->fork_pause_ms);
-		slot->start_at = deadline_after(now, slot->fork_pause_ms);
-		return;
-	}
-	slot->fork_pause_ms = 0;
-	slot->pid = pid;
-	slot->started = now;
-	slot->beat_at = now;
-}
-
-/* When the place of a worker that is not there is taken. */
-static struct deadline
-start_at(const struct supervisor *s, const struct slot *slot)
-{
-	if (slot->pause_ms == 0)
-		return slot->start_at;
-	return deadline_later(slot->start_at, s->pace_at);
-}
-
+/* Starts the workers that are due. In a worker it returns when that has ended, with `in_worker' set. */
 static void
 start_due_workers(struct supervisor *s, struct deadline now)
 {
 	struct generation *g = s->newest;
-	size_t i;
+	pid_t supervisor = getpid();
+	size_t index;
+	pid_t pid;
 
-	for (i = 0; !s->stopping && i < (size_t)g->config->workers; i++) {
-		struct slot *slot = &g->slots[i];
-
-		if (slot->pid != 0 || !deadline_passed(start_at(s, slot), now))
-			continue;
-		if (slot->pause_ms > 0)
-			s->pace_at = deadline_after(now, RESTART_PACE_MS);
-		start_worker(s, g, i, now);
-		if (s->in_worker)
+	while (!s->stopping && generation_next_due(g, now, &index)) {
+		pid = fork();
+		if (pid == 0) {
+			s->in_worker = true;
+			s->worker_failed = worker_main(s, g, index, supervisor) == -1;
 			return;
-	}
-}
-
-static void
-signal_workers(const struct generation *g, int signal_number)
-{
-	size_t i;
-
-	for (i = 0; i < (size_t)g->config->workers; i++)
-		if (g->slots[i].pid != 0)
-			(void)kill(g->slots[i].pid, signal_number);
-}
-
-static bool
-has_workers(const struct generation *g)
-{
-	size_t i;
-
-	for (i = 0; i < (size_t)g->config->workers; i++)
-		if (g->slots[i].pid != 0)
-			return true;
-	return false;
-}
-
-/* The workers take no more clients, and go when those that they have pause. */
-static void
-retire(struct generation *g, struct deadline now)
-{
-	if (g->retiring)
-		return;
-	g->retiring = true;
-	g->kill_at = deadline_after(now,
-	    WORKER_RETIRE_MS + g->config->timeouts.query_ms + STOP_GRACE_MS);
-	signal_workers(g, SIGQUIT);
-}
-
-/* The workers finish what they have in hand, and go. */
-static void
-finish(struct generation *g, struct deadline now)
-{
-	g->retiring = true;
-	g->kill_at = deadline_after(now, g->config->timeouts.query_ms + STOP_GRACE_MS);
-	signal_workers(g, SIGTERM);
-}
-
-static struct slot *
-find_slot(const struct supervisor *s, pid_t pid, struct generation **in)
-{
-	struct generation *g;
-	size_t i;
-
-	for (g = s->newest; g != NULL; g = g->older) {
-		for (i = 0; i < (size_t)g->config->workers; i++) {
-			if (g->slots[i].pid == pid) {
-				*in = g;
-				return &g->slots[i];
-			}
+		}
+		if (pid == -1) {
+			supervisor_log_fork_failed(errno);
+			generation_worker_not_started(g, index, now);
+		} else {
+			generation_worker_started(g, index, pid, now);
 		}
 	}
-	return NULL;
-}
-
-/* The place of a worker that has died is taken again at once, unless it died quickly twice. */
-static void
-schedule_restart(struct supervisor *s, struct generation *g, struct slot *slot, struct deadline now)
-{
-	bool quick = deadline_us_between(slot->started, now) < (int64_t)QUICK_DEATH_MS * 1000;
-
-	slot->start_at = quick ? deadline_after(now, slot->pause_ms) : now;
-	if (!quick)
-		slot->pause_ms = 0;
-	else
-		slot->pause_ms = longer_pause(slot->pause_ms);
-	if (!g->served && ++g->deaths >= HOPELESS_DEATHS && g == s->newest && !s->stopping)
-		s->hopeless = true;
 }
 
 static void
 reap(struct supervisor *s, struct deadline now)
 {
-	struct generation *g = NULL;
-	struct slot *slot;
+	struct generation *g;
+	size_t index;
 	int status;
 	pid_t pid;
 
 	/* As the first process of a container it inherits others' children, too. */
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if ((slot = find_slot(s, pid, &g)) == NULL)
-			continue;
-		if (!g->served)
-			g->served = atomic_load(&board_worker(g->board, (size_t)(slot - g->slots))
-						     ->state) != BOARD_EMPTY;
-		board_leave(g->board, (size_t)(slot - g->slots), pid);
-		slot->pid = 0;
-		if (g->retiring && WIFEXITED(status) && WEXITSTATUS(status) == 0)
-			continue;
-		supervisor_log_death(pid, status);
-		schedule_restart(s, g, slot, now);
-	}
-}
-
-/* Ends workers that do not come back from a turn. */
-static void
-check_heartbeats(struct generation *g, struct deadline now)
-{
-	char number[16];
-	size_t i;
-
-	for (i = 0; i < (size_t)g->config->workers; i++) {
-		struct slot *slot = &g->slots[i];
-		int64_t beat_us = atomic_load(&board_worker(g->board, i)->heartbeat_us);
-
-		/* What it says counts for nothing, that it changes for all. */
-		if (beat_us != slot->beat_us) {
-			slot->beat_us = beat_us;
-			slot->beat_at = now;
-		}
-		if (slot->pid == 0 ||
-		    !deadline_passed(deadline_after(slot->beat_at, STUCK_MS), now))
-			continue;
-		(void)snprintf(number, sizeof number, "%d", (int)slot->pid);
-		log_event(LOG_LEVEL_WARN, "worker stuck", "pid", number, NULL);
-		(void)kill(slot->pid, SIGKILL);
-	}
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if ((g = generation_find(s->newest, pid, &index)) != NULL &&
+		    generation_worker_ended(g, index, status, now))
+			supervisor_log_death(pid, status);
 }
 
 /* ---- reload ---- */
 
-/* What is new is not taken, of whose COUNT mistakes CAUSE is the first. */
+/* Logs why the old configuration stays: CAUSE is the first of COUNT errors. */
 static void
-refuse(struct supervisor *s, const char *cause, size_t count, const char *remedy)
+reload_failed(struct supervisor *s, const char *cause, size_t count, const char *remedy)
 {
-	supervisor_log_refusal(cause, count, remedy);
-	supervisor_service_refused(&s->service, cause);
+	supervisor_log_reload_failed(cause, count, remedy);
+	service_reload_failed(&s->service, cause);
 }
 
 static void
-refuse_file(struct supervisor *s, const struct config_report *report)
+report_errors(struct supervisor *s, const struct config_report *report)
 {
 	const char *errors = report->errors != NULL ? report->errors : "out of memory";
 	size_t count = report->error_count;
 	char first[512];
 
 	(void)snprintf(first, sizeof first, "%.*s", (int)strcspn(errors, "\n"), errors);
-	refuse(s, first, count, count > 1 ? "`dot-proxy check' shows all" : NULL);
+	reload_failed(s, first, count, count > 1 ? "`dot-proxy check' shows all" : NULL);
 }
 
 static struct config *
@@ -455,88 +235,82 @@ read_config(struct supervisor *s)
 	struct config *config = config_load(launch->config_file, &report);
 
 	if (config == NULL)
-		refuse_file(s, &report);
+		report_errors(s, &report);
 	config_report_free(&report);
 	if (config != NULL && launch->listen != NULL &&
 	    config_set_listen(config, launch->listen) != NULL) {
-		refuse(s, "an upstream has the address that -l names", 1, NULL);
+		reload_failed(s, "an upstream has the address that -l names", 1, NULL);
 		config_free(config);
 		return NULL;
 	}
 	return config;
 }
 
-/* Builds everything new and lets it begin beside the old; a bad file changes nothing. */
+/* Starts a new generation beside the old one. An invalid file changes nothing. */
 static void
 reload(struct supervisor *s, struct deadline now)
 {
 	struct config *config;
 	struct generation *g;
-	enum supervisor_end end;
 	struct failure why;
+	bool misconfigured;
 
 	s->reload_wanted = false;
-	supervisor_service_reloading(&s->service);
+	service_reloading(&s->service);
 	filewatch_look(&s->file, s->launch->config_file);
 	if ((config = read_config(s)) == NULL)
 		return;
 	if (s->passed.count == 0)
 		(void)listeners_replace(&s->newest->listeners, true);
-	if ((g = new_generation(s, config, &end, &why)) == NULL) {
-		refuse(s, why.text, 1, why.remedy);
+	g = generation_new(config, &s->shared, &s->passed, s->newest, &misconfigured, &why);
+	if (g == NULL) {
+		reload_failed(s, why.text, 1, why.remedy);
 		return;
 	}
-	upstream_inherit(g->upstreams, g->board, s->newest->upstreams, s->newest->board);
-	g->older = s->newest;
 	s->newest = g;
 	log_set_level(s->launch->verbose ? LOG_LEVEL_DEBUG : g->config->log.level);
 	start_due_workers(s, now);
 }
 
-/* The newest generation has come to serve: those before it may finish and go. */
+/* When the newest generation has come to serve, those before it drain and go. */
 static void
 hand_over(struct supervisor *s, struct deadline now)
 {
 	struct generation *g = s->newest;
-	char workers[16];
-	size_t i;
 
-	if (g->served)
+	if (g->served || generation_count_serving(g) == 0)
 		return;
-	for (i = 0; i < (size_t)g->config->workers; i++)
-		if (atomic_load(&board_worker(g->board, i)->state) == BOARD_SERVING)
-			g->served = true;
-	if (!g->served)
-		return;
-	s->hopeless = false;
-	(void)snprintf(workers, sizeof workers, "%d", g->config->workers);
-	log_event(LOG_LEVEL_INFO, g->older == NULL ? "serving" : "configuration reloaded", "file",
-	    s->launch->config_file, "workers", workers, "version", s->launch->version, NULL);
+	g->served = true;
+	log_event(LOG_LEVEL_INFO, g->older == NULL ? "serving" : "configuration reloaded",
+	    "file=%s workers=%d version=%s", s->launch->config_file, g->config->workers,
+	    s->launch->version);
 	for (g = g->older; g != NULL; g = g->older) {
 		listeners_leave(&g->listeners, &s->newest->listeners);
 		listeners_close(&g->listeners);
-		retire(g, now);
+		generation_retire(g, now);
 	}
 }
 
-/* A new generation of which no worker comes to serve: the one before it goes on. */
+/* No worker of the newest generation can start: the one before it goes on, if there is one. */
 static bool
-give_up_newest(struct supervisor *s)
+fall_back(struct supervisor *s, struct deadline now)
 {
 	struct generation *g = s->newest;
 
 	if (g->older == NULL || g->older->retiring)
 		return false;
-	refuse(s, "no worker could start with it", 1, NULL);
-	signal_workers(g, SIGKILL);
+	reload_failed(s, "no worker could start with it", 1, NULL);
+	generation_give_up(g, now);
 	s->newest = g->older;
 	listeners_leave(&g->listeners, &s->newest->listeners);
-	free_generation(g);
-	s->hopeless = false;
+	listeners_close(&g->listeners);
+	/* Its rows in shared memory are in use until its workers have been reaped. */
+	g->older = s->newest->older;
+	s->newest->older = g;
 	return true;
 }
 
-/* Frees the generations of which the last worker has gone, and ends those that take too long. */
+/* Frees the generations of which the last worker has gone, and returns how many are left of the old ones. */
 static size_t
 sweep(struct supervisor *s, struct deadline now)
 {
@@ -546,32 +320,31 @@ sweep(struct supervisor *s, struct deadline now)
 	while (*at != NULL) {
 		struct generation *g = *at;
 
-		if (g->retiring && !has_workers(g)) {
+		if (g->retiring && !generation_has_workers(g)) {
 			*at = g->older;
-			free_generation(g);
+			generation_free(g, &s->newest->listeners);
 			continue;
 		}
-		if (g->retiring && deadline_passed(g->kill_at, now))
-			signal_workers(g, SIGKILL);
+		generation_kill_overdue(g, now);
 		left++;
 		at = &g->older;
 	}
 	return left;
 }
 
-/* ---- the supervisor itself ---- */
+/* ---- the loop ---- */
 
 static void
 stop(struct supervisor *s, struct deadline now)
 {
 	struct generation *g;
 
-	supervisor_service_stopping(&s->service);
-	/* Told twice: at once. */
+	service_stopping(&s->service);
+	/* The second time: at once. */
 	for (g = s->newest; s->stopping && g != NULL; g = g->older)
-		signal_workers(g, SIGKILL);
+		generation_signal(g, SIGKILL);
 	for (g = s->newest; !s->stopping && g != NULL; g = g->older)
-		finish(g, now);
+		generation_stop(g, now);
 	s->stopping = true;
 }
 
@@ -586,7 +359,7 @@ serving_config(const struct supervisor *s)
 	return g->config;
 }
 
-/* Without it `healthcheck' goes by the file. */
+/* Without the status socket `healthcheck' uses the file. */
 static void
 open_status(struct supervisor *s)
 {
@@ -595,23 +368,22 @@ open_status(struct supervisor *s)
 	if (s->status != -1)
 		return;
 	s->status = status_listen(s->launch->config_file, &why);
-	/* Only a new connection wakes it: one that cannot be accepted waits for the next tick. */
+	/* Edge-triggered: a connection that cannot be accepted waits for the next tick. */
 	if (s->status != -1)
 		(void)waitset_add(s->set, s->status, EPOLLIN | EPOLLET, WAITSET_STATUS, 0);
 	else if (!s->status_failed)
-		log_event(LOG_LEVEL_INFO, "no status socket", "cause", why.text, "remedy",
-		    "`healthcheck' reads the configuration file instead; -l says where to ask",
-		    NULL);
+		log_event(LOG_LEVEL_INFO, "no status socket", "cause=%s remedy=%s", why.text,
+		    "`healthcheck' reads the configuration file instead; -l says where to ask");
 	s->status_failed = s->status == -1;
 }
 
-/* Workers that have the old socket would look for what never comes, without a pause, or lose answers. */
+/* Replaces UDP sockets that were shut down. Workers with the old ones would spin, or lose answers. */
 static void
 replace_shut_down(struct supervisor *s)
 {
 	struct generation *g = s->newest;
-	/* Whether it is true is seen here, whatever the worker is. */
-	bool reported = board_take_shut_down(g->board);
+	/* A faulty worker may report anything: listeners_replace() checks. */
+	bool reported = stats_take_shut_down(s->shared.stats, (size_t)g->number);
 
 	if (s->passed.count == 0 && listeners_replace(&g->listeners, reported))
 		s->reload_wanted = true;
@@ -621,15 +393,15 @@ static void
 tick(struct supervisor *s, struct deadline now)
 {
 	struct generation *g;
-	bool late = deadline_passed(deadline_after(s->tick_at, STUCK_MS / 2), now);
+	bool late = deadline_passed(deadline_after(s->tick_at, PAUSED_MS), now);
 
 	s->tick_at = deadline_after(now, TICK_MS);
 	open_status(s);
 	if (s->status != -1)
 		status_answer(s->status, serving_config(s));
-	/* When all of us stood still (a paused container), the workers must beat first. */
+	/* After the whole container was paused, give workers time to send a heartbeat. */
 	for (g = s->newest; !late && g != NULL; g = g->older)
-		check_heartbeats(g, now);
+		generation_kill_stuck(g, now);
 	listeners_repair(&s->newest->listeners);
 	replace_shut_down(s);
 	if (++s->ticks % SLOW_TICKS != 0)
@@ -644,14 +416,9 @@ tick(struct supervisor *s, struct deadline now)
 static struct deadline
 next_moment(const struct supervisor *s)
 {
-	struct deadline d = deadline_sooner(s->tick_at, s->service.watchdog_at);
-	const struct generation *g = s->newest;
-	size_t i;
+	struct deadline d = deadline_sooner(s->tick_at, s->service.ping_at);
 
-	for (i = 0; !s->stopping && i < (size_t)g->config->workers; i++)
-		if (g->slots[i].pid == 0)
-			d = deadline_sooner(d, start_at(s, &g->slots[i]));
-	return d;
+	return s->stopping ? d : deadline_sooner(d, generation_next_start(s->newest));
 }
 
 static void
@@ -672,7 +439,7 @@ take_signals(struct supervisor *s)
 			supervisor_log_state(s->newest, deadline_now());
 			break;
 		default:
-			/* SIGCHLD, or one that means nothing here. */
+			/* SIGCHLD, which has ended the wait, or one without a meaning. */
 			break;
 		}
 	}
@@ -701,7 +468,7 @@ wait_for_events(struct supervisor *s)
 	}
 }
 
-/* Until all workers have gone. In a worker it returns when that is done with. */
+/* Runs until all workers have gone. In a worker it returns when that has ended. */
 static void
 watch(struct supervisor *s)
 {
@@ -709,7 +476,7 @@ watch(struct supervisor *s)
 	size_t retiring = 0;
 
 	s->tick_at = deadline_after(now, TICK_MS);
-	while (!s->stopping || retiring > 0 || has_workers(s->newest)) {
+	while (!s->stopping || retiring > 0 || generation_has_workers(s->newest)) {
 		start_due_workers(s, now);
 		if (s->in_worker)
 			return;
@@ -717,11 +484,10 @@ watch(struct supervisor *s)
 		now = deadline_now();
 		reap(s, now);
 		hand_over(s, now);
-		if (s->hopeless && !give_up_newest(s))
+		if (!s->stopping && generation_startup_failed(s->newest) && !fall_back(s, now))
 			return;
 		retiring = sweep(s, now);
-		if (s->stopping && deadline_passed(s->newest->kill_at, now))
-			signal_workers(s->newest, SIGKILL);
+		generation_kill_overdue(s->newest, now);
 		if (deadline_passed(s->tick_at, now))
 			tick(s, now);
 		if (s->reload_wanted && !s->stopping && s->newest->served &&
@@ -729,22 +495,30 @@ watch(struct supervisor *s)
 			reload(s, now);
 		if (s->in_worker)
 			return;
-		supervisor_service_tell(&s->service, s->newest, now);
+		service_notify(&s->service, s->newest, now);
 	}
 }
 
-/* take_signals() reads them all; signals that would end a worker by mistake stay blocked. */
+/* ---- start and end ---- */
+
+/* Blocks everything for take_signals() to fetch. Fatal and job-control signals stay unblocked. */
 static void
 block_signals(sigset_t *signals)
 {
-	static const int deadly[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP,
+	static const int unblocked[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP,
 		SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT };
 	size_t i;
 
 	(void)sigfillset(signals);
-	for (i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
-		(void)sigdelset(signals, deadly[i]);
+	for (i = 0; i < sizeof unblocked / sizeof unblocked[0]; i++)
+		(void)sigdelset(signals, unblocked[i]);
 	(void)sigprocmask(SIG_SETMASK, signals, NULL);
+}
+
+static int
+share_memory(struct supervisor *s, struct failure *why)
+{
+	return scoreboard_init(&s->shared) == -1 ? fail_errno(why, "start") : 0;
 }
 
 static int
@@ -760,7 +534,7 @@ open_waitset(struct supervisor *s, const sigset_t *signals, struct failure *why)
 static enum supervisor_end
 fail_start(const struct failure *why, enum supervisor_end end)
 {
-	log_event(LOG_LEVEL_ERROR, "cannot start", "cause", why->text, "remedy", why->remedy, NULL);
+	log_event(LOG_LEVEL_ERROR, "cannot start", "cause=%s remedy=%s", why->text, why->remedy);
 	return end;
 }
 
@@ -769,15 +543,16 @@ ended(const struct supervisor *s)
 {
 	if (s->in_worker)
 		return s->worker_failed ? SUPERVISOR_FAILED : SUPERVISOR_STOPPED;
-	if (s->hopeless) {
-		log_event(LOG_LEVEL_ERROR, "cannot start", "cause", "no worker could start", NULL);
+	/* Unless it was told to stop, watch() ends only when no worker can start. */
+	if (!s->stopping) {
+		log_event(LOG_LEVEL_ERROR, "cannot start", "cause=%s", "no worker could start");
 		return SUPERVISOR_FAILED;
 	}
 	log_event(LOG_LEVEL_INFO, "stopped", NULL);
 	return SUPERVISOR_STOPPED;
 }
 
-/* Sockets of the service manager take the place of what the configuration listens on. */
+/* Takes the sockets of the service manager, which replace the addresses of the configuration. */
 static int
 take_passed(struct supervisor *s, struct failure *why)
 {
@@ -785,9 +560,21 @@ take_passed(struct supervisor *s, struct failure *why)
 		return -1;
 	if (s->passed.count == 0 || s->launch->listen == NULL)
 		return 0;
-	(void)fail_with(why, "sockets were passed, and -l names another one");
+	(void)fail_with(why, "-l cannot be combined with socket activation");
 	fail_remedy(why, "leave out -l, or disable the socket unit");
 	return -1;
+}
+
+static void
+free_generations(struct supervisor *s)
+{
+	struct generation *g;
+
+	while ((g = s->newest->older) != NULL) {
+		s->newest->older = g->older;
+		generation_free(g, &s->newest->listeners);
+	}
+	generation_free(s->newest, NULL);
 }
 
 enum supervisor_end
@@ -798,11 +585,10 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 		.signals = -1,
 		.wakeup = -1,
 		.status = -1 };
-	struct generation *older;
 	struct failure why;
 	enum supervisor_end end;
+	bool misconfigured;
 	sigset_t signals;
-	size_t i;
 
 	block_signals(&signals);
 	/* First, before anything else could get one of their numbers. */
@@ -810,31 +596,27 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 		config_free(config);
 		return fail_start(&why, SUPERVISOR_MISCONFIGURED);
 	}
-	supervisor_service_open(&s.service);
+	service_open(&s.service);
 	s.descriptors = net_raise_descriptor_limit();
 	filewatch_look(&s.file, launch->config_file);
-	if (open_waitset(&s, &signals, &why) == -1 || privilege_raise(&why) == -1) {
+	if (share_memory(&s, &why) == -1 || open_waitset(&s, &signals, &why) == -1 ||
+	    privilege_raise(&why) == -1) {
 		config_free(config);
 		return fail_start(&why, SUPERVISOR_FAILED);
 	}
-	if ((s.newest = new_generation(&s, config, &end, &why)) == NULL)
-		return fail_start(&why, end);
+	s.newest = generation_new(config, &s.shared, &s.passed, NULL, &misconfigured, &why);
+	if (s.newest == NULL)
+		return fail_start(&why,
+		    misconfigured ? SUPERVISOR_MISCONFIGURED : SUPERVISOR_FAILED);
 	if (privilege_limit_supervisor(&why) == -1) {
-		free_generation(s.newest);
+		generation_free(s.newest, NULL);
 		return fail_start(&why, SUPERVISOR_FAILED);
 	}
-	for (i = 1; i < (size_t)s.newest->config->workers; i++)
-		s.newest->slots[i].start_at = deadline_in(FIRST_ALONE_MS);
 	open_status(&s);
 	watch(&s);
 	end = ended(&s);
-	while (s.newest != NULL) {
-		older = s.newest->older;
-		if (older != NULL)
-			listeners_leave(&older->listeners, &s.newest->listeners);
-		free_generation(s.newest);
-		s.newest = older;
-	}
+	free_generations(&s);
+	scoreboard_free(&s.shared);
 	close_waitset(&s);
 	(void)close(s.wakeup);
 	return end;

@@ -12,87 +12,72 @@
 void
 supervisor_log_death(pid_t pid, int status)
 {
-	char number[16];
 	char how[48];
 
-	(void)snprintf(number, sizeof number, "%d", (int)pid);
 	if (WIFSIGNALED(status))
 		(void)snprintf(how, sizeof how, "signal %d (%s)", WTERMSIG(status),
 		    strsignal(WTERMSIG(status)));
 	else
 		(void)snprintf(how, sizeof how, "exit status %d", WEXITSTATUS(status));
-	log_event(LOG_LEVEL_WARN, "worker died", "pid", number, "cause", how, NULL);
+	log_event(LOG_LEVEL_WARN, "worker died", "pid=%d cause=%s", (int)pid, how);
 }
 
 void
 supervisor_log_fork_failed(int error)
 {
-	log_event(LOG_LEVEL_WARN, "fork failed", "cause", strerror(error), "remedy",
+	log_event(LOG_LEVEL_WARN, "fork failed", "cause=%s remedy=%s", strerror(error),
 	    error == EAGAIN ? "raise the limit of processes: `ulimit -u', TasksMax= of systemd, "
 			      "or --pids-limit of a container" :
-			      NULL,
-	    NULL);
+			      "");
 }
 
 void
-supervisor_log_refusal(const char *cause, size_t count, const char *remedy)
+supervisor_log_reload_failed(const char *cause, size_t count, const char *remedy)
 {
-	char mistakes[32] = "";
-
-	if (count > 1)
-		(void)snprintf(mistakes, sizeof mistakes, "%zu", count);
-	log_event(LOG_LEVEL_ERROR, "configuration refused, the old one stays", "cause", cause,
-	    "errors", mistakes, "remedy", remedy, NULL);
+	log_event(LOG_LEVEL_ERROR, "reload failed", "cause=%s errors=%zu? remedy=%s", cause,
+	    count > 1 ? count : 0, remedy);
 }
 
 void
 supervisor_log_sandbox(const struct privilege *p)
 {
-	log_event(LOG_LEVEL_INFO, "sandbox", "on", privilege_in_force(p), "missing", p->missing,
-	    NULL);
+	log_event(LOG_LEVEL_INFO, "sandbox", "on=%s missing=%s", privilege_in_force(p), p->missing);
 	if (p->chose_root)
-		log_event(LOG_LEVEL_WARN, "workers run as root", "cause",
-		    "`user' in the configuration is root", "remedy",
-		    "leave `user' out, or name one that owns nothing", NULL);
+		log_event(LOG_LEVEL_WARN, "workers run as root", "cause=%s remedy=%s",
+		    "`user' in the configuration is root",
+		    "leave `user' out, or name one that owns nothing");
 }
 
 static void
 log_worker(const struct generation *g, size_t index)
 {
-	struct board_worker *row = board_worker(g->board, index);
 	static const char *const states[] = { "starting", "serving", "stopping" };
-	char pid[16];
-	char numbers[5][24];
+	const struct stats_worker *row = generation_stats(g, index);
 
-	(void)snprintf(pid, sizeof pid, "%d", (int)g->slots[index].pid);
-	(void)snprintf(numbers[0], sizeof numbers[0], "%llu",
-	    (unsigned long long)atomic_load(&row->queries));
-	(void)snprintf(numbers[1], sizeof numbers[1], "%llu",
-	    (unsigned long long)atomic_load(&row->answered));
-	(void)snprintf(numbers[2], sizeof numbers[2], "%llu",
-	    (unsigned long long)atomic_load(&row->failed));
-	(void)snprintf(numbers[3], sizeof numbers[3], "%u", (unsigned)atomic_load(&row->in_hand));
-	(void)snprintf(numbers[4], sizeof numbers[4], "%u", (unsigned)atomic_load(&row->clients));
-	log_event(LOG_LEVEL_INFO, "worker", "pid", pid, "state",
-	    states[atomic_load(&row->state) % 3], "queries", numbers[0], "answered", numbers[1],
-	    "failed", numbers[2], "in_hand", numbers[3], "clients", numbers[4], NULL);
+	log_event(LOG_LEVEL_INFO, "worker",
+	    "pid=%d state=%s queries=%ju answered=%ju failed=%ju in_flight=%u clients=%u",
+	    (int)g->slots[index].pid, states[stats_state(row)],
+	    (uintmax_t)stats_counter(row, STATS_QUERIES),
+	    (uintmax_t)stats_counter(row, STATS_ANSWERED),
+	    (uintmax_t)stats_counter(row, STATS_FAILED), stats_queries_in_flight(row),
+	    stats_clients(row));
 }
 
 static void
 log_upstream(const struct generation *g, size_t index, struct deadline now)
 {
 	struct upstream_state state;
-	char numbers[3][24];
+	char ms[24];
 
-	upstream_state(g->upstreams, g->board, index, now, &state);
-	(void)snprintf(numbers[0], sizeof numbers[0], "%.1f", (double)state.usual_us / 1000);
-	(void)snprintf(numbers[1], sizeof numbers[1], "%u", state.failures);
-	(void)snprintf(numbers[2], sizeof numbers[2], "%ds", state.down_s);
-	log_event(LOG_LEVEL_INFO, "upstream", "upstream", state.name, "state",
-	    state.failures == 0 ? "up" : "down", "answer_ms",
-	    state.usual_us > 0 ? numbers[0] : NULL, "failures",
-	    state.failures > 0 ? numbers[1] : NULL, "for", state.failures > 0 ? numbers[2] : NULL,
-	    NULL);
+	upstream_state(g->upstreams, index, now, &state);
+	(void)snprintf(ms, sizeof ms, "%.1f", (double)state.usual_us / 1000);
+	if (state.failures == 0)
+		log_event(LOG_LEVEL_INFO, "upstream", "upstream=%s state=%s answer_ms=%s",
+		    state.name, "up", state.usual_us > 0 ? ms : "");
+	else
+		log_event(LOG_LEVEL_INFO, "upstream",
+		    "upstream=%s state=%s answer_ms=%s failures=%u for=%ds", state.name, "down",
+		    state.usual_us > 0 ? ms : "", state.failures, state.down_s);
 }
 
 void

@@ -1,5 +1,18 @@
 #include "process/worker.h"
 
+/*
+ * One worker: a single thread that blocks in one place, wait_for_events(). A turn of its loop:
+ *
+ *	wait		until something is ready or due; note what
+ *	gather		take the queries that have come, over TCP and UDP
+ *	answer		answer what can be answered here: errors, refusals, health queries
+ *	ask		hand the rest to the upstreams, in one write for each connection
+ *	reply		send the answers, and an error to whoever has reached its deadline
+ *	log, publish	report what went wrong; show the others what this worker does
+ *
+ * The sections below come in this order. How it starts and stops is at the end.
+ */
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,53 +34,41 @@
 enum {
 	EVENTS_AT_ONCE = 256,
 
-	/* So often in a turn, where that many have come each time. */
-	LOOKS_MAX = 32,
+	/* How often in a turn it waits again while that many come each time. */
+	WAITS_MAX = 32,
 
 	QUERIES_AT_ONCE = 256,
 
 	/* Descriptors for listeners, the log and the like. */
 	DESCRIPTORS_RESERVED = 64,
 
-	/* After so long without a query, memory that a rush has touched is given back. */
-	QUIET_MS = 1000,
-
-	/* How busy it is, a worker looks at so often at most. */
-	BUSY_INTERVAL_MS = 10,
-
-	/* What comes is left for so long to a worker that is about to take it. */
-	STAND_BACK_MS = 1,
-
-	/* The same trouble is told so often at most. */
-	TROUBLE_INTERVAL_MS = 10000,
-
-	/* What is in hand has its deadline; then a moment to hand it over. */
-	STOP_GRACE_MS = 300
+	/* After so long without a query, memory that a burst has touched is given back. */
+	IDLE_MS = 1000
 };
 
 struct worker {
 	const struct worker_setup *setup;
 	const struct config *config;
-	struct board_worker *row;
+	size_t number;            /* of its row in shared memory */
+	struct stats_worker *row; /* in `stats' */
 	struct query_table *table;
 	struct quota *quota;
 	int listeners[CONFIG_LISTEN_MAX];
 	struct tcp *tcp;
 	struct udp *udp;
-	bool udp_is_next; /* to be looked at first */
+	bool udp_is_first; /* to be gathered from */
 	struct upstream_list *upstreams;
 	int set;
 	int signals;
 	bool told_to_stop;
 	bool told_to_retire;
-	struct deadline looked_at;  /* at how busy it is */
-	int64_t used_us;            /* processor time until then */
-	struct deadline stood_back; /* what had come was left to another worker until then */
-	struct deadline stop_by;    /* NEVER until it was told to stop */
-	struct deadline quiet_at;   /* when there is no query until then, it is a quiet moment */
-	struct deadline
-	    trouble_at[TCP_LIMIT_EVENTS]; /* then trouble of that kind may be told again */
-	struct deadline drops_at;         /* then dropped datagrams may be logged again */
+	struct deadline measured;     /* when it last measured how busy it is */
+	int64_t used_us;              /* processor time until then */
+	struct deadline yields_until; /* what had come was left to another worker until then */
+	struct deadline stop_by;      /* NEVER until it was told to stop */
+	struct deadline idle_at;      /* without a query until then, it is idle */
+	struct log_limit tcp_limits[TCP_LIMIT_EVENTS];
+	struct log_limit drop_limit;
 	struct query *batch[QUERIES_AT_ONCE];
 };
 
@@ -76,34 +77,32 @@ struct worker {
 static void
 log_upstream_event(const struct upstream_event *e)
 {
+	const struct dot_facts *facts = &e->facts;
 	enum log_level level = e->first ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
-	char seconds[16];
-	char times[12] = "";
 
 	switch (e->what) {
 	case UPSTREAM_CONNECTED:
-		log_event(e->facts.retried != NULL ? LOG_LEVEL_WARN : level, "upstream connected",
-		    "upstream", e->name, "tls", e->facts.version, "cipher", e->facts.cipher,
-		    "resumed", e->facts.resumed ? "yes" : "no", "certificate", e->facts.names,
-		    "until", e->facts.not_after, "trust", e->ca_file, "retried", e->facts.retried,
-		    NULL);
+		log_event(facts->retried != NULL ? LOG_LEVEL_WARN : level, "upstream connected",
+		    "upstream=%s tls=%s cipher=%s resumed=%s certificate=%s until=%s trust=%s "
+		    "retried=%s",
+		    e->name, facts->version, facts->cipher, facts->resumed ? "yes" : "no",
+		    facts->names, facts->not_after, e->ca_file, facts->retried);
 		break;
 	case UPSTREAM_DOWN:
-		if (e->times > 1)
-			(void)snprintf(times, sizeof times, "%u", e->times);
-		log_event(LOG_LEVEL_WARN, "upstream down", "upstream", e->name, "cause",
-		    e->cause.text, "times", times, "remedy", e->cause.remedy, NULL);
+		log_event(LOG_LEVEL_WARN, "upstream down",
+		    "upstream=%s cause=%s times=%u? remedy=%s", e->name, e->cause.text,
+		    e->times > 1 ? e->times : 0, e->cause.remedy);
 		break;
 	case UPSTREAM_LESS_EDNS:
-		log_event(LOG_LEVEL_INFO, "upstream limits EDNS", "upstream", e->name, "cause",
+		log_event(LOG_LEVEL_INFO, "upstream limits EDNS", "upstream=%s cause=%s sent=%s",
+		    e->name,
 		    e->no_edns ? "it copies the OPT record into the answer section" :
 				 "it answers FORMERR to our EDNS options",
-		    "sent", e->no_edns ? "no OPT record" : "no options of ours", NULL);
+		    e->no_edns ? "no OPT record" : "no options of ours");
 		break;
 	case UPSTREAM_BACK:
-		(void)snprintf(seconds, sizeof seconds, "%ds", e->down_s);
-		log_event(LOG_LEVEL_INFO, "upstream back", "upstream", e->name, "after", seconds,
-		    NULL);
+		log_event(LOG_LEVEL_INFO, "upstream back", "upstream=%s after=%ds", e->name,
+		    e->down_s);
 		break;
 	}
 }
@@ -115,80 +114,68 @@ log_query(const struct query *q, struct deadline now)
 		"unanswered" };
 	char name[DNS_NAME_TEXT_MAX];
 	char type[10];
-	char took[24];
 
-	(void)snprintf(took, sizeof took, "%.1f",
+	log_event(LOG_LEVEL_INFO, "query", "name=%s type=%s outcome=%s ms=%.1f",
+	    dns_format_qname(q->message + DNS_HEADER_LEN, q->dns.question_len, name),
+	    dns_format_type(q->dns.qtype, type), outcomes[q->outcome],
 	    (double)deadline_us_between(q->arrived, now) / 1000);
-	log_event(LOG_LEVEL_INFO, "query", "name",
-	    dns_format_qname(q->message + DNS_HEADER_LEN, q->dns.question_len, name), "type",
-	    dns_format_type(q->dns.qtype, type), "outcome", outcomes[q->outcome], "ms", took, NULL);
 }
 
 static void
-log_troubles(struct worker *w, struct deadline now)
+log_tcp_limits(struct worker *w, struct deadline now)
 {
-	static const char *const events[] = { "clients cannot be accepted", "too many clients",
+	static const char *const events[] = { "accept failed", "too many clients",
 		"too many clients of one address" };
 	struct failure why;
 	unsigned times;
-	char count[16];
 	int kind;
 
-	for (kind = 0; kind < TCP_LIMIT_EVENTS; kind++) {
-		if (!deadline_passed(w->trouble_at[kind], now) ||
-		    !tcp_limit_event(w->tcp, (enum tcp_limit_event)kind, &why, &times))
-			continue;
-		(void)snprintf(count, sizeof count, "%u", times);
-		log_event(LOG_LEVEL_WARN, events[kind], "cause", why.text, "times", count, "remedy",
-		    why.remedy, NULL);
-		w->trouble_at[kind] = deadline_after(now, TROUBLE_INTERVAL_MS);
-	}
+	for (kind = 0; kind < TCP_LIMIT_EVENTS; kind++)
+		if (!log_is_limited(&w->tcp_limits[kind], now) &&
+		    tcp_limit_event(w->tcp, (enum tcp_limit_event)kind, &why, &times))
+			log_limited(&w->tcp_limits[kind], now, LOG_LEVEL_WARN, events[kind],
+			    "cause=%s times=%u remedy=%s", why.text, times, why.remedy);
 }
 
-/* UDP clients get no error, so log what was dropped. */
+/* UDP clients get no error, so what was dropped is logged: as a warning if it was not their fault. */
 static void
-log_drops(struct worker *w, struct deadline now)
+log_udp_drops(struct worker *w, struct deadline now)
 {
-	unsigned counts[UDP_DROP_REASONS];
-	char texts[UDP_DROP_REASONS][12];
+	unsigned n[UDP_DROP_REASONS];
 	char client[ADDRESS_TEXT_MAX] = "";
 	struct address limited;
-	enum log_level level = LOG_LEVEL_DEBUG;
-	size_t i;
+	unsigned ours;
 
-	if (!deadline_passed(w->drops_at, now) || !udp_drops(w->udp, counts, &limited))
+	if (log_is_limited(&w->drop_limit, now) || !udp_drops(w->udp, n, &limited))
 		return;
-	for (i = 0; i < UDP_DROP_REASONS; i++)
-		(void)snprintf(texts[i], sizeof texts[i], "%.0u", counts[i]); /* nothing for 0 */
-	if (counts[UDP_DROP_CLIENT_LIMIT] + counts[UDP_DROP_BUFFER_FULL] +
-		counts[UDP_DROP_NOT_SENT] + counts[UDP_DROP_EVICTED] >
-	    0)
-		level = LOG_LEVEL_WARN;
+	ours = n[UDP_DROP_CLIENT_LIMIT] + n[UDP_DROP_BUFFER_FULL] + n[UDP_DROP_NOT_SENT] +
+	    n[UDP_DROP_EVICTED];
 	if (limited.sa.sa_family != AF_UNSPEC)
 		(void)address_format_host(&limited, client);
-	log_event(level, "datagrams dropped", "client_limit", texts[UDP_DROP_CLIENT_LIMIT],
-	    "client", client, "evicted", texts[UDP_DROP_EVICTED], "receive_buffer_full",
-	    texts[UDP_DROP_BUFFER_FULL], "not_sent", texts[UDP_DROP_NOT_SENT], "duplicate",
-	    texts[UDP_DROP_DUPLICATE], "not_allowed", texts[UDP_DROP_NOT_ALLOWED], "invalid_source",
-	    texts[UDP_DROP_INVALID_SOURCE], "malformed", texts[UDP_DROP_MALFORMED], NULL);
-	w->drops_at = deadline_after(now, TROUBLE_INTERVAL_MS);
+	log_limited(&w->drop_limit, now, ours > 0 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
+	    "datagrams dropped",
+	    "client_limit=%u? client=%s evicted=%u? receive_buffer_full=%u? not_sent=%u? "
+	    "duplicate=%u? not_allowed=%u? invalid_source=%u? malformed=%u?",
+	    n[UDP_DROP_CLIENT_LIMIT], client, n[UDP_DROP_EVICTED], n[UDP_DROP_BUFFER_FULL],
+	    n[UDP_DROP_NOT_SENT], n[UDP_DROP_DUPLICATE], n[UDP_DROP_NOT_ALLOWED],
+	    n[UDP_DROP_INVALID_SOURCE], n[UDP_DROP_MALFORMED]);
 }
 
-/* ---- the four steps ---- */
+/* ---- gather, answer, ask, reply ---- */
 
-/* Alternate which transport gets the first half of the batch, so neither starves. */
+/* Alternates which transport gets the first half of the batch, so that neither starves. */
 static size_t
 gather(struct worker *w, struct deadline now)
 {
 	size_t count;
 
-	if (w->udp_is_next) {
+	if (w->udp_is_first) {
 		count = udp_gather(w->udp, w->batch, QUERIES_AT_ONCE / 2, now);
-		w->udp_is_next = count == 0;
+		w->udp_is_first = count == 0;
 		return count + tcp_gather(w->tcp, w->batch + count, QUERIES_AT_ONCE - count, now);
 	}
 	count = tcp_gather(w->tcp, w->batch, QUERIES_AT_ONCE / 2, now);
-	w->udp_is_next = count > 0;
+	w->udp_is_first = count > 0;
 	return count + udp_gather(w->udp, w->batch + count, QUERIES_AT_ONCE - count, now);
 }
 
@@ -229,7 +216,7 @@ answer_text(struct worker *w, struct query *q, const char *text, struct deadline
 	finish(w, q, now);
 }
 
-/* Answers what is asked about dot-proxy itself. False when it is something else. */
+/* Answers health queries, which are about dot-proxy itself. Returns false for any other. */
 static bool
 answer_own(struct worker *w, struct query *q, struct deadline now)
 {
@@ -237,7 +224,7 @@ answer_own(struct worker *w, struct query *q, struct deadline now)
 		answer_text(w, q, "ok", now);
 	else if (!dns_question_is(q->message, q->dns.question_len, DNS_OWN_READY))
 		return false;
-	else if (board_is_ready(w->setup->board))
+	else if (health_is_ready(w->setup->shared->health))
 		answer_text(w, q, "ready", now);
 	else
 		answer_error(w, q, DNS_SERVFAIL, DNS_EDE_NOT_READY,
@@ -245,7 +232,7 @@ answer_own(struct worker *w, struct query *q, struct deadline now)
 	return true;
 }
 
-/* Answers what can be answered here. False when an upstream must be asked. */
+/* Answers what can be answered here. Returns false when an upstream must be asked. */
 static bool
 answer(struct worker *w, struct query *q, struct deadline now)
 {
@@ -265,7 +252,7 @@ answer(struct worker *w, struct query *q, struct deadline now)
 	if (answer_own(w, q, now))
 		return true;
 	if (!q->allowed) {
-		answer_error(w, q, DNS_REFUSED, DNS_EDE_PROHIBITED, "this address may not ask here",
+		answer_error(w, q, DNS_REFUSED, DNS_EDE_PROHIBITED, "client address not allowed",
 		    now);
 		return true;
 	}
@@ -290,8 +277,8 @@ gather_and_ask(struct worker *w, struct deadline now)
 	size_t i;
 
 	if (count > 0)
-		w->quiet_at = deadline_after(now, QUIET_MS);
-	board_count(&w->row->queries, count);
+		w->idle_at = deadline_after(now, IDLE_MS);
+	stats_count(w->row, STATS_QUERIES, count);
 	for (i = 0; i < count; i++)
 		if (!answer(w, w->batch[i], now))
 			upstream_ask(w->upstreams, w->batch[i]);
@@ -302,7 +289,7 @@ gather_and_ask(struct worker *w, struct deadline now)
 	upstream_send(w->upstreams, now);
 }
 
-/* Gives up slow queries of the addresses with most of them, so that others are served. */
+/* Gives up slow queries of the client addresses that have most of them. */
 static void
 evict(struct worker *w, struct deadline now)
 {
@@ -311,7 +298,7 @@ evict(struct worker *w, struct deadline now)
 	while ((q = udp_next_evicted(w->udp, now)) != NULL) {
 		upstream_cancel(w->upstreams, q);
 		q->outcome = QUERY_UNANSWERED;
-		board_count(&w->row->failed, 1);
+		stats_count(w->row, STATS_FAILED, 1);
 		answer_error(w, q, DNS_SERVFAIL, DNS_EDE_OTHER,
 		    "given up for other clients: too many slow queries in flight", now);
 	}
@@ -324,7 +311,8 @@ reply(struct worker *w, struct deadline now)
 	struct query *q;
 
 	while ((q = upstream_next_done(w->upstreams)) != NULL) {
-		board_count(q->outcome == QUERY_ANSWERED ? &w->row->answered : &w->row->failed, 1);
+		stats_count(w->row, q->outcome == QUERY_ANSWERED ? STATS_ANSWERED : STATS_FAILED,
+		    1);
 		if (q->outcome == QUERY_ANSWERED) {
 			finish(w, q, now);
 			continue;
@@ -348,22 +336,22 @@ next_deadline(const struct worker *w)
 	struct deadline d = deadline_sooner(tcp_deadline(w->tcp), upstream_deadline(w->upstreams));
 
 	d = deadline_sooner(d, udp_deadline(w->udp));
-	d = deadline_sooner(d, deadline_sooner(w->quiet_at, w->stop_by));
+	d = deadline_sooner(d, deadline_sooner(w->idle_at, w->stop_by));
 	return deadline_sooner(d, deadline_in(WORKER_HEARTBEAT_MS));
 }
 
-/* Gives back the memory that a rush has touched, once it is over. */
+/* The idle hook: gives back the memory that a burst has touched, once it is over. */
 static void
-relax(struct worker *w, struct deadline now)
+release_memory(struct worker *w, struct deadline now)
 {
-	if (!deadline_passed(w->quiet_at, now))
+	if (!deadline_passed(w->idle_at, now))
 		return;
 	if (query_table_room(w->table) < (size_t)w->config->inflight) {
-		/* Slow ones are still in hand. */
-		w->quiet_at = deadline_after(now, QUIET_MS);
+		/* Some are still in flight. */
+		w->idle_at = deadline_after(now, IDLE_MS);
 		return;
 	}
-	w->quiet_at = DEADLINE_NEVER;
+	w->idle_at = DEADLINE_NEVER;
 	query_table_relax(w->table);
 	heap_relax();
 }
@@ -386,38 +374,37 @@ take_signals(struct worker *w)
 	}
 }
 
-/* For those that wait beside it: when its turn began, and how busy it is. */
+/* Publishes the start of the turn and the processor load for the other workers. */
 static void
-show_turn(struct worker *w, struct deadline now)
+publish_turn(struct worker *w, struct deadline now)
 {
-	int64_t since_us = deadline_us_between(w->looked_at, now);
+	int64_t since_us = deadline_us_between(w->measured, now);
 	int64_t used_us;
 
-	atomic_store_explicit(&w->row->heartbeat_us, now.at_us, memory_order_relaxed);
-	atomic_store_explicit(&w->row->turn_us, now.at_us, memory_order_relaxed);
-	if (since_us < (int64_t)BUSY_INTERVAL_MS * 1000)
+	stats_beat(w->row, now);
+	affinity_set_turn(w->setup->shared->affinity, w->number, now);
+	if (since_us < (int64_t)AFFINITY_MEASURE_MS * 1000)
 		return;
 	used_us = deadline_used_us();
-	atomic_store_explicit(&w->row->busy, (uint32_t)(100 * (used_us - w->used_us) / since_us),
-	    memory_order_relaxed);
+	affinity_set_busy(w->setup->shared->affinity, w->number,
+	    (unsigned)(100 * (used_us - w->used_us) / since_us));
 	w->used_us = used_us;
-	w->looked_at = now;
+	w->measured = now;
 }
 
-/*
- * Takes what has come from a listener, or leaves it to a worker that is about to take it: one
- * that takes more at a time does it for less.
- */
+/* Accepts what has come to a listener, or yields to a warmer worker; see affinity.h. */
 static void
-take_or_leave(struct worker *w, enum waitset_owner owner, size_t index, struct deadline now)
+accept_or_yield(struct worker *w, enum waitset_owner owner, size_t index, struct deadline now)
 {
-	struct deadline until = deadline_after(now, STAND_BACK_MS);
-	bool again = !deadline_passed(deadline_after(w->stood_back, STAND_BACK_MS), now);
+	struct deadline until = deadline_after(now, AFFINITY_YIELD_MS);
+	bool has_yielded = !deadline_passed(deadline_after(w->yields_until, AFFINITY_YIELD_MS),
+	    now);
 
-	if (board_another_takes(w->setup->board, w->setup->index, again, now)) {
+	if (affinity_should_yield(w->setup->shared->affinity,
+		scoreboard_first_worker(w->setup->generation), w->number, has_yielded, now)) {
 		tcp_pause_listening(w->tcp, until);
 		udp_pause_listening(w->udp, until);
-		w->stood_back = until;
+		w->yields_until = until;
 	} else if (owner == WAITSET_LISTENER) {
 		tcp_listener_ready(w->tcp, index, now);
 	} else {
@@ -433,7 +420,7 @@ take_event(struct worker *w, const struct epoll_event *event, struct deadline no
 	switch (waitset_owner(event)) {
 	case WAITSET_LISTENER:
 	case WAITSET_DATAGRAMS:
-		take_or_leave(w, waitset_owner(event), index, now);
+		accept_or_yield(w, waitset_owner(event), index, now);
 		break;
 	case WAITSET_CLIENT:
 		tcp_client_ready(w->tcp, index, event->events);
@@ -469,8 +456,8 @@ take_events(struct worker *w, const struct epoll_event *events, size_t count, st
 }
 
 /*
- * The only blocking call. Under load, drain several epoll batches first so that a close is seen
- * before we write to that socket.
+ * The only blocking call. Under load it drains several batches of events first, so that a close is
+ * seen before anything is written to that socket.
  */
 static void
 wait_for_events(struct worker *w)
@@ -480,30 +467,28 @@ wait_for_events(struct worker *w)
 	struct deadline by = has_work ? deadline_now() : next_deadline(w);
 	struct deadline now;
 	size_t count;
-	int looks = 0;
+	int waits = 0;
 
-	atomic_store_explicit(&w->row->turn_us, 0, memory_order_relaxed);
+	affinity_set_turn(w->setup->shared->affinity, w->number, (struct deadline){ 0 });
 	do {
 		count = waitset_wait(w->set, events, EVENTS_AT_ONCE, by);
 		now = deadline_now();
-		show_turn(w, now);
+		publish_turn(w, now);
 		take_events(w, events, count, now);
 		by = now;
-	} while (count == EVENTS_AT_ONCE && ++looks < LOOKS_MAX);
+	} while (count == EVENTS_AT_ONCE && ++waits < WAITS_MAX);
 }
 
-/* What the supervisor tells when it is asked. */
+/* In every turn, so that nothing that a faulty process writes into its row stays there. */
 static void
-show(const struct worker *w)
+publish_state(const struct worker *w)
 {
-	size_t in_hand = (size_t)w->config->inflight - query_table_room(w->table);
 	bool stopping = w->told_to_stop || w->told_to_retire;
 
-	atomic_store_explicit(&w->row->state, stopping ? BOARD_STOPPING : BOARD_SERVING,
-	    memory_order_relaxed);
-	atomic_store_explicit(&w->row->in_hand, (uint32_t)in_hand, memory_order_relaxed);
-	atomic_store_explicit(&w->row->clients, (uint32_t)tcp_client_count(w->tcp),
-	    memory_order_relaxed);
+	stats_set_state(w->row, stopping ? STATS_STOPPING : STATS_SERVING);
+	stats_set_load(w->row, (size_t)w->config->inflight - query_table_room(w->table),
+	    tcp_client_count(w->tcp));
+	affinity_set_accepting(w->setup->shared->affinity, w->number, !stopping);
 }
 
 static void
@@ -520,39 +505,39 @@ turn(struct worker *w)
 	reply(w, now);
 	while (upstream_next_event(w->upstreams, &event))
 		log_upstream_event(&event);
-	log_troubles(w, now);
-	log_drops(w, now);
+	log_tcp_limits(w, now);
+	log_udp_drops(w, now);
 	if (udp_is_shut_down(w->udp))
-		board_report_shut_down(w->setup->board);
-	relax(w, now);
-	show(w);
+		stats_report_shut_down(w->setup->shared->stats, (size_t)w->setup->generation);
+	release_memory(w, now);
+	publish_state(w);
 }
 
-/* Until it is told to go; then until all is answered, and no longer than a query may take. */
+/* Runs until told to go, then drains the queries in flight, at most for one query timeout. */
 static void
 loop(struct worker *w)
 {
-	atomic_store(&w->row->state, BOARD_SERVING);
+	publish_state(w);
 	waitset_wake(w->setup->wakeup);
 	while (!w->told_to_stop && !w->told_to_retire)
 		turn(w);
-	atomic_store(&w->row->state, BOARD_STOPPING);
+	publish_state(w);
 	tcp_retire(w->tcp, deadline_now());
 	udp_drain(w->udp);
 	listeners_give_up_tcp(w->setup->listeners);
-	/* Who retires lets its clients finish what they are about; others take the new ones. */
+	/* A worker that retires serves its clients until they pause; the new generation has the others. */
 	w->stop_by = deadline_in(WORKER_RETIRE_MS);
 	while (!w->told_to_stop && tcp_client_count(w->tcp) > 0 &&
 	    !deadline_passed(w->stop_by, deadline_now()))
 		turn(w);
-	w->stop_by = deadline_in(w->config->timeouts.query_ms + STOP_GRACE_MS);
+	w->stop_by = deadline_in(w->config->timeouts.query_ms + WORKER_STOP_GRACE_MS);
 	tcp_drain(w->tcp);
 	while ((tcp_client_count(w->tcp) > 0 || udp_is_busy(w->udp)) &&
 	    !deadline_passed(w->stop_by, deadline_now()))
 		turn(w);
 }
 
-/* Signals arrive at one line only: the wait. */
+/* Signals arrive at the wait and nowhere else. */
 static int
 arrange_signals(struct worker *w)
 {
@@ -569,7 +554,7 @@ arrange_signals(struct worker *w)
 	return w->signals == -1 ? -1 : 0;
 }
 
-/* Connections to upstreams, listeners and some more need descriptors, too. */
+/* How many TCP clients there are descriptors for, beside connections to upstreams and the like. */
 static size_t
 clients_max(const struct worker_setup *setup)
 {
@@ -582,7 +567,7 @@ clients_max(const struct worker_setup *setup)
 	return max < room ? max : room;
 }
 
-_Static_assert((int)BOARD_SOCKETS == (int)CONFIG_LISTEN_MAX, "a number for each socket");
+_Static_assert((int)STATS_SOCKETS == (int)CONFIG_LISTEN_MAX, "a number for each socket");
 
 static int
 start(struct worker *w, struct failure *why)
@@ -599,7 +584,7 @@ start(struct worker *w, struct failure *why)
 	    (w->table = query_table_new(slots)) == NULL ||
 	    (w->quota = quota_new(clients + slots, slots)) == NULL)
 		return fail_errno(why, "start");
-	if (upstream_attach(w->upstreams, w->set, w->table, w->setup->board, why) == -1)
+	if (upstream_attach(w->upstreams, w->set, w->table, why) == -1)
 		return -1;
 	for (i = 0; i < w->setup->listeners->count; i++) {
 		const struct listener *l = &w->setup->listeners->at[i];
@@ -612,8 +597,9 @@ start(struct worker *w, struct failure *why)
 	w->tcp = tcp_new(config, w->listeners, tcp, w->set, w->table, w->quota, clients, why);
 	if (w->tcp == NULL)
 		return -1;
-	w->udp = udp_new(config, datagrams, board_overflows(w->setup->board), udp, w->set, w->table,
-	    w->quota, why);
+	w->udp = udp_new(config, datagrams,
+	    stats_socket_drops(w->setup->shared->stats, (size_t)w->setup->generation), udp, w->set,
+	    w->table, w->quota, why);
 	return w->udp == NULL ? -1 : 0;
 }
 
@@ -628,9 +614,10 @@ worker_run(const struct worker_setup *setup, struct failure *why)
 	w->setup = setup;
 	w->config = setup->config;
 	w->upstreams = setup->upstreams;
-	w->row = board_worker(setup->board, setup->index);
+	w->number = scoreboard_first_worker(setup->generation) + setup->index;
+	w->row = stats_worker(setup->shared->stats, w->number);
 	w->stop_by = DEADLINE_NEVER;
-	w->quiet_at = DEADLINE_NEVER;
+	w->idle_at = DEADLINE_NEVER;
 	w->set = -1;
 	w->signals = -1;
 	if ((rc = start(w, why)) == 0)

@@ -2,6 +2,11 @@
 
 #include <sys/random.h>
 
+#include <stdalign.h>
+#include <stdatomic.h>
+
+#include "base/shm.h"
+
 enum {
 	BACK_OFF_MAX_MS = 30000,
 
@@ -12,6 +17,73 @@ enum {
 	/* No answer takes longer; what says so was not written by us. */
 	USUAL_MAX_MS = 60000
 };
+
+struct health {
+	alignas(64) _Atomic uint32_t failures; /* in a row; 0: it is up */
+	_Atomic uint32_t suspect;    /* slow to show that it is there, without an answer since */
+	_Atomic int64_t retry_at_us; /* it is left alone until then */
+	_Atomic int64_t down_since_us;
+	_Atomic int64_t usual_us;     /* smoothed time of an answer; 0: not known */
+	_Atomic uint32_t downs;       /* how often it went down since that was last logged */
+	_Atomic uint32_t logged_down; /* the log says that it is down */
+	_Atomic int64_t logged_at_us; /* when the log last said so */
+	_Atomic int64_t edns_logged_at_us;
+};
+
+struct health_table {
+	struct health rows[HEALTH_ROWS];
+	_Atomic uint32_t ready;
+};
+
+struct health_table *
+health_table_new(void)
+{
+	return shm_new(sizeof(struct health_table));
+}
+
+void
+health_table_free(struct health_table *t)
+{
+	shm_free(t, sizeof *t);
+}
+
+struct health *
+health_row(struct health_table *t, size_t index)
+{
+	return &t->rows[index];
+}
+
+void
+health_clear(struct health *u)
+{
+	atomic_store(&u->failures, 0);
+	atomic_store(&u->suspect, false);
+	atomic_store(&u->retry_at_us, 0);
+	atomic_store(&u->down_since_us, 0);
+	atomic_store(&u->usual_us, 0);
+	atomic_store(&u->downs, 0);
+	atomic_store(&u->logged_down, 0);
+	atomic_store(&u->logged_at_us, 0);
+	atomic_store(&u->edns_logged_at_us, 0);
+}
+
+void
+health_set_ready(struct health_table *t)
+{
+	atomic_store(&t->ready, true);
+}
+
+bool
+health_is_ready(struct health_table *t)
+{
+	return atomic_load(&t->ready);
+}
+
+unsigned
+health_failures(const struct health *u)
+{
+	return atomic_load(&u->failures);
+}
 
 /* 1, 2, 4, 8, 16, 30 seconds, a fifth more or less, so that many proxies do not come back in step. */
 static int
@@ -28,7 +100,7 @@ back_off_ms(unsigned failures)
 
 /* When it may be asked again. More than the longest back-off away, it was not written by us. */
 static int64_t
-retry_at_us(const struct board_upstream *u, struct deadline now)
+retry_at_us(const struct health *u, struct deadline now)
 {
 	int64_t at_us = atomic_load(&u->retry_at_us);
 
@@ -36,7 +108,7 @@ retry_at_us(const struct board_upstream *u, struct deadline now)
 }
 
 bool
-health_failed(struct board_upstream *u, struct deadline now)
+health_failed(struct health *u, struct deadline now)
 {
 	unsigned failures = atomic_load(&u->failures);
 	int64_t at_us = atomic_load(&u->retry_at_us);
@@ -55,7 +127,7 @@ health_failed(struct board_upstream *u, struct deadline now)
 }
 
 bool
-health_log_edns(struct board_upstream *u, struct deadline now)
+health_log_edns(struct health *u, struct deadline now)
 {
 	int64_t at_us = atomic_load(&u->edns_logged_at_us);
 
@@ -67,7 +139,7 @@ health_log_edns(struct board_upstream *u, struct deadline now)
 }
 
 enum health_log
-health_log_state(struct board_upstream *u, bool new_cause, struct deadline now, unsigned *times)
+health_log_state(struct health *u, bool new_cause, struct deadline now, unsigned *times)
 {
 	int64_t logged_at_us = atomic_load(&u->logged_at_us);
 	uint32_t logged_down = atomic_load(&u->logged_down) != 0;
@@ -91,7 +163,7 @@ health_log_state(struct board_upstream *u, bool new_cause, struct deadline now, 
 }
 
 bool
-health_answered(struct board_upstream *u)
+health_answered(struct health *u)
 {
 	/* Written when it changes only: most often it does not, and the line stays with all workers. */
 	if (atomic_load(&u->suspect))
@@ -101,25 +173,25 @@ health_answered(struct board_upstream *u)
 }
 
 bool
-health_is_down(const struct board_upstream *u)
+health_is_down(const struct health *u)
 {
 	return atomic_load(&u->failures) > 0;
 }
 
 void
-health_suspect(struct board_upstream *u)
+health_suspect(struct health *u)
 {
 	atomic_store(&u->suspect, true);
 }
 
 bool
-health_is_suspect(const struct board_upstream *u)
+health_is_suspect(const struct health *u)
 {
 	return !health_is_down(u) && atomic_load(&u->suspect);
 }
 
 enum health_state
-health_state(const struct board_upstream *u, struct deadline now)
+health_state(const struct health *u, struct deadline now)
 {
 	if (health_is_down(u))
 		return retry_at_us(u, now) > now.at_us ? HEALTH_DOWN : HEALTH_PROBING;
@@ -127,7 +199,7 @@ health_state(const struct board_upstream *u, struct deadline now)
 }
 
 bool
-health_claim_trial(struct board_upstream *u, struct deadline now)
+health_claim_trial(struct health *u, struct deadline now)
 {
 	unsigned failures = atomic_load(&u->failures);
 	int64_t at_us = atomic_load(&u->retry_at_us);
@@ -142,7 +214,7 @@ health_claim_trial(struct board_upstream *u, struct deadline now)
 }
 
 int
-health_down_s(const struct board_upstream *u, struct deadline now)
+health_down_s(const struct health *u, struct deadline now)
 {
 	struct deadline since = { atomic_load(&u->down_since_us) };
 
@@ -153,7 +225,7 @@ health_down_s(const struct board_upstream *u, struct deadline now)
 }
 
 void
-health_took(struct board_upstream *u, int64_t took_us)
+health_took(struct health *u, int64_t took_us)
 {
 	int64_t usual_us = health_usual_us(u);
 
@@ -162,7 +234,7 @@ health_took(struct board_upstream *u, int64_t took_us)
 }
 
 void
-health_looked(struct board_upstream *u, int64_t took_us)
+health_looked(struct health *u, int64_t took_us)
 {
 	int64_t usual_us = health_usual_us(u);
 
@@ -171,23 +243,9 @@ health_looked(struct board_upstream *u, int64_t took_us)
 }
 
 int64_t
-health_usual_us(const struct board_upstream *u)
+health_usual_us(const struct health *u)
 {
 	int64_t usual_us = atomic_load_explicit(&u->usual_us, memory_order_relaxed);
 
 	return usual_us < 0 || usual_us > (int64_t)USUAL_MAX_MS * 1000 ? 0 : usual_us;
-}
-
-void
-health_copy(struct board_upstream *to, const struct board_upstream *from)
-{
-	atomic_store(&to->suspect, atomic_load(&from->suspect));
-	atomic_store(&to->failures, atomic_load(&from->failures));
-	atomic_store(&to->retry_at_us, atomic_load(&from->retry_at_us));
-	atomic_store(&to->down_since_us, atomic_load(&from->down_since_us));
-	atomic_store(&to->usual_us, atomic_load(&from->usual_us));
-	atomic_store(&to->downs, atomic_load(&from->downs));
-	atomic_store(&to->logged_down, atomic_load(&from->logged_down));
-	atomic_store(&to->logged_at_us, atomic_load(&from->logged_at_us));
-	atomic_store(&to->edns_logged_at_us, atomic_load(&from->edns_logged_at_us));
 }

@@ -22,7 +22,8 @@ enum {
 struct dot_trust {
 	SSL_CTX *ctx;
 	char *file;
-	char *crl_file; /* NULL: revocation is not checked */
+	char *crl_file;              /* NULL: revocation is not checked */
+	uint8_t digest[DOT_KEY_LEN]; /* of all certificates and CRLs, in their order */
 };
 
 /*

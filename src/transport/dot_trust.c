@@ -92,25 +92,48 @@ check_end(const char *what, const char *file, const char *entry, size_t count, s
 	return -1;
 }
 
-static int
-load_certificates(SSL_CTX *ctx, const char *file, struct failure *why)
+/* Adds one entry, of LEN bytes, to the digest of a trust; the bytes are the library's. */
+static bool
+add_to_digest(struct dot_trust *t, unsigned char *der, int len)
 {
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	bool done = ctx != NULL && len > 0 && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
+	    EVP_DigestUpdate(ctx, t->digest, sizeof t->digest) == 1 &&
+	    EVP_DigestUpdate(ctx, der, (size_t)len) == 1 &&
+	    EVP_DigestFinal_ex(ctx, t->digest, NULL) == 1;
+
+	EVP_MD_CTX_free(ctx);
+	OPENSSL_free(der);
+	return done;
+}
+
+static int
+load_certificates(struct dot_trust *t, const char *file, struct failure *why)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(t->ctx);
 	char no_password[] = "";
 	BIO *bio = open_file("CA", file, why);
 	size_t count = 0;
+	bool digested = true;
 	X509 *cert;
 
 	if (bio == NULL)
 		return -1;
 	ERR_clear_error();
 	while ((cert = PEM_read_bio_X509_AUX(bio, NULL, NULL, no_password)) != NULL) {
-		if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), cert) == 1)
+		unsigned char *der = NULL;
+		int len = i2d_X509_AUX(cert, &der);
+
+		digested = add_to_digest(t, der, len) && digested;
+		if (X509_STORE_add_cert(store, cert) == 1)
 			count++;
 		X509_free(cert);
 	}
 	(void)BIO_free(bio);
 	if (check_end("CA", file, "certificate", count, why) == -1)
 		return -1;
+	if (!digested)
+		return dot_fail_setup(why, "CA file");
 	if (count > 0)
 		return 0;
 	(void)fail_with(why, "CA file %s: there is no certificate in it", file);
@@ -120,11 +143,12 @@ load_certificates(SSL_CTX *ctx, const char *file, struct failure *why)
 
 /* From then on a certificate is refused, too, without a current CRL of each issuer in its chain. */
 static int
-load_revocations(SSL_CTX *ctx, const char *file, struct failure *why)
+load_revocations(struct dot_trust *t, const char *file, struct failure *why)
 {
-	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+	X509_STORE *store = SSL_CTX_get_cert_store(t->ctx);
 	char no_password[] = "";
 	BIO *bio = open_file("CRL", file, why);
+	bool digested = true;
 	size_t count = 0;
 	X509_CRL *crl;
 
@@ -132,6 +156,10 @@ load_revocations(SSL_CTX *ctx, const char *file, struct failure *why)
 		return -1;
 	ERR_clear_error();
 	while ((crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, no_password)) != NULL) {
+		unsigned char *der = NULL;
+		int len = i2d_X509_CRL(crl, &der);
+
+		digested = add_to_digest(t, der, len) && digested;
 		if (X509_STORE_add_crl(store, crl) == 1)
 			count++;
 		X509_CRL_free(crl);
@@ -139,6 +167,8 @@ load_revocations(SSL_CTX *ctx, const char *file, struct failure *why)
 	(void)BIO_free(bio);
 	if (check_end("CRL", file, "CRL", count, why) == -1)
 		return -1;
+	if (!digested)
+		return dot_fail_setup(why, "CRL file");
 	if (count == 0) {
 		(void)fail_with(why, "CRL file %s: there is no revocation list in it", file);
 		fail_remedy(why, "it must hold lists in PEM form (-----BEGIN X509 CRL-----)");
@@ -207,8 +237,8 @@ dot_trust_new(const char *ca_file, const char *crl_file, struct failure *why)
 	dot_session_arrange(t->ctx);
 	/* Any certificate of the file is trusted as given, a root or not. */
 	(void)X509_STORE_set_flags(SSL_CTX_get_cert_store(t->ctx), X509_V_FLAG_PARTIAL_CHAIN);
-	if (load_certificates(t->ctx, ca_file, why) == -1 ||
-	    (crl_file != NULL && load_revocations(t->ctx, crl_file, why) == -1)) {
+	if (load_certificates(t, ca_file, why) == -1 ||
+	    (crl_file != NULL && load_revocations(t, crl_file, why) == -1)) {
 		dot_trust_free(t);
 		return NULL;
 	}
@@ -236,4 +266,38 @@ const char *
 dot_trust_file(const struct dot_trust *t)
 {
 	return t->file;
+}
+
+/* A text and the NUL at its end, so that two texts one after the other are never another two. */
+static bool
+digest_text(EVP_MD_CTX *ctx, const char *text)
+{
+	return EVP_DigestUpdate(ctx, text, strlen(text) + 1) == 1;
+}
+
+static bool
+digest_identity(EVP_MD_CTX *ctx, const struct dot_identity *identity)
+{
+	char address[ADDRESS_TEXT_MAX];
+	bool done;
+	size_t i;
+
+	done = digest_text(ctx, address_format(&identity->address, address)) &&
+	    digest_text(ctx, identity->hostname != NULL ? identity->hostname : "") &&
+	    digest_text(ctx, identity->pins_only ? "pins only" : "pins");
+	for (i = 0; i < identity->pin_count; i++)
+		done = done && digest_text(ctx, identity->pins[i]);
+	return done;
+}
+
+int
+dot_server_key(const struct dot_server *s, uint8_t key[static DOT_KEY_LEN], struct failure *why)
+{
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	bool done = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
+	    EVP_DigestUpdate(ctx, s->trust->digest, sizeof s->trust->digest) == 1 &&
+	    digest_identity(ctx, &s->identity) && EVP_DigestFinal_ex(ctx, key, NULL) == 1;
+
+	EVP_MD_CTX_free(ctx);
+	return done ? 0 : dot_fail_setup(why, "TLS");
 }

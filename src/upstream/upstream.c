@@ -47,11 +47,26 @@ upstream_identity(const struct config_upstream *c)
 		.pins_only = c->pins_only };
 }
 
+/* Makes what an upstream is asked through, and finds its row in shared memory. */
+static int
+prepare(struct upstream_list *l, struct upstream *u, struct failure *why)
+{
+	struct dot_identity identity = upstream_identity(u->config);
+	uint8_t key[DOT_KEY_LEN];
+
+	u->server = dot_server_new(u->trust, &identity, l->config->tls.fast_open, why);
+	if (u->server == NULL || dot_server_key(u->server, key, why) == -1)
+		return -1;
+	if ((u->row = scoreboard_add_upstream(l->shared, key)) == -1)
+		return fail_with(why, "too many upstreams, with those of earlier configurations");
+	u->health = health_row(l->shared->health, (size_t)u->row);
+	return 0;
+}
+
 struct upstream_list *
-upstream_list_new(const struct config *config, struct failure *why)
+upstream_list_new(const struct config *config, struct scoreboard *shared, struct failure *why)
 {
 	struct upstream_list *l = calloc(1, sizeof *l);
-	struct dot_identity identity;
 
 	if (l == NULL ||
 	    (l->upstreams = calloc(config->upstream_count, sizeof *l->upstreams)) == NULL ||
@@ -61,6 +76,7 @@ upstream_list_new(const struct config *config, struct failure *why)
 		return NULL;
 	}
 	l->config = config;
+	l->shared = shared;
 	TAILQ_INIT(&l->in_flight);
 	TAILQ_INIT(&l->changed);
 	TAILQ_INIT(&l->done);
@@ -69,6 +85,7 @@ upstream_list_new(const struct config *config, struct failure *why)
 		struct upstream *u = &l->upstreams[l->count];
 
 		u->config = &config->upstreams[l->count];
+		u->row = -1;
 		u->window = SIZE_MAX;
 		(void)config_upstream_name(u->config, u->name);
 		if ((u->trust = trust_for(l, u->config, why)) == NULL) {
@@ -76,9 +93,7 @@ upstream_list_new(const struct config *config, struct failure *why)
 			return NULL;
 		}
 		l->count++;
-		identity = upstream_identity(u->config);
-		u->server = dot_server_new(u->trust, &identity, config->tls.fast_open, why);
-		if (u->server == NULL) {
+		if (prepare(l, u, why) == -1) {
 			upstream_list_free(l);
 			return NULL;
 		}
@@ -112,6 +127,8 @@ upstream_list_free(struct upstream_list *l)
 	outstanding_free(l->ids);
 	for (i = l->count; i > 0; i--) {
 		dot_server_free(l->upstreams[i - 1].server);
+		if (l->upstreams[i - 1].row != -1)
+			scoreboard_remove_upstream(l->shared, l->upstreams[i - 1].row);
 		if (!trust_is_shared(l, i - 1))
 			dot_trust_free(l->upstreams[i - 1].trust);
 	}
@@ -134,12 +151,10 @@ upstream_connections_max(const struct config *config)
 }
 
 int
-upstream_attach(struct upstream_list *l, int set, struct query_table *table, struct board *board,
-    struct failure *why)
+upstream_attach(struct upstream_list *l, int set, struct query_table *table, struct failure *why)
 {
 	size_t connections = upstream_connections_max(l->config);
 	enum dns_rcode rcode;
-	size_t i;
 
 	if (hash_key_init(&l->hash_key) == -1)
 		return fail_errno(why, "upstreams");
@@ -148,9 +163,6 @@ upstream_attach(struct upstream_list *l, int set, struct query_table *table, str
 	(void)dns_read_query(l->canary_message, l->canary.len, &l->canary.dns, &rcode);
 	l->set = set;
 	l->table = table;
-	l->board = board;
-	for (i = 0; i < l->count; i++)
-		l->upstreams[i].health = board_upstream(board, i);
 	l->group = (struct policy_group){ .members = l->members,
 		.count = l->count,
 		.order_fastest = l->config->order_fastest,
@@ -165,36 +177,14 @@ upstream_attach(struct upstream_list *l, int set, struct query_table *table, str
 }
 /* ---- health ---- */
 
-static bool
-same_upstream(const struct config_upstream *a, const struct config_upstream *b)
-{
-	return address_equal(&a->address, &b->address) && same_text(a->hostname, b->hostname);
-}
-
 void
-upstream_inherit(const struct upstream_list *l, struct board *board,
-    const struct upstream_list *from, struct board *from_board)
+upstream_state(const struct upstream_list *l, size_t index, struct deadline now,
+    struct upstream_state *state)
 {
-	size_t i;
-	size_t k;
-
-	if (board_is_ready(from_board))
-		board_set_ready(board);
-	for (i = 0; i < l->count; i++)
-		for (k = 0; k < from->count; k++)
-			if (same_upstream(l->upstreams[i].config, from->upstreams[k].config))
-				health_copy(board_upstream(board, i),
-				    board_upstream(from_board, k));
-}
-
-void
-upstream_state(const struct upstream_list *l, struct board *board, size_t index,
-    struct deadline now, struct upstream_state *state)
-{
-	const struct board_upstream *row = board_upstream(board, index);
+	const struct health *row = l->upstreams[index].health;
 
 	state->name = l->upstreams[index].name;
-	state->failures = atomic_load(&row->failures);
+	state->failures = health_failures(row);
 	state->down_s = health_down_s(row, now);
 	state->usual_us = health_usual_us(row);
 }

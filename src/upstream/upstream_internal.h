@@ -42,8 +42,9 @@ struct upstream {
 	struct dot_server *server;
 	struct connection *current; /* takes queries; NULL: none does */
 	char name[CONFIG_UPSTREAM_NAME_MAX];
-	struct board_upstream *health; /* shared with the other workers */
-	struct failure cause;          /* of the last failure that was seen here */
+	int row;               /* in shared memory; -1: none */
+	struct health *health; /* shared with the other workers */
+	struct failure cause;  /* of the last failure that was seen here */
 	/*
 	 * How many queries a connection answers before the server ends it: as many as the last two
 	 * that ended with some unanswered. Others are opened in time, so that none waits for it.
@@ -69,7 +70,7 @@ struct upstream_list {
 	const struct config *config;
 	int set;
 	struct query_table *table;
-	struct board *board;
+	struct scoreboard *shared;
 	struct upstream *upstreams;
 	size_t count;
 	struct connection *connections;

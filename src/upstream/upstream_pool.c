@@ -76,12 +76,12 @@ upstream_open(struct upstream_list *l, struct connection *slot, size_t index,
     enum opened_for purpose, struct deadline now, struct failure *why)
 {
 	struct upstream *u = &l->upstreams[index];
-	uint8_t session[BOARD_SESSION_MAX];
+	uint8_t session[SESSIONS_LEN_MAX];
 	struct stream stream = { .kind = STREAM_CLOSED };
 	size_t len;
 
 	upstream_share_sessions(l, index, now);
-	len = board_take_session(l->board, index, session, now);
+	len = sessions_take(l->shared->sessions, (size_t)u->row, session, now);
 	if (stream_open_tls(&stream, u->server, session, len, why) == -1)
 		return NULL;
 	connection_init(slot, stream, index, &l->config->privacy,
@@ -112,13 +112,14 @@ upstream_open(struct upstream_list *l, struct connection *slot, size_t index,
 void
 upstream_share_sessions(struct upstream_list *l, size_t index, struct deadline now)
 {
-	uint8_t session[BOARD_SESSION_MAX];
+	struct upstream *u = &l->upstreams[index];
+	uint8_t session[SESSIONS_LEN_MAX];
 	size_t len;
 	int ms;
 
-	while (
-	    (len = dot_next_session(l->upstreams[index].server, session, sizeof session, &ms)) > 0)
-		board_put_session(l->board, index, session, len, deadline_after(now, ms));
+	while ((len = dot_next_session(u->server, session, sizeof session, &ms)) > 0)
+		sessions_put(l->shared->sessions, (size_t)u->row, session, len,
+		    deadline_after(now, ms));
 }
 
 /* Whether a connection is one of those of an upstream that take queries. */

@@ -364,7 +364,7 @@ note_connected(struct upstream_list *l, const struct connection *c)
 {
 	struct upstream *u = &l->upstreams[c->upstream];
 
-	board_set_ready(l->board);
+	health_set_ready(l->shared->health);
 	stream_describe(&c->stream, &u->facts);
 	u->news_connected = true;
 }

@@ -272,7 +272,7 @@ def test_check_of_a_proxy_that_hears_no_loopback(env):
     server = env.upstream()
     env.proxy(server, allow=["192.0.2.0/24"])
     Check(env).good(": it answers over TCP (and not over UDP: 127.0.0.1 is not in `allow')")
-    Check(env, "--upstream").bad(" over TCP: REFUSED: this address may not ask here",
+    Check(env, "--upstream").bad(" over TCP: REFUSED: client address not allowed",
                                    "`allow' must have this machine's address")
     assert not server.connections
     env.upstreams.clear()         # nobody here may ask, the test's last query included

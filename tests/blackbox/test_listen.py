@@ -19,7 +19,7 @@ from upstream import own_address, with_port
 
 MISSING = "listen address missing"
 RELOADED = "configuration reloaded"
-REFUSED = "configuration refused, the old one stays"
+REFUSED = "reload failed"
 LATE = {"IPv4": "10.77.0.1", "IPv6": "fd00:77::1"}
 # How often the supervisor looks, and then some.
 NOTICED = 3.5

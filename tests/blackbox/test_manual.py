@@ -176,7 +176,7 @@ def logged():
 
 def events():
     """All events that the program may log, but for those of test hooks."""
-    found = set(re.findall(rf'put_pair\(\S+ "event", {LITERAL}\)', SOURCES))
+    found = set(re.findall(rf'begin_line\(\S+ \w+, {LITERAL}\)', SOURCES))
     return found.union(*(names for names, _ in logged()))
 
 
@@ -193,12 +193,9 @@ def test_the_keys_of_the_log_are_documented():
     for event, keys in re.findall(r"^\| \w+ \| `([^`]+)` \|.*\|(.*)\|$",
                                   section("Log events"), re.M):
         documented[event] = set(re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", keys)))
-    for names, pairs in logged():
-        # A key is followed by its value, or both are the arguments of one call.
-        keys = re.findall(r'^\s*"(\w+)"\s*$', "\n".join(pairs[::2]), re.M)
-        keys += re.findall(r'^\s*\w+\(\s*"(\w+)",', "\n".join(pairs), re.M)
+    for names, (fmt, *_) in logged():
         for name in names:
-            source.setdefault(name, set()).update(keys)
+            source.setdefault(name, set()).update(re.findall(r"(\w+)=%", fmt))
     documented["datagrams dropped"] = {"client"} | set(
         re.findall(r"^\| `(\w+)` \|", section("Log events"), re.M))
     assert {name: documented.get(name) for name in source} == source

@@ -60,7 +60,7 @@ def test_best_effort_starts_and_names_what_is_missing_once(env, lacks, on, missi
     assert all(word in line.get("on", "") for word in on) and bool(line.get("on")) == bool(on)
     assert all(word in line.get("missing", "") for word in missing)
     assert not missing == ("missing" in line)
-    assert not running.lines("worker cannot start")
+    assert not running.lines("worker startup failed")
 
 
 @row("P-32-qemu-user")
@@ -92,7 +92,7 @@ def test_strict_worker_does_not_serve_without_what_fails_late(env, lacks, missin
     running = env.proxy(env.upstream(), sandbox="strict", start=False,
                           popen_args={"prefix": oldkernel.prefix(lacks)})
     assert running.wait() == 1
-    assert all(missing in line["cause"] for line in running.lines("worker cannot start"))
+    assert all(missing in line["cause"] for line in running.lines("worker startup failed"))
     assert running.lines("cannot start", cause="no worker could start")
 
 

@@ -25,7 +25,7 @@ from upstream_state import went_down
 from rows import row, table
 
 RELOADED = "configuration reloaded"
-REFUSED = "configuration refused, the old one stays"
+REFUSED = "reload failed"
 
 
 def _write(env, **changes):
@@ -189,7 +189,7 @@ def test_workers_that_cannot_start_with_the_new_configuration(env):
     running.signal(signal.SIGHUP)
     line = running.wait_line(REFUSED, 10)
     assert "no worker" in line["cause"]
-    assert running.lines("worker cannot start", cause="memory")
+    assert running.lines("worker startup failed", cause="memory")
     wait_until(lambda: running.workers() == workers)
     env.assert_ok(client.ask())
     _reload(env, inflight=600)

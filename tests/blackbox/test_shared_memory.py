@@ -20,13 +20,17 @@ WORDS = (0, 0, 1, 2, 100, 8192, 8193, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 63)
 
 
 class Shared:
-    """The memory that a worker shares with the others."""
+    """The memory that a worker shares with the others: what is in use of each mapping."""
+
+    USED = 160 << 10
 
     def __init__(self, pid):
+        self._mappings = []
         with open(f"/proc/{pid}/maps") as file:
-            begin, end = next(line.split()[0].split("-") for line in file if " rw-s " in line)
-        self._at = int(begin, 16)
-        self._size = int(end, 16) - self._at
+            for line in file:
+                if " rw-s " in line:
+                    begin, end = (int(number, 16) for number in line.split()[0].split("-"))
+                    self._mappings.append((begin, min(end - begin, self.USED)))
         self._random = random.Random(1)
         self._file = open(f"/proc/{pid}/mem", "r+b", buffering=0)
 
@@ -36,33 +40,38 @@ class Shared:
     def __exit__(self, *_):
         self._file.close()
 
-    def _write(self, offset, octets):
-        self._file.seek(self._at + offset)
+    def _write(self, at, octets):
+        self._file.seek(at)
         self._file.write(octets)
 
     def random_octets(self):
         """All of it."""
-        self._write(0, self._random.randbytes(self._size))
+        for begin, size in self._mappings:
+            self._write(begin, self._random.randbytes(size))
 
     def words(self):
         """All of it: lengths, numbers and moments at their limits."""
-        count = self._size // 8
-        self._write(0, struct.pack(f"{count}Q", *self._random.choices(WORDS, k=count)))
+        for begin, size in self._mappings:
+            count = size // 8
+            self._write(begin, struct.pack(f"{count}Q", *self._random.choices(WORDS, k=count)))
 
     def rows(self):
-        """The same in front of the sessions, which stay."""
-        self._write(0, struct.pack("64Q", *self._random.choices(WORDS, k=64)))
+        """The same at the beginning of each, so that most of the sessions stay."""
+        for begin, _ in self._mappings:
+            self._write(begin, struct.pack("64Q", *self._random.choices(WORDS, k=64)))
 
     def flips(self):
-        """Single bits, of the sessions for the most part."""
-        for _ in range(64):
-            offset = self._random.randrange(self._size)
-            self._file.seek(self._at + offset)
-            octet, = self._file.read(1)
-            self._write(offset, bytes([octet ^ 1 << self._random.randrange(8)]))
+        """Single bits."""
+        for begin, size in self._mappings:
+            for _ in range(64):
+                at = begin + self._random.randrange(size)
+                self._file.seek(at)
+                octet, = self._file.read(1)
+                self._write(at, bytes([octet ^ 1 << self._random.randrange(8)]))
 
     def zeros(self):
-        self._write(0, bytes(self._size))
+        for begin, size in self._mappings:
+            self._write(begin, bytes(size))
 
 
 @table("how", *((f"P-30-{how}", how) for how in ("random_octets", "words", "rows", "flips",

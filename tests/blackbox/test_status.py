@@ -20,7 +20,7 @@ from rows import row, table
 from test_health import LIMIT, Check
 from upstream import own_address, with_port
 
-REFUSED = "configuration refused, the old one stays"
+REFUSED = "reload failed"
 OTHER_USER = 54321
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")

@@ -22,7 +22,7 @@ from upstream_state import times_down, went_down
 from rows import row, table
 
 RELOADED = "configuration reloaded"
-REFUSED = "configuration refused, the old one stays"
+REFUSED = "reload failed"
 
 # A worker that has lived for so long did not die quickly.
 GROWN_UP = 1.1
@@ -322,7 +322,7 @@ def test_workers_that_never_start(env):
     deaths = again.lines("worker died", cause="exit status 1")
     assert 2 <= len(deaths) <= 10
     env.within(5, begin, deaths[-1].at)
-    assert again.lines("worker cannot start", cause="Cannot allocate memory")
+    assert again.lines("worker startup failed", cause="Cannot allocate memory")
     assert "no worker could start" in again.lines("cannot start")[-1]["cause"]
     assert not again.lines("serving")
 

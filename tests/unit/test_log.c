@@ -33,26 +33,26 @@ static const struct line_row {
 	enum log_level threshold;
 	enum log_level level;
 	const char *event;
-	const char *pairs[4];
+	const char *values[2]; /* of a and b */
 	const char *line; /* NULL: none */
 } line_rows[] = {
 	{ "an event alone", LOG_LEVEL_INFO, LOG_LEVEL_INFO, "ready", { NULL },
 	    "level=info event=ready\n" },
 	{ "words are quoted", LOG_LEVEL_INFO, LOG_LEVEL_WARN, "upstream down", { NULL },
 	    "level=warn event=\"upstream down\"\n" },
-	{ "pairs", LOG_LEVEL_INFO, LOG_LEVEL_ERROR, "e", { "a", "1", "b", "2 3" },
+	{ "pairs", LOG_LEVEL_INFO, LOG_LEVEL_ERROR, "e", { "1", "2 3" },
 	    "level=error event=e a=1 b=\"2 3\"\n" },
-	{ "no value, no pair", LOG_LEVEL_INFO, LOG_LEVEL_INFO, "e", { "a", NULL, "b", "" },
+	{ "no value, no pair", LOG_LEVEL_INFO, LOG_LEVEL_INFO, "e", { NULL, "" },
 	    "level=info event=e\n" },
 	{ "a pair after one without a value", LOG_LEVEL_INFO, LOG_LEVEL_INFO, "e",
-	    { "a", NULL, "b", "2" }, "level=info event=e b=2\n" },
-	{ "an equals sign is quoted", LOG_LEVEL_INFO, LOG_LEVEL_INFO, "e", { "a", "b=c" },
+	    { NULL, "2" }, "level=info event=e b=2\n" },
+	{ "an equals sign is quoted", LOG_LEVEL_INFO, LOG_LEVEL_INFO, "e", { "b=c" },
 	    "level=info event=e a=\"b=c\"\n" },
-	{ "quotes and backslashes", LOG_LEVEL_INFO, LOG_LEVEL_INFO, "e", { "a", "\"\\" },
+	{ "quotes and backslashes", LOG_LEVEL_INFO, LOG_LEVEL_INFO, "e", { "\"\\" },
 	    "level=info event=e a=\"\\\"\\\\\"\n" },
-	{ "a line is a line", LOG_LEVEL_INFO, LOG_LEVEL_INFO, "e", { "a", "b\nlevel=c\r\x1b" },
+	{ "a line is a line", LOG_LEVEL_INFO, LOG_LEVEL_INFO, "e", { "b\nlevel=c\r\x1b" },
 	    "level=info event=e a=\"b\\x0alevel=c\\x0d\\x1b\"\n" },
-	{ "nothing but ASCII", LOG_LEVEL_INFO, LOG_LEVEL_INFO, "e", { "a", "~\x7f\xc3\xa4\xff" },
+	{ "nothing but ASCII", LOG_LEVEL_INFO, LOG_LEVEL_INFO, "e", { "~\x7f\xc3\xa4\xff" },
 	    "level=info event=e a=~\\x7f\\xc3\\xa4\\xff\n" },
 	{ "too talkative", LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, "e", { NULL }, NULL },
 	{ "talkative on demand", LOG_LEVEL_DEBUG, LOG_LEVEL_DEBUG, "e", { NULL },
@@ -74,8 +74,7 @@ writes_a_line(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
 	redirect(pair[1]);
 	log_set_level(row->threshold);
-	log_event(row->level, row->event, row->pairs[0], row->pairs[1], row->pairs[2],
-	    row->pairs[3], NULL);
+	log_event(row->level, row->event, "a=%s b=%s", row->values[0], row->values[1]);
 	restore();
 	n = recv(pair[0], got, sizeof got - 1, 0);
 	assert_true(n >= 0);
@@ -83,8 +82,64 @@ writes_a_line(void **state)
 	assert_string_equal(got, row->line != NULL ? row->line : "");
 	if (n > 0)
 		assert_int_equal(recv(pair[0], got, sizeof got, 0), 0);
-	assert_int_equal(log_enabled(row->level), row->line != NULL);
 	(void)close(pair[0]);
+}
+
+/* What LOG_SOMETHING writes, as text. */
+#define WRITTEN(call, expected)                                                    \
+	do {                                                                       \
+		char got[512];                                                     \
+		ssize_t n;                                                         \
+		int pair[2];                                                       \
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0); \
+		redirect(pair[1]);                                                 \
+		call;                                                              \
+		restore();                                                         \
+		n = recv(pair[0], got, sizeof got - 1, 0);                         \
+		got[n > 0 ? n : 0] = '\0';                                         \
+		assert_string_equal(got, expected);                                \
+		(void)close(pair[0]);                                              \
+	} while (0)
+
+static void
+writes_numbers(void **state)
+{
+	(void)state;
+	log_set_level(LOG_LEVEL_INFO);
+	WRITTEN(log_event(LOG_LEVEL_INFO, "e", "a=%d b=%u c=%zu", -1, UINT32_MAX, SIZE_MAX),
+	    "level=info event=e a=-1 b=4294967295 c=18446744073709551615\n");
+	WRITTEN(log_event(LOG_LEVEL_INFO, "e", "a=%ju b=%.1f c=%ds d=%s", UINTMAX_MAX, 1.25, 7, "x y"),
+	    "level=info event=e a=18446744073709551615 b=1.2 c=7s d=\"x y\"\n");
+	WRITTEN(log_event(LOG_LEVEL_INFO, "e", "a=%d b=%u c=%.1f", 0, 0U, 0.0),
+	    "level=info event=e a=0 b=0 c=0.0\n");
+	WRITTEN(log_event(LOG_LEVEL_INFO, "e", NULL), "level=info event=e\n");
+}
+
+static void
+leaves_out_numbers_that_are_zero(void **state)
+{
+	(void)state;
+	log_set_level(LOG_LEVEL_INFO);
+	WRITTEN(log_event(LOG_LEVEL_INFO, "e", "a=%u? b=%d? c=%zu? d=%ju? e=%s", 0U, 0, (size_t)0,
+		    (uintmax_t)0, "x"), "level=info event=e e=x\n");
+	WRITTEN(log_event(LOG_LEVEL_INFO, "e", "a=%u? b=%d? c=%zu? d=%ju?", 1U, -1, (size_t)2,
+		    (uintmax_t)3), "level=info event=e a=1 b=-1 c=2 d=3\n");
+}
+
+static void
+limits_how_often_a_notice_is_written(void **state)
+{
+	struct log_limit limit = { .until = { 0 } };
+	struct deadline now = { 1000000 };
+
+	(void)state;
+	log_set_level(LOG_LEVEL_INFO);
+	assert_false(log_is_limited(&limit, now));
+	WRITTEN(log_limited(&limit, now, LOG_LEVEL_WARN, "e", "times=%u", 3U),
+	    "level=warn event=e times=3\n");
+	assert_true(log_is_limited(&limit, now));
+	assert_true(log_is_limited(&limit, deadline_after(now, LOG_LIMIT_MS - 1)));
+	assert_false(log_is_limited(&limit, deadline_after(now, LOG_LIMIT_MS)));
 }
 
 static void
@@ -100,7 +155,7 @@ cuts_a_long_line(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
 	redirect(pair[1]);
 	log_set_level(LOG_LEVEL_INFO);
-	log_event(LOG_LEVEL_INFO, "e", "a", value, NULL);
+	log_event(LOG_LEVEL_INFO, "e", "a=%s", value);
 	restore();
 	n = recv(pair[0], got, sizeof got, 0);
 	assert_in_range(n, 1000, 4096);
@@ -196,6 +251,9 @@ int
 main(void)
 {
 	const struct CMUnitTest others[] = {
+		cmocka_unit_test(writes_numbers),
+		cmocka_unit_test(leaves_out_numbers_that_are_zero),
+		cmocka_unit_test(limits_how_often_a_notice_is_written),
 		cmocka_unit_test(cuts_a_long_line),
 		cmocka_unit_test(drops_and_counts_instead_of_blocking),
 		cmocka_unit_test(survives_a_reader_that_is_gone),

@@ -1,4 +1,4 @@
-#include "process/supervisor.h"
+#include "process/service.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -7,19 +7,18 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "shared/health.h"
-#include "supervisor_internal.h"
+#include "upstream/upstream.h"
 
 /*
- * So long after the last worker has served somebody else may try to help. Those that die one
- * after the other, at once, have then been replaced five times.
+ * Stop pinging the watchdog this long after the last worker served, so that systemd restarts us.
+ * Workers that die one after the other, at once, have been replaced five times by then.
  */
-enum { HOPELESS_MS = 5000 };
+enum { WATCHDOG_EXPIRY_MS = 5000 };
 
 /* ---- how the service is, in words ---- */
 
 struct words {
-	char text[SUPERVISOR_STATUS_MAX]; /* what does not fit is left out */
+	char text[SERVICE_STATUS_MAX]; /* what does not fit is left out */
 	size_t len;
 };
 
@@ -44,23 +43,13 @@ add_number(struct words *w, size_t n, const char *what)
 	add(w, "%zu %s%s", n, what, n == 1 ? "" : "s");
 }
 
-static size_t
-count_serving(const struct generation *g)
-{
-	size_t count = 0;
-	size_t i;
-
-	for (i = 0; i < (size_t)g->config->workers; i++)
-		if (g->slots[i].pid != 0 &&
-		    atomic_load(&board_worker(g->board, i)->state) == BOARD_SERVING)
-			count++;
-	return count;
-}
-
 static bool
 is_down(const struct generation *g, size_t index)
 {
-	return health_is_down(board_upstream(g->board, index));
+	struct upstream_state state;
+
+	upstream_state(g->upstreams, index, deadline_now(), &state);
+	return state.failures > 0;
 }
 
 /* ", 2 down: 1.1.1.1:853 cloudflare-dns.com, 9.9.9.9:853 dns.quad9.net" */
@@ -88,10 +77,10 @@ add_down(struct words *w, const struct generation *g)
 static void
 describe(struct words *w, const struct service *s, const struct generation *g)
 {
-	size_t serving = count_serving(g);
+	size_t serving = generation_count_serving(g);
 
-	if (s->refused[0] != '\0')
-		add(w, "the file was refused, the old configuration stays: %s; ", s->refused);
+	if (s->reload_failed[0] != '\0')
+		add(w, "reload failed: %s; ", s->reload_failed);
 	if (serving < (size_t)g->config->workers)
 		add(w, "%zu of ", serving);
 	add_number(w, (size_t)g->config->workers, "worker");
@@ -100,98 +89,98 @@ describe(struct words *w, const struct service *s, const struct generation *g)
 	add_down(w, g);
 }
 
-/* ---- telling it ---- */
+/* ---- notifications ---- */
 
 static void
-log_trouble(const char *cause)
+log_failure(const char *cause)
 {
-	log_event(LOG_LEVEL_DEBUG, "service manager cannot be told", "cause", cause, NULL);
+	log_event(LOG_LEVEL_DEBUG, "sd_notify failed", "cause=%s", cause);
 }
 
 static int
-tell(const struct service *s, const char *assignments, const char *status)
+notify(const struct service *s, const char *assignments, const char *status)
 {
 	if (notify_send(&s->notify, assignments, status) == 0)
 		return 0;
-	log_trouble(strerror(errno));
+	log_failure(strerror(errno));
 	return -1;
 }
 
 void
-supervisor_service_open(struct service *s)
+service_open(struct service *s)
 {
 	struct failure why;
 
-	*s = (struct service){ .state = SERVICE_STARTING, .watchdog_at = DEADLINE_NEVER };
+	*s = (struct service){ .state = SERVICE_STARTING, .ping_at = DEADLINE_NEVER };
 	if (notify_open(&s->notify, &why) == -1)
-		log_trouble(why.text);
+		log_failure(why.text);
 	if (s->notify.watchdog_ms > 0)
-		s->watchdog_at = deadline_now();
+		s->ping_at = deadline_now();
 }
 
 void
-supervisor_service_close(struct service *s)
+service_close(struct service *s)
 {
 	notify_close(&s->notify);
 }
 
 void
-supervisor_service_reloading(struct service *s)
+service_reloading(struct service *s)
 {
 	char assignments[64];
 
-	s->refused[0] = '\0';
+	s->reload_failed[0] = '\0';
 	s->state = SERVICE_RELOADING;
 	(void)snprintf(assignments, sizeof assignments, "RELOADING=1\nMONOTONIC_USEC=%" PRId64 "\n",
 	    deadline_now().at_us);
-	(void)tell(s, assignments, NULL);
+	(void)notify(s, assignments, NULL);
 }
 
 void
-supervisor_service_refused(struct service *s, const char *cause)
+service_reload_failed(struct service *s, const char *cause)
 {
-	(void)snprintf(s->refused, sizeof s->refused, "%s", cause);
+	(void)snprintf(s->reload_failed, sizeof s->reload_failed, "%s", cause);
 }
 
 void
-supervisor_service_stopping(struct service *s)
+service_stopping(struct service *s)
 {
 	s->state = SERVICE_STOPPING;
-	(void)tell(s, "STOPPING=1\n", "answers what is in hand");
+	(void)notify(s, "STOPPING=1\n", "draining");
 }
 
-/* As long as a worker serves, or the supervisor can be trusted to replace it, or all come to their end. */
+/* As long as a worker serves, or one that died can still be expected back, or all are stopping. */
 static void
-give_sign_of_life(struct service *s, const struct generation *newest, struct deadline now)
+send_watchdog_ping(struct service *s, const struct generation *newest, struct deadline now)
 {
 	const struct generation *g;
 
 	for (g = newest; g != NULL; g = g->older)
-		if (count_serving(g) > 0)
-			s->hopeless_at = deadline_after(now, HOPELESS_MS);
-	if (!deadline_passed(s->watchdog_at, now))
+		if (generation_count_serving(g) > 0)
+			s->watchdog_expiry = deadline_after(now, WATCHDOG_EXPIRY_MS);
+	if (!deadline_passed(s->ping_at, now))
 		return;
-	if (s->state == SERVICE_STOPPING || !deadline_passed(s->hopeless_at, now))
-		(void)tell(s, "WATCHDOG=1\n", NULL);
+	if (s->state == SERVICE_STOPPING || !deadline_passed(s->watchdog_expiry, now))
+		(void)notify(s, "WATCHDOG=1\n", NULL);
 	/* Well before half of the time has passed, also when this process is held up a little. */
-	s->watchdog_at = deadline_after(now, s->notify.watchdog_ms / 3 + 1);
+	s->ping_at = deadline_after(now, s->notify.watchdog_ms / 3 + 1);
 }
 
 void
-supervisor_service_tell(struct service *s, const struct generation *newest, struct deadline now)
+service_notify(struct service *s, const struct generation *newest, struct deadline now)
 {
 	struct words status = { .len = 0 };
 
 	if (s->notify.fd == -1)
 		return;
-	give_sign_of_life(s, newest, now);
+	send_watchdog_ping(s, newest, now);
 	if (s->state == SERVICE_STOPPING || !newest->served)
 		return;
 	describe(&status, s, newest);
 	if (s->state == SERVICE_READY && strcmp(status.text, s->status) == 0)
 		return;
 	/* What was not sent is tried again at the next tick. */
-	if (tell(s, s->state == SERVICE_READY ? "" : "READY=1\n", status.text) == 0) {
+	if (notify(s, s->state == SERVICE_READY ? "" : "READY=1\n", status.text) == 0) {
 		s->state = SERVICE_READY;
 		(void)snprintf(s->status, sizeof s->status, "%s", status.text);
 	}

@@ -1,0 +1,83 @@
+#ifndef DOTPROXY_STATS_H
+#define DOTPROXY_STATS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/deadline.h"
+
+/*
+ * What workers report in shared memory: a row for each worker, which it alone writes while it
+ * lives, and a row for the sockets of each generation of workers. Each value is written in one
+ * piece, so a worker may die at any instruction.
+ *
+ * Counters are never set back, neither when a worker dies nor by a reload: the next worker with
+ * the same row goes on counting, so that the sum over all rows only grows.
+ *
+ * A faulty worker may write anything. Values are checked when they are read, and none of them
+ * decides which process gets a signal.
+ */
+
+enum {
+	STATS_GENERATIONS = 4, /* at the same time */
+	STATS_TEAM = 64,       /* workers of a generation */
+	STATS_SOCKETS = 16,    /* UDP sockets of a generation */
+	STATS_WORKERS = STATS_GENERATIONS * STATS_TEAM
+};
+
+enum stats_state {
+	STATS_EMPTY, /* no worker has the row, or it does not serve yet */
+	STATS_SERVING,
+	STATS_STOPPING
+};
+
+enum stats_counter {
+	STATS_QUERIES,
+	STATS_ANSWERED, /* by an upstream */
+	STATS_FAILED,   /* answered with a SERVFAIL of our own */
+	STATS_COUNTERS
+};
+
+struct stats;
+struct stats_worker;
+
+/* NULL with errno. Freed by stats_free(); NULL is fine there. */
+struct stats *stats_new(void);
+void stats_free(struct stats *);
+
+/* The row of a worker: INDEX is below STATS_WORKERS. */
+struct stats_worker *stats_worker(struct stats *, size_t index);
+
+void stats_set_state(struct stats_worker *, enum stats_state);
+enum stats_state stats_state(const struct stats_worker *);
+
+/* The worker is alive as long as its heartbeat, a number without a meaning, changes. */
+void stats_beat(struct stats_worker *, struct deadline now);
+int64_t stats_heartbeat(const struct stats_worker *);
+
+void stats_count(struct stats_worker *, enum stats_counter, uint64_t n);
+uint64_t stats_counter(const struct stats_worker *, enum stats_counter);
+
+/* How many queries are in flight, and how many TCP clients are connected. */
+void stats_set_load(struct stats_worker *, size_t queries, size_t clients);
+uint32_t stats_queries_in_flight(const struct stats_worker *);
+uint32_t stats_clients(const struct stats_worker *);
+
+/* The worker has ended: its state and load are cleared, its counters stay. */
+void stats_clear_worker(struct stats_worker *);
+
+/*
+ * For each UDP socket of a generation, how many datagrams the kernel has dropped, as far as any
+ * worker has reported: all of them see the same drops, and one reports them.
+ */
+_Atomic uint32_t *stats_socket_drops(struct stats *, size_t generation);
+
+/* That a worker found a UDP socket shut down; and whether one has since this was last asked. */
+void stats_report_shut_down(struct stats *, size_t generation);
+bool stats_take_shut_down(struct stats *, size_t generation);
+
+/* Clears what is known of the sockets, for a new generation. */
+void stats_clear_sockets(struct stats *, size_t generation);
+
+#endif

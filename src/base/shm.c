@@ -1,0 +1,23 @@
+#include "base/shm.h"
+
+#include <sys/mman.h>
+
+void *
+shm_new(size_t len)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	/* If the kernel refuses, a dump may have session tickets in it, and nothing else changes. */
+	(void)madvise(p, len, MADV_DONTDUMP);
+	return p;
+}
+
+void
+shm_free(void *p, size_t len)
+{
+	if (p != NULL)
+		(void)munmap(p, len);
+}
