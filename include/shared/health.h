@@ -8,10 +8,23 @@
 #include "base/deadline.h"
 
 /*
- * What all workers know of an upstream: whether it is down and until when it is left
- * alone, and how long its answers usually take. It is a row in shared memory. Each function may
- * be called by several workers at once, each value is written in one piece, and what a faulty
- * worker has written there leads to nothing worse than a wrong choice of upstream.
+ * The health of upstreams, as all workers see it: one state for each, its backoff, and how long its
+ * responses take.
+ *
+ *             silent too long, or ended              the canary stays unanswered,
+ *             without a response                     or two connections end before it
+ *         UP ------------------------> SUSPECT -------------------------> DOWN <----------+
+ *         ^ ^                             |                               ^  |            |
+ *         | +----- response in time ------+                               |  | backoff    | no response:
+ *         |                                                               |  | has ended  | next backoff
+ *         |   UP, SUSPECT: connect, handshake or verification failed -----+  v            |
+ *         |                                                               PROBING --------+
+ *         |                                                                  |
+ *         +--------------------- response in time ---------------------------+
+ *
+ * It is a row in shared memory. Each function may be called by several workers at once, each value
+ * is written in one piece, and what a faulty worker has written there leads to nothing worse than
+ * a wrong choice of upstream.
  */
 
 enum { HEALTH_ROWS = 1024 };
@@ -32,14 +45,35 @@ void health_clear(struct health *);
 void health_set_ready(struct health_table *);
 bool health_is_ready(struct health_table *);
 
-/* How often it has failed in a row; 0: it is up. */
+enum health_state {
+	HEALTH_UP,
+	HEALTH_SUSPECT, /* its next connection begins with a canary, and other upstreams are tried as well */
+	HEALTH_DOWN,   /* it is not tried until its backoff has ended, unless all are down */
+	HEALTH_PROBING /* down, and its backoff has ended: the next query tries it */
+};
+enum health_state health_state(const struct health *, struct deadline now);
+
+/* UP to SUSPECT: it was silent for too long, or ended a connection without a response. */
+void health_suspect(struct health *);
+
+/*
+ * UP, SUSPECT and PROBING to DOWN: it could not be reached or verified, or is silent. It is in backoff
+ * for 1, 2, 4, 8, 16, then 30 seconds. True when it was not down before.
+ */
+bool health_record_failure(struct health *, struct deadline now);
+
+/* PROBING to DOWN, with the next backoff: true for the one caller whose query is the probe. */
+bool health_claim_probe(struct health *, struct deadline now);
+
+/* Any state to UP: a response came in time. True when it was down before. */
+bool health_record_response(struct health *);
+
+/* Whether it is DOWN or PROBING; whether it is SUSPECT. */
+bool health_is_down(const struct health *);
+bool health_is_suspect(const struct health *);
+
+/* How often it has failed in a row; 0: it is not down. */
 unsigned health_failures(const struct health *);
-
-/* It could not be reached, or did not answer: it is left alone for a while. True when it was up until now. */
-bool health_failed(struct health *, struct deadline now);
-
-/* It has answered: it is up. True when it was down until now. */
-bool health_answered(struct health *);
 
 /*
  * What should be logged of it now: that it is down (how often that has happened since it was
@@ -54,40 +88,16 @@ enum health_log health_log_state(struct health *, bool new_cause, struct deadlin
 /* Whether this worker should log that it takes less EDNS than ours: once an hour one of all. */
 bool health_log_edns(struct health *, struct deadline now);
 
-/* How it is: what is decided about queries goes by this. */
-enum health_state {
-	HEALTH_UP,
-	HEALTH_SUSPECT, /* slow to show that it is there, without an answer since */
-	HEALTH_DOWN,    /* it is not tried until its backoff has ended */
-	HEALTH_PROBING  /* down, and its backoff has ended: the next query tries it */
-};
-enum health_state health_state(const struct health *, struct deadline now);
-
-/* Whether it is down, whether or not it may be tried again. */
-bool health_is_down(const struct health *);
-
-/* It was slow to show that it is there, or ended a connection without an answer. */
-void health_suspect(struct health *);
-
-/* Whether it is suspect, and not down: the next upstream should be asked as well. */
-bool health_is_suspect(const struct health *);
-
-/*
- * Claims the trial of an upstream whose time of being left alone has ended. One caller
- * gets it: true; for all others it is left alone for another while.
- */
-bool health_claim_trial(struct health *, struct deadline now);
-
 /* Seconds that it has been down at the moment NOW, for people. */
 int health_down_s(const struct health *, struct deadline now);
 
-/* Notes how long an answer took; smoothed over the last eight or so. */
-void health_took(struct health *, int64_t took_us);
+/* Notes how long a response took; smoothed over the last eight or so. */
+void health_record_latency(struct health *, int64_t took_us);
 
-/* The same of one that is looked at now and then only: each look weighs half. */
-void health_looked(struct health *, int64_t took_us);
+/* The same where it is measured now and then only: each time weighs half. */
+void health_record_probe_latency(struct health *, int64_t took_us);
 
-/* How long an answer usually takes, in microseconds; 0 when not known. */
+/* How long a response usually takes, in microseconds; 0 when not known. */
 int64_t health_usual_us(const struct health *);
 
 #endif

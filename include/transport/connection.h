@@ -26,7 +26,7 @@ struct connection {
 	uint32_t watched;           /* the events it is in the wait set with */
 	bool draining;              /* takes no new query, and closes when no one waits for it */
 	bool retries;               /* draining, but for retried queries until it is open */
-	bool suspect;               /* nothing came for too long */
+	bool stalled;               /* nothing came for too long */
 	bool gated;                 /* sends nothing but the canary until a response has come */
 	bool has_answered;          /* at least once: it is a kept connection */
 	size_t taken;               /* queries handed to it so far, without canaries */

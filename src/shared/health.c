@@ -8,7 +8,7 @@
 #include "base/shm.h"
 
 enum {
-	BACK_OFF_MAX_MS = 30000,
+	BACKOFF_MAX_MS = 30000,
 
 	/* The shortest time between two log lines that one upstream is down. */
 	LOG_INTERVAL_MS = 10000,
@@ -87,9 +87,9 @@ health_failures(const struct health *u)
 
 /* 1, 2, 4, 8, 16, 30 seconds, a fifth more or less, so that many proxies do not come back in step. */
 static int
-back_off_ms(unsigned failures)
+backoff_ms(unsigned failures)
 {
-	int ms = failures < 6 ? 1000 << (failures > 0 ? failures - 1 : 0) : BACK_OFF_MAX_MS;
+	int ms = failures < 6 ? 1000 << (failures > 0 ? failures - 1 : 0) : BACKOFF_MAX_MS;
 	unsigned draw = 0;
 
 	/* Without a random number it comes back in step, and that is all. */
@@ -104,11 +104,11 @@ retry_at_us(const struct health *u, struct deadline now)
 {
 	int64_t at_us = atomic_load(&u->retry_at_us);
 
-	return at_us > deadline_after(now, 2 * BACK_OFF_MAX_MS).at_us ? now.at_us : at_us;
+	return at_us > deadline_after(now, 2 * BACKOFF_MAX_MS).at_us ? now.at_us : at_us;
 }
 
 bool
-health_failed(struct health *u, struct deadline now)
+health_record_failure(struct health *u, struct deadline now)
 {
 	unsigned failures = atomic_load(&u->failures);
 	int64_t at_us = atomic_load(&u->retry_at_us);
@@ -117,7 +117,7 @@ health_failed(struct health *u, struct deadline now)
 	if (failures > 0 && retry_at_us(u, now) > now.at_us)
 		return false;
 	if (!atomic_compare_exchange_strong(&u->retry_at_us, &at_us,
-		deadline_after(now, back_off_ms(failures + 1)).at_us))
+		deadline_after(now, backoff_ms(failures + 1)).at_us))
 		return false;
 	if (atomic_fetch_add(&u->failures, 1) > 0)
 		return false;
@@ -163,7 +163,7 @@ health_log_state(struct health *u, bool new_cause, struct deadline now, unsigned
 }
 
 bool
-health_answered(struct health *u)
+health_record_response(struct health *u)
 {
 	/* Written when it changes only: most often it does not, and the line stays with all workers. */
 	if (atomic_load(&u->suspect))
@@ -199,14 +199,14 @@ health_state(const struct health *u, struct deadline now)
 }
 
 bool
-health_claim_trial(struct health *u, struct deadline now)
+health_claim_probe(struct health *u, struct deadline now)
 {
 	unsigned failures = atomic_load(&u->failures);
 	int64_t at_us = atomic_load(&u->retry_at_us);
 
 	if (failures == 0 || retry_at_us(u, now) > now.at_us ||
 	    !atomic_compare_exchange_strong(&u->retry_at_us, &at_us,
-		deadline_after(now, back_off_ms(failures + 1)).at_us))
+		deadline_after(now, backoff_ms(failures + 1)).at_us))
 		return false;
 	/* Until it answers, the trial is one more failure; it may have answered somebody else by now. */
 	(void)atomic_compare_exchange_strong(&u->failures, &failures, failures + 1);
@@ -225,7 +225,7 @@ health_down_s(const struct health *u, struct deadline now)
 }
 
 void
-health_took(struct health *u, int64_t took_us)
+health_record_latency(struct health *u, int64_t took_us)
 {
 	int64_t usual_us = health_usual_us(u);
 
@@ -234,7 +234,7 @@ health_took(struct health *u, int64_t took_us)
 }
 
 void
-health_looked(struct health *u, int64_t took_us)
+health_record_probe_latency(struct health *u, int64_t took_us)
 {
 	int64_t usual_us = health_usual_us(u);
 

@@ -49,7 +49,7 @@ connection_init(struct connection *c, struct stream stream, size_t upstream,
 	c->watched = 0;
 	c->draining = false;
 	c->retries = false;
-	c->suspect = false;
+	c->stalled = false;
 	c->gated = false;
 	c->has_answered = false;
 	c->taken = 0;

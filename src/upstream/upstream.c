@@ -196,25 +196,25 @@ upstream_due(struct upstream_list *l, struct deadline d)
 }
 
 void
-upstream_mark_failed(struct upstream_list *l, size_t index, const struct failure *why,
+upstream_report_failure(struct upstream_list *l, size_t index, const struct failure *why,
     struct deadline now)
 {
 	struct upstream *u = &l->upstreams[index];
 
 	if (u->cause.text[0] != '\0' && strcmp(u->cause.text, why->text) != 0)
-		u->news_cause = true;
+		u->log_cause = true;
 	u->cause = *why;
-	(void)health_failed(u->health, now);
-	u->news_state = true;
+	(void)health_record_failure(u->health, now);
+	u->log_state = true;
 }
 
 void
-upstream_mark_good(struct upstream *u, struct deadline now)
+upstream_report_success(struct upstream *u, struct deadline now)
 {
 	u->answered = now;
 	u->canaries_lost = 0;
-	if (health_answered(u->health))
-		u->news_state = true;
+	if (health_record_response(u->health))
+		u->log_state = true;
 }
 
 /* ---- what comes out ---- */
@@ -250,7 +250,7 @@ state_event(struct upstream *u, struct upstream_event *event)
 {
 	struct deadline now = deadline_now();
 
-	switch (health_log_state(u->health, u->news_cause, now, &event->times)) {
+	switch (health_log_state(u->health, u->log_cause, now, &event->times)) {
 	case HEALTH_LOG_LATER:
 		return false;
 	case HEALTH_LOG_NOTHING:
@@ -258,15 +258,15 @@ state_event(struct upstream *u, struct upstream_event *event)
 	case HEALTH_LOG_DOWN:
 		event->what = UPSTREAM_DOWN;
 		event->cause = u->cause;
-		u->news_state = u->news_cause = false;
+		u->log_state = u->log_cause = false;
 		return true;
 	case HEALTH_LOG_BACK:
 		event->what = UPSTREAM_BACK;
 		event->down_s = health_down_s(u->health, now);
-		u->news_state = u->news_cause = false;
+		u->log_state = u->log_cause = false;
 		return true;
 	}
-	u->news_state = u->news_cause = false;
+	u->log_state = u->log_cause = false;
 	return false;
 }
 
@@ -278,27 +278,27 @@ upstream_next_event(struct upstream_list *l, struct upstream_event *event)
 	for (i = 0; i < l->count; i++) {
 		struct upstream *u = &l->upstreams[i];
 
-		if (!u->news_connected && !u->news_state && !u->news_edns)
+		if (!u->log_connected && !u->log_state && !u->log_edns)
 			continue;
 		memset(event, 0, sizeof *event);
 		event->name = u->name;
 		event->ca_file = dot_trust_file(u->trust);
-		if (u->news_connected) {
-			u->news_connected = false;
+		if (u->log_connected) {
+			u->log_connected = false;
 			event->what = UPSTREAM_CONNECTED;
 			event->facts = u->facts;
 			event->first = !u->was_connected;
 			u->was_connected = true;
 			return true;
 		}
-		if (u->news_edns) {
-			u->news_edns = false;
+		if (u->log_edns) {
+			u->log_edns = false;
 			event->what = UPSTREAM_LESS_EDNS;
 			event->no_edns = u->edns == EDNS_NONE;
 			if (health_log_edns(u->health, deadline_now()))
 				return true;
 		}
-		if (u->news_state && state_event(u, event))
+		if (u->log_state && state_event(u, event))
 			return true;
 	}
 	return false;

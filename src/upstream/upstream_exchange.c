@@ -99,7 +99,7 @@ open_connection(struct upstream_list *l, struct query *q, size_t index, enum ope
 	if (*out != NULL)
 		return STARTED;
 	upstream_note_failure(l, q, index, &why);
-	upstream_mark_failed(l, index, &why, now);
+	upstream_report_failure(l, index, &why, now);
 	return FAILED;
 }
 
@@ -187,7 +187,7 @@ try_upstream(struct upstream_list *l, struct query *q, size_t index, struct dead
 	enum start started;
 
 	if (was.state == HEALTH_PROBING)
-		(void)health_claim_trial(u->health, now);
+		(void)health_claim_probe(u->health, now);
 	else if (policy_is_usable(&was))
 		q->had_healthy_upstream = true;
 	started = start(l, q, free_attempt(q), index, edns_for(u, now), now);

@@ -58,11 +58,11 @@ struct upstream {
 	struct deadline probed_at; /* `order: fastest' last sent it a query to learn its latency */
 	enum edns_mode edns;       /* what it takes until then */
 	struct deadline less_edns_until;
-	bool news_edns;     /* it takes less than ours */
+	bool log_edns;      /* it takes less than ours */
 	bool was_connected; /* ever */
-	bool news_connected;
-	bool news_state;        /* it has gone down, or has come back */
-	bool news_cause;        /* it is down for another reason */
+	bool log_connected;
+	bool log_state;         /* it has gone down, or has come back */
+	bool log_cause;         /* it is down for another reason */
 	struct dot_facts facts; /* of the last connection */
 };
 
@@ -97,11 +97,11 @@ struct upstream_list {
 void upstream_due(struct upstream_list *, struct deadline);
 
 /* It could not be reached, or did not answer: all workers leave it alone for a while. */
-void upstream_mark_failed(struct upstream_list *, size_t index, const struct failure *why,
+void upstream_report_failure(struct upstream_list *, size_t index, const struct failure *why,
     struct deadline now);
 
 /* The upstream has answered in time: it is up. */
-void upstream_mark_good(struct upstream *, struct deadline now);
+void upstream_report_success(struct upstream *, struct deadline now);
 
 /* Waits for the events that the connection wants now. */
 void upstream_watch(struct upstream_list *, struct connection *);

@@ -65,11 +65,11 @@ note_end(struct upstream_list *l, const struct connection *c, const struct failu
 {
 	struct upstream *u = &l->upstreams[c->upstream];
 
-	if (c->has_answered || c->suspect)
+	if (c->has_answered || c->stalled)
 		return;
 	if (stream_stage(&c->stream) != STREAM_READY) {
 		if (!stream_may_try_again(&c->stream))
-			upstream_mark_failed(l, c->upstream, why, now);
+			upstream_report_failure(l, c->upstream, why, now);
 		return;
 	}
 	if (connection_is_idle(c))
@@ -81,7 +81,7 @@ note_end(struct upstream_list *l, const struct connection *c, const struct failu
 		u->canary_lost_at = now;
 	}
 	if (u->canaries_lost >= CANARIES_LOST_MAX)
-		upstream_mark_failed(l, c->upstream, why, now);
+		upstream_report_failure(l, c->upstream, why, now);
 	else
 		health_suspect(u->health);
 }
@@ -296,7 +296,7 @@ needs_less_edns(struct upstream_list *l, struct connection *c, const struct arri
 	    deadline_passed(u->less_edns_until, now)) {
 		u->edns = a->edns;
 		u->less_edns_until = deadline_after(now, LESS_EDNS_MS);
-		u->news_edns = true;
+		u->log_edns = true;
 	}
 	if (mode == a->edns || q->dns.is_signed || q->resends == UPSTREAM_RESENDS_MAX)
 		return false;
@@ -340,11 +340,11 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 
 	/* What takes longer is no sign that others will be answered in time. */
 	if (took_us <= (int64_t)l->config->timeouts.answer_ms * 1000)
-		upstream_mark_good(u, now);
+		upstream_report_success(u, now);
 	if (arrival->attempt == NULL)
-		health_looked(u->health, took_us);
+		health_record_probe_latency(u->health, took_us);
 	else if (!is_canary)
-		health_took(u->health, took_us);
+		health_record_latency(u->health, took_us);
 	if (c->answers > u->last_end)
 		u->last_end = 0;
 	if (u->window != SIZE_MAX && c->answers > u->window && !c->draining)
@@ -366,7 +366,7 @@ note_connected(struct upstream_list *l, const struct connection *c)
 
 	health_set_ready(l->shared->health);
 	stream_describe(&c->stream, &u->facts);
-	u->news_connected = true;
+	u->log_connected = true;
 }
 
 /* Goes on opening a connection. False when it is not ready yet, or lost. */

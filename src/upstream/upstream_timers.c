@@ -54,7 +54,7 @@ upstream_silent_at(const struct upstream_list *l, const struct connection *c)
 {
 	int ms = response_timeout_ms(l, c);
 
-	if (c->suspect)
+	if (c->stalled)
 		return DEADLINE_NEVER;
 	return deadline_after(c->owed_since, needs_canary(l, c) ? ms / 2 : ms);
 }
@@ -90,12 +90,12 @@ stall(struct upstream_list *l, struct connection *c, struct deadline now)
 	struct attempt *a;
 
 	(void)stream_fail_timeout(&c->stream, response_timeout_ms(l, c), &why);
-	c->suspect = true;
+	c->stalled = true;
 	if (c->canary.at != NULL)
 		connection_release(&c->canary, l->ids);
 	/* A server that answers on other connections is busy, not down. */
 	if (!c->has_answered && c->gated && deadline_us_between(c->opened, u->answered) <= 0)
-		upstream_mark_failed(l, c->upstream, &why, now);
+		upstream_report_failure(l, c->upstream, &why, now);
 	else if (!c->has_answered)
 		health_suspect(u->health);
 	/* Its slot is needed: no client waits for it to end. */

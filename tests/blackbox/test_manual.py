@@ -280,6 +280,15 @@ def test_the_command_line_is_documented(tmp_path):
     assert set(re.findall(r"(?<![\w-])-{0,2}[a-z]+\b", table)) == commands | options
 
 
+def test_the_health_diagram_is_that_of_the_source():
+    header = (ROOT / "include/shared/health.h").read_text()
+    architecture = DOCUMENTS[pathlib.Path("docs/ARCHITECTURE.md")]
+    diagram = re.search(r"<!-- health diagram -->\n+(.*?)\n+<!-- end -->", architecture, re.S)[1]
+    lines = [line.strip() for line in diagram.splitlines()]
+    assert "SUSPECT" in diagram
+    assert "\n".join(lines) in re.sub(r"^ \*[ \t]*|[ \t]+$", "", header, flags=re.M)
+
+
 def test_the_environment_is_documented():
     # Each of systemd's variables that ends so only says for whom another one is.
     variables = {name for name in re.findall(r'getenv\("(\w+)"\)', SOURCES)

@@ -397,10 +397,10 @@ takes_over_from_the_one_before(void **state)
 	/* The rows are the same ones. */
 	upstream_state(g->upstreams, 1, start, &upstream);
 	assert_int_equal(upstream.failures, 0);
-	(void)health_failed(health_row(shared.health, 1), now);
+	(void)health_record_failure(health_row(shared.health, 1), now);
 	upstream_state(g->upstreams, 1, now, &upstream);
 	assert_int_equal(upstream.failures, 1);
-	(void)health_answered(health_row(shared.health, 1));
+	(void)health_record_response(health_row(shared.health, 1));
 	/* All of the new ones can start at once, and what the old one leaves stays open. */
 	assert_true(generation_next_start(g).at_us <= now.at_us);
 	generation_retire(old, now);

@@ -60,6 +60,74 @@ is_in_backoff(const struct health *u, struct deadline now)
 	return health_state(u, now) == HEALTH_DOWN;
 }
 
+/* The diagram of health.h as a table: each state, and what may happen in it. */
+enum event { SUSPECTED, FAILED, RESPONDED, BACKOFF_ENDS, PROBED };
+
+static const struct transition_row {
+	const char *name;
+	enum health_state from;
+	enum event event;
+	enum health_state to;
+} transition_rows[] = {
+	{ "up, suspected", HEALTH_UP, SUSPECTED, HEALTH_SUSPECT },
+	{ "up, failed", HEALTH_UP, FAILED, HEALTH_DOWN },
+	{ "up, responded", HEALTH_UP, RESPONDED, HEALTH_UP },
+	{ "up is not probed", HEALTH_UP, PROBED, HEALTH_UP },
+	{ "suspect, suspected", HEALTH_SUSPECT, SUSPECTED, HEALTH_SUSPECT },
+	{ "suspect, failed", HEALTH_SUSPECT, FAILED, HEALTH_DOWN },
+	{ "suspect, responded", HEALTH_SUSPECT, RESPONDED, HEALTH_UP },
+	{ "suspicion does not end by itself", HEALTH_SUSPECT, BACKOFF_ENDS, HEALTH_SUSPECT },
+	{ "down, suspected", HEALTH_DOWN, SUSPECTED, HEALTH_DOWN },
+	{ "down, failed", HEALTH_DOWN, FAILED, HEALTH_DOWN },
+	{ "down, responded", HEALTH_DOWN, RESPONDED, HEALTH_UP },
+	{ "down, backoff ends", HEALTH_DOWN, BACKOFF_ENDS, HEALTH_PROBING },
+	{ "down is not probed", HEALTH_DOWN, PROBED, HEALTH_DOWN },
+	{ "probing, probed: down for the others", HEALTH_PROBING, PROBED, HEALTH_DOWN },
+	{ "probing, failed", HEALTH_PROBING, FAILED, HEALTH_DOWN },
+	{ "probing, responded", HEALTH_PROBING, RESPONDED, HEALTH_UP },
+	{ "probing, suspected", HEALTH_PROBING, SUSPECTED, HEALTH_PROBING },
+};
+
+/* Longer than any backoff. */
+enum { BACKOFF_ENDED_MS = 40000 };
+
+static void
+follows_the_diagram(void **state)
+{
+	const struct transition_row *row = *state;
+	struct health *u = begin();
+	struct deadline now = start;
+
+	if (row->from == HEALTH_SUSPECT)
+		health_suspect(u);
+	if (row->from == HEALTH_DOWN || row->from == HEALTH_PROBING)
+		assert_true(health_record_failure(u, now));
+	if (row->from == HEALTH_PROBING)
+		now = deadline_after(now, BACKOFF_ENDED_MS);
+	assert_int_equal(health_state(u, now), row->from);
+	switch (row->event) {
+	case SUSPECTED:
+		health_suspect(u);
+		break;
+	case FAILED:
+		(void)health_record_failure(u, now);
+		break;
+	case RESPONDED:
+		assert_int_equal(health_record_response(u),
+		    row->from == HEALTH_DOWN || row->from == HEALTH_PROBING);
+		break;
+	case BACKOFF_ENDS:
+		now = deadline_after(now, BACKOFF_ENDED_MS);
+		break;
+	case PROBED:
+		assert_int_equal(health_claim_probe(u, now), row->from == HEALTH_PROBING);
+		break;
+	}
+	assert_int_equal(health_state(u, now), row->to);
+	assert_int_equal(health_is_down(u), row->to == HEALTH_DOWN || row->to == HEALTH_PROBING);
+	assert_int_equal(health_is_suspect(u), row->to == HEALTH_SUSPECT);
+}
+
 /* For how many milliseconds it is left alone from NOW on: at least LEAST. */
 static int
 backoff_ms(const struct health *u, struct deadline now, int least)
@@ -87,10 +155,10 @@ leaves_it_alone_for_longer_each_time(void **state)
 		struct deadline now = start;
 
 		for (k = 1; k < row->failures; k++) {
-			(void)health_failed(u, now);
+			(void)health_record_failure(u, now);
 			now = deadline_after(now, 60000);
 		}
-		(void)health_failed(u, now);
+		(void)health_record_failure(u, now);
 		assert_int_equal(health_failures(u), row->failures);
 		assert_true(is_in_backoff(u, deadline_after(now, row->ms * 4 / 5 - 1)));
 		assert_false(is_in_backoff(u, deadline_after(now, row->ms * 6 / 5)));
@@ -108,17 +176,17 @@ says_once_that_it_went_down_and_came_back(void **state)
 
 	(void)state;
 	assert_false(health_is_down(u));
-	assert_false(health_answered(u));
-	assert_true(health_failed(u, start));
-	assert_false(health_failed(u, deadline_after(start, 5000)));
+	assert_false(health_record_response(u));
+	assert_true(health_record_failure(u, start));
+	assert_false(health_record_failure(u, deadline_after(start, 5000)));
 	assert_true(health_is_down(u));
 	assert_int_equal(health_down_s(u, deadline_after(start, 7900)), 7);
-	assert_true(health_answered(u));
-	assert_false(health_answered(u));
+	assert_true(health_record_response(u));
+	assert_false(health_record_response(u));
 	assert_false(health_is_down(u));
 	assert_false(is_in_backoff(u, start));
 	/* The next time begins at the beginning. */
-	assert_true(health_failed(u, deadline_after(start, 60000)));
+	assert_true(health_record_failure(u, deadline_after(start, 60000)));
 	assert_int_equal(health_down_s(u, deadline_after(start, 60000)), 0);
 	assert_false(is_in_backoff(u, deadline_after(start, 61200)));
 }
@@ -130,19 +198,19 @@ is_tried_by_one_only(void **state)
 	struct deadline later = deadline_after(start, 2000);
 
 	(void)state;
-	assert_false(health_claim_trial(u, start));
-	(void)health_failed(u, start);
-	assert_false(health_claim_trial(u, start));
-	assert_true(health_claim_trial(u, later));
-	assert_false(health_claim_trial(u, later));
+	assert_false(health_claim_probe(u, start));
+	(void)health_record_failure(u, start);
+	assert_false(health_claim_probe(u, start));
+	assert_true(health_claim_probe(u, later));
+	assert_false(health_claim_probe(u, later));
 	assert_true(is_in_backoff(u, later));
 	/* The trial has failed until it is answered; that it has is nothing new. */
 	assert_int_equal(health_failures(u), 2);
-	assert_false(health_failed(u, deadline_after(later, 500)));
+	assert_false(health_record_failure(u, deadline_after(later, 500)));
 	assert_int_equal(health_failures(u), 2);
 	/* Who claimed it may have died since. */
-	assert_true(health_claim_trial(u, deadline_after(later, 2500)));
-	assert_true(health_answered(u));
+	assert_true(health_claim_probe(u, deadline_after(later, 2500)));
+	assert_true(health_record_response(u));
 }
 
 enum { WORKERS = 4, ROUNDS = 3 };
@@ -184,7 +252,7 @@ static bool
 answered(struct health *u, struct deadline now)
 {
 	(void)now;
-	return health_answered(u);
+	return health_record_response(u);
 }
 
 static void
@@ -198,11 +266,11 @@ is_the_same_for_all_workers(void **state)
 	(void)state;
 	assert_ptr_not_equal(gate, MAP_FAILED);
 	for (i = 0; i < 10; i++) {
-		assert_int_equal(at_once(gate, u, health_failed, start), 1);
+		assert_int_equal(at_once(gate, u, health_record_failure, start), 1);
 		/* They saw the same outage. */
 		assert_int_equal(health_failures(u), 1);
-		assert_int_equal(at_once(gate, u, health_claim_trial, start), 0);
-		assert_int_equal(at_once(gate, u, health_claim_trial, deadline_after(start, 2000)), 1);
+		assert_int_equal(at_once(gate, u, health_claim_probe, start), 0);
+		assert_int_equal(at_once(gate, u, health_claim_probe, deadline_after(start, 2000)), 1);
 		assert_int_equal(at_once(gate, u, answered, start), 1);
 		health_clear(u);
 	}
@@ -217,13 +285,13 @@ knows_how_long_an_answer_usually_takes(void **state)
 
 	(void)state;
 	assert_int_equal(health_usual_us(u), 0);
-	health_took(u, 8000);
+	health_record_latency(u, 8000);
 	assert_int_equal(health_usual_us(u), 8000);
 	/* One that is slow counts for an eighth. */
-	health_took(u, 16000);
+	health_record_latency(u, 16000);
 	assert_int_equal(health_usual_us(u), 9000);
 	for (i = 0; i < 50; i++)
-		health_took(u, 2000);
+		health_record_latency(u, 2000);
 	assert_in_range(health_usual_us(u), 2000, 2020);
 }
 
@@ -236,9 +304,9 @@ knows_nothing_when_it_is_cleared(void **state)
 	unsigned times;
 
 	(void)state;
-	health_took(u, 1234);
-	health_took(other, 1234);
-	(void)health_failed(u, start);
+	health_record_latency(u, 1234);
+	health_record_latency(other, 1234);
+	(void)health_record_failure(u, start);
 	assert_int_equal(health_log_state(u, false, start, &times), HEALTH_LOG_DOWN);
 	assert_true(health_log_edns(u, start));
 	health_suspect(u);
@@ -262,12 +330,19 @@ main(void)
 		cmocka_unit_test(knows_nothing_when_it_is_cleared),
 	};
 	struct CMUnitTest back_offs[LENGTH(back_off_rows)];
+	struct CMUnitTest transitions[LENGTH(transition_rows)];
 	size_t i;
+
+	for (i = 0; i < LENGTH(transition_rows); i++)
+		transitions[i] = (struct CMUnitTest){ .name = transition_rows[i].name,
+			.test_func = follows_the_diagram,
+			.initial_state = (void *)(uintptr_t)&transition_rows[i] };
 
 	for (i = 0; i < LENGTH(back_off_rows); i++)
 		back_offs[i] = (struct CMUnitTest){ .name = back_off_rows[i].name,
 			.test_func = leaves_it_alone_for_longer_each_time,
 			.initial_state = (void *)&back_off_rows[i] };
-	return cmocka_run_group_tests_name("health, back-off", back_offs, make_table, free_table) +
+	return cmocka_run_group_tests_name("health, transitions", transitions, make_table, free_table) +
+	    cmocka_run_group_tests_name("health, back-off", back_offs, make_table, free_table) +
 	    cmocka_run_group_tests_name("health", others, make_table, free_table);
 }

@@ -64,7 +64,7 @@ keeps_the_row_of_an_upstream_that_stays(void **state)
 
 	(void)state;
 	assert_in_range(row, 0, HEALTH_ROWS - 1);
-	(void)health_failed(health_row(s.health, (size_t)row), now);
+	(void)health_record_failure(health_row(s.health, (size_t)row), now);
 	sessions_put(s.sessions, (size_t)row, session, 1, deadline_after(now, 1));
 	assert_int_equal(add(&s, 1), row);
 	scoreboard_remove_upstream(&s, row);
@@ -87,7 +87,7 @@ gives_the_row_of_one_that_has_gone_to_another(void **state)
 
 	(void)state;
 	assert_int_not_equal(first, second);
-	(void)health_failed(health_row(s.health, (size_t)first), now);
+	(void)health_record_failure(health_row(s.health, (size_t)first), now);
 	sessions_put(s.sessions, (size_t)first, session, 1, deadline_after(now, 1));
 	scoreboard_remove_upstream(&s, first);
 	assert_int_equal(add(&s, 3), first);
@@ -211,15 +211,15 @@ use(struct scoreboard *s, size_t row, uint8_t session[static SESSIONS_LEN_MAX])
 	(void)affinity_should_yield(s->affinity, 0, 3, random() % 2 == 0, now);
 	(void)health_is_ready(s->health);
 	(void)health_state(health, now);
-	(void)health_claim_trial(health, now);
-	(void)health_failed(health, now);
+	(void)health_claim_probe(health, now);
+	(void)health_record_failure(health, now);
 	assert_in_range(health_down_s(health, now), 0, 1);
-	health_took(health, 1000);
-	health_looked(health, 1000);
+	health_record_latency(health, 1000);
+	health_record_probe_latency(health, 1000);
 	assert_in_range(health_usual_us(health), 0, 60000000);
 	(void)health_log_state(health, true, now, &times);
 	(void)health_log_edns(health, now);
-	(void)health_answered(health);
+	(void)health_record_response(health);
 	assert_in_range(stats_state(worker), STATS_EMPTY, STATS_STOPPING);
 	stats_count(worker, STATS_QUERIES, 1);
 	scoreboard_remove_worker(s, 0, 4711);
