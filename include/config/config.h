@@ -42,6 +42,9 @@ bool config_listener_is_late(const struct config_listener *);
 /* As address_format(), with the interface as in the file, whether it exists or not. */
 char *config_listener_format(const struct config_listener *, char text[static ADDRESS_TEXT_MAX]);
 
+/* Words for a time of `fallback.after'. */
+enum { CONFIG_AFTER_NEVER = -1, CONFIG_AFTER_AUTO = -2 };
+
 /* What to do when the kernel lacks a part of the sandbox. */
 enum config_sandbox {
 	CONFIG_SANDBOX_STRICT,      /* refuse to start */
@@ -87,7 +90,7 @@ struct config {
 		bool fast_open;
 	} tls;
 	bool order_fastest;    /* by response time, not in the order of the file */
-	int fallback_after_ms; /* then the next upstream is asked as well; 0: all at once; -1: never */
+	int fallback_after_ms; /* then the next upstream is asked as well; 0: all at once; or: */
 	int inflight;          /* queries in flight in each worker; 1 to CONFIG_INFLIGHT_MAX */
 	int udp_size;          /* bytes of the longest response over UDP */
 	struct prefix allow[CONFIG_ALLOW_MAX];

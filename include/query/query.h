@@ -114,6 +114,7 @@ struct query {
 	bool waits_for_slot;       /* there is no free slot for a connection that it needs */
 	bool is_fatal;             /* a connection has ended at this question, and at no other */
 	struct deadline hedge_at;  /* then the next upstream is tried as well */
+	struct deadline late_at;   /* before that, the time that it takes is no evidence */
 	struct deadline pause_until; /* after all have failed it */
 	uint64_t tried[4];           /* a bit for each upstream that was tried */
 	unsigned tries;       /* connections that it was handed to, and those that failed to open */
@@ -122,9 +123,10 @@ struct query {
 	unsigned barren_ends; /* those of them that had brought no response at all */
 	unsigned moves;       /* how often its connection was of no use before it was sent */
 
-	bool is_new;               /* to the upstreams */
-	bool is_late;              /* `hedge_at' has passed since policy_next() was asked */
-	bool was_sent;             /* to any upstream */
+	bool is_new;   /* to the upstreams */
+	bool is_hedge; /* what is searched for is an extra query, of which few are sent */
+	bool is_late;  /* `hedge_at' has passed since policy_next() was asked */
+	bool was_sent; /* to any upstream */
 	int first_failed_upstream; /* or -1 */
 };
 TAILQ_HEAD(query_list, query);

@@ -97,6 +97,12 @@ void health_record_latency(struct health *, int64_t took_us);
 /* The same where it is measured now and then only: each time weighs half. */
 void health_record_probe_latency(struct health *, int64_t took_us);
 
+/*
+ * The time in milliseconds, rounded up by a fifth at most, in which PERCENT of the recent responses
+ * came (those of health_record_latency()); 0 when there were too few to tell.
+ */
+int health_percentile_ms(const struct health *, unsigned percent);
+
 /* How long a response usually takes, in microseconds; 0 when not known. */
 int64_t health_usual_us(const struct health *);
 

@@ -36,6 +36,7 @@ enum stats_counter {
 	STATS_QUERIES,
 	STATS_ANSWERED, /* by an upstream */
 	STATS_FAILED,   /* answered with a SERVFAIL of our own */
+	STATS_HEDGED,   /* extra queries to another upstream, before the first one failed */
 	STATS_COUNTERS
 };
 

@@ -19,6 +19,7 @@ struct policy_member {
 	enum health_state state;
 	bool is_overloaded; /* suspect, and it owes as many answers as a connection may */
 	int64_t usual_us;   /* smoothed response time; 0: not known */
+	int hedge_ms;       /* 95 % of the responses come sooner; 0: not known */
 };
 
 /* The upstreams that a query may be sent to, in the order of the configuration. */
@@ -26,8 +27,14 @@ struct policy_group {
 	const struct policy_member *members;
 	size_t count;
 	bool order_fastest;
-	int fallback_after_ms; /* 0: all of them at once */
+	int fallback_after_ms; /* as in the configuration */
 };
+
+/*
+ * After this time a response is late by any measure: with `auto', a query that is hedged before that
+ * is no evidence against its upstream.
+ */
+enum { POLICY_LATE_MS = 400 };
 
 /* More tries than upstreams and this many are too many for any query (RFC 9520 3.1). */
 enum { POLICY_EXTRA_TRIES = 2 };
@@ -48,6 +55,12 @@ struct policy_step {
 
 struct policy_step policy_next(const struct query *, const struct policy_group *,
     struct deadline now);
+
+/*
+ * How long a query waits for an upstream before the next one is tried as well, in ms; 0: it does not.
+ * IS_OPENING: its connection is not ready yet (RFC 8305 5).
+ */
+int policy_hedge_ms(const struct policy_group *, const struct policy_member *, bool is_opening);
 
 /* What remains to be searched for when an upstream, which was in this state then, is being tried. */
 enum query_search policy_search_on(const struct policy_member *, const struct policy_group *);

@@ -64,6 +64,9 @@ void upstream_expire(struct upstream_list *, struct deadline now);
 /* Decides what is done about each query that has changed, and sends: one write for each connection. */
 void upstream_send(struct upstream_list *, struct deadline now);
 
+/* How many queries were sent to one more upstream, since this was last called. */
+size_t upstream_take_hedged(struct upstream_list *);
+
 /* When upstream_expire() must be called next, or sooner. */
 struct deadline upstream_deadline(const struct upstream_list *);
 

@@ -118,8 +118,9 @@ const struct field config_schema[] = {
 	{ "fallback", "When the next upstream is asked as well.", .kind = FIELD_MAP },
 	{ "fallback.after",
 	    "Time without a response after which the next upstream is asked as well; 0 asks all at "
-	    "once, up to 8.",
-	    .initial = "400ms", .kind = FIELD_DURATION, .words = WORDS("never"), .min = 10,
+	    "once, up to 8. `auto' takes the time in which 95 % of its recent responses came, from "
+	    "20ms to 400ms, and sends under 5 % more queries.",
+	    .initial = "400ms", .kind = FIELD_DURATION, .words = WORDS("never", "auto"), .min = 10,
 	    .max = 9 * SECOND, .zero = true, .offset = CONFIG(int, fallback_after_ms) },
 	{ "inflight", "Queries in flight at a time, for each worker.",
 	    .initial = "1024", .kind = FIELD_NUMBER, .min = 1, .max = CONFIG_INFLIGHT_MAX,

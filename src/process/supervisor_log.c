@@ -55,11 +55,12 @@ log_worker(const struct generation *g, size_t index)
 	const struct stats_worker *row = generation_stats(g, index);
 
 	log_event(LOG_LEVEL_INFO, "worker",
-	    "pid=%d state=%s queries=%ju answered=%ju failed=%ju in_flight=%u clients=%u",
+	    "pid=%d state=%s queries=%ju answered=%ju failed=%ju hedged=%ju in_flight=%u clients=%u",
 	    (int)g->slots[index].pid, states[stats_state(row)],
 	    (uintmax_t)stats_counter(row, STATS_QUERIES),
 	    (uintmax_t)stats_counter(row, STATS_ANSWERED),
-	    (uintmax_t)stats_counter(row, STATS_FAILED), stats_queries_in_flight(row),
+	    (uintmax_t)stats_counter(row, STATS_FAILED),
+	    (uintmax_t)stats_counter(row, STATS_HEDGED), stats_queries_in_flight(row),
 	    stats_clients(row));
 }
 

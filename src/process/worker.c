@@ -279,6 +279,7 @@ gather_and_ask(struct worker *w, struct deadline now)
 	if (count > 0)
 		w->idle_at = deadline_after(now, IDLE_MS);
 	stats_count(w->row, STATS_QUERIES, count);
+	stats_count(w->row, STATS_HEDGED, upstream_take_hedged(w->upstreams));
 	for (i = 0; i < count; i++)
 		if (!answer(w, w->batch[i], now))
 			upstream_ask(w->upstreams, w->batch[i]);

@@ -15,7 +15,16 @@ enum {
 	EDNS_LOG_INTERVAL_MS = 3600000,
 
 	/* No answer takes longer; what says so was not written by us. */
-	USUAL_MAX_MS = 60000
+	USUAL_MAX_MS = 60000,
+
+	/* Response times up to that, four buckets to each doubling. */
+	BUCKETS = 60,
+
+	/* All counts are halved when there are so many, so that old ones fade. */
+	RECENT_RESPONSES = 512,
+
+	/* A percentile of fewer says nothing. */
+	RESPONSES_MIN = 20
 };
 
 struct health {
@@ -28,6 +37,7 @@ struct health {
 	_Atomic uint32_t logged_down; /* the log says that it is down */
 	_Atomic int64_t logged_at_us; /* when the log last said so */
 	_Atomic int64_t edns_logged_at_us;
+	_Atomic uint32_t responses[BUCKETS]; /* by how long they took: see bucket_of() */
 };
 
 struct health_table {
@@ -56,6 +66,8 @@ health_row(struct health_table *t, size_t index)
 void
 health_clear(struct health *u)
 {
+	size_t i;
+
 	atomic_store(&u->failures, 0);
 	atomic_store(&u->suspect, false);
 	atomic_store(&u->retry_at_us, 0);
@@ -65,6 +77,8 @@ health_clear(struct health *u)
 	atomic_store(&u->logged_down, 0);
 	atomic_store(&u->logged_at_us, 0);
 	atomic_store(&u->edns_logged_at_us, 0);
+	for (i = 0; i < BUCKETS; i++)
+		atomic_store(&u->responses[i], 0);
 }
 
 void
@@ -224,11 +238,85 @@ health_down_s(const struct health *u, struct deadline now)
 	return (int)(deadline_us_between(since, now) / 1000000);
 }
 
+/* 0 to 3 for as many milliseconds, then four for each doubling. */
+static size_t
+bucket_of(int64_t took_us)
+{
+	uint64_t ms = took_us > 0 ? (uint64_t)took_us / 1000 : 0;
+	size_t doublings = 2;
+
+	if (ms >= USUAL_MAX_MS)
+		return BUCKETS - 1;
+	if (ms < 4)
+		return (size_t)ms;
+	while (ms >> (doublings + 1) > 0)
+		doublings++;
+	return (doublings - 1) * 4 + (ms >> (doublings - 2) & 3);
+}
+
+/* All that is in a bucket took less than this. */
+static int
+bucket_end_ms(size_t bucket)
+{
+	return bucket < 4 ? (int)bucket + 1 : (int)(bucket % 4 + 5) << (bucket / 4 - 1);
+}
+
+/* Copies the counts, as they are at the moment, and returns their sum. */
+static uint64_t
+read_responses(const struct health *u, uint32_t counts[static BUCKETS])
+{
+	uint64_t sum = 0;
+	size_t i;
+
+	for (i = 0; i < BUCKETS; i++) {
+		counts[i] = atomic_load_explicit(&u->responses[i], memory_order_relaxed);
+		sum += counts[i];
+	}
+	return sum;
+}
+
+/* Other workers may count meanwhile; a count that is lost with it does no harm. */
+static void
+fade(struct health *u)
+{
+	uint32_t counts[BUCKETS];
+	size_t i;
+
+	if (read_responses(u, counts) < RECENT_RESPONSES)
+		return;
+	for (i = 0; i < BUCKETS; i++)
+		if (counts[i] > 0)
+			atomic_store_explicit(&u->responses[i], counts[i] / 2,
+			    memory_order_relaxed);
+}
+
+int
+health_percentile_ms(const struct health *u, unsigned percent)
+{
+	uint32_t counts[BUCKETS];
+	uint64_t sum = read_responses(u, counts);
+	uint64_t below = 0;
+	size_t i;
+
+	if (sum < RESPONSES_MIN)
+		return 0;
+	for (i = 0; i < BUCKETS - 1; i++) {
+		below += counts[i];
+		if (100 * below >= percent * sum)
+			break;
+	}
+	return bucket_end_ms(i);
+}
+
 void
 health_record_latency(struct health *u, int64_t took_us)
 {
 	int64_t usual_us = health_usual_us(u);
+	uint32_t n;
 
+	n = atomic_fetch_add_explicit(&u->responses[bucket_of(took_us)], 1, memory_order_relaxed);
+	if (n % (RECENT_RESPONSES / 16) == 0)
+		fade(u);
 	atomic_store_explicit(&u->usual_us, usual_us == 0 ? took_us : (7 * usual_us + took_us) / 8,
 	    memory_order_relaxed);
 }

@@ -1,8 +1,14 @@
 #include "upstream/policy.h"
 
+#include "config/config.h"
+
 enum {
 	/* When all upstreams have failed a query, they are tried once more after this pause. */
 	PAUSE_MS = 100,
+
+	/* With `auto', a query is hedged no sooner than this; and while its connection is opened. */
+	HEDGE_MIN_MS = 20,
+	HEDGE_OPENING_MS = 250,
 
 	/* How often a query is sent to servers that do not respond at all (RFC 9520 3.1). */
 	BARREN_ENDS_MAX = 3
@@ -90,6 +96,20 @@ search(const struct query *q, const struct policy_group *g, enum query_search s)
 	if (i == -1 && (s == QUERY_SEARCH_ANY || s == QUERY_SEARCH_DOWN))
 		i = pick(q, g, false);
 	return i;
+}
+
+int
+policy_hedge_ms(const struct policy_group *g, const struct policy_member *m, bool is_opening)
+{
+	if (g->count == 1 || g->fallback_after_ms == CONFIG_AFTER_NEVER)
+		return 0;
+	if (g->fallback_after_ms != CONFIG_AFTER_AUTO)
+		return g->fallback_after_ms;
+	if (is_opening)
+		return HEDGE_OPENING_MS;
+	if (m->hedge_ms == 0 || m->hedge_ms > POLICY_LATE_MS)
+		return POLICY_LATE_MS;
+	return m->hedge_ms < HEDGE_MIN_MS ? HEDGE_MIN_MS : m->hedge_ms;
 }
 
 enum query_search

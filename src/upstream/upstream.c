@@ -81,6 +81,7 @@ upstream_list_new(const struct config *config, struct scoreboard *shared, struct
 	TAILQ_INIT(&l->changed);
 	TAILQ_INIT(&l->done);
 	l->check_at = DEADLINE_NEVER;
+	l->hedge_credit = HEDGE_COST;
 	while (l->count < config->upstream_count) {
 		struct upstream *u = &l->upstreams[l->count];
 

@@ -11,6 +11,9 @@
  */
 
 enum {
+	/* A query is hedged when its response takes longer than this many in 100 do. */
+	HEDGE_PERCENTILE = 95,
+
 	/* After this many ends of its connection, a query gets one of its own: it may be the cause. */
 	ENDS_MAX = 2,
 
@@ -42,6 +45,8 @@ describe(struct upstream_list *l, size_t i, struct deadline now)
 
 	m->state = health_state(u->health, now);
 	m->usual_us = health_usual_us(u->health);
+	if (l->group.fallback_after_ms == CONFIG_AFTER_AUTO)
+		m->hedge_ms = health_percentile_ms(u->health, HEDGE_PERCENTILE);
 	m->is_overloaded = m->state == HEALTH_SUSPECT && u->current != NULL &&
 	    u->current->given_up >= UPSTREAM_GIVEN_UP_MAX;
 }
@@ -200,6 +205,10 @@ try_upstream(struct upstream_list *l, struct query *q, size_t index, struct dead
 		return false;
 	if (q->response_len > 0)
 		q->has_second_opinion = true;
+	else if (!begins)
+		l->hedged++;
+	if (q->is_hedge)
+		l->hedge_credit -= HEDGE_COST;
 	q->search = policy_search_on(&was, &l->group);
 	return q->is_late || (begins && q->response_len == 0);
 }
@@ -268,13 +277,43 @@ pause_query(struct query *q, struct deadline until)
 	memset(q->tried, 0, sizeof q->tried);
 }
 
+/* Whether the connection by which an upstream is asked is not ready yet. */
+static bool
+is_opening(const struct query *q, size_t upstream)
+{
+	size_t i;
+
+	for (i = 0; i < QUERY_ATTEMPTS_MAX; i++)
+		if (q->attempts[i].at != NULL && q->attempts[i].upstream == upstream)
+			return stream_stage(&q->attempts[i].at->stream) != STREAM_READY;
+	return false;
+}
+
+/* An upstream has been tried: when the next one is to be tried as well. */
+static struct deadline
+set_hedge(const struct upstream_list *l, struct query *q, size_t upstream, struct deadline now)
+{
+	int ms = policy_hedge_ms(&l->group, &l->members[upstream], is_opening(q, upstream));
+
+	if (ms == 0)
+		return DEADLINE_NEVER;
+	q->hedge_at = deadline_after(now, ms);
+	q->late_at = q->hedge_at;
+	if (l->group.fallback_after_ms == CONFIG_AFTER_AUTO)
+		q->late_at = deadline_after(now, POLICY_LATE_MS);
+	return q->hedge_at;
+}
+
 /* Does what policy_next() says until the query has to wait, or is finished. */
 static void
 exchange(struct upstream_list *l, struct query *q, struct deadline now)
 {
 	bool begins_anew = false;
 	struct policy_step step;
+	size_t upstream = 0;
 
+	if (q->is_hedge && l->hedge_credit < HEDGE_COST)
+		q->search = QUERY_SEARCH_NONE;
 	while ((step = policy_next(q, &l->group, now)).action != POLICY_WAIT) {
 		switch (step.action) {
 		case POLICY_FINISH:
@@ -284,10 +323,12 @@ exchange(struct upstream_list *l, struct query *q, struct deadline now)
 			pause_query(q, step.until);
 			break;
 		case POLICY_TRY:
-			if (step.attempt != -1)
+			if (step.attempt != -1) {
 				repeat(l, q, &q->attempts[step.attempt], now);
-			else
-				begins_anew = try_upstream(l, q, step.upstream, now) || begins_anew;
+			} else if (try_upstream(l, q, step.upstream, now)) {
+				begins_anew = true;
+				upstream = step.upstream;
+			}
 			break;
 		case POLICY_WAIT:
 			break;
@@ -295,10 +336,9 @@ exchange(struct upstream_list *l, struct query *q, struct deadline now)
 	}
 	q->search = QUERY_SEARCH_NONE;
 	q->is_late = false;
-	if (begins_anew && l->group.fallback_after_ms > 0 && l->count > 1) {
-		q->hedge_at = deadline_after(now, l->group.fallback_after_ms);
-		step.until = deadline_sooner(step.until, q->hedge_at);
-	}
+	q->is_hedge = false;
+	if (begins_anew)
+		step.until = deadline_sooner(step.until, set_hedge(l, q, upstream, now));
 	if (q->is_new)
 		probe_latency(l, q, now);
 	q->is_new = false;
@@ -345,6 +385,8 @@ void
 upstream_ask(struct upstream_list *l, struct query *q)
 {
 	TAILQ_INSERT_TAIL(&l->in_flight, q, upstream_link);
+	if (l->hedge_credit < HEDGE_SAVED_MAX)
+		l->hedge_credit += HEDGE_EARNED;
 	q->is_new = true;
 	upstream_changed(l, q);
 }
@@ -360,4 +402,13 @@ upstream_cancel(struct upstream_list *l, struct query *q)
 		TAILQ_REMOVE(&l->in_flight, q, upstream_link);
 	else
 		TAILQ_REMOVE(&l->done, q, upstream_link);
+}
+
+size_t
+upstream_take_hedged(struct upstream_list *l)
+{
+	size_t hedged = l->hedged;
+
+	l->hedged = 0;
+	return hedged;
 }

@@ -193,20 +193,35 @@ note_late(struct upstream_list *l, struct query *q)
 	q->is_late = true;
 }
 
+/* It is time for an extra query; and when the response is late by any measure, for suspicion. */
+static void
+note_hedge(struct upstream_list *l, struct query *q, struct deadline now)
+{
+	bool is_late = deadline_passed(q->late_at, now);
+
+	q->hedge_at = is_late ? DEADLINE_NEVER : q->late_at;
+	if (!policy_is_in_flight(q))
+		return;
+	if (is_late)
+		note_late(l, q);
+	else
+		q->search = QUERY_SEARCH_UP;
+	/* Silence is a failure, and takes as many queries as it needs. */
+	q->is_hedge = l->group.fallback_after_ms == CONFIG_AFTER_AUTO &&
+	    q->search == QUERY_SEARCH_UP;
+}
+
 static void
 expire_query(struct upstream_list *l, struct query *q, struct deadline now)
 {
-	bool is_late = deadline_passed(q->hedge_at, now);
+	bool hedges = deadline_passed(q->hedge_at, now);
 	bool pause_ends = q->pause_until.at_us != 0 && deadline_passed(q->pause_until, now);
 
-	if (is_late) {
-		q->hedge_at = DEADLINE_NEVER;
-		if (policy_is_in_flight(q))
-			note_late(l, q);
-	}
+	if (hedges)
+		note_hedge(l, q, now);
 	if (pause_ends)
 		q->pause_until = (struct deadline){ 0 };
-	if (is_late || pause_ends || deadline_passed(q->by, now))
+	if (hedges || pause_ends || deadline_passed(q->by, now))
 		upstream_changed(l, q);
 	upstream_due(l, deadline_sooner(q->by, q->hedge_at));
 	if (q->pause_until.at_us != 0)

@@ -319,6 +319,64 @@ knows_nothing_when_it_is_cleared(void **state)
 	assert_int_equal(health_usual_us(other), 1234);
 }
 
+static const struct percentile_row {
+	const char *name;
+	int fast;    /* responses */
+	int fast_ms; /* that each of them took */
+	int slow;
+	int slow_ms;
+	int least; /* what the percentile is between */
+	int most;
+} percentile_rows[] = {
+	{ "nothing", 0, 0, 0, 0, 0, 0 },
+	{ "too few", 19, 20, 0, 0, 0, 0 },
+	{ "enough", 20, 20, 0, 0, 20, 24 },
+	{ "at once", 100, 0, 0, 0, 1, 1 },
+	{ "3 ms", 100, 3, 0, 0, 4, 4 },
+	{ "5 ms", 100, 5, 0, 0, 6, 6 },
+	{ "one slow in 100", 99, 20, 1, 320, 20, 24 },
+	{ "five slow in 100", 95, 20, 5, 320, 20, 24 },
+	{ "six slow in 100", 94, 20, 6, 320, 320, 384 },
+	{ "all slow", 100, 59000, 0, 0, 59000, 70000 },
+	{ "slower than can be", 100, 70000, 0, 0, 60000, 80000 },
+	{ "old ones fade", 3000, 300, 3000, 20, 20, 24 },
+};
+
+static void
+tells_percentiles(void **state)
+{
+	const struct percentile_row *row = *state;
+	struct health *u = begin();
+	int ms;
+	int i;
+
+	for (i = 0; i < row->fast; i++)
+		health_record_latency(u, (int64_t)row->fast_ms * 1000 + 500);
+	for (i = 0; i < row->slow; i++)
+		health_record_latency(u, (int64_t)row->slow_ms * 1000 + 500);
+	ms = health_percentile_ms(u, 95);
+	assert_in_range(ms, row->least, row->most);
+	health_clear(u);
+	assert_int_equal(health_percentile_ms(u, 95), 0);
+}
+
+/* What a faulty worker may have written there is no reason to wait forever, or to crash. */
+static void
+tells_percentiles_of_anything(void **state)
+{
+	struct health *u = begin();
+	int ms;
+
+	(void)state;
+	memset((void *)u, 0xff, 64 + 60 * sizeof(uint32_t));
+	ms = health_percentile_ms(u, 95);
+	assert_in_range(ms, 0, 80000);
+	health_record_latency(u, -1);
+	health_record_latency(u, INT64_MAX);
+	assert_in_range(health_percentile_ms(u, 95), 0, 80000);
+	health_clear(u);
+}
+
 int
 main(void)
 {
@@ -328,9 +386,11 @@ main(void)
 		cmocka_unit_test(is_the_same_for_all_workers),
 		cmocka_unit_test(knows_how_long_an_answer_usually_takes),
 		cmocka_unit_test(knows_nothing_when_it_is_cleared),
+		cmocka_unit_test(tells_percentiles_of_anything),
 	};
 	struct CMUnitTest back_offs[LENGTH(back_off_rows)];
 	struct CMUnitTest transitions[LENGTH(transition_rows)];
+	struct CMUnitTest percentiles[LENGTH(percentile_rows)];
 	size_t i;
 
 	for (i = 0; i < LENGTH(transition_rows); i++)
@@ -342,7 +402,12 @@ main(void)
 		back_offs[i] = (struct CMUnitTest){ .name = back_off_rows[i].name,
 			.test_func = leaves_it_alone_for_longer_each_time,
 			.initial_state = (void *)&back_off_rows[i] };
-	return cmocka_run_group_tests_name("health, transitions", transitions, make_table, free_table) +
+	for (i = 0; i < LENGTH(percentile_rows); i++)
+		percentiles[i] = (struct CMUnitTest){ .name = percentile_rows[i].name,
+			.test_func = tells_percentiles,
+			.initial_state = (void *)(uintptr_t)&percentile_rows[i] };
+	return cmocka_run_group_tests_name("health, percentiles", percentiles, make_table, free_table) +
+	    cmocka_run_group_tests_name("health, transitions", transitions, make_table, free_table) +
 	    cmocka_run_group_tests_name("health, back-off", back_offs, make_table, free_table) +
 	    cmocka_run_group_tests_name("health", others, make_table, free_table);
 }

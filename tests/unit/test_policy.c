@@ -1,5 +1,7 @@
 #include "upstream/policy.h"
 
+#include "config/config.h"
+
 #include "unit.h"
 
 /*
@@ -16,12 +18,12 @@ enum {
 	NEW = -1 /* no attempt is repeated */
 };
 
-#define UP { HEALTH_UP, false, 0 }
-#define UP_OF(ms) { HEALTH_UP, false, INT64_C(1000) * (ms) }
-#define SUSPECT { HEALTH_SUSPECT, false, 0 }
-#define FULL { HEALTH_SUSPECT, true, 0 }
-#define DOWN { HEALTH_DOWN, false, 0 }
-#define PROBING { HEALTH_PROBING, false, 0 }
+#define UP { HEALTH_UP, false, 0, 0 }
+#define UP_OF(ms) { HEALTH_UP, false, INT64_C(1000) * (ms), 0 }
+#define SUSPECT { HEALTH_SUSPECT, false, 0, 0 }
+#define FULL { HEALTH_SUSPECT, true, 0, 0 }
+#define DOWN { HEALTH_DOWN, false, 0, 0 }
+#define PROBING { HEALTH_PROBING, false, 0, 0 }
 
 #define FINISH(how) { .action = POLICY_FINISH, .outcome = (how) }
 #define WAIT(ms) { .action = POLICY_WAIT, .until = { INT64_C(1000) * (ms) } }
@@ -64,7 +66,7 @@ static const struct policy_row {
 	    .step = TRY(0) },
 	{ "one that was asked is faster than one that was not", { UP, UP_OF(500) }, 2,
 	    .fastest = true, .step = TRY(1) },
-	{ "the fastest is passed over in backoff", { UP_OF(40), { HEALTH_DOWN, false, 1000 } }, 2,
+	{ "the fastest is passed over in backoff", { UP_OF(40), { HEALTH_DOWN, false, 1000, 0 } }, 2,
 	    .fastest = true, .step = TRY(0) },
 	{ "the fastest that was not tried yet", { UP_OF(40), UP_OF(20), UP_OF(30) }, 3,
 	    .fastest = true, .q = { .tried = { 2 } }, .step = TRY(2) },
@@ -288,6 +290,37 @@ goes_on_searching(void **state)
 	assert_int_equal(policy_search_on(&row->member, &group), row->search);
 }
 
+static const struct hedge_row {
+	const char *name;
+	int after_ms;
+	size_t count;
+	int percentile_ms;
+	bool is_opening;
+	int ms;
+} hedge_rows[] = {
+	{ "a fixed time", 400, 2, 30, false, 400 },
+	{ "a fixed time, also while opening", 700, 2, 30, true, 700 },
+	{ "never", CONFIG_AFTER_NEVER, 2, 30, false, 0 },
+	{ "all at once", 0, 2, 30, false, 0 },
+	{ "no other upstream", 400, 1, 30, false, 0 },
+	{ "no other upstream, auto", CONFIG_AFTER_AUTO, 1, 30, false, 0 },
+	{ "auto", CONFIG_AFTER_AUTO, 2, 30, false, 30 },
+	{ "auto, 20 ms at least", CONFIG_AFTER_AUTO, 2, 3, false, 20 },
+	{ "auto, 400 ms at most", CONFIG_AFTER_AUTO, 2, 448, false, 400 },
+	{ "auto, nothing is known", CONFIG_AFTER_AUTO, 2, 0, false, 400 },
+	{ "auto, while opening", CONFIG_AFTER_AUTO, 2, 30, true, 250 },
+};
+
+static void
+hedges_after(void **state)
+{
+	const struct hedge_row *row = *state;
+	struct policy_group group = { .count = row->count, .fallback_after_ms = row->after_ms };
+	struct policy_member member = { .hedge_ms = row->percentile_ms };
+
+	assert_int_equal(policy_hedge_ms(&group, &member, row->is_opening), row->ms);
+}
+
 /* Whatever is done, it ends: each step that policy_next() wants is taken as a failure. */
 static void
 ends_whatever_fails(void **state)
@@ -332,12 +365,13 @@ ends_whatever_fails(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(policy_rows) + LENGTH(search_rows) + 1];
+	struct CMUnitTest tests[LENGTH(policy_rows) + LENGTH(search_rows) + LENGTH(hedge_rows) + 1];
 	size_t n = 0;
 	size_t i;
 
 	ADD(policy_rows, decides);
 	ADD(search_rows, goes_on_searching);
+	ADD(hedge_rows, hedges_after);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(ends_whatever_fails);
 	return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
 }

@@ -45,7 +45,7 @@ static const struct row {
 	    "\n  upstream_idle: 8s\n", { "10ms", "10m", "0" }, { "9ms", "600001ms", "never" } },
 	{ "order", "order: ", "\n" UP, UP, "\norder: list\n", { "list", "fastest" }, { "random" } },
 	{ "fallback.after", "fallback: {after: ", "}\n" UP, UP, "\nfallback:\n  after: 400ms\n",
-	    { "10ms", "9s", "0", "never" }, { "9ms", "9001ms", "ever", "-1" } },
+	    { "10ms", "9s", "0", "never", "auto" }, { "9ms", "9001ms", "ever", "-1" } },
 	{ "inflight", "inflight: ", "\n" UP, UP, "\ninflight: 1024\n", { "1", "16384" },
 	    { "0", "16385" } },
 	{ "udp_size", "udp_size: ", "\n" UP, UP, "\nudp_size: 1232\n", { "512", "4096" },
