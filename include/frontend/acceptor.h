@@ -35,7 +35,7 @@ int acceptor_listen(struct acceptor *, struct deadline now);
 /* Stops until the next acceptor_listen(). */
 void acceptor_stop(struct acceptor *);
 
-/* Stops, and lets acceptor_listen() do nothing before UNTIL, or before the end of a longer pause. */
+/* Stops until UNTIL, or the end of a longer pause: acceptor_listen() does nothing before. */
 void acceptor_pause(struct acceptor *, struct deadline until);
 
 /* When acceptor_listen() is to be called next: the end of the pause. NEVER while it listens. */

@@ -13,33 +13,33 @@
 #include "query/quota.h"
 
 /*
- * Those who ask by UDP. Yields queries and takes responses as `front' does for TCP; both share
- * the table of queries. What comes is taken in batches, and so is what goes.
+ * UDP frontend. Yields queries and takes responses as `tcp' does; both share the table of queries
+ * and the quotas. It receives and sends in batches.
  */
 struct udp;
 
 /*
  * Serves the COUNT sockets SOCKETS (see net_listen_udp()), which stay the caller's and may be
  * shared with other processes, in the wait set SET. They share OVERFLOWS too, a number for each
- * socket, so that what the kernel loses is counted by one of them. Queries take their places
- * in TABLE, of which a few are left for TCP. QUOTA is of all frontends, and for as many
+ * socket, so that what the kernel drops is counted by one of them. Queries take slots of
+ * TABLE, of which a few are left for TCP. QUOTA is of all frontends, and for as many
  * addresses more as TABLE has slots. CONFIG, OVERFLOWS, TABLE and QUOTA must outlive it. NULL
  * with the reason.
  */
 struct udp *udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overflows,
     size_t count, int set, struct query_table *table, struct quota *quota, struct failure *why);
 
-/* Frees the places of what was not sent. NULL is fine. */
+/* Frees the slots of what was not sent. NULL is fine. */
 void udp_free(struct udp *);
 
 /* Something happened on the socket with that number (WAITSET_DATAGRAMS). */
 void udp_ready(struct udp *, size_t socket);
 
-/* Leaves what comes until then to other workers. */
+/* Leaves queries that come until then to other workers. */
 void udp_pause_listening(struct udp *, struct deadline until);
 
 /*
- * Takes the queries that are there now, MOST at most and no more than there are places, with
+ * Takes the queries that are there now, MOST at most and no more than there are free slots, with
  * one call for each socket. Each query is the caller's until it is given back by udp_answer()
  * or udp_reject(). Returns their number.
  */
@@ -50,11 +50,11 @@ bool udp_has_work(const struct udp *);
 
 /*
  * Hands over a query whose response is set, which is made to fit what the client takes. Sent
- * by udp_send(), which frees its place.
+ * by udp_send(), which frees its slot.
  */
 void udp_answer(struct udp *, struct query *);
 
-/* Frees a message that is no query; nothing is said. */
+/* Frees a message that is no query; it gets no answer. */
 void udp_reject(struct udp *, struct query *);
 
 /*
@@ -70,30 +70,30 @@ void udp_send(struct udp *, struct deadline now);
 /* When udp_send() must be called next, or sooner. */
 struct deadline udp_deadline(const struct udp *);
 
-/* Takes what has come, up to one batch of each socket, and nothing more. */
+/* Reads what has come, up to one batch of each socket, and nothing more. */
 void udp_drain(struct udp *);
 
-/* Whether any client is still to get something. */
+/* Whether any query is still to be read or answered. */
 bool udp_is_busy(const struct udp *);
 
-/* Datagrams that led to nothing, by the reason. */
-enum udp_loss {
-	UDP_LOSS_SOURCE,    /* from where no client can be, or broadcast */
-	UDP_LOSS_REFUSED,   /* the address may not ask here */
-	UDP_LOSS_MALFORMED, /* no query, or longer than any */
-	UDP_LOSS_REPEATED,  /* the same query is in hand */
-	UDP_LOSS_EXCESS,    /* the address has too many in hand */
-	UDP_LOSS_OVERFLOW,  /* the receive buffer was full: the kernel says so */
-	UDP_LOSS_UNSENT,    /* answers that could not be sent */
-	UDP_LOSS_EVICTED,   /* given up for others, and answered with an error */
-	UDP_LOSSES
+/* Why datagrams were dropped. */
+enum udp_drop_reason {
+	UDP_DROP_INVALID_SOURCE, /* an address that no client can have, or sent by broadcast */
+	UDP_DROP_NOT_ALLOWED,    /* the address may not use us */
+	UDP_DROP_MALFORMED,      /* no query, or longer than any */
+	UDP_DROP_DUPLICATE,      /* the same query is in flight */
+	UDP_DROP_CLIENT_LIMIT,   /* the address has too many queries in flight */
+	UDP_DROP_BUFFER_FULL,    /* the receive buffer was full: reported by the kernel */
+	UDP_DROP_NOT_SENT,       /* answers that could not be sent */
+	UDP_DROP_EVICTED,        /* given up for others, and answered with an error */
+	UDP_DROP_REASONS
 };
 
 /*
- * What was lost since this was asked last, and the last address that had too many in hand
+ * What was dropped since the last call, and the last address that had too many queries in flight
  * (AF_UNSPEC: none had). False when nothing was.
  */
-bool udp_losses(struct udp *, unsigned counts[static UDP_LOSSES], struct address *excessive);
+bool udp_drops(struct udp *, unsigned counts[static UDP_DROP_REASONS], struct address *limited);
 
 /* Whether a socket was found to be shut down for sending: another one is needed. */
 bool udp_is_shut_down(const struct udp *);

@@ -54,8 +54,8 @@ enum query_search {
 
 /* Where a query came from, and so which module its answer goes to. */
 enum query_transport {
-	QUERY_TCP, /* `front': `client' is its client */
-	QUERY_UDP  /* `udp': `peer' is its peer */
+	QUERY_TCP, /* the TCP frontend's: `client' is its client */
+	QUERY_UDP  /* the UDP frontend's: `peer' is its peer */
 };
 
 /* The two ends of a datagram. */

@@ -58,7 +58,7 @@ void quota_leave(struct quota *, struct client_addr *);
  */
 bool quota_allows(const struct client_addr *, size_t free_slots);
 
-/* Counts a query in flight that came by UDP, or one less. Those by TCP are counted by the TCP frontend. */
+/* Counts a query in flight by UDP, or one less. The TCP frontend counts its own. */
 void quota_add_udp(struct quota *, struct client_addr *);
 void quota_remove_udp(struct quota *, struct client_addr *);
 

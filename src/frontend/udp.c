@@ -16,10 +16,10 @@
 #include "query/reply.h"
 
 enum {
-	/* One of so many places is left for TCP. */
+	/* One of so many slots is left for TCP. */
 	SHARE_OF_TCP = 64,
 
-	/* Taken from a socket at a time; who shares it may have the rest. */
+	/* Datagrams received from a socket at a time; other workers may have the rest. */
 	RECEIVE_AT_ONCE = 64,
 	SEND_AT_ONCE = 64,
 
@@ -30,7 +30,7 @@ enum {
 	/* Linux calls the loopback interface so in every network namespace. */
 	LOOPBACK_INTERFACE = 1,
 
-	/* A socket that takes no more is tried again after so long. */
+	/* How long to wait before a socket whose send buffer is full is tried again. */
 	SEND_PAUSE_MS = 1,
 
 	/*
@@ -41,13 +41,13 @@ enum {
 	EVICTION_AGE_MS = 1500,
 	SHARE_OF_RESERVE = 16,
 
-	/* How often the age is looked at while no slot is free. */
+	/* How often the age is checked while no slot is free. */
 	EVICTION_INTERVAL_MS = 50
 };
 
 /* Room for all that is received with a datagram: IP_PKTINFO, IPV6_PKTINFO, SO_RXQ_OVFL. */
 struct control {
-	_Alignas(struct cmsghdr) uint8_t octets[CMSG_SPACE(sizeof(struct in_pktinfo)) +
+	_Alignas(struct cmsghdr) uint8_t bytes[CMSG_SPACE(sizeof(struct in_pktinfo)) +
 	    CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint32_t))];
 };
 
@@ -76,8 +76,8 @@ struct udp {
 	size_t unsent;               /* answers of all sockets that wait to be sent */
 	size_t reserve;              /* slots that eviction keeps free */
 	struct deadline evict_until; /* eviction goes on until then */
-	unsigned losses[UDP_LOSSES];
-	struct address excessive;
+	unsigned drops[UDP_DROP_REASONS];
+	struct address limited;
 	bool shut_down; /* a socket takes no answers any more */
 	struct mmsghdr headers[RECEIVE_AT_ONCE];
 	struct iovec pieces[RECEIVE_AT_ONCE];
@@ -86,7 +86,7 @@ struct udp {
 	uint8_t datagrams[RECEIVE_AT_ONCE][DATAGRAM_STRIDE];
 };
 
-/* ---- life ---- */
+/* ---- opening and closing ---- */
 
 static uint32_t
 overflow_so_far(int fd)
@@ -107,7 +107,7 @@ add_socket(struct udp *u, int fd, _Atomic uint32_t *overflow, struct failure *wh
 
 	s->fd = fd;
 	s->overflow = overflow;
-	/* What the kernel has lost before the first of us came is not our news. */
+	/* Ignore drops that predate the first worker. */
 	(void)atomic_compare_exchange_strong(overflow, &none, overflow_so_far(fd));
 	TAILQ_INIT(&s->answered);
 	if (getsockname(fd, &s->bound.sa, &len) == -1)
@@ -197,7 +197,7 @@ udp_free(struct udp *u)
 	pages_free(u, 1, sizeof *u);
 }
 
-/* ---- what comes ---- */
+/* ---- reading queries ---- */
 
 static size_t
 free_slots(const struct udp *u)
@@ -236,16 +236,16 @@ note_overflow(struct udp *u, struct udp_socket *s, uint32_t overflow)
 {
 	uint32_t known = atomic_load(s->overflow);
 
-	/* Each worker sees it, and more may have been lost and told since. It may begin anew. */
+	/* Every worker reads the counter, which may wrap; the one that advances it counts the drops. */
 	while ((int32_t)(overflow - known) > 0) {
 		if (atomic_compare_exchange_weak(s->overflow, &known, overflow)) {
-			u->losses[UDP_LOSS_OVERFLOW] += overflow - known;
+			u->drops[UDP_DROP_BUFFER_FULL] += overflow - known;
 			return;
 		}
 	}
 }
 
-/* What it was sent to; false when that was not one machine alone. */
+/* Reads the destination; false when it was not a unicast address. */
 static bool
 read_v4_destination(const struct cmsghdr *c, struct query_peer *peer)
 {
@@ -291,7 +291,7 @@ read_control(struct udp *u, struct udp_socket *s, struct msghdr *message, struct
 	return unicast;
 }
 
-/* The address as one of IPv4, if it is one or stands for one. */
+/* Whether the address is one of IPv4, mapped or not; then *V4 is that address. */
 static bool
 is_v4(const struct address *a, uint32_t *v4)
 {
@@ -305,7 +305,7 @@ is_v4(const struct address *a, uint32_t *v4)
 	return true;
 }
 
-/* Whether a client can have this address: not nothing, "this network", multicast or broadcast. */
+/* Whether a client can have it: not unspecified, "this network", multicast or broadcast. */
 static bool
 is_host(const struct address *a)
 {
@@ -325,7 +325,7 @@ is_loopback(const struct address *a)
 	return is_v4(a, &v4) ? v4 >> 24 == IN_LOOPBACKNET : IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
 }
 
-/* Whether it claims to come from this very socket, where the answer to it would go. */
+/* Whether a datagram claims to come from this very socket: it would get its own answer. */
 static bool
 is_ourselves(const struct udp_socket *s, const struct query_peer *peer)
 {
@@ -333,50 +333,50 @@ is_ourselves(const struct udp_socket *s, const struct query_peer *peer)
 		return false;
 	if (peer->to.sa.sa_family == AF_UNSPEC)
 		return address_same_host(&peer->from, &s->bound);
-	/* Nobody else on this machine can have the port of a wildcard. */
+	/* No other socket of this machine can have the port of a wildcard. */
 	return peer->interface == LOOPBACK_INTERFACE || is_loopback(&peer->from) ||
 	    address_same_host(&peer->from, &peer->to);
 }
 
-/* Why the datagram is no query to be asked; UDP_LOSSES when it may be. */
-static enum udp_loss
+/* Why the datagram is no query to be asked; UDP_DROP_REASONS when it may be. */
+static enum udp_drop_reason
 examine(struct udp *u, struct udp_socket *s, struct mmsghdr *m, struct query_peer *peer)
 {
 	if (!read_control(u, s, &m->msg_hdr, peer) || !is_host(&peer->from) ||
 	    address_port(&peer->from) == 0 || is_ourselves(s, peer))
-		return UDP_LOSS_SOURCE;
+		return UDP_DROP_INVALID_SOURCE;
 	if (!config_allows(u->config, &peer->from))
-		return UDP_LOSS_REFUSED;
+		return UDP_DROP_NOT_ALLOWED;
 	if ((m->msg_hdr.msg_flags & MSG_TRUNC) != 0)
-		return UDP_LOSS_MALFORMED;
-	return UDP_LOSSES;
+		return UDP_DROP_MALFORMED;
+	return UDP_DROP_REASONS;
 }
 
 /*
  * Takes a query into account that was received while SLOTS were free. Returns why it may
- * not be; UDP_LOSSES when it may.
+ * not be; UDP_DROP_REASONS when it may.
  */
-static enum udp_loss
+static enum udp_drop_reason
 admit(struct udp *u, struct query *q, size_t slots)
 {
 	q->addr = quota_use(u->quota, &q->peer.from);
 	if (!dedup_add(u->dedup, q)) {
 		quota_leave(u->quota, q->addr);
-		return UDP_LOSS_REPEATED;
+		return UDP_DROP_DUPLICATE;
 	}
 	/* Health checks are answered locally and are exempt from the limits. */
 	if (!quota_allows(q->addr, slots) && !dns_question_is_own(q->message, q->len)) {
 		dedup_remove(q);
 		quota_leave(u->quota, q->addr);
-		u->excessive = q->peer.from;
-		return UDP_LOSS_EXCESS;
+		u->limited = q->peer.from;
+		return UDP_DROP_CLIENT_LIMIT;
 	}
 	if (q->addr->udp_queries == 0)
 		TAILQ_INIT(&u->in_flight[q->addr->index]);
 	TAILQ_INSERT_TAIL(&u->in_flight[q->addr->index], q, addr_link);
 	quota_add_udp(u->quota, q->addr);
 	u->in_flight_count++;
-	return UDP_LOSSES;
+	return UDP_DROP_REASONS;
 }
 
 /* Takes the query in one of the datagrams. NULL when there is none, which is counted. */
@@ -385,12 +385,12 @@ take(struct udp *u, struct udp_socket *s, size_t index, struct deadline now)
 {
 	struct mmsghdr *m = &u->headers[index];
 	struct query_peer peer = { .socket = (size_t)(s - u->sockets), .from = u->sources[index] };
-	enum udp_loss loss = examine(u, s, m, &peer);
+	enum udp_drop_reason reason = examine(u, s, m, &peer);
 	size_t slots = free_slots(u);
 	struct query *q;
 
-	if (loss != UDP_LOSSES) {
-		u->losses[loss]++;
+	if (reason != UDP_DROP_REASONS) {
+		u->drops[reason]++;
 		return NULL;
 	}
 	/* No more was received than there are free slots. */
@@ -400,9 +400,9 @@ take(struct udp *u, struct udp_socket *s, size_t index, struct deadline now)
 	q->allowed = true;
 	q->arrived = now;
 	q->by = deadline_after(now, u->config->timeouts.query_ms);
-	if ((loss = admit(u, q, slots)) == UDP_LOSSES)
+	if ((reason = admit(u, q, slots)) == UDP_DROP_REASONS)
 		return q;
-	u->losses[loss]++;
+	u->drops[reason]++;
 	query_free(u->table, q);
 	return NULL;
 }
@@ -422,7 +422,7 @@ receive(struct udp *u, struct udp_socket *s, size_t most)
 			.msg_control = &u->controls[i],
 			.msg_controllen = sizeof u->controls[i] };
 	n = recvmmsg(s->fd, u->headers, (unsigned)most, MSG_DONTWAIT, NULL);
-	/* An error is of somebody else, as is what was taken before us: the wait tells of more. */
+	/* After an error, or when another worker was faster, the next event says that there is more. */
 	s->ready = n == (int)most && !u->draining;
 	return n > 0 ? (size_t)n : 0;
 }
@@ -470,12 +470,12 @@ udp_drain(struct udp *u)
 		u->sockets[i].ready = true;
 }
 
-/* ---- what goes ---- */
+/* ---- writing answers ---- */
 
 void
 udp_reject(struct udp *u, struct query *q)
 {
-	u->losses[UDP_LOSS_MALFORMED]++;
+	u->drops[UDP_DROP_MALFORMED]++;
 	release(u, q);
 }
 
@@ -515,7 +515,7 @@ udp_next_evicted(struct udp *u, struct deadline now)
 	bool evicting = !deadline_passed(u->evict_until, now);
 	struct query *q;
 
-	/* Where most slots are held by TCP clients, giving up queries of others would not help. */
+	/* Where TCP clients have most slots, giving up queries by UDP would not help. */
 	if (spare >= u->reserve || (spare > 0 && !evicting) ||
 	    u->in_flight_count < u->in_flight_max - u->in_flight_count)
 		return NULL;
@@ -524,8 +524,8 @@ udp_next_evicted(struct udp *u, struct deadline now)
 	    (!evicting && !deadline_passed(deadline_after(q->arrived, EVICTION_AGE_MS), now)))
 		return NULL;
 	u->evict_until = deadline_after(now, EVICTION_AGE_MS);
-	u->losses[UDP_LOSS_EVICTED]++;
-	u->excessive = q->peer.from;
+	u->drops[UDP_DROP_EVICTED]++;
+	u->limited = q->peer.from;
 	return q;
 }
 
@@ -582,9 +582,9 @@ is_transient(int error)
 	return error == EAGAIN || error == ENOBUFS || error == ENOMEM || error == EINTR;
 }
 
-/* Deals with the first answer of a socket, which could not be sent. False: try again later. */
+/* The first answer of a socket could not be sent. False: try again later. */
 static bool
-overcome(struct udp *u, struct udp_socket *s, int error, struct deadline now)
+handle_send_error(struct udp *u, struct udp_socket *s, int error, struct deadline now)
 {
 	struct query *q = TAILQ_FIRST(&s->answered);
 	size_t len = q->response_len;
@@ -592,13 +592,13 @@ overcome(struct udp *u, struct udp_socket *s, int error, struct deadline now)
 	if (is_transient(error) && !deadline_passed(q->by, now))
 		return false;
 	if (error == EMSGSIZE) {
-		/* The path takes less than that: the client is to ask by TCP. */
+		/* Longer than the path MTU: truncated, so that the client retries over TCP. */
 		q->response_len = dns_truncate(q->response, len, DNS_UDP_MIN);
 		if (q->response_len < len)
 			return true;
 	}
 	u->shut_down = u->shut_down || error == EPIPE;
-	u->losses[UDP_LOSS_UNSENT]++;
+	u->drops[UDP_DROP_NOT_SENT]++;
 	release_answered(u, s, q);
 	return true;
 }
@@ -610,7 +610,7 @@ send_all(struct udp *u, struct udp_socket *s, struct deadline now)
 
 	while (!TAILQ_EMPTY(&s->answered)) {
 		n = send_batch(s);
-		if (n == -1 && !overcome(u, s, errno, now)) {
+		if (n == -1 && !handle_send_error(u, s, errno, now)) {
 			u->retry_at = deadline_after(now, SEND_PAUSE_MS);
 			return;
 		}
@@ -662,17 +662,17 @@ udp_is_shut_down(const struct udp *u)
 }
 
 bool
-udp_losses(struct udp *u, unsigned counts[static UDP_LOSSES], struct address *excessive)
+udp_drops(struct udp *u, unsigned counts[static UDP_DROP_REASONS], struct address *limited)
 {
 	bool any = false;
 	size_t i;
 
-	for (i = 0; i < UDP_LOSSES; i++) {
-		counts[i] = u->losses[i];
+	for (i = 0; i < UDP_DROP_REASONS; i++) {
+		counts[i] = u->drops[i];
 		any |= counts[i] > 0;
 	}
-	*excessive = u->excessive;
-	memset(u->losses, 0, sizeof u->losses);
-	u->excessive = (struct address){ .sa.sa_family = AF_UNSPEC };
+	*limited = u->limited;
+	memset(u->drops, 0, sizeof u->drops);
+	u->limited = (struct address){ .sa.sa_family = AF_UNSPEC };
 	return any;
 }

@@ -156,8 +156,8 @@ log_receive_buffer(int fd, const char *remedy)
 		return;
 	(void)snprintf(wanted, sizeof wanted, "%d", NET_DATAGRAM_BUFFER);
 	(void)snprintf(granted, sizeof granted, "%d", net_receive_buffer(fd));
-	log_event(LOG_LEVEL_INFO, "small receive buffer", "octets", granted, "wanted", wanted,
-	    "remedy", remedy, NULL);
+	log_event(LOG_LEVEL_INFO, "UDP receive buffer limited", "bytes", granted, "requested",
+	    wanted, "remedy", remedy, NULL);
 }
 
 /* Once, for the first UDP socket: what the kernel does not give to it. */

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/waitset.h"
 #include "format/dns.h"
-#include "frontend/front.h"
+#include "frontend/tcp.h"
 #include "frontend/udp.h"
 #include "query/query.h"
 #include "query/quota.h"
@@ -52,7 +52,7 @@ struct worker {
 	struct query_table *table;
 	struct quota *quota;
 	int listeners[CONFIG_LISTEN_MAX];
-	struct front *front;
+	struct tcp *tcp;
 	struct udp *udp;
 	bool udp_is_next; /* to be looked at first */
 	struct upstream_list *upstreams;
@@ -66,8 +66,8 @@ struct worker {
 	struct deadline stop_by;    /* NEVER until it was told to stop */
 	struct deadline quiet_at;   /* when there is no query until then, it is a quiet moment */
 	struct deadline
-	    trouble_at[FRONT_TROUBLES]; /* then trouble of that kind may be told again */
-	struct deadline losses_at;      /* then datagrams that were lost may be told again */
+	    trouble_at[TCP_LIMIT_EVENTS]; /* then trouble of that kind may be told again */
+	struct deadline drops_at;         /* then dropped datagrams may be logged again */
 	struct query *batch[QUERIES_AT_ONCE];
 };
 
@@ -134,9 +134,9 @@ log_troubles(struct worker *w, struct deadline now)
 	char count[16];
 	int kind;
 
-	for (kind = 0; kind < FRONT_TROUBLES; kind++) {
+	for (kind = 0; kind < TCP_LIMIT_EVENTS; kind++) {
 		if (!deadline_passed(w->trouble_at[kind], now) ||
-		    !front_trouble(w->front, (enum front_trouble)kind, &why, &times))
+		    !tcp_limit_event(w->tcp, (enum tcp_limit_event)kind, &why, &times))
 			continue;
 		(void)snprintf(count, sizeof count, "%u", times);
 		log_event(LOG_LEVEL_WARN, events[kind], "cause", why.text, "times", count, "remedy",
@@ -145,38 +145,38 @@ log_troubles(struct worker *w, struct deadline now)
 	}
 }
 
-/* Those who are not heard, or not answered, may never know why: what is lost on the way is told. */
+/* UDP clients get no error, so log what was dropped. */
 static void
-log_losses(struct worker *w, struct deadline now)
+log_drops(struct worker *w, struct deadline now)
 {
-	unsigned counts[UDP_LOSSES];
-	char texts[UDP_LOSSES][12];
+	unsigned counts[UDP_DROP_REASONS];
+	char texts[UDP_DROP_REASONS][12];
 	char client[ADDRESS_TEXT_MAX] = "";
-	struct address excessive;
+	struct address limited;
 	enum log_level level = LOG_LEVEL_DEBUG;
 	size_t i;
 
-	if (!deadline_passed(w->losses_at, now) || !udp_losses(w->udp, counts, &excessive))
+	if (!deadline_passed(w->drops_at, now) || !udp_drops(w->udp, counts, &limited))
 		return;
-	for (i = 0; i < UDP_LOSSES; i++)
+	for (i = 0; i < UDP_DROP_REASONS; i++)
 		(void)snprintf(texts[i], sizeof texts[i], "%.0u", counts[i]); /* nothing for 0 */
-	if (counts[UDP_LOSS_EXCESS] + counts[UDP_LOSS_OVERFLOW] + counts[UDP_LOSS_UNSENT] +
-		counts[UDP_LOSS_EVICTED] >
+	if (counts[UDP_DROP_CLIENT_LIMIT] + counts[UDP_DROP_BUFFER_FULL] +
+		counts[UDP_DROP_NOT_SENT] + counts[UDP_DROP_EVICTED] >
 	    0)
 		level = LOG_LEVEL_WARN;
-	if (excessive.sa.sa_family != AF_UNSPEC)
-		(void)address_format_host(&excessive, client);
-	log_event(level, "datagrams dropped", "too_many_in_hand", texts[UDP_LOSS_EXCESS], "client",
-	    client, "evicted", texts[UDP_LOSS_EVICTED], "receive_buffer_full",
-	    texts[UDP_LOSS_OVERFLOW], "not_sent", texts[UDP_LOSS_UNSENT], "repeated",
-	    texts[UDP_LOSS_REPEATED], "not_allowed", texts[UDP_LOSS_REFUSED], "impossible_source",
-	    texts[UDP_LOSS_SOURCE], "no_query", texts[UDP_LOSS_MALFORMED], NULL);
-	w->losses_at = deadline_after(now, TROUBLE_INTERVAL_MS);
+	if (limited.sa.sa_family != AF_UNSPEC)
+		(void)address_format_host(&limited, client);
+	log_event(level, "datagrams dropped", "client_limit", texts[UDP_DROP_CLIENT_LIMIT],
+	    "client", client, "evicted", texts[UDP_DROP_EVICTED], "receive_buffer_full",
+	    texts[UDP_DROP_BUFFER_FULL], "not_sent", texts[UDP_DROP_NOT_SENT], "duplicate",
+	    texts[UDP_DROP_DUPLICATE], "not_allowed", texts[UDP_DROP_NOT_ALLOWED], "invalid_source",
+	    texts[UDP_DROP_INVALID_SOURCE], "malformed", texts[UDP_DROP_MALFORMED], NULL);
+	w->drops_at = deadline_after(now, TROUBLE_INTERVAL_MS);
 }
 
 /* ---- the four steps ---- */
 
-/* Half of a batch for those whose turn it is to be first, and the rest for the others. */
+/* Alternate which transport gets the first half of the batch, so neither starves. */
 static size_t
 gather(struct worker *w, struct deadline now)
 {
@@ -185,10 +185,9 @@ gather(struct worker *w, struct deadline now)
 	if (w->udp_is_next) {
 		count = udp_gather(w->udp, w->batch, QUERIES_AT_ONCE / 2, now);
 		w->udp_is_next = count == 0;
-		return count +
-		    front_gather(w->front, w->batch + count, QUERIES_AT_ONCE - count, now);
+		return count + tcp_gather(w->tcp, w->batch + count, QUERIES_AT_ONCE - count, now);
 	}
-	count = front_gather(w->front, w->batch, QUERIES_AT_ONCE / 2, now);
+	count = tcp_gather(w->tcp, w->batch, QUERIES_AT_ONCE / 2, now);
 	w->udp_is_next = count > 0;
 	return count + udp_gather(w->udp, w->batch + count, QUERIES_AT_ONCE - count, now);
 }
@@ -202,7 +201,7 @@ finish(struct worker *w, struct query *q, struct deadline now)
 	if (q->transport == QUERY_UDP)
 		udp_answer(w->udp, q);
 	else
-		front_answer(w->front, q);
+		tcp_answer(w->tcp, q);
 }
 
 static void
@@ -211,7 +210,7 @@ reject(struct worker *w, struct query *q)
 	if (q->transport == QUERY_UDP)
 		udp_reject(w->udp, q);
 	else
-		front_reject(w->front, q);
+		tcp_reject(w->tcp, q);
 }
 
 static void
@@ -296,7 +295,7 @@ gather_and_ask(struct worker *w, struct deadline now)
 	for (i = 0; i < count; i++)
 		if (!answer(w, w->batch[i], now))
 			upstream_ask(w->upstreams, w->batch[i]);
-	while ((q = front_next_abandoned(w->front)) != NULL) {
+	while ((q = tcp_next_abandoned(w->tcp)) != NULL) {
 		upstream_cancel(w->upstreams, q);
 		query_free(w->table, q);
 	}
@@ -337,7 +336,7 @@ reply(struct worker *w, struct deadline now)
 		    why.text, now);
 	}
 	evict(w, now);
-	front_send(w->front, now);
+	tcp_send(w->tcp, now);
 	udp_send(w->udp, now);
 }
 
@@ -346,8 +345,7 @@ reply(struct worker *w, struct deadline now)
 static struct deadline
 next_deadline(const struct worker *w)
 {
-	struct deadline d = deadline_sooner(front_deadline(w->front),
-	    upstream_deadline(w->upstreams));
+	struct deadline d = deadline_sooner(tcp_deadline(w->tcp), upstream_deadline(w->upstreams));
 
 	d = deadline_sooner(d, udp_deadline(w->udp));
 	d = deadline_sooner(d, deadline_sooner(w->quiet_at, w->stop_by));
@@ -417,11 +415,11 @@ take_or_leave(struct worker *w, enum waitset_owner owner, size_t index, struct d
 	bool again = !deadline_passed(deadline_after(w->stood_back, STAND_BACK_MS), now);
 
 	if (board_another_takes(w->setup->board, w->setup->index, again, now)) {
-		front_pause_listening(w->front, until);
+		tcp_pause_listening(w->tcp, until);
 		udp_pause_listening(w->udp, until);
 		w->stood_back = until;
 	} else if (owner == WAITSET_LISTENER) {
-		front_listener_ready(w->front, index, now);
+		tcp_listener_ready(w->tcp, index, now);
 	} else {
 		udp_ready(w->udp, index);
 	}
@@ -438,7 +436,7 @@ take_event(struct worker *w, const struct epoll_event *event, struct deadline no
 		take_or_leave(w, waitset_owner(event), index, now);
 		break;
 	case WAITSET_CLIENT:
-		front_client_ready(w->front, index, event->events);
+		tcp_client_ready(w->tcp, index, event->events);
 		break;
 	case WAITSET_CONNECTION:
 		upstream_ready(w->upstreams, index, now);
@@ -470,12 +468,15 @@ take_events(struct worker *w, const struct epoll_event *events, size_t count, st
 			take_event(w, &events[i], now);
 }
 
-/* The one wait. In a rush it looks on, so that nothing is sent where an end has come already. */
+/*
+ * The only blocking call. Under load, drain several epoll batches first so that a close is seen
+ * before we write to that socket.
+ */
 static void
 wait_for_events(struct worker *w)
 {
 	struct epoll_event events[EVENTS_AT_ONCE];
-	bool has_work = front_has_work(w->front) || udp_has_work(w->udp);
+	bool has_work = tcp_has_work(w->tcp) || udp_has_work(w->udp);
 	struct deadline by = has_work ? deadline_now() : next_deadline(w);
 	struct deadline now;
 	size_t count;
@@ -501,7 +502,7 @@ show(const struct worker *w)
 	atomic_store_explicit(&w->row->state, stopping ? BOARD_STOPPING : BOARD_SERVING,
 	    memory_order_relaxed);
 	atomic_store_explicit(&w->row->in_hand, (uint32_t)in_hand, memory_order_relaxed);
-	atomic_store_explicit(&w->row->clients, (uint32_t)front_client_count(w->front),
+	atomic_store_explicit(&w->row->clients, (uint32_t)tcp_client_count(w->tcp),
 	    memory_order_relaxed);
 }
 
@@ -513,14 +514,14 @@ turn(struct worker *w)
 
 	wait_for_events(w);
 	now = deadline_now();
-	front_expire(w->front, now);
+	tcp_expire(w->tcp, now);
 	upstream_expire(w->upstreams, now);
 	gather_and_ask(w, now);
 	reply(w, now);
 	while (upstream_next_event(w->upstreams, &event))
 		log_upstream_event(&event);
 	log_troubles(w, now);
-	log_losses(w, now);
+	log_drops(w, now);
 	if (udp_is_shut_down(w->udp))
 		board_report_shut_down(w->setup->board);
 	relax(w, now);
@@ -536,17 +537,17 @@ loop(struct worker *w)
 	while (!w->told_to_stop && !w->told_to_retire)
 		turn(w);
 	atomic_store(&w->row->state, BOARD_STOPPING);
-	front_retire(w->front, deadline_now());
+	tcp_retire(w->tcp, deadline_now());
 	udp_drain(w->udp);
 	listeners_give_up_tcp(w->setup->listeners);
 	/* Who retires lets its clients finish what they are about; others take the new ones. */
 	w->stop_by = deadline_in(WORKER_RETIRE_MS);
-	while (!w->told_to_stop && front_client_count(w->front) > 0 &&
+	while (!w->told_to_stop && tcp_client_count(w->tcp) > 0 &&
 	    !deadline_passed(w->stop_by, deadline_now()))
 		turn(w);
 	w->stop_by = deadline_in(w->config->timeouts.query_ms + STOP_GRACE_MS);
-	front_drain(w->front);
-	while ((front_client_count(w->front) > 0 || udp_is_busy(w->udp)) &&
+	tcp_drain(w->tcp);
+	while ((tcp_client_count(w->tcp) > 0 || udp_is_busy(w->udp)) &&
 	    !deadline_passed(w->stop_by, deadline_now()))
 		turn(w);
 }
@@ -608,8 +609,8 @@ start(struct worker *w, struct failure *why)
 		if (l->udp != -1)
 			datagrams[udp++] = l->udp;
 	}
-	w->front = front_new(config, w->listeners, tcp, w->set, w->table, w->quota, clients, why);
-	if (w->front == NULL)
+	w->tcp = tcp_new(config, w->listeners, tcp, w->set, w->table, w->quota, clients, why);
+	if (w->tcp == NULL)
 		return -1;
 	w->udp = udp_new(config, datagrams, board_overflows(w->setup->board), udp, w->set, w->table,
 	    w->quota, why);
@@ -635,7 +636,7 @@ worker_run(const struct worker_setup *setup, struct failure *why)
 	if ((rc = start(w, why)) == 0)
 		loop(w);
 	udp_free(w->udp);
-	front_free(w->front);
+	tcp_free(w->tcp);
 	quota_free(w->quota);
 	query_table_free(w->table);
 	if (w->signals != -1)

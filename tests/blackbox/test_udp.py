@@ -230,7 +230,7 @@ def test_queries_from_nobody(env, namespace, tunnel, wildcard):
     client.sock.sendto(Query("a-response.test", flags=QR | RD).wire, client.address)
     env.assert_ok(client.ask("canary.test"))
     assert [query.name for query in server.queries] == ["canary.test"]
-    assert running.wait_line("datagrams dropped")["impossible_source"]
+    assert running.wait_line("datagrams dropped")["invalid_source"]
     while (octets := tunnel.read()) is not None:
         assert not datagram.Packet(octets).is_udp, octets.hex()
 
@@ -324,7 +324,7 @@ def test_ten_thousand_queries_of_one_address(env, inflight, most):
     assert len({query.name for query in server.queries if query.delay}) <= most
     if inflight == 1024:
         line = running.wait_line("datagrams dropped", level="warn")
-        assert line["client"] == "127.0.0.66" and int(line["too_many_in_hand"]) > 0, line.text
+        assert line["client"] == "127.0.0.66" and int(line["client_limit"]) > 0, line.text
     # All places are free again.
     env.assert_ok(flood.ask("after.test"), 1)
 
@@ -459,7 +459,7 @@ def test_receive_buffer_that_is_refused(env):
     running.wait_line("configuration reloaded")
     with open("/proc/sys/net/core/rmem_max") as file:
         granted = int(file.read())
-    assert [line["octets"] for line in running.lines("small receive buffer")] \
+    assert [line["bytes"] for line in running.lines("UDP receive buffer limited")] \
         == ([str(granted)] if granted < 4 * MIB else [])
 
 

@@ -264,13 +264,13 @@ gather_all(struct bench *b)
 static unsigned
 lost(struct bench *b)
 {
-	unsigned counts[UDP_LOSSES];
-	struct address excessive;
+	unsigned counts[UDP_DROP_REASONS];
+	struct address limited;
 
-	if (!udp_losses(b->udp, counts, &excessive))
+	if (!udp_drops(b->udp, counts, &limited))
 		return 0;
-	assert_int_equal(excessive.sa.sa_family, AF_UNSPEC);
-	return counts[UDP_LOSS_OVERFLOW];
+	assert_int_equal(limited.sa.sa_family, AF_UNSPEC);
+	return counts[UDP_DROP_BUFFER_FULL];
 }
 
 /* Sends more than the buffer takes; returns how many were lost, once a module has the rest. */

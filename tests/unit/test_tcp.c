@@ -1,4 +1,4 @@
-#include "frontend/front.h"
+#include "frontend/tcp.h"
 
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -19,7 +19,7 @@ struct bench {
 	struct config *config;
 	struct query_table *table;
 	struct quota *quota;
-	struct front *front;
+	struct tcp *tcp;
 	int set;
 	struct address at;
 };
@@ -80,15 +80,15 @@ begin(size_t places, size_t per_address)
 	b.table = query_table_new((size_t)b.config->inflight);
 	b.quota = quota_new(places + (size_t)b.config->inflight, (size_t)b.config->inflight);
 	assert_non_null(b.quota);
-	b.front = front_new(b.config, &listener, 1, b.set, b.table, b.quota, places, &why);
-	assert_non_null(b.front);
+	b.tcp = tcp_new(b.config, &listener, 1, b.set, b.table, b.quota, places, &why);
+	assert_non_null(b.tcp);
 	return b;
 }
 
 static void
 end(struct bench *b)
 {
-	front_free(b->front);
+	tcp_free(b->tcp);
 	quota_free(b->quota);
 	query_table_free(b->table);
 	config_free(b->config);
@@ -121,8 +121,8 @@ take_in(struct bench *b)
 {
 	struct query *queries[8];
 
-	front_listener_ready(b->front, 0, deadline_now());
-	return front_gather(b->front, queries, LENGTH(queries), deadline_now());
+	tcp_listener_ready(b->tcp, 0, deadline_now());
+	return tcp_gather(b->tcp, queries, LENGTH(queries), deadline_now());
 }
 
 /* Whether the other side has ended the connection, in whatever way. */
@@ -146,16 +146,16 @@ a_client_that_asks_while_another_comes_does_not_make_room(void **state)
 	(void)state;
 	first = come(&b);
 	assert_int_equal(take_in(&b), 0);
-	assert_int_equal(front_client_count(b.front), 1);
+	assert_int_equal(tcp_client_count(b.tcp), 1);
 	second = come(&b);
 	sends_meanwhile = first;
 	assert_int_equal(take_in(&b), 0);
 	sends_meanwhile = -1;
-	assert_int_equal(front_client_count(b.front), 1);
+	assert_int_equal(tcp_client_count(b.tcp), 1);
 	assert_true(is_ended(second));
 	assert_int_equal(rest[0], sizeof A_MESSAGE - 1);
 	assert_int_equal(send(first, rest, sizeof rest - 1, 0), sizeof rest - 1);
-	front_client_ready(b.front, 0, EPOLLIN);
+	tcp_client_ready(b.tcp, 0, EPOLLIN);
 	assert_int_equal(take_in(&b), 1);
 	(void)close(first);
 	(void)close(second);
@@ -179,15 +179,15 @@ many_that_have_just_asked_are_looked_at_once(void **state)
 		clients[i] = come(&b);
 		assert_int_equal(take_in(&b), 0);
 	}
-	assert_int_equal(front_client_count(b.front), MANY);
+	assert_int_equal(tcp_client_count(b.tcp), MANY);
 	for (i = 0; i < MANY; i++)
 		assert_int_equal(send(clients[i], "", 1, 0), 1);
 	last = come(&b);
 	looks = 0;
-	front_listener_ready(b.front, 0, deadline_now());
+	tcp_listener_ready(b.tcp, 0, deadline_now());
 	assert_int_equal(looks, MANY);
 	assert_true(is_ended(last));
-	assert_int_equal(front_client_count(b.front), MANY);
+	assert_int_equal(tcp_client_count(b.tcp), MANY);
 	(void)close(last);
 	for (i = 0; i < MANY; i++)
 		(void)close(clients[i]);
@@ -233,8 +233,8 @@ gather_all(struct bench *b, struct hand *hand)
 {
 	size_t before = hand->count;
 
-	while (front_has_work(b->front))
-		hand->count += front_gather(b->front, hand->queries + hand->count,
+	while (tcp_has_work(b->tcp))
+		hand->count += tcp_gather(b->tcp, hand->queries + hand->count,
 		    LENGTH(hand->queries) - hand->count, deadline_now());
 	return hand->count - before;
 }
@@ -247,8 +247,8 @@ answer_first(struct bench *b, struct hand *hand)
 
 	memmove(hand->queries, hand->queries + 1, --hand->count * sizeof hand->queries[0]);
 	q->response_len = DNS_HEADER_LEN;
-	front_answer(b->front, q);
-	front_send(b->front, deadline_now());
+	tcp_answer(b->tcp, q);
+	tcp_send(b->tcp, deadline_now());
 }
 
 /* They come one after the other, ask for more than there is, and all get it in the end. */
@@ -266,7 +266,7 @@ clients_of_one_address_leave_places(void **state)
 	for (i = 0; i < GREEDY; i++) {
 		clients[i] = come(&b);
 		ask(clients[i], EACH);
-		front_listener_ready(b.front, 0, deadline_now());
+		tcp_listener_ready(b.tcp, 0, deadline_now());
 		(void)gather_all(&b, &hand);
 	}
 	/* Nearly all of 1024, but some are left for other addresses. */
@@ -278,7 +278,7 @@ clients_of_one_address_leave_places(void **state)
 	ask(clients[GREEDY + 1], 1);
 	clients[GREEDY + 2] = come_from(&b, "127.0.0.3");
 	ask(clients[GREEDY + 2], 1);
-	front_listener_ready(b.front, 0, deadline_now());
+	tcp_listener_ready(b.tcp, 0, deadline_now());
 	assert_int_equal(gather_all(&b, &hand), 2);
 	taken = hand.count;
 	while (hand.count > 0) {
@@ -311,7 +311,7 @@ those_of_one_address_get_places_in_turn(void **state)
 	for (i = 0; i < LENGTH(rows); i++) {
 		clients[i] = come(&b);
 		ask(clients[i], rows[i].asks);
-		front_listener_ready(b.front, 0, deadline_now());
+		tcp_listener_ready(b.tcp, 0, deadline_now());
 		assert_int_equal(gather_all(&b, &hand), rows[i].taken);
 	}
 	assert_int_equal(query_table_room(b.table), 1);
@@ -352,12 +352,12 @@ test_tcp_client_continues_when_udp_queries_of_its_address_end(void **state)
 		quota_add_udp(b.quota, addr);
 	client = come(&b);
 	ask(client, 2);
-	front_listener_ready(b.front, 0, deadline_now());
+	tcp_listener_ready(b.tcp, 0, deadline_now());
 	for (i = 0; i < LENGTH(rows); i++) {
 		for (k = 0; k < rows[i].ended; k++)
 			quota_remove_udp(b.quota, addr);
 		assert_int_equal(gather_all(&b, &hand), rows[i].taken);
-		assert_false(front_has_work(b.front));
+		assert_false(tcp_has_work(b.tcp));
 	}
 	answer_first(&b, &hand);
 	assert_int_equal(gather_all(&b, &hand), 1);
@@ -382,16 +382,16 @@ one_that_is_gone_leaves_its_places(void **state)
 	greedy = come(&b);
 	for (i = 0; i < 3; i++)
 		ask(greedy, EACH);
-	front_listener_ready(b.front, 0, deadline_now());
+	tcp_listener_ready(b.tcp, 0, deadline_now());
 	assert_in_range(gather_all(&b, &hand), 1000, 1024 - 8);
 	assert_int_equal(setsockopt(greedy, SOL_SOCKET, SO_LINGER, &none, sizeof none), 0);
 	(void)close(greedy);
-	while (front_client_count(b.front) > 0) {
+	while (tcp_client_count(b.tcp) > 0) {
 		assert_int_equal(waitset_wait(b.set, &event, 1, deadline_in(2000)), 1);
-		front_client_ready(b.front, waitset_index(&event), event.events);
+		tcp_client_ready(b.tcp, waitset_index(&event), event.events);
 		assert_int_equal(gather_all(&b, &hand), 0);
 	}
-	while ((q = front_next_abandoned(b.front)) != NULL)
+	while ((q = tcp_next_abandoned(b.tcp)) != NULL)
 		query_free(b.table, q);
 	assert_int_equal(query_table_room(b.table), 1024);
 	end(&b);
@@ -408,7 +408,7 @@ let_come_alone(struct bench *b, int *clients)
 	for (i = 0; i < LONERS; i++) {
 		clients[i] = come(b);
 		assert_int_equal(take_in(b), 0);
-		assert_int_equal(front_client_count(b->front), i + 1);
+		assert_int_equal(tcp_client_count(b->tcp), i + 1);
 	}
 }
 
@@ -427,7 +427,7 @@ who_comes_alone_is_mostly_accepted_by_one_call(void **state)
 	assert_in_range(accepts, LONERS + 1, LONERS + LONERS / 2);
 	for (i = 0; i < CROWD; i++)
 		clients[LONERS + i] = come(&b);
-	while (front_client_count(b.front) < LONERS + CROWD && turns < CROWD) {
+	while (tcp_client_count(b.tcp) < LONERS + CROWD && turns < CROWD) {
 		assert_int_equal(take_in(&b), 0);
 		turns++;
 	}
@@ -447,8 +447,8 @@ all_are_taken_in_by_one_that_retires_though_they_came_alone_before(void **state)
 	let_come_alone(&b, clients);
 	for (i = LONERS; i < LENGTH(clients); i++)
 		clients[i] = come(&b);
-	front_retire(b.front, deadline_now());
-	assert_int_equal(front_client_count(b.front), LENGTH(clients));
+	tcp_retire(b.tcp, deadline_now());
+	assert_int_equal(tcp_client_count(b.tcp), LENGTH(clients));
 	hang_up(clients, LENGTH(clients));
 	end(&b);
 }
@@ -461,11 +461,11 @@ who_has_come_is_taken_in_by_one_that_retires(void **state)
 	int client = come(&b);
 
 	(void)state;
-	front_pause_listening(b.front, deadline_in(10000));
-	front_listener_ready(b.front, 0, deadline_now());
-	assert_int_equal(front_client_count(b.front), 0);
-	front_retire(b.front, deadline_now());
-	assert_int_equal(front_client_count(b.front), 1);
+	tcp_pause_listening(b.tcp, deadline_in(10000));
+	tcp_listener_ready(b.tcp, 0, deadline_now());
+	assert_int_equal(tcp_client_count(b.tcp), 0);
+	tcp_retire(b.tcp, deadline_now());
+	assert_int_equal(tcp_client_count(b.tcp), 1);
 	(void)close(client);
 	end(&b);
 }

@@ -1,0 +1,124 @@
+#ifndef DOTPROXY_TCP_INTERNAL_H
+#define DOTPROXY_TCP_INTERNAL_H
+
+#include <sys/epoll.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/deadline.h"
+#include "config/config.h"
+#include "format/frame.h"
+#include "frontend/acceptor.h"
+#include "frontend/tcp.h"
+#include "query/query.h"
+#include "query/quota.h"
+
+/* What the files of the TCP frontend share: the table of clients. */
+
+/*
+ * What a client is doing, which decides how long it may do so. update_client_state() derives it
+ * from the rest. All clients in a state have the same time for it, so the one that has been in it
+ * longest is due first.
+ */
+enum client_state {
+	CLIENT_FREE, /* this slot is */
+	CLIENT_IDLE, /* nothing in flight, nothing in IN: the next query (timeouts.client_idle) */
+	CLIENT_READING, /* a part of a message in IN: the rest of it (timeouts.client_read) */
+	CLIENT_WAITING, /* answers or a slot: none, since each query has its own deadline */
+	CLIENT_WRITING, /* answers that its socket does not take: it must read them (timeouts.query) */
+	CLIENT_STATES
+};
+
+/* What there is to read from a client's socket. */
+enum client_input {
+	INPUT_NONE, /* nothing until the next event */
+	INPUT_SOME, /* there may be something */
+	INPUT_LAST, /* there may be something, and behind it the end: the client has closed its side */
+	INPUT_ENDED, /* nothing more is read: the end was read, or we stopped reading */
+	INPUT_RESET  /* the connection was reset; it is closed at its turn */
+};
+
+TAILQ_HEAD(client_list, client);
+
+/*
+ * One client. It is in the list of its state, and
+ * - while its input is SOME, LAST or RESET, or IN holds a whole message: in `ready', or in a list
+ *   of throttled clients while a limit keeps it from going on (both, once an event has come since);
+ * - while answers may be written to it: in `dirty'.
+ */
+struct client {
+	int fd;
+	struct client_addr *addr; /* used by each of its clients */
+	enum client_state state;
+	struct deadline since; /* in this state */
+	enum client_input input;
+	bool write_blocked; /* its socket takes no answers until it is writable */
+	bool allowed;       /* its address may use us */
+	bool has_asked;     /* at least one query was taken from it */
+	bool is_ready;
+	bool is_dirty;
+	struct client_list *throttled; /* the list of waiting clients that it is in; or NULL */
+	TAILQ_ENTRY(client) state_link;
+	TAILQ_ENTRY(client) ready_link;
+	TAILQ_ENTRY(client) dirty_link;
+	TAILQ_ENTRY(client) throttle_link;
+	uint8_t *in;                 /* what was read but not taken yet */
+	size_t in_len;               /* 0 once a message was rejected */
+	size_t in_large;             /* the memory that IN has taken beyond a page */
+	size_t queries_in_flight;    /* slots that it has: those in the next two lists */
+	struct query_list in_flight; /* without a response */
+	struct query_list answered;  /* to be sent, in this order */
+	size_t sent;                 /* bytes of the first of them, with its prefix */
+};
+
+struct tcp {
+	const struct config *config;
+	struct acceptor acceptor;
+	int set;
+	struct query_table *table;
+	struct client *clients;
+	size_t slots;                             /* for clients */
+	size_t touched;                           /* of them, the first ones, were ever used */
+	size_t connected;                         /* of them in use */
+	uint8_t *buffers;                         /* the `in' of all clients */
+	struct client_list states[CLIENT_STATES]; /* the one in it longest in front */
+	struct client_list ready;
+	struct client_list dirty;
+	struct quota *quota;
+	struct client_list *throttled;      /* for each address: clients that wait for its share */
+	struct client_list short_of_memory; /* clients that wait for memory */
+	size_t in_large;                    /* the sum of it over all clients */
+	struct query_list abandoned;
+	unsigned single_accepts; /* how often, in a row, a listener had just one client */
+	bool retiring;           /* see tcp_retire() */
+	struct deadline retired; /* the moment of it */
+	int retire_idle_ms;      /* a client that sends nothing for this long is closed */
+	bool draining;           /* see tcp_drain() */
+	struct {
+		struct failure why; /* of the first since it was reported last */
+		unsigned times;
+	} limit_events[TCP_LIMIT_EVENTS];
+	uint8_t scratch[FRAME_MAX];
+};
+
+/* Edge-triggered: each change is reported once, and what can be read or written is then known. */
+#define TCP_CLIENT_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET)
+
+/* Puts a client into a state, for which its time begins if it is another one. */
+void tcp_set_state(struct tcp *, struct client *, enum client_state, struct deadline now);
+
+/* Notes that there may be something to read from a client whose input has not ended. */
+void tcp_set_readable(struct tcp *, struct client *);
+
+/* Whether it has sent something that was not read yet: then it is idle no more. */
+bool tcp_client_has_sent(struct tcp *, struct client *, struct deadline now);
+
+/* Closes a connection and frees its slot; its queries in flight are abandoned. */
+void tcp_close_client(struct tcp *, struct client *, struct deadline now);
+
+/* Listens unless it is paused; notes a failure. */
+void tcp_listen(struct tcp *, struct deadline now);
+
+#endif
