@@ -128,7 +128,10 @@ reserve(struct wire_writer *w, size_t n)
 void
 wire_writer_init(struct wire_writer *w, uint8_t *data, size_t cap)
 {
-	*w = (struct wire_writer){ .data = data, .cap = cap };
+	w->data = data;
+	w->cap = cap;
+	w->pos = 0;
+	w->failed = false;
 }
 
 static void

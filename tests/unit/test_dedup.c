@@ -100,16 +100,16 @@ test_duplicate_found_among_many(void **state)
 	uint8_t message[] = A_QUERY;
 	struct bench b = begin(COUNT + 1);
 	struct query *again;
-	uint16_t id;
+	size_t id;
 
 	(void)state;
 	for (id = 0; id < COUNT; id++) {
-		dns_set_id(message, id);
+		dns_set_id(message, (uint16_t)id);
 		queries[id] = query_from(&b, "192.0.2.1", message, sizeof message - 1);
 		assert_true(dedup_add(b.dedup, queries[id]));
 	}
 	for (id = 0; id < COUNT; id++) {
-		dns_set_id(message, id);
+		dns_set_id(message, (uint16_t)id);
 		again = query_from(&b, "192.0.2.1", message, sizeof message - 1);
 		assert_false(dedup_add(b.dedup, again));
 		dedup_remove(queries[id]);

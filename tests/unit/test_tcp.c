@@ -24,10 +24,10 @@ struct bench {
 	struct address at;
 };
 
-/* Sends an octet, at the moment at which another client is accepted; -1: nobody does. */
+/* The client that sends a byte at the moment at which another one is accepted; -1: none. */
 static int sends_meanwhile = -1;
 
-/* How often somebody was accepted, or nobody was there. */
+/* How often accept4(2) was called. */
 static size_t accepts;
 
 /* The module keeps where this is. */
@@ -45,8 +45,8 @@ accept_meanwhile(int fd, void *addr, socklen_t *len, int flags)
 	return (int)syscall(SYS_accept4, fd, addr, len, flags);
 }
 
-/* How often somebody was looked at. */
-static size_t looks;
+/* How often recv(2) was called. */
+static size_t receives;
 
 /* The same for recv(2). */
 ssize_t recv_and_count(int fd, void *octets, size_t len, int flags) __asm__("recv");
@@ -54,13 +54,13 @@ ssize_t recv_and_count(int fd, void *octets, size_t len, int flags) __asm__("rec
 ssize_t
 recv_and_count(int fd, void *octets, size_t len, int flags)
 {
-	looks++;
+	receives++;
 	return syscall(SYS_recvfrom, fd, octets, len, flags, NULL, NULL);
 }
 
-/* The module with one listener, and so many places for clients, PER_ADDRESS of one address. */
+/* The module with one listener, and so many slots for clients, PER_ADDRESS for each address. */
 static struct bench
-begin(size_t places, size_t per_address)
+begin(size_t slots, size_t per_address)
 {
 	char text[128];
 	struct bench b = { .set = waitset_new() };
@@ -78,9 +78,9 @@ begin(size_t places, size_t per_address)
 	b.config = config_read(text, strlen(text), "c", &report);
 	assert_null(report.errors);
 	b.table = query_table_new((size_t)b.config->inflight);
-	b.quota = quota_new(places + (size_t)b.config->inflight, (size_t)b.config->inflight);
+	b.quota = quota_new(slots + (size_t)b.config->inflight, (size_t)b.config->inflight);
 	assert_non_null(b.quota);
-	b.tcp = tcp_new(b.config, &listener, 1, b.set, b.table, b.quota, places, &why);
+	b.tcp = tcp_new(b.config, &listener, 1, b.set, b.table, b.quota, slots, &why);
 	assert_non_null(b.tcp);
 	return b;
 }
@@ -97,7 +97,7 @@ end(struct bench *b)
 }
 
 static int
-come_from(const struct bench *b, const char *host)
+connect_from(const struct bench *b, const char *host)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct address from;
@@ -110,14 +110,14 @@ come_from(const struct bench *b, const char *host)
 }
 
 static int
-come(const struct bench *b)
+connect_client(const struct bench *b)
 {
-	return come_from(b, "127.0.0.1");
+	return connect_from(b, "127.0.0.1");
 }
 
-/* Takes in who has come, and what they have sent by now; returns the number of queries. */
+/* Accepts clients and takes what they have sent by now; returns the number of queries. */
 static size_t
-take_in(struct bench *b)
+accept_and_gather(struct bench *b)
 {
 	struct query *queries[8];
 
@@ -134,9 +134,9 @@ is_ended(int client)
 	return recv(client, &octet, sizeof octet, 0) <= 0;
 }
 
-/* The only one that could make room asks at this very moment, and keeps its place. */
+/* The only one that could be evicted sends at this very moment, and stays connected. */
 static void
-a_client_that_asks_while_another_comes_does_not_make_room(void **state)
+test_client_that_sends_during_accept_not_evicted(void **state)
 {
 	static const uint8_t rest[] = "\x1d" A_MESSAGE;
 	struct bench b = begin(1, 1);
@@ -144,27 +144,27 @@ a_client_that_asks_while_another_comes_does_not_make_room(void **state)
 	int second;
 
 	(void)state;
-	first = come(&b);
-	assert_int_equal(take_in(&b), 0);
+	first = connect_client(&b);
+	assert_int_equal(accept_and_gather(&b), 0);
 	assert_int_equal(tcp_client_count(b.tcp), 1);
-	second = come(&b);
+	second = connect_client(&b);
 	sends_meanwhile = first;
-	assert_int_equal(take_in(&b), 0);
+	assert_int_equal(accept_and_gather(&b), 0);
 	sends_meanwhile = -1;
 	assert_int_equal(tcp_client_count(b.tcp), 1);
 	assert_true(is_ended(second));
 	assert_int_equal(rest[0], sizeof A_MESSAGE - 1);
 	assert_int_equal(send(first, rest, sizeof rest - 1, 0), sizeof rest - 1);
 	tcp_client_ready(b.tcp, 0, EPOLLIN);
-	assert_int_equal(take_in(&b), 1);
+	assert_int_equal(accept_and_gather(&b), 1);
 	(void)close(first);
 	(void)close(second);
 	end(&b);
 }
 
-/* One more comes while all of its address have asked and were not read: each is looked at once. */
+/* One more connects while all clients of its address have sent something that was not read. */
 static void
-many_that_have_just_asked_are_looked_at_once(void **state)
+test_each_client_checked_once_at_address_limit(void **state)
 {
 	static int clients[MANY];
 	struct bench b;
@@ -176,16 +176,16 @@ many_that_have_just_asked_are_looked_at_once(void **state)
 		skip();
 	b = begin((size_t)2 * MANY, MANY);
 	for (i = 0; i < MANY; i++) {
-		clients[i] = come(&b);
-		assert_int_equal(take_in(&b), 0);
+		clients[i] = connect_client(&b);
+		assert_int_equal(accept_and_gather(&b), 0);
 	}
 	assert_int_equal(tcp_client_count(b.tcp), MANY);
 	for (i = 0; i < MANY; i++)
 		assert_int_equal(send(clients[i], "", 1, 0), 1);
-	last = come(&b);
-	looks = 0;
+	last = connect_client(&b);
+	receives = 0;
 	tcp_listener_ready(b.tcp, 0, deadline_now());
-	assert_int_equal(looks, MANY);
+	assert_int_equal(receives, MANY);
 	assert_true(is_ended(last));
 	assert_int_equal(tcp_client_count(b.tcp), MANY);
 	(void)close(last);
@@ -195,7 +195,7 @@ many_that_have_just_asked_are_looked_at_once(void **state)
 }
 
 static void
-hang_up(const int *clients, size_t count)
+close_all(const int *clients, size_t count)
 {
 	size_t i;
 
@@ -203,10 +203,10 @@ hang_up(const int *clients, size_t count)
 		(void)close(clients[i]);
 }
 
-enum { GREEDY = 4, EACH = 400 };
+enum { BUSY = 4, EACH = 400 };
 
 struct hand {
-	struct query *queries[GREEDY * EACH];
+	struct query *queries[BUSY * EACH];
 	size_t count;
 };
 
@@ -251,20 +251,20 @@ answer_first(struct bench *b, struct hand *hand)
 	tcp_send(b->tcp, deadline_now());
 }
 
-/* They come one after the other, ask for more than there is, and all get it in the end. */
+/* They connect one after the other, ask for more than there is, and all get it in the end. */
 static void
-clients_of_one_address_leave_places(void **state)
+test_one_address_leaves_slots_to_others(void **state)
 {
 	static struct hand hand;
-	struct bench b = begin(GREEDY + 3, GREEDY + 2);
-	int clients[GREEDY + 3];
+	struct bench b = begin(BUSY + 3, BUSY + 2);
+	int clients[BUSY + 3];
 	size_t taken;
 	size_t i;
 
 	(void)state;
 	hand.count = 0;
-	for (i = 0; i < GREEDY; i++) {
-		clients[i] = come(&b);
+	for (i = 0; i < BUSY; i++) {
+		clients[i] = connect_client(&b);
 		ask(clients[i], EACH);
 		tcp_listener_ready(b.tcp, 0, deadline_now());
 		(void)gather_all(&b, &hand);
@@ -272,12 +272,12 @@ clients_of_one_address_leave_places(void **state)
 	/* Nearly all of 1024, but some are left for other addresses. */
 	taken = hand.count;
 	assert_in_range(taken, 1000, 1024 - 6);
-	clients[GREEDY] = come(&b);
-	ask(clients[GREEDY], 1);
-	clients[GREEDY + 1] = come_from(&b, "127.0.0.2");
-	ask(clients[GREEDY + 1], 1);
-	clients[GREEDY + 2] = come_from(&b, "127.0.0.3");
-	ask(clients[GREEDY + 2], 1);
+	clients[BUSY] = connect_client(&b);
+	ask(clients[BUSY], 1);
+	clients[BUSY + 1] = connect_from(&b, "127.0.0.2");
+	ask(clients[BUSY + 1], 1);
+	clients[BUSY + 2] = connect_from(&b, "127.0.0.3");
+	ask(clients[BUSY + 2], 1);
 	tcp_listener_ready(b.tcp, 0, deadline_now());
 	assert_int_equal(gather_all(&b, &hand), 2);
 	taken = hand.count;
@@ -285,14 +285,14 @@ clients_of_one_address_leave_places(void **state)
 		answer_first(&b, &hand);
 		taken += gather_all(&b, &hand);
 	}
-	assert_int_equal(taken, GREEDY * EACH + 3);
-	hang_up(clients, LENGTH(clients));
+	assert_int_equal(taken, BUSY * EACH + 3);
+	close_all(clients, LENGTH(clients));
 	end(&b);
 }
 
-/* One has nearly all the places and wants more; the last one waits, as its address has too many. */
+/* One has nearly all slots and wants more; the last one waits, as its address has too many. */
 static void
-those_of_one_address_get_places_in_turn(void **state)
+test_throttled_clients_of_an_address_served_in_turn(void **state)
 {
 	static const struct {
 		size_t asks;
@@ -301,7 +301,7 @@ those_of_one_address_get_places_in_turn(void **state)
 	static struct hand hand;
 	struct bench b = begin(LENGTH(rows), LENGTH(rows));
 	int clients[LENGTH(rows)];
-	const struct client *greedy;
+	const struct client *busy;
 	size_t i;
 
 	(void)state;
@@ -309,21 +309,21 @@ those_of_one_address_get_places_in_turn(void **state)
 	while (query_table_room(b.table) > 131)
 		(void)query_new(b.table, (const uint8_t *)A_MESSAGE, sizeof A_MESSAGE - 1);
 	for (i = 0; i < LENGTH(rows); i++) {
-		clients[i] = come(&b);
+		clients[i] = connect_client(&b);
 		ask(clients[i], rows[i].asks);
 		tcp_listener_ready(b.tcp, 0, deadline_now());
 		assert_int_equal(gather_all(&b, &hand), rows[i].taken);
 	}
 	assert_int_equal(query_table_room(b.table), 1);
-	/* The greedy one has waited longest, and then it is the other's turn. */
-	greedy = hand.queries[0]->client;
+	/* The busy one has waited longest, and then it is the other's turn. */
+	busy = hand.queries[0]->client;
 	answer_first(&b, &hand);
 	assert_int_equal(gather_all(&b, &hand), 1);
-	assert_ptr_equal(hand.queries[hand.count - 1]->client, greedy);
+	assert_ptr_equal(hand.queries[hand.count - 1]->client, busy);
 	answer_first(&b, &hand);
 	assert_int_equal(gather_all(&b, &hand), 1);
-	assert_ptr_not_equal(hand.queries[hand.count - 1]->client, greedy);
-	hang_up(clients, LENGTH(clients));
+	assert_ptr_not_equal(hand.queries[hand.count - 1]->client, busy);
+	close_all(clients, LENGTH(clients));
 	end(&b);
 }
 
@@ -350,7 +350,7 @@ test_tcp_client_continues_when_udp_queries_of_its_address_end(void **state)
 	addr = quota_use(b.quota, &from);
 	for (i = 0; i < 300; i++)
 		quota_add_udp(b.quota, addr);
-	client = come(&b);
+	client = connect_client(&b);
 	ask(client, 2);
 	tcp_listener_ready(b.tcp, 0, deadline_now());
 	for (i = 0; i < LENGTH(rows); i++) {
@@ -365,27 +365,27 @@ test_tcp_client_continues_when_udp_queries_of_its_address_end(void **state)
 	end(&b);
 }
 
-/* With more to read from it, for which there is no place, and with nobody to answer to. */
+/* With more to read from it, for which there is no slot. */
 static void
-one_that_is_gone_leaves_its_places(void **state)
+test_reset_client_frees_its_slots(void **state)
 {
 	static const struct linger none = { .l_onoff = 1 };
 	static struct hand hand;
 	struct bench b = begin(3, 3);
 	struct epoll_event event;
 	struct query *q;
-	int greedy;
+	int busy;
 	size_t i;
 
 	(void)state;
 	hand.count = 0;
-	greedy = come(&b);
+	busy = connect_client(&b);
 	for (i = 0; i < 3; i++)
-		ask(greedy, EACH);
+		ask(busy, EACH);
 	tcp_listener_ready(b.tcp, 0, deadline_now());
 	assert_in_range(gather_all(&b, &hand), 1000, 1024 - 8);
-	assert_int_equal(setsockopt(greedy, SOL_SOCKET, SO_LINGER, &none, sizeof none), 0);
-	(void)close(greedy);
+	assert_int_equal(setsockopt(busy, SOL_SOCKET, SO_LINGER, &none, sizeof none), 0);
+	(void)close(busy);
 	while (tcp_client_count(b.tcp) > 0) {
 		assert_int_equal(waitset_wait(b.set, &event, 1, deadline_in(2000)), 1);
 		tcp_client_ready(b.tcp, waitset_index(&event), event.events);
@@ -397,68 +397,102 @@ one_that_is_gone_leaves_its_places(void **state)
 	end(&b);
 }
 
-enum { LONERS = 64, CROWD = 32 };
-
-/* Lets clients come one at a time, so that no other is expected with the next. */
+/* A client that has closed its side, and then resets the connection while its query is in flight. */
 static void
-let_come_alone(struct bench *b, int *clients)
+test_reset_after_half_close_abandons_queries(void **state)
+{
+	static const struct linger none = { .l_onoff = 1 };
+	static struct hand hand;
+	struct bench b = begin(1, 1);
+	struct epoll_event event;
+	int client = connect_client(&b);
+
+	(void)state;
+	hand.count = 0;
+	ask(client, 1);
+	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	tcp_listener_ready(b.tcp, 0, deadline_now());
+	assert_int_equal(gather_all(&b, &hand), 1);
+	assert_int_equal(waitset_wait(b.set, &event, 1, deadline_in(2000)), 1);
+	tcp_client_ready(b.tcp, waitset_index(&event), event.events);
+	assert_int_equal(gather_all(&b, &hand), 0);
+	/* The end of what it sends is no reason to close it: it waits for its answer. */
+	assert_int_equal(tcp_client_count(b.tcp), 1);
+	assert_null(tcp_next_abandoned(b.tcp));
+	assert_int_equal(setsockopt(client, SOL_SOCKET, SO_LINGER, &none, sizeof none), 0);
+	(void)close(client);
+	assert_int_equal(waitset_wait(b.set, &event, 1, deadline_in(2000)), 1);
+	tcp_client_ready(b.tcp, waitset_index(&event), event.events);
+	assert_int_equal(gather_all(&b, &hand), 0);
+	assert_int_equal(tcp_client_count(b.tcp), 0);
+	assert_ptr_equal(tcp_next_abandoned(b.tcp), hand.queries[0]);
+	assert_null(tcp_next_abandoned(b.tcp));
+	query_free(b.table, hand.queries[0]);
+	end(&b);
+}
+
+enum { SINGLES = 64, TOGETHER = 32 };
+
+/* Connects clients one at a time, so that no other is expected with the next. */
+static void
+connect_one_at_a_time(struct bench *b, int *clients)
 {
 	size_t i;
 
-	for (i = 0; i < LONERS; i++) {
-		clients[i] = come(b);
-		assert_int_equal(take_in(b), 0);
+	for (i = 0; i < SINGLES; i++) {
+		clients[i] = connect_client(b);
+		assert_int_equal(accept_and_gather(b), 0);
 		assert_int_equal(tcp_client_count(b->tcp), i + 1);
 	}
 }
 
-/* Nor does a crowd that comes later wait for long. */
+/* Nor do many that connect together later wait for long. */
 static void
-who_comes_alone_is_mostly_accepted_by_one_call(void **state)
+test_single_clients_accepted_with_one_call(void **state)
 {
-	struct bench b = begin(LONERS + CROWD, LONERS + CROWD);
-	int clients[LONERS + CROWD];
+	struct bench b = begin(SINGLES + TOGETHER, SINGLES + TOGETHER);
+	int clients[SINGLES + TOGETHER];
 	size_t turns = 0;
 	size_t i;
 
 	(void)state;
 	accepts = 0;
-	let_come_alone(&b, clients);
-	assert_in_range(accepts, LONERS + 1, LONERS + LONERS / 2);
-	for (i = 0; i < CROWD; i++)
-		clients[LONERS + i] = come(&b);
-	while (tcp_client_count(b.tcp) < LONERS + CROWD && turns < CROWD) {
-		assert_int_equal(take_in(&b), 0);
+	connect_one_at_a_time(&b, clients);
+	assert_in_range(accepts, SINGLES + 1, SINGLES + SINGLES / 2);
+	for (i = 0; i < TOGETHER; i++)
+		clients[SINGLES + i] = connect_client(&b);
+	while (tcp_client_count(b.tcp) < SINGLES + TOGETHER && turns < TOGETHER) {
+		assert_int_equal(accept_and_gather(&b), 0);
 		turns++;
 	}
-	assert_in_range(turns, 1, CROWD / 2);
-	hang_up(clients, LENGTH(clients));
+	assert_in_range(turns, 1, TOGETHER / 2);
+	close_all(clients, LENGTH(clients));
 	end(&b);
 }
 
 static void
-all_are_taken_in_by_one_that_retires_though_they_came_alone_before(void **state)
+test_retiring_worker_accepts_all_after_single_clients(void **state)
 {
-	struct bench b = begin(LONERS + 3, LONERS + 3);
-	int clients[LONERS + 3];
+	struct bench b = begin(SINGLES + 3, SINGLES + 3);
+	int clients[SINGLES + 3];
 	size_t i;
 
 	(void)state;
-	let_come_alone(&b, clients);
-	for (i = LONERS; i < LENGTH(clients); i++)
-		clients[i] = come(&b);
+	connect_one_at_a_time(&b, clients);
+	for (i = SINGLES; i < LENGTH(clients); i++)
+		clients[i] = connect_client(&b);
 	tcp_retire(b.tcp, deadline_now());
 	assert_int_equal(tcp_client_count(b.tcp), LENGTH(clients));
-	hang_up(clients, LENGTH(clients));
+	close_all(clients, LENGTH(clients));
 	end(&b);
 }
 
-/* Nobody else may be there for those who have connected by then. */
+/* There may be no other worker for clients that have connected by then. */
 static void
-who_has_come_is_taken_in_by_one_that_retires(void **state)
+test_retiring_worker_accepts_while_paused(void **state)
 {
 	struct bench b = begin(2, 2);
-	int client = come(&b);
+	int client = connect_client(&b);
 
 	(void)state;
 	tcp_pause_listening(b.tcp, deadline_in(10000));
@@ -474,15 +508,16 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_client_that_asks_while_another_comes_does_not_make_room),
-		cmocka_unit_test(who_has_come_is_taken_in_by_one_that_retires),
-		cmocka_unit_test(clients_of_one_address_leave_places),
-		cmocka_unit_test(those_of_one_address_get_places_in_turn),
+		cmocka_unit_test(test_client_that_sends_during_accept_not_evicted),
+		cmocka_unit_test(test_retiring_worker_accepts_while_paused),
+		cmocka_unit_test(test_one_address_leaves_slots_to_others),
+		cmocka_unit_test(test_throttled_clients_of_an_address_served_in_turn),
 		cmocka_unit_test(test_tcp_client_continues_when_udp_queries_of_its_address_end),
-		cmocka_unit_test(one_that_is_gone_leaves_its_places),
-		cmocka_unit_test(who_comes_alone_is_mostly_accepted_by_one_call),
-		cmocka_unit_test(all_are_taken_in_by_one_that_retires_though_they_came_alone_before),
-		cmocka_unit_test(many_that_have_just_asked_are_looked_at_once),
+		cmocka_unit_test(test_reset_client_frees_its_slots),
+		cmocka_unit_test(test_reset_after_half_close_abandons_queries),
+		cmocka_unit_test(test_single_clients_accepted_with_one_call),
+		cmocka_unit_test(test_retiring_worker_accepts_all_after_single_clients),
+		cmocka_unit_test(test_each_client_checked_once_at_address_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

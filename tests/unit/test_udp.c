@@ -199,7 +199,7 @@ static const struct reply_row {
 };
 
 static void
-replies_from_where_it_was_asked(void **state)
+test_answer_sent_from_the_queried_address(void **state)
 {
 	const struct reply_row *row = *state;
 	struct bench b = begin(row->listen != NULL ? listen_on(row->listen) : listen_on_both(), "");
@@ -219,7 +219,7 @@ replies_from_where_it_was_asked(void **state)
 
 /* While there is no place, what comes waits in the socket, and does not wake the loop. */
 static void
-waits_for_a_place(void **state)
+test_not_listening_while_no_slot_is_free(void **state)
 {
 	struct bench b = begin(listen_on("127.0.0.1"), "inflight: 2\n");
 	int client = connect_to(&b, "127.0.0.1");
@@ -294,7 +294,7 @@ overflow_it(struct bench *b, int client, uint16_t id)
 
 /* Workers share the socket: each is told, and one counts. */
 static void
-counts_once_what_the_kernel_lost(void **state)
+test_kernel_drops_counted_once_by_all_workers(void **state)
 {
 	int server = listen_on("127.0.0.1");
 	struct bench first, second;
@@ -324,7 +324,7 @@ counts_once_what_the_kernel_lost(void **state)
 
 /* What was lost before the first worker came is not its news; what comes then is. */
 static void
-begins_with_what_was_lost(void **state)
+test_drops_before_the_first_worker_ignored(void **state)
 {
 	int server = listen_on("127.0.0.1");
 	struct bench first, second;
@@ -349,7 +349,7 @@ begins_with_what_was_lost(void **state)
 
 /* Draining takes what has come, and nothing that comes then. */
 static void
-drains(void **state)
+test_drain_reads_what_has_come(void **state)
 {
 	struct bench b = begin(listen_on("127.0.0.1"), "");
 	int client = connect_to(&b, "127.0.0.1");
@@ -373,17 +373,17 @@ int
 main(void)
 {
 	static const struct CMUnitTest singles[] = {
-		cmocka_unit_test(waits_for_a_place),
-		cmocka_unit_test(counts_once_what_the_kernel_lost),
-		cmocka_unit_test(begins_with_what_was_lost),
-		cmocka_unit_test(drains),
+		cmocka_unit_test(test_not_listening_while_no_slot_is_free),
+		cmocka_unit_test(test_kernel_drops_counted_once_by_all_workers),
+		cmocka_unit_test(test_drops_before_the_first_worker_ignored),
+		cmocka_unit_test(test_drain_reads_what_has_come),
 	};
 	struct CMUnitTest tests[LENGTH(reply_rows) + LENGTH(singles)];
 	size_t n = 0, i;
 
 	for (i = 0; i < LENGTH(reply_rows); i++)
 		tests[n++] = (struct CMUnitTest){ .name = reply_rows[i].name,
-			.test_func = replies_from_where_it_was_asked,
+			.test_func = test_answer_sent_from_the_queried_address,
 			.initial_state = (void *)&reply_rows[i] };
 	for (i = 0; i < LENGTH(singles); i++)
 		tests[n++] = singles[i];
