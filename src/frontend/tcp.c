@@ -9,7 +9,6 @@
 
 #include "base/pages.h"
 #include "base/waitset.h"
-#include "format/dns.h"
 #include "format/frame.h"
 #include "query/quota.h"
 #include "tcp_internal.h"
@@ -19,28 +18,6 @@ enum {
 
 	/* However few slots are left, a client may be idle for so long. */
 	MIN_IDLE_MS = 250,
-
-	/* A client may have so many times the free slots: half as many as its address. */
-	SHARE_OF_CLIENT = 64,
-
-	/*
-	 * All unfinished messages, large queries and their responses together take so much memory:
-	 * with as much as all that is small can take, two workers stay under 64 MiB.
-	 */
-	LARGE_MAX = 14 * 1024 * 1024,
-
-	/*
-	 * Large queries in flight and their responses take so much of it, and those of an address so
-	 * many times what is free.
-	 */
-	LARGE_QUERIES_MAX = 8 * 1024 * 1024,
-	SHARE_OF_LARGE = 8,
-
-	/* Beyond this, clients that do not read their answers are closed. */
-	LARGE_ANSWERS_MAX = 12 * 1024 * 1024,
-
-	/* Where memory is short, an address with more than one of so many parts loses clients. */
-	LARGE_PARTS = 16,
 
 	/*
 	 * A client of a worker that retires has paused when it sends nothing for this long; half of
@@ -71,8 +48,8 @@ tcp_set_state(struct tcp *t, struct client *c, enum client_state state, struct d
 		TAILQ_INSERT_TAIL(&t->states[state], c, state_link);
 }
 
-static void
-set_ready(struct tcp *t, struct client *c)
+void
+tcp_set_ready(struct tcp *t, struct client *c)
 {
 	if (c->is_ready)
 		return;
@@ -101,162 +78,7 @@ tcp_set_readable(struct tcp *t, struct client *c)
 {
 	if (c->input == INPUT_NONE)
 		c->input = INPUT_SOME;
-	set_ready(t, c);
-}
-
-/* ---- sharing the slots for queries ---- */
-
-/*
- * Whether a client may have one more query in flight: alone it gets nearly all slots, but leaves
- * some to others of its address, and those together leave some to other addresses. Several
- * addresses can still take all, for as long as their queries last.
- */
-static bool
-may_take(const struct tcp *t, const struct client *c)
-{
-	size_t free_slots = query_table_room(t->table);
-
-	return quota_allows(c->addr, free_slots) &&
-	    c->queries_in_flight <= SHARE_OF_CLIENT * free_slots;
-}
-
-static void
-count_query(struct client *c, const struct query *q)
-{
-	c->queries_in_flight++;
-	c->addr->queries_in_flight++;
-	c->addr->large += q->large;
-}
-
-static void
-uncount_query(struct client *c, const struct query *q)
-{
-	c->queries_in_flight--;
-	c->addr->queries_in_flight--;
-	c->addr->large -= q->large;
-}
-
-static struct client_list *
-throttled_of(const struct tcp *t, const struct client_addr *addr)
-{
-	return &t->throttled[addr->index];
-}
-
-/* Lets a client wait until its address is allowed a query. */
-static void
-throttle_client(struct tcp *t, struct client *c)
-{
-	if (c->throttled != NULL)
-		return;
-	c->throttled = throttled_of(t, c->addr);
-	c->addr->waiting++;
-	TAILQ_INSERT_TAIL(c->throttled, c, throttle_link);
-}
-
-static void
-wait_for_memory(struct tcp *t, struct client *c)
-{
-	if (c->throttled != NULL)
-		return;
-	c->throttled = &t->short_of_memory;
-	TAILQ_INSERT_TAIL(c->throttled, c, throttle_link);
-}
-
-static void
-unthrottle(struct tcp *t, struct client *c)
-{
-	if (c->throttled == NULL)
-		return;
-	if (c->throttled != &t->short_of_memory)
-		c->addr->waiting--;
-	TAILQ_REMOVE(c->throttled, c, throttle_link);
-	c->throttled = NULL;
-}
-
-/* The next client of that address that may go on does. */
-static void
-wake_throttled_client(struct tcp *t, const struct client_addr *addr)
-{
-	struct client *c;
-
-	if (!quota_allows(addr, query_table_room(t->table)))
-		return;
-	/* Those before it that may not have many queries each, so they are few. */
-	TAILQ_FOREACH(c, throttled_of(t, addr), throttle_link) {
-		if (!may_take(t, c))
-			continue;
-		unthrottle(t, c);
-		set_ready(t, c);
-		return;
-	}
-}
-
-/* Frees the slot of a query. */
-static void
-free_query(struct tcp *t, struct client *c, struct query *q)
-{
-	uncount_query(c, q);
-	query_free(t->table, q);
-	wake_throttled_client(t, c->addr);
-}
-
-/* ---- memory for large messages ---- */
-
-static size_t
-large_memory(const struct tcp *t)
-{
-	return t->in_large + query_table_large(t->table);
-}
-
-/* Whether an address may have one more large query: as with slots, it never gets all memory. */
-static bool
-may_take_large(const struct tcp *t, const struct client_addr *addr)
-{
-	size_t used = query_table_large(t->table);
-
-	return used < LARGE_QUERIES_MAX &&
-	    addr->large <= SHARE_OF_LARGE * (LARGE_QUERIES_MAX - used);
-}
-
-/* Whether a client has to wait for memory: to take a query, or to read more than a page of one. */
-static bool
-is_short_of_memory(const struct tcp *t, const struct client *c)
-{
-	size_t len;
-
-	if (frame_is_whole(c->in, c->in_len, &len))
-		return len > PAGES_LEN && !may_take_large(t, c->addr);
-	return c->in_len >= PAGES_LEN && large_memory(t) >= LARGE_MAX;
-}
-
-/* Clients that had to wait for memory, and have it now, go on. */
-static void
-wake_short_of_memory(struct tcp *t)
-{
-	struct client *c;
-	struct client *next;
-
-	for (c = TAILQ_FIRST(&t->short_of_memory); c != NULL; c = next) {
-		next = TAILQ_NEXT(c, throttle_link);
-		if (is_short_of_memory(t, c))
-			continue;
-		unthrottle(t, c);
-		set_ready(t, c);
-	}
-}
-
-/* Counts the memory that a client's buffer takes, and gives back what is not needed any more. */
-static void
-count_buffer(struct tcp *t, struct client *c)
-{
-	size_t taken = pages_beyond_first(c->in_len);
-
-	if (taken == 0 && c->in_large > 0)
-		pages_clear(c->in + c->in_len, 1, FRAME_MAX - c->in_len);
-	else if (taken < c->in_large)
-		taken = c->in_large;
-	t->in_large = t->in_large - c->in_large + taken;
-	c->in_large = taken;
+	tcp_set_ready(t, c);
 }
 
 /* ---- opening and closing ---- */
@@ -267,9 +89,9 @@ tcp_close_client(struct tcp *t, struct client *c, struct deadline now)
 	struct query *q;
 
 	clear_ready(t, c);
-	unthrottle(t, c);
+	tcp_unthrottle(t, c);
 	c->in_len = 0;
-	count_buffer(t, c);
+	tcp_count_buffer(t, c);
 	if (c->is_dirty) {
 		c->is_dirty = false;
 		TAILQ_REMOVE(&t->dirty, c, dirty_link);
@@ -277,15 +99,15 @@ tcp_close_client(struct tcp *t, struct client *c, struct deadline now)
 	while ((q = TAILQ_FIRST(&c->in_flight)) != NULL) {
 		TAILQ_REMOVE(&c->in_flight, q, client_link);
 		q->client = NULL;
-		uncount_query(c, q);
+		tcp_uncount_query(c, q);
 		TAILQ_INSERT_TAIL(&t->abandoned, q, client_link);
 	}
 	while ((q = TAILQ_FIRST(&c->answered)) != NULL) {
 		TAILQ_REMOVE(&c->answered, q, client_link);
-		uncount_query(c, q);
+		tcp_uncount_query(c, q);
 		query_free(t->table, q);
 	}
-	wake_throttled_client(t, c->addr);
+	tcp_wake_throttled(t, c->addr);
 	c->addr->connections--;
 	quota_leave(t->quota, c->addr);
 	(void)close(c->fd);
@@ -364,10 +186,10 @@ tcp_client_ready(struct tcp *t, size_t client, uint32_t events)
 		return;
 	if ((events & EPOLLERR) != 0) {
 		c->input = INPUT_RESET;
-		set_ready(t, c);
+		tcp_set_ready(t, c);
 	} else if (c->input != INPUT_ENDED && (events & (EPOLLRDHUP | EPOLLHUP)) != 0) {
 		c->input = INPUT_LAST;
-		set_ready(t, c);
+		tcp_set_ready(t, c);
 	} else if (c->input != INPUT_ENDED && (events & EPOLLIN) != 0 && !t->draining) {
 		tcp_set_readable(t, c);
 	}
@@ -414,7 +236,7 @@ is_at_end(const struct client *c)
 static size_t
 receive(const struct tcp *t, struct client *c, uint8_t *bytes, size_t have)
 {
-	size_t end = large_memory(t) < LARGE_MAX ? FRAME_MAX : PAGES_LEN;
+	size_t end = tcp_buffer_limit(t);
 	size_t room = end > have ? end - have : 0;
 	ssize_t n;
 
@@ -452,7 +274,7 @@ take(struct tcp *t, struct client *c, const uint8_t *message, size_t len, struct
 	q->arrived = now;
 	q->by = deadline_after(now, t->config->timeouts.query_ms);
 	c->has_asked = true;
-	count_query(c, q);
+	tcp_count_query(c, q);
 	TAILQ_INSERT_TAIL(&c->in_flight, q, client_link);
 	return q;
 }
@@ -479,13 +301,8 @@ gather_from(struct tcp *t, struct client *c, struct query **queries, size_t room
 	while (count < room && frame_is_whole(bytes + used, have - used, &len)) {
 		const uint8_t *message = bytes + used + FRAME_PREFIX_LEN;
 
-		/* Health checks are answered locally and are exempt from the limits. */
-		if (!may_take(t, c) && !dns_question_is_own(message, len))
-			break;
-		if (len > PAGES_LEN && !may_take_large(t, c->addr))
-			break;
-		queries[count] = take(t, c, message, len, now);
-		if (queries[count] == NULL)
+		if (!tcp_may_take(t, c, message, len) ||
+		    (queries[count] = take(t, c, message, len, now)) == NULL)
 			break;
 		count++;
 		used += FRAME_PREFIX_LEN + len;
@@ -494,18 +311,11 @@ gather_from(struct tcp *t, struct client *c, struct query **queries, size_t room
 	c->in_len = have - used;
 	/* A client that has more is served again after the others. */
 	clear_ready(t, c);
-	unthrottle(t, c);
-	count_buffer(t, c);
-	if (has_input(c) || frame_is_whole(c->in, c->in_len, &len)) {
-		/* It goes on when a query of its address ends: there is at least one. */
-		if (!may_take(t, c))
-			throttle_client(t, c);
-		else if (is_short_of_memory(t, c))
-			wait_for_memory(t, c);
-		else
-			set_ready(t, c);
-	}
-	wake_throttled_client(t, c->addr);
+	tcp_unthrottle(t, c);
+	tcp_count_buffer(t, c);
+	if ((has_input(c) || frame_is_whole(c->in, c->in_len, &len)) && !tcp_throttle(t, c))
+		tcp_set_ready(t, c);
+	tcp_wake_throttled(t, c->addr);
 	update_client_state(t, c, now);
 	return count;
 }
@@ -519,7 +329,7 @@ tcp_gather(struct tcp *t, struct query **queries, size_t room, struct deadline n
 	size_t count = 0;
 
 	while ((addr = quota_next_released(t->quota)) != NULL)
-		wake_throttled_client(t, addr);
+		tcp_wake_throttled(t, addr);
 	last = TAILQ_LAST(&t->ready, client_list);
 	while (count < room && query_table_room(t->table) > 0 &&
 	    (c = TAILQ_FIRST(&t->ready)) != NULL) {
@@ -567,9 +377,18 @@ stop_reading(struct tcp *t, struct client *c)
 {
 	c->input = INPUT_ENDED;
 	c->in_len = 0;
-	count_buffer(t, c);
+	tcp_count_buffer(t, c);
 	clear_ready(t, c);
-	unthrottle(t, c);
+	tcp_unthrottle(t, c);
+}
+
+/* Frees the slot of a query, for which another client of the address may wait. */
+static void
+free_query(struct tcp *t, struct client *c, struct query *q)
+{
+	tcp_uncount_query(c, q);
+	query_free(t->table, q);
+	tcp_wake_throttled(t, c->addr);
 }
 
 void
@@ -640,32 +459,6 @@ send_to(struct tcp *t, struct client *c, struct deadline now)
 	update_client_state(t, c, now);
 }
 
-static bool
-must_close_writer(const struct tcp *t)
-{
-	return query_table_large(t->table) > LARGE_ANSWERS_MAX || large_memory(t) > LARGE_MAX;
-}
-
-/*
- * Of the clients that do not read their answers, one whose address has most memory. NULL: none has
- * much.
- */
-static struct client *
-heaviest_writer(const struct tcp *t)
-{
-	struct client *heaviest = NULL;
-	size_t most = LARGE_MAX / LARGE_PARTS;
-	struct client *c;
-
-	TAILQ_FOREACH(c, &t->states[CLIENT_WRITING], state_link) {
-		if (c->addr->large <= most)
-			continue;
-		heaviest = c;
-		most = c->addr->large;
-	}
-	return heaviest;
-}
-
 void
 tcp_send(struct tcp *t, struct deadline now)
 {
@@ -676,9 +469,9 @@ tcp_send(struct tcp *t, struct deadline now)
 		c->is_dirty = false;
 		send_to(t, c, now);
 	}
-	while (must_close_writer(t) && (c = heaviest_writer(t)) != NULL)
+	while ((c = tcp_memory_hog(t)) != NULL)
 		tcp_close_client(t, c, now);
-	wake_short_of_memory(t);
+	tcp_wake_short_of_memory(t);
 }
 
 /* ---- time ---- */
@@ -719,17 +512,10 @@ due(const struct tcp *t, enum client_state state)
 	return deadline_after(c->since, ms);
 }
 
-/* Whether a client waits for memory while it has some, for which others wait. */
-static bool
-holds_scarce_memory(const struct tcp *t, const struct client *c)
-{
-	return c->throttled == &t->short_of_memory && c->in_large > 0;
-}
-
 static void
 expire_client(struct tcp *t, struct client *c, struct deadline now)
 {
-	bool unread = has_input(c) && !holds_scarce_memory(t, c) &&
+	bool unread = has_input(c) && !tcp_holds_scarce_memory(t, c) &&
 	    (c->state == CLIENT_IDLE ||
 		(c->state == CLIENT_READING &&
 		    (c->throttled != NULL || query_table_room(t->table) == 0)));

@@ -109,6 +109,9 @@ struct tcp {
 /* Puts a client into a state, for which its time begins if it is another one. */
 void tcp_set_state(struct tcp *, struct client *, enum client_state, struct deadline now);
 
+/* Puts a client among those from which something may be taken. */
+void tcp_set_ready(struct tcp *, struct client *);
+
 /* Notes that there may be something to read from a client whose input has not ended. */
 void tcp_set_readable(struct tcp *, struct client *);
 
@@ -120,5 +123,39 @@ void tcp_close_client(struct tcp *, struct client *, struct deadline now);
 
 /* Listens unless it is paused; notes a failure. */
 void tcp_listen(struct tcp *, struct deadline now);
+
+/* ---- limits: tcp_limits.c ---- */
+
+/* Whether a client may have one more query in flight, that message of LEN bytes. */
+bool tcp_may_take(const struct tcp *, const struct client *, const uint8_t *message, size_t len);
+
+/* How many bytes of a message may be read: the longest one, or less where memory is short. */
+size_t tcp_buffer_limit(const struct tcp *);
+
+/* Counts a query that a client has, or has no longer. */
+void tcp_count_query(struct client *, const struct query *);
+void tcp_uncount_query(struct client *, const struct query *);
+
+/* Counts the memory that a client's buffer takes, and gives back what is not needed any more. */
+void tcp_count_buffer(struct tcp *, struct client *);
+
+/* Lets a client that is not throttled wait, if a limit keeps it from going on. Whether it does. */
+bool tcp_throttle(struct tcp *, struct client *);
+void tcp_unthrottle(struct tcp *, struct client *);
+
+/* The next throttled client of that address that may go on does. */
+void tcp_wake_throttled(struct tcp *, const struct client_addr *);
+
+/* Clients that had to wait for memory, and have it now, go on. */
+void tcp_wake_short_of_memory(struct tcp *);
+
+/* Whether a client waits for memory while it has some, for which others wait. */
+bool tcp_holds_scarce_memory(const struct tcp *, const struct client *);
+
+/*
+ * While memory is short: of the clients that do not read their answers, one whose address has most
+ * of it. NULL: it is not short, or none has much.
+ */
+struct client *tcp_memory_hog(const struct tcp *);
 
 #endif
