@@ -8,7 +8,8 @@
 /*
  * Cursors over the bytes of messages, numbers in network byte order. All bytes from the network
  * are read through a reader, and messages are written through a writer; nothing else turns an
- * offset in a message into an address.
+ * offset in a message into an address. What is done for each number is inline: a query has some
+ * hundred of them.
  */
 
 /*
@@ -23,17 +24,66 @@ struct wire_reader {
 };
 
 /* DATA stays the caller's and must live as long as the reader. */
-void wire_reader_init(struct wire_reader *, const uint8_t *data, size_t len);
-
-uint8_t wire_read_u8(struct wire_reader *);
-uint16_t wire_read_u16(struct wire_reader *);
-uint32_t wire_read_u32(struct wire_reader *);
+static inline void
+wire_reader_init(struct wire_reader *r, const uint8_t *data, size_t len)
+{
+	r->data = data;
+	r->len = len;
+	r->pos = 0;
+	r->failed = false;
+}
 
 /* The next N bytes, stepped over, or NULL. N may be 0. */
-const uint8_t *wire_read_bytes(struct wire_reader *, size_t n);
+static inline const uint8_t *
+wire_read_bytes(struct wire_reader *r, size_t n)
+{
+	const uint8_t *p;
+
+	if (r->failed || n > r->len - r->pos) {
+		r->failed = true;
+		return NULL;
+	}
+	p = r->data + r->pos;
+	r->pos += n;
+	return p;
+}
+
+static inline uint8_t
+wire_read_u8(struct wire_reader *r)
+{
+	const uint8_t *p = wire_read_bytes(r, 1);
+
+	if (p == NULL)
+		return 0;
+	return p[0];
+}
+
+static inline uint16_t
+wire_read_u16(struct wire_reader *r)
+{
+	const uint8_t *p = wire_read_bytes(r, 2);
+
+	if (p == NULL)
+		return 0;
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t
+wire_read_u32(struct wire_reader *r)
+{
+	const uint8_t *p = wire_read_bytes(r, 4);
+
+	if (p == NULL)
+		return 0;
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
 
 /* Steps over N bytes. */
-void wire_skip(struct wire_reader *, size_t n);
+static inline void
+wire_skip(struct wire_reader *r, size_t n)
+{
+	(void)wire_read_bytes(r, n);
+}
 
 /*
  * Steps over a domain name (RFC 1035 4.1.4) without following a compression
@@ -59,10 +109,50 @@ struct wire_writer {
 };
 
 /* DATA has room for CAP bytes, stays the caller's and must live as long as the writer. */
-void wire_writer_init(struct wire_writer *, uint8_t *data, size_t cap);
+static inline void
+wire_writer_init(struct wire_writer *w, uint8_t *data, size_t cap)
+{
+	w->data = data;
+	w->cap = cap;
+	w->pos = 0;
+	w->failed = false;
+}
 
-void wire_write_u8(struct wire_writer *, uint8_t);
-void wire_write_u16(struct wire_writer *, uint16_t);
+/* The next N bytes, which the caller writes at once; or NULL. */
+static inline uint8_t *
+wire_reserve(struct wire_writer *w, size_t n)
+{
+	uint8_t *p;
+
+	if (w->failed || n > w->cap - w->pos) {
+		w->failed = true;
+		return NULL;
+	}
+	p = w->data + w->pos;
+	w->pos += n;
+	return p;
+}
+
+static inline void
+wire_write_u8(struct wire_writer *w, uint8_t v)
+{
+	uint8_t *p = wire_reserve(w, 1);
+
+	if (p != NULL)
+		p[0] = v;
+}
+
+static inline void
+wire_write_u16(struct wire_writer *w, uint16_t v)
+{
+	uint8_t *p = wire_reserve(w, 2);
+
+	if (p == NULL)
+		return;
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
 void wire_write_u32(struct wire_writer *, uint32_t);
 void wire_write_zeros(struct wire_writer *, size_t n);
 

@@ -12,9 +12,9 @@
 #include "base/deadline.h"
 #include "format/dns.h"
 #include "format/edns.h"
+#include "query/quota.h"
 
 struct client;
-struct client_addr;
 struct connection;
 struct query;
 

@@ -30,90 +30,7 @@ enum {
 	WRITE_GRACE_MS = 1000
 };
 
-/* ---- the table of clients ---- */
-
-void
-tcp_set_state(struct tcp *t, struct client *c, enum client_state state, struct deadline now)
-{
-	/* The time of a state does not begin again with every byte. */
-	if (c->state == state)
-		return;
-	TAILQ_REMOVE(&t->states[c->state], c, state_link);
-	c->state = state;
-	c->since = now;
-	/* The slot used last is the warmest. */
-	if (state == CLIENT_FREE)
-		TAILQ_INSERT_HEAD(&t->states[state], c, state_link);
-	else
-		TAILQ_INSERT_TAIL(&t->states[state], c, state_link);
-}
-
-void
-tcp_set_ready(struct tcp *t, struct client *c)
-{
-	if (c->is_ready)
-		return;
-	c->is_ready = true;
-	TAILQ_INSERT_TAIL(&t->ready, c, ready_link);
-}
-
-static void
-clear_ready(struct tcp *t, struct client *c)
-{
-	if (!c->is_ready)
-		return;
-	c->is_ready = false;
-	TAILQ_REMOVE(&t->ready, c, ready_link);
-}
-
-/* Whether there may be something to read from its socket. */
-static bool
-has_input(const struct client *c)
-{
-	return c->input == INPUT_SOME || c->input == INPUT_LAST;
-}
-
-void
-tcp_set_readable(struct tcp *t, struct client *c)
-{
-	if (c->input == INPUT_NONE)
-		c->input = INPUT_SOME;
-	tcp_set_ready(t, c);
-}
-
 /* ---- opening and closing ---- */
-
-void
-tcp_close_client(struct tcp *t, struct client *c, struct deadline now)
-{
-	struct query *q;
-
-	clear_ready(t, c);
-	tcp_unthrottle(t, c);
-	c->in_len = 0;
-	tcp_count_buffer(t, c);
-	if (c->is_dirty) {
-		c->is_dirty = false;
-		TAILQ_REMOVE(&t->dirty, c, dirty_link);
-	}
-	while ((q = TAILQ_FIRST(&c->in_flight)) != NULL) {
-		TAILQ_REMOVE(&c->in_flight, q, client_link);
-		q->client = NULL;
-		tcp_uncount_query(c, q);
-		TAILQ_INSERT_TAIL(&t->abandoned, q, client_link);
-	}
-	while ((q = TAILQ_FIRST(&c->answered)) != NULL) {
-		TAILQ_REMOVE(&c->answered, q, client_link);
-		tcp_uncount_query(c, q);
-		query_free(t->table, q);
-	}
-	tcp_wake_throttled(t, c->addr);
-	c->addr->connections--;
-	quota_leave(t->quota, c->addr);
-	(void)close(c->fd);
-	t->connected--;
-	tcp_set_state(t, c, CLIENT_FREE, now);
-}
 
 struct tcp *
 tcp_new(const struct config *config, const int *listeners, size_t count, int set,
@@ -214,7 +131,7 @@ update_client_state(struct tcp *t, struct client *c, struct deadline now)
 		tcp_set_state(t, c, CLIENT_READING, now);
 	else if (!TAILQ_EMPTY(&c->in_flight))
 		tcp_set_state(t, c, CLIENT_WAITING, now);
-	else if (!has_input(c) && (c->input == INPUT_ENDED || t->draining || once))
+	else if (!tcp_has_input(c) && (c->input == INPUT_ENDED || t->draining || once))
 		tcp_close_client(t, c, now);
 	else
 		tcp_set_state(t, c, CLIENT_IDLE, now);
@@ -291,7 +208,7 @@ gather_from(struct tcp *t, struct client *c, struct query **queries, size_t room
 	size_t count = 0;
 	size_t len;
 
-	if (has_input(c) && !frame_is_whole(bytes, have, &len))
+	if (tcp_has_input(c) && !frame_is_whole(bytes, have, &len))
 		have = receive(t, c, bytes, have);
 	/* The client reset the connection; drop its queries. */
 	if (c->input == INPUT_RESET) {
@@ -310,10 +227,10 @@ gather_from(struct tcp *t, struct client *c, struct query **queries, size_t room
 	memmove(c->in, bytes + used, have - used);
 	c->in_len = have - used;
 	/* A client that has more is served again after the others. */
-	clear_ready(t, c);
+	tcp_clear_ready(t, c);
 	tcp_unthrottle(t, c);
 	tcp_count_buffer(t, c);
-	if ((has_input(c) || frame_is_whole(c->in, c->in_len, &len)) && !tcp_throttle(t, c))
+	if ((tcp_has_input(c) || frame_is_whole(c->in, c->in_len, &len)) && !tcp_throttle(t, c))
 		tcp_set_ready(t, c);
 	tcp_wake_throttled(t, c->addr);
 	update_client_state(t, c, now);
@@ -378,7 +295,7 @@ stop_reading(struct tcp *t, struct client *c)
 	c->input = INPUT_ENDED;
 	c->in_len = 0;
 	tcp_count_buffer(t, c);
-	clear_ready(t, c);
+	tcp_clear_ready(t, c);
 	tcp_unthrottle(t, c);
 }
 
@@ -515,7 +432,7 @@ due(const struct tcp *t, enum client_state state)
 static void
 expire_client(struct tcp *t, struct client *c, struct deadline now)
 {
-	bool unread = has_input(c) && !tcp_holds_scarce_memory(t, c) &&
+	bool unread = tcp_has_input(c) && !tcp_holds_scarce_memory(t, c) &&
 	    (c->state == CLIENT_IDLE ||
 		(c->state == CLIENT_READING &&
 		    (c->throttled != NULL || query_table_room(t->table) == 0)));

@@ -85,18 +85,6 @@ tcp_limit_event(struct tcp *t, enum tcp_limit_event kind, struct failure *why, u
 	return true;
 }
 
-bool
-tcp_client_has_sent(struct tcp *t, struct client *c, struct deadline now)
-{
-	uint8_t byte;
-
-	if (recv(c->fd, &byte, sizeof byte, MSG_PEEK) != sizeof byte)
-		return false;
-	tcp_set_readable(t, c);
-	tcp_set_state(t, c, CLIENT_WAITING, now);
-	return true;
-}
-
 /* Picks a client to evict: longest idle, else slowest sender; NULL if none. */
 static struct client *
 eviction_candidate(struct tcp *t, struct deadline now)

@@ -106,25 +106,19 @@ struct tcp {
 /* Edge-triggered: each change is reported once, and what can be read or written is then known. */
 #define TCP_CLIENT_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET)
 
-/* Puts a client into a state, for which its time begins if it is another one. */
-void tcp_set_state(struct tcp *, struct client *, enum client_state, struct deadline now);
+/*
+ * The files, each of which calls only those above it:
+ * tcp_limits.c  which clients may go on, and which wait for a slot or for memory
+ * tcp_client.c  the states of a client, and its end
+ * tcp_accept.c  the beginning of a client
+ * tcp.c         queries and answers, and time
+ */
 
-/* Puts a client among those from which something may be taken. */
+/* ---- tcp_limits.c ---- */
+
+/* Puts a client among those from which something may be taken, or takes it out. */
 void tcp_set_ready(struct tcp *, struct client *);
-
-/* Notes that there may be something to read from a client whose input has not ended. */
-void tcp_set_readable(struct tcp *, struct client *);
-
-/* Whether it has sent something that was not read yet: then it is idle no more. */
-bool tcp_client_has_sent(struct tcp *, struct client *, struct deadline now);
-
-/* Closes a connection and frees its slot; its queries in flight are abandoned. */
-void tcp_close_client(struct tcp *, struct client *, struct deadline now);
-
-/* Listens unless it is paused; notes a failure. */
-void tcp_listen(struct tcp *, struct deadline now);
-
-/* ---- limits: tcp_limits.c ---- */
+void tcp_clear_ready(struct tcp *, struct client *);
 
 /* Whether a client may have one more query in flight, that message of LEN bytes. */
 bool tcp_may_take(const struct tcp *, const struct client *, const uint8_t *message, size_t len);
@@ -157,5 +151,27 @@ bool tcp_holds_scarce_memory(const struct tcp *, const struct client *);
  * of it. NULL: it is not short, or none has much.
  */
 struct client *tcp_memory_hog(const struct tcp *);
+
+/* ---- tcp_client.c ---- */
+
+/* Puts a client into a state, for which its time begins if it is another one. */
+void tcp_set_state(struct tcp *, struct client *, enum client_state, struct deadline now);
+
+/* Whether there may be something to read from its socket. */
+bool tcp_has_input(const struct client *);
+
+/* Notes that there may be something to read from a client whose input has not ended. */
+void tcp_set_readable(struct tcp *, struct client *);
+
+/* Whether it has sent something that was not read yet: then it is idle no more. */
+bool tcp_client_has_sent(struct tcp *, struct client *, struct deadline now);
+
+/* Closes a connection and frees its slot; its queries in flight are abandoned. */
+void tcp_close_client(struct tcp *, struct client *, struct deadline now);
+
+/* ---- tcp_accept.c ---- */
+
+/* Listens unless it is paused; notes a failure. */
+void tcp_listen(struct tcp *, struct deadline now);
 
 #endif

@@ -106,7 +106,25 @@ tcp_count_buffer(struct tcp *t, struct client *c)
 	c->in_large = taken;
 }
 
-/* ---- clients that wait ---- */
+/* ---- clients that may go on, and clients that wait ---- */
+
+void
+tcp_set_ready(struct tcp *t, struct client *c)
+{
+	if (c->is_ready)
+		return;
+	c->is_ready = true;
+	TAILQ_INSERT_TAIL(&t->ready, c, ready_link);
+}
+
+void
+tcp_clear_ready(struct tcp *t, struct client *c)
+{
+	if (!c->is_ready)
+		return;
+	c->is_ready = false;
+	TAILQ_REMOVE(&t->ready, c, ready_link);
+}
 
 /* Whether a client has to wait for memory: to take a query, or to read more than a page of one. */
 static bool

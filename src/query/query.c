@@ -13,13 +13,13 @@
 enum { SLOT_LEN = DNS_MESSAGE_MAX + 1 + FRAME_MAX + 1 + 64 };
 
 struct query_table {
-	uint8_t *octets;
+	uint8_t *bytes;
 	struct query *queries;
-	struct query **vacant; /* a stack: the place used last is the warmest */
-	size_t vacant_count;
+	struct query **free_slots; /* a stack: the slot used last is the warmest */
+	size_t free_count;
 	size_t count;
-	size_t large;     /* see query_table_large() */
-	bool was_crowded; /* many places were in use since query_table_relax() */
+	size_t large;  /* see query_table_large() */
+	bool was_busy; /* many slots were in use since query_table_relax() */
 };
 
 struct query_table *
@@ -32,14 +32,14 @@ query_table_new(size_t count)
 		return NULL;
 	t->count = count;
 	t->queries = pages_new(count, sizeof *t->queries);
-	t->vacant = calloc(count, sizeof(struct query *));
-	t->octets = pages_new(count, pages_stride(SLOT_LEN));
-	if (t->queries == NULL || t->vacant == NULL || t->octets == NULL) {
+	t->free_slots = calloc(count, sizeof(struct query *));
+	t->bytes = pages_new(count, pages_stride(SLOT_LEN));
+	if (t->queries == NULL || t->free_slots == NULL || t->bytes == NULL) {
 		query_table_free(t);
 		return NULL;
 	}
 	for (i = count; i > 0; i--)
-		t->vacant[t->vacant_count++] = &t->queries[i - 1];
+		t->free_slots[t->free_count++] = &t->queries[i - 1];
 	return t;
 }
 
@@ -48,20 +48,20 @@ query_table_free(struct query_table *t)
 {
 	if (t == NULL)
 		return;
-	pages_free(t->octets, t->count, pages_stride(SLOT_LEN));
+	pages_free(t->bytes, t->count, pages_stride(SLOT_LEN));
 	pages_free(t->queries, t->count, sizeof *t->queries);
-	free(t->vacant);
+	free(t->free_slots);
 	free(t);
 }
 
 size_t
 query_table_room(const struct query_table *t)
 {
-	return t->vacant_count;
+	return t->free_count;
 }
 
 static size_t
-index_of(const struct query_table *t, const struct query *q)
+slot_of(const struct query_table *t, const struct query *q)
 {
 	return (size_t)(q - t->queries);
 }
@@ -71,13 +71,13 @@ query_new(struct query_table *t, const uint8_t *message, size_t len)
 {
 	struct query *q;
 
-	if (t->vacant_count == 0)
+	if (t->free_count == 0)
 		return NULL;
-	q = t->vacant[--t->vacant_count];
-	if (t->vacant_count < t->count - t->count / 8)
-		t->was_crowded = true;
+	q = t->free_slots[--t->free_count];
+	if (t->free_count < t->count - t->count / 8)
+		t->was_busy = true;
 	memset(q, 0, sizeof *q);
-	q->message = t->octets + index_of(t, q) * pages_stride(SLOT_LEN);
+	q->message = t->bytes + slot_of(t, q) * pages_stride(SLOT_LEN);
 	memcpy(q->message, message, len);
 	q->len = len;
 	q->large = pages_beyond_first(len);
@@ -96,7 +96,7 @@ query_free(struct query_table *t, struct query *q)
 	if (q->large > 0 || q->response_len > PAGES_LEN)
 		pages_clear(q->message, 1, SLOT_LEN);
 	t->large -= q->large;
-	t->vacant[t->vacant_count++] = q;
+	t->free_slots[t->free_count++] = q;
 }
 
 void
@@ -132,9 +132,9 @@ query_table_large(const struct query_table *t)
 void
 query_table_relax(struct query_table *t)
 {
-	if (!t->was_crowded || t->vacant_count < t->count)
+	if (!t->was_busy || t->free_count < t->count)
 		return;
-	t->was_crowded = false;
-	pages_clear(t->octets, t->count, pages_stride(SLOT_LEN));
+	t->was_busy = false;
+	pages_clear(t->bytes, t->count, pages_stride(SLOT_LEN));
 	pages_clear(t->queries, t->count, sizeof *t->queries);
 }

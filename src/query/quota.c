@@ -10,6 +10,9 @@
  */
 enum { SHARE = 128 };
 
+/* How many addresses share a chain when all are in use: few ever are, and each chain costs memory. */
+enum { ADDRESSES_PER_CHAIN = 4 };
+
 TAILQ_HEAD(addr_list, client_addr);
 
 struct quota {
@@ -44,7 +47,8 @@ quota_new(size_t addresses, size_t queries)
 	TAILQ_INIT(&q->released);
 	q->addrs = pages_new(addresses, sizeof *q->addrs);
 	q->ranks = pages_new(queries + 1, sizeof *q->ranks);
-	if (q->addrs == NULL || q->ranks == NULL || chains_init(&q->chains, addresses) == -1) {
+	if (q->addrs == NULL || q->ranks == NULL ||
+	    chains_init(&q->chains, addresses / ADDRESSES_PER_CHAIN) == -1) {
 		quota_free(q);
 		return NULL;
 	}

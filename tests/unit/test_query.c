@@ -4,45 +4,45 @@
 #include "format/frame.h"
 #include "unit.h"
 
-enum { PLACES = 32 };
+enum { SLOTS = 32 };
 
-static uint8_t octets[DNS_MESSAGE_MAX];
+static uint8_t bytes[DNS_MESSAGE_MAX];
 
 static void
-gives_each_place_once(void **state)
+gives_each_slot_once(void **state)
 {
-	struct query_table *t = query_table_new(PLACES);
-	struct query *taken[PLACES];
+	struct query_table *t = query_table_new(SLOTS);
+	struct query *taken[SLOTS];
 	size_t i;
 	size_t k;
 
 	(void)state;
 	assert_non_null(t);
-	for (i = 0; i < PLACES; i++) {
-		assert_int_equal(query_table_room(t), PLACES - i);
-		taken[i] = query_new(t, octets, 12);
+	for (i = 0; i < SLOTS; i++) {
+		assert_int_equal(query_table_room(t), SLOTS - i);
+		taken[i] = query_new(t, bytes, 12);
 		assert_non_null(taken[i]);
 		for (k = 0; k < i; k++)
 			assert_ptr_not_equal(taken[i], taken[k]);
 	}
 	assert_int_equal(query_table_room(t), 0);
-	assert_null(query_new(t, octets, 12));
+	assert_null(query_new(t, bytes, 12));
 	query_free(t, taken[7]);
 	assert_int_equal(query_table_room(t), 1);
-	assert_ptr_equal(query_new(t, octets, 12), taken[7]);
+	assert_ptr_equal(query_new(t, bytes, 12), taken[7]);
 	query_table_free(t);
 	query_table_free(NULL);
 }
 
 static void
-begins_anew_in_a_used_place(void **state)
+begins_anew_in_a_used_slot(void **state)
 {
 	struct query_table *t = query_table_new(1);
 	struct query *q;
 
 	(void)state;
 	assert_non_null(t);
-	q = query_new(t, octets, 12);
+	q = query_new(t, bytes, 12);
 	memset(q->tried, 0xff, sizeof q->tried);
 	q->response_len = 99;
 	q->resends = 2;
@@ -50,7 +50,7 @@ begins_anew_in_a_used_place(void **state)
 	q->outcome = QUERY_ANSWERED;
 	q->hedge_at = (struct deadline){ 5 };
 	query_free(t, q);
-	q = query_new(t, octets, 12);
+	q = query_new(t, bytes, 12);
 	assert_int_equal(q->tried[0] | q->tried[1] | q->tried[2] | q->tried[3], 0);
 	assert_int_equal(q->response_len, 0);
 	assert_int_equal(q->resends, 0);
@@ -64,8 +64,8 @@ static const struct length_row {
 	const char *name;
 	size_t len;
 } length_rows[] = {
-	{ "no octet", 0 },
-	{ "one octet", 1 },
+	{ "no byte", 0 },
+	{ "one byte", 1 },
 	{ "a header", 12 },
 	{ "one short of a cache line", 63 },
 	{ "a page", 4096 },
@@ -73,14 +73,14 @@ static const struct length_row {
 	{ "the longest", DNS_MESSAGE_MAX },
 };
 
-/* Three places side by side, each filled to the last octet that is its own. */
+/* Three places side by side, each filled to the last byte that is its own. */
 static void
 has_room_for_message_and_response(void **state)
 {
 	const struct length_row *row = *state;
 	struct query_table *t = query_table_new(3);
 	struct query *q[3];
-	uint8_t *message = tight_copy(octets, row->len);
+	uint8_t *message = tight_copy(bytes, row->len);
 	int i;
 
 	assert_non_null(t);
@@ -93,9 +93,9 @@ has_room_for_message_and_response(void **state)
 	}
 	for (i = 0; i < 3; i++) {
 		memset(message, 'a' + i, row->len);
-		memset(octets, 'A' + i, sizeof octets);
+		memset(bytes, 'A' + i, sizeof bytes);
 		assert_memory_equal(q[i]->message, message, row->len);
-		assert_memory_equal(q[i]->response, octets, DNS_MESSAGE_MAX);
+		assert_memory_equal(q[i]->response, bytes, DNS_MESSAGE_MAX);
 		assert_int_equal(q[i]->response[-2], 'A' + i);
 		assert_int_equal(q[i]->response[-1], 'A' + i);
 	}
@@ -109,17 +109,17 @@ static const struct relax_row {
 	size_t left;	/* when it is told to relax */
 	bool gives_back;
 } relax_rows[] = {
-	{ "after a rush", PLACES, 0, true },
+	{ "after a rush", SLOTS, 0, true },
 	{ "after a quiet time", 1, 0, false },
-	{ "while one is still in hand", PLACES, 1, false },
+	{ "while one is still in hand", SLOTS, 1, false },
 };
 
 static void
 gives_memory_back(void **state)
 {
 	const struct relax_row *row = *state;
-	struct query_table *t = query_table_new(PLACES);
-	struct query *taken[PLACES] = { NULL };
+	struct query_table *t = query_table_new(SLOTS);
+	struct query *taken[SLOTS] = { NULL };
 	const uint8_t *message;
 	size_t i;
 
@@ -138,7 +138,7 @@ gives_memory_back(void **state)
 	assert_int_equal(message[0], row->gives_back ? 0 : 'c');
 	for (i = row->left; i < row->most; i++)
 		assert_memory_equal(query_new(t, (const uint8_t *)"again", 5)->message, "again", 5);
-	assert_int_equal(query_table_room(t), PLACES - row->most);
+	assert_int_equal(query_table_room(t), SLOTS - row->most);
 	query_table_free(t);
 }
 
@@ -147,7 +147,7 @@ static void
 counts_large_messages(void **state)
 {
 	static uint8_t message[DNS_MESSAGE_MAX];
-	struct query_table *t = query_table_new(PLACES);
+	struct query_table *t = query_table_new(SLOTS);
 	struct query *small, *q;
 	size_t two_pages = (size_t)2 * PAGES_LEN;
 	size_t five_pages = (size_t)5 * PAGES_LEN;
@@ -179,7 +179,7 @@ static void
 counts_small_messages_that_are_more_than_a_page_together(void **state)
 {
 	static uint8_t message[PAGES_LEN];
-	struct query_table *t = query_table_new(PLACES);
+	struct query_table *t = query_table_new(SLOTS);
 	struct query *q;
 
 	(void)state;
@@ -197,14 +197,14 @@ counts_small_messages_that_are_more_than_a_page_together(void **state)
 
 /* The client has gone when the response comes. */
 static void
-gives_response_back_that_nobody_wants(void **state)
+gives_response_back_whose_client_has_gone(void **state)
 {
-	struct query_table *t = query_table_new(PLACES);
+	struct query_table *t = query_table_new(SLOTS);
 	struct query *q;
 
 	(void)state;
 	assert_non_null(t);
-	q = query_new(t, octets, 12);
+	q = query_new(t, bytes, 12);
 	memset(q->response, 'r', DNS_MESSAGE_MAX);
 	q->response_len = DNS_MESSAGE_MAX;
 	query_free(t, q);
@@ -216,7 +216,7 @@ static void
 test_response_framed_in_place(void **state)
 {
 	static const size_t lens[] = { 12, DNS_UDP_MIN, DNS_MESSAGE_MAX };
-	struct query_table *t = query_table_new(PLACES);
+	struct query_table *t = query_table_new(SLOTS);
 	const uint8_t *frame;
 	struct query *q;
 	size_t i, len;
@@ -224,7 +224,7 @@ test_response_framed_in_place(void **state)
 	(void)state;
 	assert_non_null(t);
 	for (i = 0; i < LENGTH(lens); i++) {
-		q = query_new(t, octets, lens[i]);
+		q = query_new(t, bytes, lens[i]);
 		assert_non_null(q);
 		memset(q->response, 0x81, lens[i]);
 		q->response_len = lens[i];
@@ -232,7 +232,7 @@ test_response_framed_in_place(void **state)
 		assert_true(frame_is_whole(frame, FRAME_PREFIX_LEN + lens[i], &len));
 		assert_int_equal(len, lens[i]);
 		assert_ptr_equal(frame + FRAME_PREFIX_LEN, q->response);
-		assert_memory_equal(q->message, octets, lens[i]);
+		assert_memory_equal(q->message, bytes, lens[i]);
 	}
 	query_table_free(t);
 }
@@ -241,11 +241,11 @@ int
 main(void)
 {
 	const struct CMUnitTest others[] = {
-		cmocka_unit_test(gives_each_place_once),
-		cmocka_unit_test(begins_anew_in_a_used_place),
+		cmocka_unit_test(gives_each_slot_once),
+		cmocka_unit_test(begins_anew_in_a_used_slot),
 		cmocka_unit_test(counts_large_messages),
 		cmocka_unit_test(counts_small_messages_that_are_more_than_a_page_together),
-		cmocka_unit_test(gives_response_back_that_nobody_wants),
+		cmocka_unit_test(gives_response_back_whose_client_has_gone),
 		cmocka_unit_test(test_response_framed_in_place),
 	};
 	struct CMUnitTest lengths[LENGTH(length_rows)];
@@ -259,7 +259,7 @@ main(void)
 	for (i = 0; i < LENGTH(relax_rows); i++)
 		relaxes[i] = (struct CMUnitTest){ .name = relax_rows[i].name,
 			.test_func = gives_memory_back, .initial_state = (void *)&relax_rows[i] };
-	return cmocka_run_group_tests_name("query, room for octets", lengths, NULL, NULL) +
+	return cmocka_run_group_tests_name("query, room for bytes", lengths, NULL, NULL) +
 	    cmocka_run_group_tests_name("query_table_relax", relaxes, NULL, NULL) +
 	    cmocka_run_group_tests_name("query", others, NULL, NULL);
 }
