@@ -4,18 +4,18 @@
 #include <unistd.h>
 
 #include "base/fail.h"
-#include "config/complaint.h"
+#include "config/diagnostic.h"
 #include "process/listeners.h"
 #include "process/privilege.h"
 #include "transport/dot.h"
 
 static void
-add(struct complaints *to, const struct config_place *place, const struct failure *why)
+add(struct diagnostics *to, const struct config_place *place, const struct failure *why)
 {
 	if (why->remedy[0] == '\0')
-		complaint_add(to, place->line, place->column, "%s", why->text);
+		diagnostic_add(to, place->line, place->column, "%s", why->text);
 	else
-		complaint_add(to, place->line, place->column, "%s (%s)", why->text, why->remedy);
+		diagnostic_add(to, place->line, place->column, "%s (%s)", why->text, why->remedy);
 }
 
 /*
@@ -23,9 +23,10 @@ add(struct complaints *to, const struct config_place *place, const struct failur
  * The address of -l is not in the file.
  */
 static void
-check_listeners(const struct config *config, struct complaints *errors, struct complaints *warnings)
+check_listeners(const struct config *config, struct diagnostics *errors,
+    struct diagnostics *warnings)
 {
-	struct complaints *to = errors;
+	struct diagnostics *to = errors;
 	struct failure why;
 	size_t i;
 
@@ -68,7 +69,7 @@ can_load(const char *ca_file, const char *crl_file, struct failure *why)
 }
 
 static void
-check_trust(const struct config *config, struct complaints *errors)
+check_trust(const struct config *config, struct diagnostics *errors)
 {
 	const struct config_upstream *u;
 	struct failure why;
@@ -87,7 +88,7 @@ check_trust(const struct config *config, struct complaints *errors)
 
 /* `check' may run as another user than the start, so a missing right is only a warning. */
 static void
-check_user(const struct config *config, struct complaints *errors, struct complaints *warnings)
+check_user(const struct config *config, struct diagnostics *errors, struct diagnostics *warnings)
 {
 	struct privilege p;
 	struct failure why;
@@ -97,7 +98,7 @@ check_user(const struct config *config, struct complaints *errors, struct compla
 	if (privilege_find_user(config->user, &p, &why) == -1)
 		add(errors, &config->user_place, &why);
 	else if (p.uid == 0)
-		complaint_add(warnings, config->user_place.line, config->user_place.column,
+		diagnostic_add(warnings, config->user_place.line, config->user_place.column,
 		    "user %s: workers run as root (leave `user' out, or name one that owns "
 		    "nothing)",
 		    config->user);
@@ -106,7 +107,7 @@ check_user(const struct config *config, struct complaints *errors, struct compla
 }
 
 static void
-check_sandbox(const struct config *config, struct complaints *errors)
+check_sandbox(const struct config *config, struct diagnostics *errors)
 {
 	struct privilege p;
 	struct failure why;
@@ -118,18 +119,18 @@ check_sandbox(const struct config *config, struct complaints *errors)
 void
 check_environment(const struct config *config, const char *name, struct config_report *report)
 {
-	struct complaints errors = { 0 };
-	struct complaints warnings = { 0 };
+	struct diagnostics errors = { 0 };
+	struct diagnostics warnings = { 0 };
 
 	check_listeners(config, &errors, &warnings);
 	check_trust(config, &errors);
 	check_user(config, &errors, &warnings);
 	check_sandbox(config, &errors);
 	*report = (struct config_report){
-		.errors = complaint_text(&errors, name),
+		.errors = diagnostic_text(&errors, name),
 		.error_count = errors.count,
-		.warnings = complaint_text(&warnings, name),
+		.warnings = diagnostic_text(&warnings, name),
 	};
-	complaint_clear(&errors);
-	complaint_clear(&warnings);
+	diagnostic_clear(&errors);
+	diagnostic_clear(&warnings);
 }

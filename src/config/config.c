@@ -14,14 +14,14 @@
 
 enum { FILE_MAX = 256 * 1024 };
 
-/* Moves the complaints into the report. Returns the configuration, or NULL on any error. */
+/* Moves errors and warnings into the report. Returns the configuration, or NULL on any error. */
 static struct config *
 finish(struct tree *t, struct config *config, const char *name, struct config_report *report)
 {
 	*report = (struct config_report){
-		.errors = complaint_text(&t->errors, name),
+		.errors = diagnostic_text(&t->errors, name),
 		.error_count = t->errors.count,
-		.warnings = complaint_text(&t->warnings, name),
+		.warnings = diagnostic_text(&t->warnings, name),
 	};
 	tree_clear(t);
 	if (report->error_count == 0)
@@ -38,7 +38,7 @@ load_text(struct tree *t, const char *text, size_t len, const char *name,
 	int root;
 
 	if (config == NULL)
-		complaint_add(&t->errors, 0, 0, "out of memory");
+		diagnostic_add(&t->errors, 0, 0, "out of memory");
 	else if ((root = tree_read(t, text, len)) != 0)
 		config_fill(t, root, config);
 	return finish(t, config, name, report);
@@ -60,15 +60,15 @@ warn_of_owner(struct tree *t, int fd)
 	if (fstat(fd, &st) == -1)
 		return;
 	if (st.st_mode & S_IWOTH)
-		complaint_add(&t->warnings, 0, 0, "file is world-writable (fix: chmod o-w)");
+		diagnostic_add(&t->warnings, 0, 0, "file is world-writable (fix: chmod o-w)");
 	/* Only warn when running as root: in a container the owner is usually someone else. */
 	if (st.st_uid != 0 && geteuid() == 0)
-		complaint_add(&t->warnings, 0, 0,
+		diagnostic_add(&t->warnings, 0, 0,
 		    "file is owned by uid %ju but used by root (fix: chown root)",
 		    (uintmax_t)st.st_uid);
 }
 
-/* Reads at most CAP bytes of the file. Returns how many, or 0 and perhaps has complained. */
+/* Reads at most CAP bytes of the file. Returns how many, or 0 after adding an error, or for an empty file. */
 static size_t
 read_file(struct tree *t, const char *path, char *text, size_t cap)
 {
@@ -77,15 +77,15 @@ read_file(struct tree *t, const char *path, char *text, size_t cap)
 	size_t len;
 
 	if (file == NULL) {
-		complaint_add(&t->errors, 0, 0, "%s (%s)", why.text, why.remedy);
+		diagnostic_add(&t->errors, 0, 0, "%s (%s)", why.text, why.remedy);
 		return 0;
 	}
 	errno = 0;
 	len = fread(text, 1, cap, file);
 	if (ferror(file))
-		complaint_add(&t->errors, 0, 0, "cannot read: %s", strerror(errno));
+		diagnostic_add(&t->errors, 0, 0, "cannot read: %s", strerror(errno));
 	else if (len == cap)
-		complaint_add(&t->errors, 0, 0, "is larger than %d KiB", FILE_MAX / 1024);
+		diagnostic_add(&t->errors, 0, 0, "is larger than %d KiB", FILE_MAX / 1024);
 	else
 		warn_of_owner(t, fileno(file));
 	(void)fclose(file);
@@ -101,7 +101,7 @@ config_load(const char *path, struct config_report *report)
 	size_t len = 0;
 
 	if (text == NULL)
-		complaint_add(&t.errors, 0, 0, "out of memory");
+		diagnostic_add(&t.errors, 0, 0, "out of memory");
 	else
 		len = read_file(&t, path, text, FILE_MAX + 1);
 	if (t.errors.count > 0)
@@ -175,21 +175,29 @@ config_set_listen(struct config *config, const char *text)
 }
 
 void
+config_clear_upstream(struct config_upstream *u)
+{
+	size_t i;
+
+	free(u->hostname);
+	free(u->ca_file);
+	free(u->crl_file);
+	for (i = 0; i < u->pin_count; i++)
+		free(u->pins[i]);
+}
+
+void
 config_free(struct config *config)
 {
 	size_t i;
-	size_t k;
 
 	if (config == NULL)
 		return;
-	for (i = 0; i < config->upstream_count; i++) {
-		free(config->upstreams[i].hostname);
-		free(config->upstreams[i].ca_file);
-		free(config->upstreams[i].crl_file);
-		for (k = 0; k < config->upstreams[i].pin_count; k++)
-			free(config->upstreams[i].pins[k]);
-	}
+	for (i = 0; i < config->upstream_count; i++)
+		config_clear_upstream(&config->upstreams[i]);
 	free(config->upstreams);
+	free(config->tls.ca_file);
+	free(config->tls.crl_file);
 	free(config->user);
 	free(config);
 }

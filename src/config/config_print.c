@@ -3,95 +3,79 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-#include "base/duration.h"
+#include "config_schema.h"
 
-const char *
-config_level_name(enum log_level level)
-{
-	static const char *const names[] = {
-		[LOG_LEVEL_ERROR] = "error",
-		[LOG_LEVEL_WARN] = "warn",
-		[LOG_LEVEL_INFO] = "info",
-		[LOG_LEVEL_DEBUG] = "debug",
-	};
-
-	return names[level];
-}
-
-const char *
-config_sandbox_name(enum config_sandbox sandbox)
-{
-	static const char *const names[] = {
-		[CONFIG_SANDBOX_STRICT] = "strict",
-		[CONFIG_SANDBOX_BEST_EFFORT] = "best-effort",
-		[CONFIG_SANDBOX_OFF] = "off",
-	};
-
-	return names[sandbox];
-}
-
-/* TEXT holds no control characters and no line breaks: config_read() refuses them. */
+/* A key and its value, where it has one: a text may be missing. */
 static void
-print_quoted(FILE *out, const char *indent, const char *key, const char *text)
+print_single(const struct field *f, const void *base, const char *indent, FILE *out)
 {
-	fprintf(out, "%s%s: \"", indent, key);
-	for (; *text != '\0'; text++) {
-		if (*text == '"' || *text == '\\')
-			fputc('\\', out);
-		fputc(*text, out);
-	}
-	fputs("\"\n", out);
-}
+	const void *member = field_const_member(base, f->offset);
+	char *const *text = member;
+	char address[ADDRESS_TEXT_MAX];
 
-static void
-print_listener(FILE *out, const struct config_listener *l)
-{
-	char text[ADDRESS_TEXT_MAX];
-
-	if (l->udp && l->tcp) {
-		fprintf(out, "  - \"%s\"\n", config_listener_format(l, text));
+	if (f->kind >= FIELD_PATH && f->kind <= FIELD_PIN && *text == NULL)
 		return;
-	}
-	fprintf(out, "  - address: \"%s\"\n", config_listener_format(l, text));
-	fprintf(out, "    %s: false\n", l->udp ? "tcp" : "udp");
+	fprintf(out, "%s%s: ", indent, field_key(f));
+	if (f->kind == FIELD_LISTEN_ADDRESS)
+		field_print_quoted(out, config_listener_format(base, address));
+	else if (f->kind == FIELD_UPSTREAM_ADDRESS)
+		field_print_quoted(out, address_format_host(member, address));
+	else
+		field_print(f, base, out);
+	fputc('\n', out);
 }
 
 static void
-print_upstream(FILE *out, const struct config_upstream *u)
+print_pins(const struct field *f, const struct config_upstream *u, FILE *out)
 {
-	char text[ADDRESS_TEXT_MAX];
 	size_t i;
 
-	fprintf(out, "  - address: \"%s\"\n", address_format_host(&u->address, text));
-	fprintf(out, "    port: %u\n", (unsigned)address_port(&u->address));
-	if (u->hostname != NULL)
-		print_quoted(out, "    ", "hostname", u->hostname);
-	if (u->ca_file != NULL)
-		print_quoted(out, "    ", "ca_file", u->ca_file);
-	if (u->crl_file != NULL)
-		print_quoted(out, "    ", "crl_file", u->crl_file);
 	if (u->pin_count > 0)
-		fprintf(out, "    verify: %s\n    pins:\n", u->pins_only ? "pins" : "chain");
+		fprintf(out, "    %s:\n", field_key(f));
 	for (i = 0; i < u->pin_count; i++)
 		fprintf(out, "      - \"%s\"\n", u->pins[i]);
 }
 
+/* An entry of a list as a map; its first key stands behind the dash. */
 static void
-print_timeout(FILE *out, const char *key, int ms)
+print_entry(const struct field *entry, const void *base, FILE *out)
 {
-	char text[DURATION_TEXT_MAX];
+	const struct field *f;
+	const char *indent = "  - ";
 
-	fprintf(out, "  %s: %s\n", key, duration_format(ms, text));
+	for (f = config_schema; f->name != NULL; f++) {
+		if (!config_is_child(f, entry))
+			continue;
+		if (f->kind == FIELD_LIST)
+			print_pins(f, base, out);
+		else
+			print_single(f, base, indent, out);
+		indent = "    ";
+	}
+}
+
+/* A listener over both transports is its address alone. */
+static void
+print_listener(const struct field *entry, const struct config_listener *l, FILE *out)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	if (l->udp && l->tcp)
+		fprintf(out, "  - \"%s\"\n", config_listener_format(l, text));
+	else
+		print_entry(entry, l, out);
 }
 
 static void
-print_bool(FILE *out, const char *key, bool value)
+print_upstream(const struct field *entry, const struct config_upstream *u, FILE *out)
 {
-	fprintf(out, "  %s: %s\n", key, value ? "true" : "false");
+	struct config_upstream_draft d = { .upstream = *u, .port = address_port(&u->address) };
+
+	print_entry(entry, &d, out);
 }
 
 static void
-print_prefix(FILE *out, const struct prefix *p)
+print_prefix(const struct prefix *p, FILE *out)
 {
 	char text[INET6_ADDRSTRLEN] = "";
 
@@ -99,51 +83,50 @@ print_prefix(FILE *out, const struct prefix *p)
 	fprintf(out, "  - \"%s/%u\"\n", text, p->bits);
 }
 
-void
-config_print(const struct config *config, FILE *out)
+static void
+print_list(const struct field *list, const struct config *c, FILE *out)
 {
-	char duration[DURATION_TEXT_MAX];
+	const struct field *entry = list + 1;
 	size_t i;
 
-	fputs("listen:\n", out);
-	for (i = 0; i < config->listen_count; i++)
-		print_listener(out, &config->listen[i]);
-	fputs("upstreams:\n", out);
-	for (i = 0; i < config->upstream_count; i++)
-		print_upstream(out, &config->upstreams[i]);
-	fprintf(out, "tls:\n  fast_open: %s\n", config->tls.fast_open ? "true" : "false");
-	fputs("timeouts:\n", out);
-	print_timeout(out, "query", config->timeouts.query_ms);
-	print_timeout(out, "connect", config->timeouts.connect_ms);
-	print_timeout(out, "handshake", config->timeouts.handshake_ms);
-	print_timeout(out, "answer", config->timeouts.answer_ms);
-	print_timeout(out, "client_idle", config->timeouts.client_idle_ms);
-	print_timeout(out, "client_read", config->timeouts.client_read_ms);
-	print_timeout(out, "upstream_idle", config->timeouts.upstream_idle_ms);
-	fprintf(out, "order: %s\n", config->order_fastest ? "fastest" : "list");
-	if (config->fallback_after_ms == -1)
-		fputs("fallback:\n  after: never\n", out);
+	fprintf(out, "%s:\n", list->name);
+	if (entry->kind == FIELD_UPSTREAM)
+		for (i = 0; i < c->upstream_count; i++)
+			print_upstream(entry, &c->upstreams[i], out);
+	else if (entry->kind == FIELD_LISTENER)
+		for (i = 0; i < c->listen_count; i++)
+			print_listener(entry, &c->listen[i], out);
 	else
-		fprintf(out, "fallback:\n  after: %s\n",
-		    duration_format(config->fallback_after_ms, duration));
-	fprintf(out, "inflight: %d\n", config->inflight);
-	fprintf(out, "udp_size: %d\n", config->udp_size);
-	fprintf(out, "workers: %d\n", config->workers);
-	fprintf(out, "clients:\n  max: %d\n  per_address: %d\n", config->clients.max,
-	    config->clients.per_address);
-	fputs("allow:\n", out);
-	for (i = 0; i < config->allow_count; i++)
-		print_prefix(out, &config->allow[i]);
-	fprintf(out, "reload: %s\n", config->reload_auto ? "auto" : "signal");
-	if (config->user != NULL)
-		print_quoted(out, "", "user", config->user);
-	fprintf(out, "sandbox: %s\n", config_sandbox_name(config->sandbox));
-	fputs("privacy:\n", out);
-	print_bool(out, "padding", config->privacy.padding);
-	print_bool(out, "client_subnet", config->privacy.client_subnet);
-	fputs("log:\n", out);
-	fprintf(out, "  level: %s\n", config_level_name(config->log.level));
-	print_bool(out, "queries", config->log.queries);
+		for (i = 0; i < c->allow_count; i++)
+			print_prefix(&c->allow[i], out);
+}
+
+static void
+print_map(const struct field *map, const struct config *c, FILE *out)
+{
+	const struct field *f;
+
+	fprintf(out, "%s:\n", map->name);
+	for (f = config_schema; f->name != NULL; f++)
+		if (config_is_child(f, map))
+			print_single(f, c, "  ", out);
+}
+
+void
+config_print(const struct config *c, FILE *out)
+{
+	const struct field *f;
+
+	for (f = config_schema; f->name != NULL; f++) {
+		if (!config_is_child(f, NULL))
+			continue;
+		if (f->kind == FIELD_LIST)
+			print_list(f, c, out);
+		else if (f->kind == FIELD_MAP)
+			print_map(f, c, out);
+		else
+			print_single(f, c, "", out);
+	}
 }
 
 char *

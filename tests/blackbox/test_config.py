@@ -80,7 +80,7 @@ def test_huge_file(tmp_path):
 
 @table("text, messages",
        ("F-01-empty", b"", ["1:1: file is empty (write at least `upstreams')"]),
-       ("F-01-NUL", GOOD + b"log\0", ["2:4: not a text: a NUL octet"]),
+       ("F-01-NUL", GOOD + b"log\0", ["2:4: not a text: a NUL byte"]),
        ("F-01-not-UTF-8", GOOD + b"# \xfc\n",
         ["2:3: not a text in UTF-8: invalid leading UTF-8 octet"]),
        # F-02: YAML that says something else.
@@ -260,7 +260,7 @@ def test_root_is_warned_of_a_foreign_owner(tmp_path, config, user, owner, warnin
 def test_address_is_understood(tmp_path, config, any_address, written, address):
     config(GOOD + f"listen: '{written}'\n".encode())
     printed, warnings = any_address(understood, tmp_path)
-    assert printed.startswith(f"listen:\n  - \"{address}\"\nupstreams:\n")
+    assert f"\nlisten:\n  - \"{address}\"\ntls:\n" in printed
     assert warnings == []
     config(GOOD)
     assert any_address(understood, tmp_path, "-l", written) == (printed, [])

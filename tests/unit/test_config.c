@@ -61,8 +61,8 @@ static const struct refused_row {
 	/* What is no YAML, or no single document. */
 	{ "F-01 empty", BYTES(""), "c:1:1: file is empty (write at least `upstreams')\n" },
 	{ "F-01 comments only", BYTES("# upstreams:\n"), "c:1:1: file is empty (write at least `upstreams')\n" },
-	{ "F-01 NUL octet", BYTES(UP "log:\0"), "c:2:5: not a text: a NUL octet\n" },
-	{ "F-01 NUL octet at the start", BYTES("\0"), "c:1:1: not a text: a NUL octet\n" },
+	{ "F-01 NUL byte", BYTES(UP "log:\0"), "c:2:5: not a text: a NUL byte\n" },
+	{ "F-01 NUL byte at the start", BYTES("\0"), "c:1:1: not a text: a NUL byte\n" },
 	{ "F-01 not UTF-8", BYTES("# z\303\274rich \374\n"),
 	    "c:1:10: not a text in UTF-8: invalid leading UTF-8 octet\n" },
 	{ "F-01 UTF-16", BYTES("\377\376u\0p\0"),
@@ -145,7 +145,7 @@ static const struct refused_row {
 	    "c:2:11: expected a number, found keys and values\n" },
 	{ "F-02 nothing for a value", BYTES(UP "inflight:\nlog: {level: ~, queries: null}\n"),
 	    "c:2:10: expected a number, found nothing\n"
-	    "c:3:14: expected a log level, found nothing\n"
+	    "c:3:14: expected error, warn, info or debug, found nothing\n"
 	    "c:3:26: expected true or false, found nothing\n" },
 	{ "F-02 list in a list", BYTES("upstreams: [[9.9.9.9]]\n"),
 	    "c:1:13: expected an upstream, found a list\n" },
@@ -166,12 +166,13 @@ static const struct refused_row {
 	    "c:7:1: unknown key `g'" ALL_KEYS "\nc:8:1: unknown key `h'" ALL_KEYS "\nc:9:1: unknown key `i'" ALL_KEYS "\n"
 	    "c:9:4: expected an upstream, found a list\n" },
 	{ "escaped control character", BYTES(UP "log: {level: \"in\\0fo\"}\n\"\\e\": 1\n"),
-	    "c:2:14: control characters in a log level\nc:3:1: control characters in a key\n" },
+	    "c:2:14: expected error, warn, info or debug, found control characters\n"
+	    "c:3:1: expected a key, found control characters\n" },
 	{ "escaped line breaks and non-characters",
 	    BYTES("upstreams: [\"\\x9b\", \"\\u2028\", \"\\uFFFE\", \"\\x7f\"]\n"),
-	    "c:1:13: control characters in an upstream\nc:1:21: control characters in an upstream\n"
-	    "c:1:31: control characters in an upstream\n"
-	    "c:1:41: control characters in an upstream\n" },
+	    "c:1:13: expected an upstream, found control characters\nc:1:21: expected an upstream, found control characters\n"
+	    "c:1:31: expected an upstream, found control characters\n"
+	    "c:1:41: expected an upstream, found control characters\n" },
 	{ "all errors, in order of line",
 	    BYTES("inflight: 0\nlisten: 127.0.0.1:853\nupstreams:\n- 127.0.0.1\n- x y\nlog:\n"
 		  "  level: loud\nallow: 1\n"),

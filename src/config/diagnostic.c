@@ -1,17 +1,17 @@
-#include "config/complaint.h"
+#include "config/diagnostic.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 static int
-comes_later(const struct complaint *c, size_t line, size_t column)
+comes_later(const struct diagnostic *c, size_t line, size_t column)
 {
 	return c->line > line || (c->line == line && c->column > column);
 }
 
 void
-complaint_add(struct complaints *all, size_t line, size_t column, const char *fmt, ...)
+diagnostic_add(struct diagnostics *all, size_t line, size_t column, const char *fmt, ...)
 {
 	va_list args;
 	char *text;
@@ -19,7 +19,7 @@ complaint_add(struct complaints *all, size_t line, size_t column, const char *fm
 	int len;
 
 	all->count++;
-	if (all->kept == COMPLAINT_MAX)
+	if (all->kept == DIAGNOSTIC_MAX)
 		return;
 	va_start(args, fmt);
 	len = vasprintf(&text, fmt, args);
@@ -28,14 +28,14 @@ complaint_add(struct complaints *all, size_t line, size_t column, const char *fm
 		return;
 	for (i = all->kept; i > 0 && comes_later(&all->list[i - 1], line, column); i--)
 		all->list[i] = all->list[i - 1];
-	all->list[i] = (struct complaint){ line, column, text };
+	all->list[i] = (struct diagnostic){ line, column, text };
 	all->kept++;
 }
 
 char *
-complaint_text(const struct complaints *all, const char *name)
+diagnostic_text(const struct diagnostics *all, const char *name)
 {
-	const struct complaint *c;
+	const struct diagnostic *c;
 	char *text = NULL;
 	size_t len;
 	FILE *out;
@@ -58,11 +58,11 @@ complaint_text(const struct complaints *all, const char *name)
 }
 
 void
-complaint_clear(struct complaints *all)
+diagnostic_clear(struct diagnostics *all)
 {
 	size_t i;
 
 	for (i = 0; i < all->kept; i++)
 		free(all->list[i].text);
-	*all = (struct complaints){ 0 };
+	*all = (struct diagnostics){ 0 };
 }
