@@ -86,7 +86,7 @@ export ASAN_OPTIONS ?= exitcode=99:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 
 .PHONY: all demo run check test unit blackbox container replay fuzz bench benchmark lint tidy layers \
-	layout format deps install install-units uninstall clean help program units replays fuzzers FORCE
+	layout format docs deps install install-units uninstall clean help program units replays fuzzers FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 # V=1 shows the commands.
@@ -221,6 +221,9 @@ layout:
 
 format:			## format the C sources with clang-format
 	clang-format -i $(PROGRAM)
+
+docs: all		## write what the documents say about keys, from `dot-proxy schema'
+	$(PYTHON) tests/docs
 
 deps:			## install the packages for building and testing (Debian, Ubuntu; uses sudo)
 	tests/deps

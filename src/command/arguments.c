@@ -16,22 +16,27 @@ enum id { CONFIG, LISTEN, VERBOSE, UPSTREAM, READY, VERSION, HELP, IDS };
 static const struct option {
 	const char *word;
 	enum id id;
-	const char *value; /* what must follow; NULL: nothing may */
+	const char *value; /* what must follow it; NULL: nothing may */
 	const char *example;
+	const char *label; /* in the help; NULL: another word has it */
+	const char *help;
 } options[] = {
-	{ "-c", CONFIG, "a file", "-c config.yml" },
-	{ "-l", LISTEN, "an address", "-l 127.0.0.1:53" },
-	{ "-v", VERBOSE, NULL, NULL },
-	{ "--upstream", UPSTREAM, NULL, NULL },
-	{ "--ready", READY, NULL, NULL },
-	{ "--version", VERSION, NULL, NULL },
-	{ "--help", HELP, NULL, NULL },
-	{ "-h", HELP, NULL, NULL },
+	{ "-c", CONFIG, "a file", "-c config.yml", "-c FILE",
+	    "configuration file (default: config.yml)" },
+	{ "-l", LISTEN, "an address", "-l 127.0.0.1:53", "-l ADDRESS",
+	    "address to listen on, instead of `listen' in the file (healthcheck: to query)" },
+	{ "--upstream", UPSTREAM, NULL, NULL, "--upstream",
+	    "healthcheck: whether an upstream answers through it" },
+	{ "--ready", READY, NULL, NULL, "--ready",
+	    "healthcheck: whether it has ever been connected to an upstream" },
+	{ "-v", VERBOSE, NULL, NULL, "-v", "log at level debug" },
+	{ "--version", VERSION, NULL, NULL, "--version",
+	    "print the versions of dot-proxy and OpenSSL" },
+	{ "--help", HELP, NULL, NULL, "-h, --help", "print this text" },
+	{ "-h", HELP, NULL, NULL, NULL, NULL },
 };
 
-static const char *const commands[] = { "check", "probe", "healthcheck" };
-
-/* What other programs have, and what it is called here. */
+/* Options and commands of other programs, and what to do instead. */
 static const struct {
 	const char *word;
 	const char *here;
@@ -86,9 +91,11 @@ static const struct {
 };
 
 struct reading {
-	char **at; /* the word that is looked at; behind the last one is NULL */
+	char **at; /* the current word; NULL follows the last one */
+	const struct command *commands;
 	struct arguments *args;
-	const char *given[IDS]; /* the word of each option that was there, or its value */
+	const char *given[IDS]; /* the value of each option that was there, or its word */
+	const struct option *last[IDS];
 	char *why;
 };
 
@@ -103,7 +110,35 @@ refuse(struct reading *r, const char *fmt, ...)
 	return -1;
 }
 
-/* ---- what was meant ---- */
+/* ---- commands ---- */
+
+static const struct command *
+find_command(const struct command *commands, const char *name)
+{
+	const struct command *c;
+
+	for (c = commands + 1; c->failure != NULL; c++)
+		if (strcmp(c->name, name) == 0)
+			return c;
+	return NULL;
+}
+
+/* "check, probe or healthcheck" */
+static void
+list_commands(const struct command *commands, char *text, size_t size)
+{
+	const struct command *c;
+	size_t len = 0;
+
+	for (c = commands + 1; c->failure != NULL && len < size; c++)
+		len += (size_t)snprintf(text + len, size - len, "%s%s",
+		    len == 0                 ? "" :
+			c[1].failure == NULL ? " or " :
+					       ", ",
+		    c->name);
+}
+
+/* ---- unknown words ---- */
 
 static const char *
 find_other(const char *word, size_t len)
@@ -129,16 +164,17 @@ is_near(const char *word, size_t len, const char *known)
 }
 
 static const char *
-find_near(const char *word, size_t len)
+find_near(const struct reading *r, const char *word, size_t len)
 {
+	const struct command *c;
 	size_t i;
 
 	for (i = 0; i < LENGTH(options); i++)
 		if (is_near(word, len, options[i].word))
 			return options[i].word;
-	for (i = 0; i < LENGTH(commands); i++)
-		if (is_near(word, len, commands[i]))
-			return commands[i];
+	for (c = r->commands + 1; c->failure != NULL; c++)
+		if (is_near(word, len, c->name))
+			return c->name;
 	return NULL;
 }
 
@@ -159,10 +195,11 @@ refuse_unknown(struct reading *r, const char *word, const char *what)
 	size_t len = word[0] == '-' ? strcspn(word, "=") : strlen(word);
 	struct address address;
 	const char *found;
+	char all[128];
 
 	if ((found = find_other(word, len)) != NULL)
 		return refuse(r, "`%s': unknown %s (%s)", word, what, found);
-	if ((found = find_near(word, len)) != NULL)
+	if ((found = find_near(r, word, len)) != NULL)
 		return refuse(r, "`%s': unknown %s (did you mean `%s'?)", word, what, found);
 	if (word[0] == '-')
 		return refuse(r, "`%s': unknown %s (`dot-proxy --help' shows all)", word, what);
@@ -174,8 +211,8 @@ refuse_unknown(struct reading *r, const char *word, const char *what)
 	if (is_path(word))
 		return refuse(r, "`%s': unknown %s (if it is the configuration write `-c %s')",
 		    word, what, word);
-	return refuse(r, "`%s': unknown %s (write check, probe or healthcheck, or none to serve)",
-	    word, what);
+	list_commands(r->commands, all, sizeof all);
+	return refuse(r, "`%s': unknown %s (write %s, or none to serve)", word, what, all);
 }
 
 /* ---- options ---- */
@@ -192,7 +229,7 @@ take_listen(struct reading *r, const char *value)
 	return 0;
 }
 
-/* VALUE is NULL where the option takes none. */
+/* VALUE is NULL when the option takes none. */
 static int
 take(struct reading *r, const struct option *o, const char *value)
 {
@@ -204,6 +241,7 @@ take(struct reading *r, const struct option *o, const char *value)
 	if (before != NULL)
 		return refuse(r, "`%s': given twice (give it once)", o->word);
 	r->given[o->id] = value != NULL ? value : o->word;
+	r->last[o->id] = o;
 	switch (o->id) {
 	case CONFIG:
 		r->args->config_file = value;
@@ -228,7 +266,7 @@ take(struct reading *r, const struct option *o, const char *value)
 	}
 }
 
-/* VALUE stands behind the option, in the same word or in the next one; NULL: there is no more. */
+/* VALUE follows the option, in the same word or in the next one; NULL: there is none. */
 static int
 take_value(struct reading *r, const struct option *o, const char *value)
 {
@@ -272,7 +310,7 @@ read_long(struct reading *r, const char *word)
 	return take(r, o, NULL);
 }
 
-/* Options of one letter, perhaps several in one word, the last perhaps with its value. */
+/* Options of one letter: there may be several in a word, and the value of the last one. */
 static int
 read_short(struct reading *r, const char *word)
 {
@@ -281,7 +319,7 @@ read_short(struct reading *r, const char *word)
 	char one[3] = "-";
 	char with_two[32];
 
-	/* `-config', as programs in Go have it, is no `-c' with the file `onfig'. */
+	/* `-config', as programs in Go have it, is not `-c' with the file `onfig'. */
 	(void)snprintf(with_two, sizeof with_two, "-%s", word);
 	if (word[2] != '\0' && find_other(with_two, strlen(with_two)) != NULL)
 		return refuse(r, "`%s': unknown option (%s)", word,
@@ -307,41 +345,49 @@ read_short(struct reading *r, const char *word)
 static int
 read_command(struct reading *r, const char *word)
 {
-	size_t i;
+	const struct command *c = find_command(r->commands, word);
+	const char *before = r->args->command->name;
 
-	for (i = 0; i < LENGTH(commands); i++)
-		if (strcmp(word, commands[i]) == 0)
-			break;
 	if (word[0] == '-' && word[1] != '\0')
 		return refuse(r, "`%s': an option behind `--' (write it in front of that)", word);
-	if (i == LENGTH(commands))
-		return refuse_unknown(r, word, r->args->command == NULL ? "command" : "argument");
-	if (r->args->command != NULL)
+	if (c == NULL)
+		return refuse_unknown(r, word, before == NULL ? "command" : "argument");
+	if (before != NULL)
 		return refuse(r, "`%s': a second command, behind `%s' (give one of the two)", word,
-		    r->args->command);
-	r->args->command = word;
+		    before);
+	r->args->command = c;
 	return 0;
 }
 
-/* What goes together, when each word alone is right. */
+/* The option is not one of the command's. */
+static int
+refuse_option(struct reading *r, const struct option *o)
+{
+	const struct command *c = r->commands;
+	const char *name = r->args->command->name;
+
+	while (c->failure != NULL && strstr(c->arguments, o->word) == NULL)
+		c++;
+	if (name == NULL)
+		return refuse(r, "`%s': goes with `%s' only (write `dot-proxy %s %s')", o->word,
+		    c->name, c->name, o->word);
+	if (c->name == NULL)
+		return refuse(r, "`%s': does not go with `%s' (leave it out)", o->word, name);
+	return refuse(r, "`%s': does not go with `%s' (write `dot-proxy %s %s', or leave it out)",
+	    o->word, name, c->name, o->word);
+}
+
+/* Whether the options go with the command and with each other. */
 static int
 check_together(struct reading *r)
 {
-	const struct arguments *args = r->args;
-	const char *option = args->upstream ? "--upstream" : "--ready";
+	size_t i;
 
-	if (!args->upstream && !args->ready)
-		return 0;
-	if (args->command == NULL)
-		return refuse(r,
-		    "`%s': goes with `healthcheck' only (write `dot-proxy healthcheck %s')", option,
-		    option);
-	if (strcmp(args->command, "healthcheck") != 0)
-		return refuse(r,
-		    "`%s': does not go with `%s' (write `dot-proxy healthcheck %s', or leave it "
-		    "out)",
-		    option, args->command, option);
-	if (args->upstream && args->ready)
+	for (i = 0; i < LENGTH(r->last); i++)
+		if (r->last[i] != NULL &&
+		    strstr(r->args->command->arguments, r->last[i]->word) == NULL)
+			return refuse_option(r, r->last[i]);
+	if (r->args->upstream && r->args->ready)
 		return refuse(r,
 		    "`--ready': does not go with `--upstream' (give one of the two; for both run "
 		    "it twice)");
@@ -349,13 +395,14 @@ check_together(struct reading *r)
 }
 
 int
-arguments_read(int argc, char **argv, struct arguments *args, char why[static ARGUMENTS_WHY_MAX])
+arguments_read(int argc, char **argv, const struct command *commands, struct arguments *args,
+    char why[static ARGUMENTS_WHY_MAX])
 {
-	struct reading r = { .at = argv, .args = args };
+	struct reading r = { .at = argv, .commands = commands, .args = args };
 	bool only_commands = false;
 	int rc;
 
-	*args = (struct arguments){ 0 };
+	*args = (struct arguments){ .command = commands };
 	r.why = why;
 	if (argc == 0)
 		return 0;
@@ -376,4 +423,39 @@ arguments_read(int argc, char **argv, struct arguments *args, char why[static AR
 			return 0;
 	}
 	return check_together(&r);
+}
+
+/* ---- help ---- */
+
+void
+arguments_print_help(const struct command *commands, FILE *out)
+{
+	const struct command *c;
+	const char *before = "usage:";
+	size_t i;
+
+	for (c = commands; c->failure != NULL; c++) {
+		fprintf(out, "%-6s dot-proxy%s%s%s%s\n", before, c->name != NULL ? " " : "",
+		    c->name != NULL ? c->name : "", c->arguments[0] != '\0' ? " " : "",
+		    c->arguments);
+		before = "";
+	}
+	fputs(
+	    "\nTakes DNS queries over UDP and TCP, and forwards them over verified TLS (RFC 7858)."
+	    "\n\n",
+	    out);
+	for (c = commands; c->failure != NULL; c++)
+		fprintf(out, "  dot-proxy %-11s  %s\n", c->name != NULL ? c->name : "", c->help);
+	fputc('\n', out);
+	for (i = 0; i < LENGTH(options); i++)
+		if (options[i].label != NULL)
+			fprintf(out, "  %-10s  %s\n", options[i].label, options[i].help);
+	fputs("\nexit status:\n"
+	      "  0  success, or stopped by a signal\n"
+	      "  1  runtime error\n",
+	    out);
+	for (c = commands; c->failure != NULL; c++)
+		fprintf(out, "       %-11s  %s\n", c->name != NULL ? c->name : "serving",
+		    c->failure);
+	fputs("  2  wrong usage, or an error in the configuration\n", out);
 }

@@ -1,9 +1,8 @@
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/deadline.h"
+#include "base/fail.h"
 #include "base/log.h"
 #include "command/arguments.h"
 #include "command/check.h"
@@ -20,69 +19,88 @@
 #endif
 
 /* Exit statuses. */
-enum { TOLD_TO_STOP = 0, WORLD_FAILED = 1, MISUSED = 2 };
+enum { EXIT_OK = 0, EXIT_RUNTIME = 1, EXIT_CONFIG = 2 };
 
-/* A supervisor that does not say within this time where it listens is not waited for. */
+/* How long to wait for a supervisor to say where it listens. */
 enum { STATUS_TIMEOUT_MS = 500 };
 
-static const char usage[] =
-    "usage: dot-proxy [-c FILE] [-l ADDRESS[:PORT]] [-v] [check | probe]\n"
-    "       dot-proxy [-c FILE] [-l ADDRESS[:PORT]] healthcheck [--upstream | --ready]\n"
-    "\n"
-    "Takes plain DNS and asks it over verified TLS (RFC 7858).\n"
-    "\n"
-    "  dot-proxy              serve until SIGTERM or SIGINT\n"
-    "  dot-proxy check        check the configuration and print it as understood\n"
-    "  dot-proxy probe        try every upstream now and print how it went\n"
-    "  dot-proxy healthcheck  ask the running dot-proxy whether it answers\n"
-    "\n"
-    "  -c FILE     the configuration (default: config.yml)\n"
-    "  -l ADDRESS  listen here (healthcheck: ask here) instead of where the configuration says\n"
-    "  --upstream  healthcheck: whether an upstream answers through it\n"
-    "  --ready     healthcheck: whether it has ever been connected to an upstream\n"
-    "  -v          log at level debug\n"
-    "  --version   print the version, and that of OpenSSL\n"
-    "  -h, --help  print this\n"
-    "\n"
-    "Exit status: 0 told to stop, 1 something failed, 2 usage or configuration.\n";
-
-static bool
-is_command(const struct arguments *args, const char *command)
+static void
+print_failure(const char *where, const struct failure *why)
 {
-	return args->command != NULL && strcmp(args->command, command) == 0;
+	bool has_remedy = why->remedy[0] != '\0';
+
+	(void)fprintf(stderr, "dot-proxy: %s%s%s%s%s\n", where, why->text, has_remedy ? " (" : "",
+	    why->remedy, has_remedy ? ")" : "");
 }
 
-static struct config *
-read_file(const struct arguments *args)
+/* Prints what is wrong with the configuration. Returns the number of errors. */
+static size_t
+print_report(struct config_report *report)
 {
-	struct config_report report;
-	struct config *config = config_load(args->config_file, &report);
+	size_t errors = report->error_count;
 
-	/* Who serves has told the warnings; a healthcheck comes again every few seconds. */
-	if (report.warnings != NULL && !is_command(args, "healthcheck"))
-		(void)fputs(report.warnings, stderr);
-	if (report.errors != NULL)
-		(void)fputs(report.errors, stderr);
-	config_report_free(&report);
-	return config;
+	if (report->warnings != NULL)
+		(void)fputs(report->warnings, stderr);
+	if (report->errors != NULL)
+		(void)fputs(report->errors, stderr);
+	config_report_free(report);
+	return errors;
 }
 
-/* Applies -l. False when the error was printed. */
-static bool
+/* Applies -l. Returns 0, or -1 after printing the error. */
+static int
 set_listen(const struct arguments *args, struct config *config)
 {
 	const char *problem;
 
 	if (args->listen == NULL)
-		return true;
-	problem = config_set_listen(config, args->listen);
-	if (problem != NULL)
-		(void)fprintf(stderr, "dot-proxy: -l: `%s' %s (name another address or port)\n",
-		    args->listen, problem);
-	return problem == NULL;
+		return 0;
+	if ((problem = config_set_listen(config, args->listen)) == NULL)
+		return 0;
+	(void)fprintf(stderr, "dot-proxy: -l: `%s' %s (name another address or port)\n",
+	    args->listen, problem);
+	return -1;
 }
 
-/* An address that the command line names is none of the file's. */
+/* The configuration of the file and the command line, or NULL after printing the errors. */
+static struct config *
+load(const struct arguments *args)
+{
+	struct config_report report;
+	struct config *config = config_load(args->config_file, &report);
+
+	(void)print_report(&report);
+	if (config != NULL && set_listen(args, config) == -1) {
+		config_free(config);
+		return NULL;
+	}
+	if (config != NULL)
+		log_set_level(args->verbose ? LOG_LEVEL_DEBUG : config->log.level);
+	return config;
+}
+
+static int
+run_serve(const struct arguments *args)
+{
+	struct supervisor_launch launch = { .config_file = args->config_file,
+		.listen = args->listen,
+		.verbose = args->verbose,
+		.version = DOTPROXY_VERSION };
+	struct config *config = load(args);
+
+	if (config == NULL)
+		return EXIT_CONFIG;
+	switch (supervisor_run(&launch, config)) {
+	case SUPERVISOR_STOPPED:
+		return EXIT_OK;
+	case SUPERVISOR_MISCONFIGURED:
+		return EXIT_CONFIG;
+	default:
+		return EXIT_RUNTIME;
+	}
+}
+
+/* Checks the address of -l, which check_environment() does not: it is not in the file. */
 static int
 check_listen(const char *listen, const struct config *config)
 {
@@ -90,103 +108,114 @@ check_listen(const char *listen, const struct config *config)
 
 	if (listen == NULL || net_check_address(&config->listen[0].address, &why) == 0)
 		return 0;
-	(void)fprintf(stderr, "dot-proxy: -l: %s%s%s%s\n", why.text,
-	    why.remedy[0] != '\0' ? " (" : "", why.remedy, why.remedy[0] != '\0' ? ")" : "");
+	print_failure("-l: ", &why);
 	return -1;
 }
 
 static int
-check(const struct arguments *args, const struct config *config)
+run_check(const struct arguments *args)
 {
+	struct config *config = load(args);
 	struct config_report report;
-	bool good = check_listen(args->listen, config) == 0;
+	int status = EXIT_OK;
 
+	if (config == NULL)
+		return EXIT_CONFIG;
+	if (check_listen(args->listen, config) == -1)
+		status = EXIT_CONFIG;
 	check_environment(config, args->config_file, &report);
-	if (report.warnings != NULL)
-		(void)fputs(report.warnings, stderr);
-	if (report.errors != NULL)
-		(void)fputs(report.errors, stderr);
-	good = good && report.error_count == 0;
-	config_report_free(&report);
-	if (!good)
-		return MISUSED;
-	config_print(config, stdout);
-	return fflush(stdout) == 0 ? TOLD_TO_STOP : WORLD_FAILED;
+	if (print_report(&report) > 0)
+		status = EXIT_CONFIG;
+	if (status == EXIT_OK) {
+		config_print(config, stdout);
+		status = fflush(stdout) == 0 ? EXIT_OK : EXIT_RUNTIME;
+	}
+	config_free(config);
+	return status;
 }
 
 static int
-ask_health(const struct arguments *args, const struct config *config)
+run_probe(const struct arguments *args)
 {
-	enum healthcheck_question question = args->upstream ? HEALTHCHECK_UPSTREAM :
-	    args->ready                                     ? HEALTHCHECK_READY :
-							      HEALTHCHECK_ALIVE;
-	struct failure why;
+	struct config *config = load(args);
+	int status;
 
-	if (healthcheck(config, question, stdout, &why) == 0)
-		return TOLD_TO_STOP;
-	(void)fprintf(stderr, "dot-proxy: %s%s%s\n", why.text, why.remedy[0] != '\0' ? "; " : "",
-	    why.remedy);
-	return WORLD_FAILED;
+	if (config == NULL)
+		return EXIT_CONFIG;
+	status = probe(config, stdout) == 0 ? EXIT_OK : EXIT_RUNTIME;
+	config_free(config);
+	return status;
 }
 
-/* The running configuration counts, whatever has become of the file since. */
-static int
-check_health(const struct arguments *args)
+/*
+ * The configuration that is running, whatever the file says by now; or else that of the file. Its
+ * warnings were logged when it was started, and a healthcheck comes every few seconds.
+ */
+static struct config *
+find_running(const struct arguments *args)
 {
 	struct config *config = status_ask(args->config_file, deadline_in(STATUS_TIMEOUT_MS));
-	int status;
+	struct config_report report;
 
-	if (config == NULL && (config = read_file(args)) == NULL) {
-		(void)fprintf(stderr, "dot-proxy: no dot-proxy runs with %s\n", args->config_file);
-		return WORLD_FAILED;
+	if (config != NULL)
+		return config;
+	if ((config = config_load(args->config_file, &report)) == NULL) {
+		(void)print_report(&report);
+		(void)fprintf(stderr, "dot-proxy: no dot-proxy is running with %s\n",
+		    args->config_file);
+	} else
+		config_report_free(&report);
+	return config;
+}
+
+static int
+run_healthcheck(const struct arguments *args)
+{
+	struct config *config = find_running(args);
+	enum healthcheck_question question = HEALTHCHECK_ALIVE;
+	struct failure why;
+	int status = EXIT_OK;
+
+	if (config == NULL)
+		return EXIT_RUNTIME;
+	if (args->upstream)
+		question = HEALTHCHECK_UPSTREAM;
+	else if (args->ready)
+		question = HEALTHCHECK_READY;
+	if (set_listen(args, config) == -1)
+		status = EXIT_CONFIG;
+	else if (healthcheck(config, question, stdout, &why) == -1) {
+		print_failure("", &why);
+		status = EXIT_RUNTIME;
 	}
-	status = set_listen(args, config) ? ask_health(args, config) : MISUSED;
 	config_free(config);
 	return status;
 }
 
 static int
-serve(const struct arguments *args, struct config *config)
+run_schema(const struct arguments *args)
 {
-	struct supervisor_launch launch = { .config_file = args->config_file,
-		.listen = args->listen,
-		.verbose = args->verbose,
-		.version = DOTPROXY_VERSION };
-
-	switch (supervisor_run(&launch, config)) {
-	case SUPERVISOR_STOPPED:
-		return TOLD_TO_STOP;
-	case SUPERVISOR_MISCONFIGURED:
-		return MISUSED;
-	default:
-		return WORLD_FAILED;
-	}
+	(void)args;
+	config_print_schema(stdout);
+	return fflush(stdout) == 0 ? EXIT_OK : EXIT_RUNTIME;
 }
 
-static int
-run(const struct arguments *args)
-{
-	struct config *config;
-	int status;
+#define COMMON "[-c FILE] [-l ADDRESS[:PORT]] [-v]"
 
-	if (is_command(args, "healthcheck"))
-		return check_health(args);
-	if ((config = read_file(args)) == NULL)
-		return MISUSED;
-	if (!set_listen(args, config)) {
-		config_free(config);
-		return MISUSED;
-	}
-	log_set_level(args->verbose ? LOG_LEVEL_DEBUG : config->log.level);
-	if (args->command == NULL)
-		return serve(args, config);
-	if (is_command(args, "check"))
-		status = check(args, config);
-	else
-		status = probe(config, stdout) == 0 ? TOLD_TO_STOP : WORLD_FAILED;
-	config_free(config);
-	return status;
-}
+static const struct command commands[] = {
+	{ NULL, COMMON, "serve until SIGTERM or SIGINT", "a port is in use, or no worker can start",
+	    run_serve },
+	{ "check", COMMON, "check the configuration and print it with all defaults",
+	    "the output cannot be written", run_check },
+	{ "probe", COMMON, "connect to every upstream now and print the result",
+	    "an upstream cannot be used", run_probe },
+	{ "healthcheck", COMMON " [--upstream | --ready]",
+	    "query the running dot-proxy and print whether it answers", "it does not answer",
+	    run_healthcheck },
+	{ "schema", "", "print the JSON Schema of the configuration, for editors",
+	    "the output cannot be written", run_schema },
+	{ NULL, NULL, NULL, NULL, NULL },
+};
 
 int
 main(int argc, char **argv)
@@ -196,20 +225,20 @@ main(int argc, char **argv)
 	char wrong[ARGUMENTS_WHY_MAX];
 
 	if (net_guard_standard_descriptors(&why) == -1)
-		return WORLD_FAILED;
-	if (arguments_read(argc, argv, &args, wrong) == -1) {
+		return EXIT_RUNTIME;
+	if (arguments_read(argc, argv, commands, &args, wrong) == -1) {
 		(void)fprintf(stderr, "dot-proxy: %s\n", wrong);
-		return MISUSED;
+		return EXIT_CONFIG;
 	}
 	if (args.version)
 		(void)printf("dot-proxy %s (%s)\n", DOTPROXY_VERSION, dot_library_version());
 	if (args.help)
-		(void)fputs(usage, stdout);
+		arguments_print_help(commands, stdout);
 	if (args.version || args.help)
-		return TOLD_TO_STOP;
+		return EXIT_OK;
 	if (args.config_file == NULL)
 		args.config_file = "config.yml";
-	/* A peer that has gone is no reason to die. */
+	/* A write to a closed connection must fail, not end the process. */
 	(void)signal(SIGPIPE, SIG_IGN);
-	return run(&args);
+	return args.command->run(&args);
 }

@@ -5,20 +5,17 @@
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND };
 
+/* clang-format off */
+
 /* The offset of a member, which must have the type. */
-#define MEMBER(structure, type, member) \
+#define MEMBER(structure, type, member) /* NOLINTNEXTLINE(bugprone-macro-parentheses) */ \
 	(offsetof(structure, member) * _Generic(((structure *)NULL)->member, type : 1))
 #define CONFIG(type, member) MEMBER(struct config, type, member)
 #define UPSTREAM(type, member) MEMBER(struct config_upstream_draft, type, member)
 #define LISTENER(type, member) MEMBER(struct config_listener, type, member)
-#define WORDS(...)                \
-	(const char *const[])     \
-	{                         \
-		__VA_ARGS__, NULL \
-	}
+#define WORDS(...) (const char *const[]){ __VA_ARGS__, NULL }
 #define BOOLEAN WORDS("true", "false")
 
-/* clang-format off */
 const struct field config_schema[] = {
 	{ "upstreams", "The servers to ask, always over TLS, in this order.",
 	    .alias = "DNS_SERVERS",

@@ -85,8 +85,7 @@ field_range(const struct field *f, char text[static FIELD_RANGE_MAX])
 	switch (f->kind) {
 	case FIELD_LIST:
 	case FIELD_NUMBER:
-		(void)snprintf(text, FIELD_RANGE_MAX, "%d to %d%s", f->min, f->max,
-		    f->kind == FIELD_LIST ? " entries" : "");
+		(void)snprintf(text, FIELD_RANGE_MAX, "%d to %d", f->min, f->max);
 		return text;
 	case FIELD_DURATION:
 		return duration_range(f, text);

@@ -205,7 +205,7 @@ def test_check_of_an_upstream_fails_without_one(env, option, script, words):
     server = env.upstream(script)
     env.proxy(server)
     Check(env, option).bad(f" over UDP: SERVFAIL: {server.name}: ", words,
-                             "; `dot-proxy probe' tries the upstreams")
+                             "(`dot-proxy probe' tries the upstreams")
 
 
 @pytest.mark.parametrize("option", ["--upstream", "--ready"])
@@ -213,7 +213,7 @@ def test_check_of_a_slow_upstream_ends(env, option):
     """The whole of the time for a query is longer than that of the check."""
     env.proxy(env.upstream(faults.accept_and_silence),
                 timeouts={"query": "4s", "connect": "4s", "handshake": "4s"})
-    check = Check(env, option).bad(" over UDP: no answer in 2000 ms; ")
+    check = Check(env, option).bad(" over UDP: no answer in 2000 ms (")
     assert check.end - check.begin >= 2
 
 
@@ -283,7 +283,7 @@ def test_check_cannot_be_made_by_udp_alone_without_loopback(env, tmp_path):
     config = proxy.write_config(str(tmp_path / "udp.yml"), {
         "upstreams": ["192.0.2.1"], "allow": ["192.0.2.0/24"],
         "listen": [{"address": f"{own_address()}:5353", "tcp": False}]})
-    Check(env, config=config).bad(" over UDP: 127.0.0.1 is not in `allow'; add it there")
+    Check(env, config=config).bad(" over UDP: 127.0.0.1 is not in `allow' (add it there")
 
 
 def test_check_of_a_proxy_that_has_stopped(env):
@@ -441,7 +441,7 @@ def test_check_waits_for_the_datagram_that_belongs_to_it(env, fake_server, reply
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 @table("reply, words", ("other-text", lambda query: [_ok(query, b"\2no")], "not that of dot-proxy"),
        ("no-record", lambda query: [_ok(query, None)], "not that of dot-proxy"),
-       ("NXDOMAIN", lambda query: [_ok(query, None, flags=QR | NXDOMAIN)], "NXDOMAIN; is it dot-proxy"),
+       ("NXDOMAIN", lambda query: [_ok(query, None, flags=QR | NXDOMAIN)], "NXDOMAIN (is it dot-proxy"),
        ("REFUSED", lambda query: [_ok(query, None, flags=QR | REFUSED)], "REFUSED"),
        ("bare-SERVFAIL", lambda query: [query[:2] + b"\x80\x02" + bytes(8)], "SERVFAIL"))
 def test_check_wants_the_answer_of_dot_proxy(env, fake_server, transport, reply, words):
@@ -495,4 +495,4 @@ def test_check_of_a_bad_configuration(tmp_path):
                           capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (1, "")
     assert "config.yml:1:1: unknown key `upstream'" in done.stderr
-    assert done.stderr.endswith("dot-proxy: no dot-proxy runs with config.yml\n")
+    assert done.stderr.endswith("dot-proxy: no dot-proxy is running with config.yml\n")

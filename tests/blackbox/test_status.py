@@ -201,7 +201,7 @@ def test_other_pid_namespace_reads_the_file(env):
     check().good("it answers")
     _typo(env)
     found = check()
-    assert found.status == 1 and "no dot-proxy runs with" in found.err
+    assert found.status == 1 and "no dot-proxy is running with" in found.err
 
 
 @row("F-14")
