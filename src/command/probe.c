@@ -1,85 +1,47 @@
 #include "command/probe.h"
 
-#include <sys/epoll.h>
-
-#include <poll.h>
-#include <string.h>
-
 #include "base/deadline.h"
 #include "base/fail.h"
+#include "command/oneshot.h"
 #include "format/dns.h"
 #include "transport/dot.h"
-#include "transport/net.h"
 #include "upstream/upstream.h"
 
-/* ". NS", with its length in front; any resolver has the answer. */
-static const uint8_t root_query[] = { 0, 17, 0x5d, 0x07, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0,
-	2, 0, 1 };
-enum { LENGTH_PREFIX = 2, ROOT_QUESTION_LEN = 5 };
-
-/* Waits until the connection can go on. -1 with the reason when BY has come. */
+/* Runs the stage to its end; *TOOK_MS becomes how many milliseconds that took. */
 static int
-wait_for(struct dot *d, int ms, struct deadline by, struct failure *why)
-{
-	short events = (dot_events(d) & EPOLLOUT) != 0 ? POLLOUT : POLLIN;
-
-	return net_wait(dot_fd(d), events, by) == 0 ? 0 : dot_fail_timeout(d, ms, why);
-}
-
-/* Goes on until the stage is over; says how many milliseconds that took. */
-static int
-pass(struct dot *d, enum dot_stage stage, int ms, double *took_ms, struct failure *why)
+run_stage(struct dot *d, enum dot_stage stage, int ms, double *took_ms, struct failure *why)
 {
 	struct deadline start = deadline_now();
 	struct deadline by = deadline_after(start, ms);
 
 	while (dot_stage(d) == stage) {
-		if (wait_for(d, ms, by, why) == -1 || dot_step(d, why) == -1)
+		if (oneshot_wait(d, by) == -1)
+			return dot_fail_timeout(d, ms, why);
+		if (dot_step(d, why) == -1)
 			return -1;
 	}
 	*took_ms = (double)deadline_us_between(start, deadline_now()) / 1000;
 	return 0;
 }
 
+/* Asks for the name servers of the root, which every resolver knows. */
 static int
-read_answer(struct dot *d, int ms, struct deadline by, enum dns_rcode *rcode, struct failure *why)
+query_root(struct dot *d, int ms, double *took_ms, enum dns_rcode *rcode, struct failure *why)
 {
-	static uint8_t buf[LENGTH_PREFIX + DNS_MESSAGE_MAX];
-	size_t have = 0;
-	size_t len = 0;
-	ssize_t n;
-
-	while (have < LENGTH_PREFIX || have - LENGTH_PREFIX < len) {
-		if ((n = dot_read(d, buf + have, sizeof buf - have, why)) == -1)
-			return -1;
-		if (n == 0 && wait_for(d, ms, by, why) == -1)
-			return -1;
-		have += (size_t)n;
-		if (have >= LENGTH_PREFIX)
-			len = (size_t)buf[0] << 8 | buf[1];
-	}
-	if (len < DNS_HEADER_LEN ||
-	    dns_id(buf + LENGTH_PREFIX) != dns_id(root_query + LENGTH_PREFIX) ||
-	    dns_match_response(buf + LENGTH_PREFIX, len, root_query + LENGTH_PREFIX,
-		ROOT_QUESTION_LEN) == DNS_MISMATCH)
-		return fail_with(why, "query: what came back is no answer to it");
-	*rcode = dns_response_rcode(buf + LENGTH_PREFIX, len);
-	return 0;
-}
-
-static int
-ask_root(struct dot *d, int ms, double *took_ms, enum dns_rcode *rcode, struct failure *why)
-{
+	static struct oneshot o;
 	struct deadline start = deadline_now();
-	ssize_t n;
 
-	/* The first octets on a fresh connection always find room. */
-	if ((n = dot_write(d, root_query, sizeof root_query, why)) == -1)
+	if (oneshot_begin(&o, DNS_OWN_ROOT, why) == -1)
 		return -1;
-	if ((size_t)n != sizeof root_query)
-		return fail_with(why, "query: it could not be sent");
-	if (read_answer(d, ms, deadline_after(start, ms), rcode, why) == -1)
-		return -1;
+	switch (oneshot_tls(&o, d, deadline_after(start, ms), why)) {
+	case ONESHOT_ANSWERED:
+		break;
+	case ONESHOT_TIMED_OUT:
+		return dot_fail_timeout(d, ms, why);
+	default:
+		return fail_in(why, "query");
+	}
+	*rcode = dns_response_rcode(oneshot_message(&o), o.answer_len);
 	*took_ms = (double)deadline_us_between(start, deadline_now()) / 1000;
 	return 0;
 }
@@ -89,20 +51,20 @@ probe_connection(struct dot *d, const struct config *config, FILE *out, struct f
 {
 	struct dot_facts facts;
 	enum dns_rcode rcode = DNS_SERVFAIL;
-	double took_ms;
+	double took_ms = 0;
 
-	if (pass(d, DOT_CONNECTING, config->timeouts.connect_ms, &took_ms, why) == -1)
+	if (run_stage(d, DOT_CONNECTING, config->timeouts.connect_ms, &took_ms, why) == -1)
 		return -1;
 	fprintf(out, "  connect      %.1f ms\n", took_ms);
 	if (dot_stage(d) == DOT_HANDSHAKING &&
-	    pass(d, DOT_HANDSHAKING, config->timeouts.handshake_ms, &took_ms, why) == -1)
+	    run_stage(d, DOT_HANDSHAKING, config->timeouts.handshake_ms, &took_ms, why) == -1)
 		return -1;
 	dot_describe(d, &facts);
 	fprintf(out, "  handshake    %.1f ms  %s %s\n", took_ms, facts.version, facts.cipher);
 	fprintf(out, "  certificate  for %s\n               until %s\n", facts.names,
 	    facts.not_after);
 	fprintf(out, "  pin          %s\n", facts.pin);
-	if (ask_root(d, config->timeouts.answer_ms, &took_ms, &rcode, why) == -1)
+	if (query_root(d, config->timeouts.answer_ms, &took_ms, &rcode, why) == -1)
 		return -1;
 	fprintf(out, "  answer       %.1f ms\n", took_ms);
 	if (rcode != DNS_NOERROR)
@@ -125,7 +87,7 @@ probe_upstream(const struct config *config, const struct config_upstream *u, FIL
 	    (d = dot_open(server, NULL, 0, why)) != NULL)
 		rc = probe_connection(d, config, out, why);
 	if (rc == -1 && d != NULL && dot_may_try_again(d)) {
-		fprintf(out, "  once more    %s\n", dot_retry_text(d));
+		fprintf(out, "  retry        %s\n", dot_retry_text(d));
 		dot_close(d);
 		if ((d = dot_open(server, NULL, 0, why)) != NULL)
 			rc = probe_connection(d, config, out, why);

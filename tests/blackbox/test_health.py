@@ -213,7 +213,7 @@ def test_check_of_a_slow_upstream_ends(env, option):
     """The whole of the time for a query is longer than that of the check."""
     env.proxy(env.upstream(faults.accept_and_silence),
                 timeouts={"query": "4s", "connect": "4s", "handshake": "4s"})
-    check = Check(env, option).bad(" over UDP: no answer in 2000 ms (")
+    check = Check(env, option).bad(" over UDP: no response in 2000 ms (")
     assert check.end - check.begin >= 2
 
 
@@ -264,7 +264,7 @@ def test_check_asks_where_it_is_told(env, tmp_path):
     running = env.proxy(env.upstream())
     elsewhere = proxy.write_config(str(tmp_path / "elsewhere.yml"), {
         "upstreams": env.config["upstreams"], "listen": f"{own_address()}:1"})
-    Check(env, config=elsewhere).bad("Connection refused", "-l says where to ask")
+    Check(env, config=elsewhere).bad("Connection refused", "use -l to give its address")
     Check(env, config=elsewhere, args=["-l", with_port(*running.address)]).good("it answers")
 
 
@@ -291,7 +291,7 @@ def test_check_of_a_proxy_that_has_stopped(env):
     Check(env).good("it answers")
     running.stop()
     for option in (), ("--upstream",), ("--ready",):
-        Check(env, *option).bad("Connection refused", "does not run", seconds=AT_ONCE)
+        Check(env, *option).bad("Connection refused", "is dot-proxy running?", seconds=AT_ONCE)
 
 
 @table("listen", ("UDP-and-TCP", {}), ("TCP", {"udp": False}))
@@ -303,7 +303,7 @@ def test_check_fails_when_all_workers_stand_still(env, listen):
     for worker in workers:
         processes.pause(worker)
     try:
-        Check(env).bad(f" over {'TCP' if listen else 'UDP'}: no answer in 2000 ms")
+        Check(env).bad(f" over {'TCP' if listen else 'UDP'}: no response in 2000 ms")
     finally:
         for worker in workers:
             os.kill(worker, signal.SIGCONT)
@@ -360,7 +360,7 @@ def test_check_fails_when_there_is_no_place_for_too_long(env):
     client = env.client()
     client.send(Query("slow.test"))
     wait_until(lambda: server.queries)
-    Check(env).bad("no answer in 2000 ms")
+    Check(env).bad("no response in 2000 ms")
     client.receive_all()
 
 
@@ -426,7 +426,7 @@ BELONG_TO_NOTHING = [("other-ID", _other_id), ("other-question", _other_question
 @table("reply", *BELONG_TO_NOTHING)
 def test_check_takes_no_message_that_belongs_to_nothing(env, fake_server, reply):
     _, config = fake_server(reply, "tcp")
-    Check(env, config=config).bad(" over TCP: what came back is no answer to the question",
+    Check(env, config=config).bad(" over TCP: response does not match the query",
                                     seconds=AT_ONCE)
 
 
@@ -435,12 +435,12 @@ def test_check_waits_for_the_datagram_that_belongs_to_it(env, fake_server, reply
     _, config = fake_server(lambda query: reply(query) + [_ok(query)], "udp")
     Check(env, config=config).good(" over UDP, ", AT_ONCE)
     _, config = fake_server(reply, "udp")
-    Check(env, config=config).bad(" over UDP: no answer in 2000 ms")
+    Check(env, config=config).bad(" over UDP: no response in 2000 ms")
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-@table("reply, words", ("other-text", lambda query: [_ok(query, b"\2no")], "not that of dot-proxy"),
-       ("no-record", lambda query: [_ok(query, None)], "not that of dot-proxy"),
+@table("reply, words", ("other-text", lambda query: [_ok(query, b"\2no")], "not from dot-proxy"),
+       ("no-record", lambda query: [_ok(query, None)], "not from dot-proxy"),
        ("NXDOMAIN", lambda query: [_ok(query, None, flags=QR | NXDOMAIN)], "NXDOMAIN (is it dot-proxy"),
        ("REFUSED", lambda query: [_ok(query, None, flags=QR | REFUSED)], "REFUSED"),
        ("bare-SERVFAIL", lambda query: [query[:2] + b"\x80\x02" + bytes(8)], "SERVFAIL"))
@@ -452,14 +452,14 @@ def test_check_wants_the_answer_of_dot_proxy(env, fake_server, transport, reply,
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_check_of_what_is_silent(env, fake_server, transport):
     silent, config = fake_server(lambda query: [], transport)
-    check = Check(env, config=config).bad(f" over {transport.upper()}: no answer in 2000 ms")
+    check = Check(env, config=config).bad(f" over {transport.upper()}: no response in 2000 ms")
     assert check.end - check.begin >= 2
     assert len(silent.queries) == (4 if transport == "udp" else 1)
 
 
 def test_check_of_what_closes(env, fake_server):
     _, config = fake_server(lambda query: None, "tcp")
-    Check(env, config=config).bad("the connection was closed without an answer", seconds=AT_ONCE)
+    Check(env, config=config).bad("the connection was closed without a response", seconds=AT_ONCE)
 
 
 def test_check_asks_again_when_a_datagram_is_lost(env, fake_server):

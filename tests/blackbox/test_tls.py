@@ -497,7 +497,7 @@ def test_probe_says_that_a_large_client_hello_was_lost(env):
     assert done.returncode == 0, done.stdout
     if server.connections[0].hello_size <= SEGMENT:
         pytest.skip("this OpenSSL has no post-quantum key share: its ClientHello is small")
-    assert done.stdout.count("once more    with a smaller ClientHello") == 1
+    assert done.stdout.count("retry        with a smaller ClientHello") == 1
     assert len(server.connections) == 2 and len(server.canaries) == 1
 
 

@@ -401,7 +401,7 @@ REFUSED = {
     "verify-pins-without-pins": ("upstreams: [{address: 192.0.2.1, verify: pins}]",
                                  "1:34: `verify: pins' without `pins' would verify nothing"),
     "verify-nothing": ("upstreams: [{address: 192.0.2.1, verify: none}]",
-                       "1:42: expected chain or pins, found `none'"),
+                       "1:42: expected pins or chain, found `none'"),
     "crl-file-empty-path": ("upstreams: [192.0.2.1]\ntls: {crl_file: ''}",
                             "2:17: the path is empty (write one, or leave the key out)"),
     "crl-file-of-an-upstream-empty-path": ("upstreams: [{address: 192.0.2.1, crl_file: ''}]",
@@ -491,7 +491,7 @@ def test_probe_asks_without_a_protocol_too(env):
     env.proxy(server, start=False).kill()
     done = _probe(env)
     assert done.returncode == 0, done.stdout
-    assert done.stdout.count("once more    without ALPN") == 1
+    assert done.stdout.count("retry        without ALPN") == 1
     assert len(server.connections) == 2 and len(server.arrived) == 1
 
 

@@ -1,0 +1,53 @@
+#ifndef DOTPROXY_ONESHOT_H
+#define DOTPROXY_ONESHOT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/address.h"
+#include "base/deadline.h"
+#include "base/fail.h"
+#include "format/dns.h"
+#include "format/frame.h"
+#include "transport/dot.h"
+
+/* A client that asks one question and waits for the response. */
+
+/* The last question and its response, both framed as over TCP. */
+struct oneshot {
+	uint8_t query[FRAME_PREFIX_LEN + DNS_OWN_QUERY_MAX];
+	size_t query_len;  /* of the message, as the next */
+	size_t answer_len; /* 0: there is no response */
+	uint8_t answer[FRAME_MAX];
+};
+
+enum oneshot_end {
+	ONESHOT_ANSWERED,  /* `answer' has the response to the query */
+	ONESHOT_UNREACHED, /* nothing answers at the address */
+	ONESHOT_TIMED_OUT, /* the deadline passed without a response; there is no reason in words */
+	ONESHOT_FAILED
+};
+
+/* Makes the query, with a random ID. Returns 0, or -1 with the reason. */
+int oneshot_begin(struct oneshot *, enum dns_own_question, struct failure *why);
+
+/*
+ * Send the query and wait until the deadline for the response. Over UDP the query is sent again
+ * every 500 ms. When there is no response, the reason is in WHY.
+ */
+enum oneshot_end oneshot_udp(struct oneshot *, const struct address *, struct deadline by,
+    struct failure *why);
+enum oneshot_end oneshot_tcp(struct oneshot *, const struct address *, struct deadline by,
+    struct failure *why);
+
+/* The same on a connection that is ready. */
+enum oneshot_end oneshot_tls(struct oneshot *, struct dot *, struct deadline by,
+    struct failure *why);
+
+/* Waits until dot_step(), dot_read() or dot_write() can go on. Returns 0, or -1 with errno. */
+int oneshot_wait(const struct dot *, struct deadline by);
+
+/* The response without its prefix, of answer_len bytes. */
+const uint8_t *oneshot_message(const struct oneshot *);
+
+#endif
