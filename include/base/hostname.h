@@ -4,9 +4,9 @@
 enum { HOSTNAME_MAX = 253 };
 
 /*
- * What keeps TEXT from being a host name that a certificate can be checked against,
- * in words that continue "`TEXT' "; NULL: nothing does. OpenSSL takes ".example" for
- * every host below it, "example." for none and "" for any: none of them passes.
+ * Why TEXT cannot be checked against a certificate, in words that continue "`TEXT' "; NULL when it
+ * can. Refuses names that OpenSSL would match in its own way: ".example" (every host below),
+ * "example." (none), "" (any).
  */
 const char *hostname_problem(const char *text);
 

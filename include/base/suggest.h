@@ -3,7 +3,7 @@
 
 #include <stdbool.h>
 
-/* Whether somebody who wrote TYPED may well have meant WORD: a typing error or two, or another case. */
+/* Whether TYPED is probably a misspelling of WORD: one or two typing errors, or another case. */
 bool suggest_is_near(const char *typed, const char *word);
 
 #endif

@@ -4,10 +4,10 @@
 #include "config/config.h"
 
 /*
- * Looks for what a start with this configuration would refuse on this machine, and what
- * config_load() cannot see: the user, CA and revocation lists, the sandbox, addresses that no
- * interface has. NAME stands for the file in messages. The caller frees the report with
- * config_report_free(); without errors the start would come as far as binding the ports.
+ * Checks what a start with this configuration would refuse on this machine and config_load()
+ * cannot know: the user, CA files and revocation lists, the sandbox, addresses that no interface
+ * has. Messages name the file NAME. The caller frees the report with config_report_free(). Without
+ * errors, only binding the ports can still fail.
  */
 void check_environment(const struct config *, const char *name, struct config_report *);
 

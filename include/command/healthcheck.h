@@ -6,18 +6,18 @@
 #include "base/fail.h"
 #include "config/config.h"
 
-/* What can be asked of the dot-proxy that runs. */
+/* What a healthcheck asks the running dot-proxy. */
 enum healthcheck_question {
-	HEALTHCHECK_ALIVE,    /* does a worker answer, whatever the upstreams do */
-	HEALTHCHECK_READY,    /* has an upstream ever been connected to; one is, if need be */
+	HEALTHCHECK_ALIVE,    /* does a worker answer, whatever the state of the upstreams */
+	HEALTHCHECK_READY,    /* has it ever connected to an upstream; it does so now if not */
 	HEALTHCHECK_UPSTREAM, /* does an upstream answer */
 };
 
 /*
- * Asks the first listener of CONFIG whose address this machine has (on loopback, where it is a
- * wildcard) over each transport that it has; over UDP only where `allow' has our address, since
- * others are not answered. Needs no trust, and takes 2 s at most. Returns 0, and writes a line
- * to OUT; or -1 with the reason.
+ * Queries the first listener of CONFIG whose address this machine has (a wildcard: on loopback) over
+ * each of its transports; over UDP only when `allow' has our address, since others get no response.
+ * Opens no CA files, and takes 2 s at most. Returns 0, and writes a line to OUT; or -1 with the
+ * reason.
  */
 int healthcheck(const struct config *config, enum healthcheck_question, FILE *out,
     struct failure *why);

@@ -6,10 +6,9 @@
 #include "config/config.h"
 
 /*
- * Tries every upstream of CONFIG now, one after the other, each with a connection of its
- * own and a query for the name servers of the root, and writes to OUT what it took and
- * who answered, or the step that failed, why, and what can be done. Returns 0 when all
- * can be used, -1 otherwise.
+ * Connects to every upstream of CONFIG, one after the other, and asks each for the name servers of
+ * the root. Writes to OUT times, TLS version and certificate, or the step that failed, why, and the
+ * remedy. Returns 0 when all can be used, or -1.
  */
 int probe(const struct config *config, FILE *out);
 

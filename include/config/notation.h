@@ -5,31 +5,31 @@
 
 #include "base/address.h"
 
-/* The size of a message: what is wrong with a notation, and its right form. */
+/* Room for a message: what is wrong with a notation, and what to write instead. */
 enum { NOTATION_MAX = 480 };
 
-/* What an address is for: examples and remedies differ. */
+/* What an address is for; the remedies differ. */
 enum notation_use { NOTATION_LISTENER, NOTATION_UPSTREAM, NOTATION_UPSTREAM_ADDRESS };
 
 /*
- * Reads TEXT, "address[:port]" (PORT where none is written); of a NOTATION_UPSTREAM in short
- * TEXT is all of it, "address[:port][#hostname]", and *HOSTNAME (which may be NULL for the other
- * uses) becomes what stands behind the `#', or NULL. Returns 0, or -1, and WHY says what is wrong
- * and what to write: the notations of other programs are known. The host name is not checked.
+ * Reads TEXT, "address[:port]"; the port is PORT where TEXT has none. For NOTATION_UPSTREAM, TEXT is
+ * "address[:port][#hostname]", and *HOSTNAME becomes the part after the `#', or NULL; for the other
+ * uses HOSTNAME may be NULL. Returns 0; or -1, and WHY says what is wrong and what to write. The
+ * notations of other programs are recognized. The host name is not checked.
  */
 int notation_read(enum notation_use, const char *text, uint16_t port, struct address *,
     const char **hostname, char why[static NOTATION_MAX]);
 
 /*
- * An IPv6 address without brackets whose last group looks like a port ("::1:53"): the same, but
- * for the check that the caller makes where no port is given by other means. Returns 0 when
- * TEXT is clear, or -1 and WHY.
+ * Checks whether TEXT is an IPv6 address without brackets whose last group looks like a port, such
+ * as "::1:53". Returns 0 when it is not; else -1, and WHY. For NOTATION_UPSTREAM_ADDRESS only:
+ * there the port may have a key of its own. notation_read() checks it for the other uses.
  */
 int notation_check_port(const char *text, char why[static NOTATION_MAX]);
 
 /*
- * What to write instead of KEY, which is none here but one of stubby, unbound, CoreDNS, dnsproxy
- * or cloudflared, or stands at another place in this configuration. NULL: not known.
+ * What to write instead of KEY, which is a key of stubby, unbound, CoreDNS, dnsproxy or cloudflared,
+ * or belongs to another place of this configuration. NULL: not known.
  */
 const char *notation_key(const char *key);
 

@@ -26,7 +26,7 @@ duration_parse(const char *text)
 
 	if (digits == 0)
 		return DURATION_INVALID;
-	/* Past INT_MAX it stays there, which no unit brings back. */
+	/* Stops once N is over INT_MAX; a unit only makes it larger. */
 	for (i = 0; i < digits && n <= INT_MAX; i++)
 		n = n * 10 + (text[i] - '0');
 	if (*name == '\0')

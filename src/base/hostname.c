@@ -62,6 +62,7 @@ hostname_problem(const char *text)
 		if (text[label] == '\0')
 			break;
 	}
-	/* OpenSSL reads more forms of IPv4 addresses than we do, all of digits. */
-	return text[strspn(text, DIGITS)] == '\0' ? "ends in a number, as no host name does" : NULL;
+	/* OpenSSL accepts more forms of IPv4 addresses than address_parse(), all of digits. */
+	return text[strspn(text, DIGITS)] == '\0' ? "ends in a number, which no host name does" :
+						    NULL;
 }

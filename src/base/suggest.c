@@ -19,8 +19,8 @@ same(char a, char b)
 }
 
 /*
- * The letters to insert, leave out, replace or swap with their neighbour to get from
- * A to B (optimal string alignment); neither longer than WORD_MAX.
+ * The edit distance from A to B: insertions, deletions, substitutions and swaps of neighbours
+ * (optimal string alignment). Neither is longer than WORD_MAX.
  */
 static size_t
 distance(const char *a, size_t a_len, const char *b, size_t b_len)

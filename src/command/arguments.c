@@ -205,11 +205,11 @@ refuse_unknown(struct reading *r, const char *word, const char *what)
 		return refuse(r, "`%s': unknown %s (`dot-proxy --help' shows all)", word, what);
 	if (address_parse(word, 0, &address) == 0)
 		return refuse(r,
-		    "`%s': unknown %s (to listen there write `-l %s'; upstreams stand in the "
-		    "configuration)",
+		    "`%s': unknown %s (to listen there, write `-l %s'; upstreams are set in "
+		    "the configuration)",
 		    word, what, word);
 	if (is_path(word))
-		return refuse(r, "`%s': unknown %s (if it is the configuration write `-c %s')",
+		return refuse(r, "`%s': unknown %s (if it is the configuration, write `-c %s')",
 		    word, what, word);
 	list_commands(r->commands, all, sizeof all);
 	return refuse(r, "`%s': unknown %s (write %s, or none to serve)", word, what, all);
@@ -271,10 +271,9 @@ static int
 take_value(struct reading *r, const struct option *o, const char *value)
 {
 	if (value == NULL || value[0] == '\0')
-		return refuse(r, "`%s': %s is missing behind it (as in `%s')", o->word, o->value,
-		    o->example);
+		return refuse(r, "`%s': needs %s (as in `%s')", o->word, o->value, o->example);
 	if (value[0] == '-' && value[1] != '\0')
-		return refuse(r, "`%s': %s is missing before `%s' (as in `%s')", o->word, o->value,
+		return refuse(r, "`%s': needs %s before `%s' (as in `%s')", o->word, o->value,
 		    value, o->example);
 	if (value[0] == '=')
 		return refuse(r, "`%s%s': `=' between option and value (write `%s %s')", o->word,
@@ -349,11 +348,11 @@ read_command(struct reading *r, const char *word)
 	const char *before = r->args->command->name;
 
 	if (word[0] == '-' && word[1] != '\0')
-		return refuse(r, "`%s': an option behind `--' (write it in front of that)", word);
+		return refuse(r, "`%s': an option after `--' (write it before that)", word);
 	if (c == NULL)
 		return refuse_unknown(r, word, before == NULL ? "command" : "argument");
 	if (before != NULL)
-		return refuse(r, "`%s': a second command, behind `%s' (give one of the two)", word,
+		return refuse(r, "`%s': a second command, after `%s' (give one of the two)", word,
 		    before);
 	r->args->command = c;
 	return 0;

@@ -19,8 +19,8 @@ add(struct diagnostics *to, const struct config_place *place, const struct failu
 }
 
 /*
- * An address that no interface has is served once one has it, as long as another one is there.
- * The address of -l is not in the file.
+ * An address that no interface has is only a warning when another one exists: it is served once an
+ * interface has it. The address of -l is not in the file.
  */
 static void
 check_listeners(const struct config *config, struct diagnostics *errors,
@@ -45,7 +45,7 @@ same_text(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-/* Whether an upstream further in front has the same files. */
+/* Whether an earlier upstream has the same files. */
 static bool
 is_checked(const struct config *config, size_t index)
 {
@@ -86,7 +86,7 @@ check_trust(const struct config *config, struct diagnostics *errors)
 	}
 }
 
-/* `check' may run as another user than the start, so a missing right is only a warning. */
+/* `check' may run as another user than the service, so a missing privilege is only a warning. */
 static void
 check_user(const struct config *config, struct diagnostics *errors, struct diagnostics *warnings)
 {
@@ -99,8 +99,8 @@ check_user(const struct config *config, struct diagnostics *errors, struct diagn
 		add(errors, &config->user_place, &why);
 	else if (p.uid == 0)
 		diagnostic_add(warnings, config->user_place.line, config->user_place.column,
-		    "user %s: workers run as root (leave `user' out, or name one that owns "
-		    "nothing)",
+		    "user %s: workers run as root (leave `user' out, or name an unprivileged "
+		    "user)",
 		    config->user);
 	else if (privilege_plan(config->user, CONFIG_SANDBOX_OFF, &p, &why) == -1)
 		add(warnings, &config->user_place, &why);

@@ -166,7 +166,7 @@ config_set_listen(struct config *config, const char *text)
 	const char *problem;
 
 	if (address_parse(text, CONFIG_DNS_PORT, &one.address) == -1)
-		return "is no IP address";
+		return "is not an IP address";
 	if ((problem = address_problem(&one.address)) != NULL)
 		return problem;
 	if (config_listen_instead(config, &one, 1) == -1)

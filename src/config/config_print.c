@@ -36,7 +36,7 @@ print_pins(const struct field *f, const struct config_upstream *u, FILE *out)
 		fprintf(out, "      - \"%s\"\n", u->pins[i]);
 }
 
-/* An entry of a list as a map; its first key stands behind the dash. */
+/* An entry of a list as a map; its first key follows the dash. */
 static void
 print_entry(const struct field *entry, const void *base, FILE *out)
 {

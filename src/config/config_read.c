@@ -274,7 +274,7 @@ read_map(struct loader *l, int node, const struct field *parent, void *base)
 
 /* ---- lists ---- */
 
-/* How many entries the list has that is the value of the field; 0 where there is none, or an error. */
+/* The number of entries in the list of that field; 0 when there is no list, or an error. */
 static size_t
 count_entries(struct loader *l, const struct field *list)
 {
@@ -543,7 +543,7 @@ read_prefix(struct loader *l, int node)
 	else {
 		tree_error(l->tree, node,
 		    "expected private, any, or a range such as 192.0.2.0/24 "
-		    "(no bits set behind its length), found `%.*s'",
+		    "(no bits set after the prefix length), found `%.*s'",
 		    tree_shown(text), text);
 		return;
 	}

@@ -16,7 +16,7 @@ enum {
 	FORM_MAX = ADDRESS_TEXT_MAX + HOSTNAME_MAX + 8
 };
 
-/* Sets the text; -1. */
+/* Sets WHY. Returns -1. */
 __attribute__((format(printf, 2, 3))) static int
 refuse(char why[static NOTATION_MAX], const char *fmt, ...)
 {
@@ -28,7 +28,7 @@ refuse(char why[static NOTATION_MAX], const char *fmt, ...)
 	return -1;
 }
 
-/* The first LEN bytes of TEXT, with a NUL. false: too long for an address. */
+/* Copies the first LEN bytes of TEXT, and a NUL. Returns false when that is too long. */
 static bool
 cut(char host[static HOST_MAX], const char *text, size_t len)
 {
@@ -39,7 +39,7 @@ cut(char host[static HOST_MAX], const char *text, size_t len)
 	return true;
 }
 
-/* Reads a port from 1 to 65535 that ends at one of STOP, or at the end; NULL: there is none. */
+/* Reads a port from 1 to 65535, up to one of STOP or the end. Returns its end, or NULL. */
 static const char *
 read_port(const char *text, const char *stop, uint16_t *port)
 {
@@ -57,7 +57,7 @@ read_port(const char *text, const char *stop, uint16_t *port)
 	return text + len;
 }
 
-/* How the address is written here, in quotes. Returns OUT. */
+/* The address in the notation of dot-proxy, in quotes. Returns OUT. */
 static const char *
 form(const struct address *a, const char *hostname, char out[static FORM_MAX])
 {
@@ -84,15 +84,15 @@ read_foreign(const char *text, struct address *out, const char **hostname)
 	char host[HOST_MAX];
 	size_t len = strcspn(text, "@#/");
 	const char *rest = text + len;
-	const char *behind;
+	const char *end;
 	uint16_t port;
 
 	*hostname = NULL;
 	if (!cut(host, text, len) || address_parse(host, 0, out) == -1)
 		return -1;
-	if ((*rest == '@' || *rest == '#') && (behind = read_port(rest + 1, "#/", &port)) != NULL) {
+	if ((*rest == '@' || *rest == '#') && (end = read_port(rest + 1, "#/", &port)) != NULL) {
 		address_set_port(out, port);
-		rest = behind;
+		rest = end;
 	}
 	if (*rest == '#' && hostname_problem(rest + 1) == NULL) {
 		*hostname = rest + 1;
@@ -120,7 +120,7 @@ refuse_hostname(enum notation_use use, const char *cause, const char *name,
 {
 	if (use == NOTATION_UPSTREAM)
 		return refuse(why,
-		    "%s, and names are not looked up (write its address in front, as in "
+		    "%s, and names are not looked up (write its address before it, as in "
 		    "`192.0.2.1#%s')",
 		    cause, name);
 	if (use == NOTATION_UPSTREAM_ADDRESS)
@@ -143,17 +143,17 @@ static const struct scheme {
 	bool is_tls;
 } schemes[] = {
 	{ "sdns:", "is a DNS stamp", false, false },
-	{ "https:", "is a URL of DNS over HTTPS", false, false },
-	{ "http:", "is a URL of DNS over HTTPS", false, false },
-	{ "h3:", "is a URL of DNS over HTTPS", false, false },
-	{ "quic:", "is a URL of DNS over QUIC", false, false },
-	{ "doq:", "is a URL of DNS over QUIC", false, false },
+	{ "https:", "is a URL for DNS over HTTPS", false, false },
+	{ "http:", "is a URL for DNS over HTTPS", false, false },
+	{ "h3:", "is a URL for DNS over HTTPS", false, false },
+	{ "quic:", "is a URL for DNS over QUIC", false, false },
+	{ "doq:", "is a URL for DNS over QUIC", false, false },
 	{ "tcp-tls:", "has a scheme", true, true },
 	{ "tls:", "has a scheme", true, true },
 	{ "dot:", "has a scheme", true, true },
-	{ "udp:", "has a scheme of DNS without TLS", true, false },
-	{ "tcp:", "has a scheme of DNS without TLS", true, false },
-	{ "dns:", "has a scheme of DNS without TLS", true, false },
+	{ "udp:", "has a scheme for DNS without TLS", true, false },
+	{ "tcp:", "has a scheme for DNS without TLS", true, false },
+	{ "dns:", "has a scheme for DNS without TLS", true, false },
 };
 
 static const struct scheme *
@@ -183,7 +183,7 @@ refuse_scheme(enum notation_use use, const struct scheme *s, const char *text,
 			address_set_port(&address, 0);
 		if (use == NOTATION_LISTENER)
 			return refuse(why, "has a scheme (write %s)", form(&address, NULL, right));
-		return refuse(why, "%s (write %s; upstreams are always asked over TLS)", s->cause,
+		return refuse(why, "%s (write %s; upstreams are always queried over TLS)", s->cause,
 		    form(&address, use == NOTATION_UPSTREAM ? hostname : NULL, right));
 	}
 	if (use == NOTATION_LISTENER)
@@ -224,7 +224,7 @@ notation_check_port(const char *text, char why[static NOTATION_MAX])
 	    host, ports[i], ports[i], host, ports[i]);
 }
 
-/* What stands behind the last colon of an address is no port, or the brackets are missing. */
+/* After the last colon of an address is not a port, or the brackets are missing. */
 static int
 refuse_port(enum notation_use use, const char *text, char why[static NOTATION_MAX])
 {
@@ -244,27 +244,27 @@ refuse_port(enum notation_use use, const char *text, char why[static NOTATION_MA
 		hostname = NULL;
 	if (read_port(colon + 1, "", &port) != NULL && colon[1] != '0') {
 		address_set_port(&address, port);
-		return refuse(why, "has a port, and no brackets around the address (write %s)",
+		return refuse(why, "has a port but no brackets around the address (write %s)",
 		    form(&address, hostname, right));
 	}
 	address_set_port(&address, use == NOTATION_LISTENER ? DNS_PORT : DOT_PORT);
-	return refuse(why, "has a port that is no number from 1 to 65535 (write one, as in %s)",
+	return refuse(why, "has a port that is not a number from 1 to 65535 (write one, as in %s)",
 	    form(&address, hostname, right));
 }
 
-/* ---- all the rest ---- */
+/* ---- the other mistakes ---- */
 
 static int
 refuse_missing_address(enum notation_use use, char why[static NOTATION_MAX])
 {
 	if (use == NOTATION_LISTENER)
 		return refuse(why,
-		    "has no address (write one in front, as in `127.0.0.1:53'; `0.0.0.0:53' "
+		    "has no address (write one before it, as in `127.0.0.1:53'; `0.0.0.0:53' "
 		    "or \"[::]:53\" listen on all)");
 	return refuse(why, "has no address (write the server's, as in `9.9.9.9#dns.quad9.net')");
 }
 
-/* "A@853#name", "A#53", "A#name": what READ_FOREIGN() has understood. */
+/* "A@853#name", "A#53", "A#name": what read_foreign() has read. */
 static int
 refuse_separator(enum notation_use use, const char *text, const struct address *a,
     const char *hostname, char why[static NOTATION_MAX])
@@ -273,13 +273,13 @@ refuse_separator(enum notation_use use, const char *text, const struct address *
 	char separator = text[strcspn(text, "@#/")];
 
 	if (address_port(a) == 0 && hostname != NULL && use == NOTATION_UPSTREAM_ADDRESS)
-		return refuse(why, "has a host name behind the `#' (write it as `hostname')");
+		return refuse(why, "has a host name after the `#' (write it as `hostname')");
 	if (use != NOTATION_UPSTREAM)
 		hostname = NULL;
 	if (address_port(a) == 0 || separator == '/')
 		return refuse(why, "has more than an address and a port (write %s)",
 		    form(a, hostname, right));
-	return refuse(why, "has its port behind `%c' (write %s)", separator,
+	return refuse(why, "has its port after `%c' (write %s)", separator,
 	    form(a, hostname, right));
 }
 
@@ -309,7 +309,7 @@ begins_with_address(const char *text, const char *stop)
 	    address_parse(host, 0, &a) == 0;
 }
 
-/* Says what is wrong with TEXT, which is no address. */
+/* Finds out what is wrong with TEXT, which is not an address. */
 static int
 explain(enum notation_use use, const char *text, char why[static NOTATION_MAX])
 {
@@ -328,7 +328,7 @@ explain(enum notation_use use, const char *text, char why[static NOTATION_MAX])
 		return refuse_missing_address(use, why);
 	if (strncmp(text, "[/", 2) == 0)
 		return refuse(why,
-		    "is for some names only, which there is not (write an address alone)");
+		    "is for some names only, which is not supported (write only the address)");
 	if (has_v4_in_brackets(text, &address))
 		return refuse(why, "has brackets, which are for IPv6 (write %s)",
 		    form(&address, NULL, right));
@@ -346,11 +346,11 @@ explain(enum notation_use use, const char *text, char why[static NOTATION_MAX])
 	    strchr(text, ':') == strrchr(text, ':'))
 		return refuse_hostname(use, "is a host name", name, why);
 	return refuse(why,
-	    "is no IP address (as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, "
+	    "is not an IP address (as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, "
 	    "\"[2001:db8::1]:853\")");
 }
 
-/* "1.1.1.1#853" and "1.1.1.1#dns.example:853": what is behind the `#' is, or has, a port. */
+/* "1.1.1.1#853" and "1.1.1.1#dns.example:853": there is a port after the `#'. */
 static int
 check_hostname(const struct address *a, const char *hostname, char why[static NOTATION_MAX])
 {
@@ -361,14 +361,14 @@ check_hostname(const struct address *a, const char *hostname, char why[static NO
 
 	if (read_port(hostname, "", &port) != NULL && address_port(a) == 0) {
 		address_set_port(&with_port, port);
-		return refuse(why, "has its port behind `#' (write %s)",
+		return refuse(why, "has its port after `#' (write %s)",
 		    form(&with_port, NULL, right));
 	}
 	if (strpbrk(hostname, ":@") == NULL || !is_hostname(hostname, ":@", name) ||
 	    read_port(hostname + strlen(name) + 1, "", &port) == NULL)
 		return 0;
 	address_set_port(&with_port, port);
-	return refuse(why, "has its port behind the host name (write %s)",
+	return refuse(why, "has its port after the host name (write %s)",
 	    form(&with_port, name, right));
 }
 

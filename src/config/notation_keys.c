@@ -4,17 +4,17 @@
 #include <string.h>
 
 #define LIST_OF_UPSTREAMS "write `upstreams: [9.9.9.9#dns.quad9.net]'"
-#define ALWAYS_TLS "leave it out: upstreams are always asked over verified TLS"
+#define ALWAYS_TLS "leave it out: upstreams are always queried over verified TLS"
 #define NO_CACHE "leave it out: there is no cache"
 #define NO_LOOKUP "leave it out: names are not looked up; give addresses in `upstreams'"
 #define NO_SERVER_TLS "leave it out: clients are answered over UDP and TCP only"
-#define AT_THE_TOP "its options stand at the top, without it, under their names here"
+#define AT_THE_TOP "its options are at the top level here, under other names"
 
 static const struct {
 	const char *key;
 	const char *here; /* what to write instead */
 } keys[] = {
-	/* Ours, at another place. */
+	/* Keys of dot-proxy, at another place. */
 	{ "address", "write `listen: ADDRESS', or under `upstreams' a list" },
 	{ "after", "write `fallback: {after: ...}'" },
 	{ "answer", "write `timeouts: {answer: ...}'" },
@@ -26,17 +26,17 @@ static const struct {
 	{ "crl_file", "write `tls: {crl_file: ...}'" },
 	{ "fast_open", "write `tls: {fast_open: ...}'" },
 	{ "handshake", "write `timeouts: {handshake: ...}'" },
-	{ "hostname", "write it beside `address', in an entry of `upstreams'" },
+	{ "hostname", "write it next to `address', in an entry of `upstreams'" },
 	{ "level", "write `log: {level: ...}'" },
 	{ "max", "write `clients: {max: ...}'" },
 	{ "padding", "write `privacy: {padding: ...}'" },
 	{ "per_address", "write `clients: {per_address: ...}'" },
-	{ "pins", "write it beside `address', in an entry of `upstreams'" },
-	{ "port", "write it behind the address, as in `listen: 127.0.0.1:53'" },
+	{ "pins", "write it next to `address', in an entry of `upstreams'" },
+	{ "port", "write it after the address, as in `listen: 127.0.0.1:53'" },
 	{ "queries", "write `log: {queries: ...}'" },
 	{ "query", "write `timeouts: {query: ...}'" },
 	{ "upstream_idle", "write `timeouts: {upstream_idle: ...}'" },
-	{ "verify", "write it beside `address', in an entry of `upstreams'" },
+	{ "verify", "write it next to `address', in an entry of `upstreams'" },
 
 	/* stubby */
 	{ "address_data", "write `address'" },
@@ -73,7 +73,7 @@ static const struct {
 	{ "access-control", "write `allow: [10.0.0.0/8]'" },
 	{ "cache-max-ttl", NO_CACHE },
 	{ "cache-min-ttl", NO_CACHE },
-	{ "chroot", "leave it out: workers have no files at all" },
+	{ "chroot", "leave it out: workers cannot open files" },
 	{ "do-daemonize", "leave it out: it stays in the foreground" },
 	{ "edns-buffer-size", "write `udp_size'" },
 	{ "forward-addr", LIST_OF_UPSTREAMS },
@@ -93,7 +93,7 @@ static const struct {
 	{ "outgoing-num-tcp", "leave it out: connections are opened as needed" },
 	{ "pad-queries", "write `privacy: {padding: true}', the default" },
 	{ "prefetch", NO_CACHE },
-	{ "remote-control", "leave it out: signals are all the control there is" },
+	{ "remote-control", "leave it out: signals are the only control" },
 	{ "rrset-cache-size", NO_CACHE },
 	{ "server", AT_THE_TOP },
 	{ "tls-cert-bundle", "write `tls: {ca_file: ...}'" },
@@ -126,7 +126,7 @@ static const struct {
 	{ "https-port", NO_SERVER_TLS },
 	{ "insecure", ALWAYS_TLS },
 	{ "listen-addrs", "write `listen'" },
-	{ "listen-ports", "write `listen: 0.0.0.0:53', with the port behind the address" },
+	{ "listen-ports", "write `listen: 0.0.0.0:53', with the port after the address" },
 	{ "output", "leave it out: the log goes to standard error" },
 	{ "quic-port", NO_SERVER_TLS },
 	{ "ratelimit", "write `clients: {per_address: 500}'" },
@@ -155,7 +155,7 @@ static const struct {
 	{ "server_names", LIST_OF_UPSTREAMS },
 	{ "upstream_dns", "write `upstreams'" },
 
-	/* Anybody's. */
+	/* Common names. */
 	{ "dns", LIST_OF_UPSTREAMS },
 	{ "host", "write `address', and for its name `hostname'" },
 	{ "ip", "write `address'" },

@@ -215,7 +215,7 @@ syntax_error(struct tree *t, const yaml_parser_t *p, const char *text, size_t le
 
 	if (memchr(at, '\t', len) != NULL && p->error == YAML_SCANNER_ERROR)
 		diagnostic_add(&t->errors, line + 1, column + 1,
-		    "not YAML: a tab, where only spaces can indent");
+		    "not YAML: tab in the indentation (use spaces)");
 	else if (has_brackets(at, len))
 		diagnostic_add(&t->errors, line + 1, column + 1,
 		    "not YAML: an address in brackets needs quotes, as in \"[::1]:53\"");
@@ -258,12 +258,12 @@ encoding_error(struct tree *t, const yaml_parser_t *p, const char *text)
 			column++;
 	}
 	if (p->problem_value == 0)
-		diagnostic_add(&t->errors, line, column, "not a text: a NUL byte");
+		diagnostic_add(&t->errors, line, column, "not text: a NUL byte");
 	else if (p->problem_offset == 0 && (p->problem_value == 0xff || p->problem_value == 0xfe))
 		diagnostic_add(&t->errors, line, column,
-		    "not a text in UTF-8: UTF-16 (save it as UTF-8)");
+		    "not UTF-8 text: UTF-16 (save it as UTF-8)");
 	else
-		diagnostic_add(&t->errors, line, column, "not a text in UTF-8: %s", p->problem);
+		diagnostic_add(&t->errors, line, column, "not UTF-8 text: %s", p->problem);
 }
 
 static void

@@ -12,7 +12,7 @@ from upstream import own_address
 
 GOOD = b"upstreams: [192.0.2.1#dns.test]\n"
 TOO_LONG = b"a" * 64
-FORMS = ("is no IP address "
+FORMS = ("is not an IP address "
          "(as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")")
 ALL_KEYS = (" (one of: upstreams, listen, tls, timeouts, order, fallback, inflight, udp_size, "
             "workers, clients, allow, reload, user, sandbox, privacy, log)")
@@ -80,9 +80,9 @@ def test_huge_file(tmp_path):
 
 @table("text, messages",
        ("F-01-empty", b"", ["1:1: file is empty (write at least `upstreams')"]),
-       ("F-01-NUL", GOOD + b"log\0", ["2:4: not a text: a NUL byte"]),
+       ("F-01-NUL", GOOD + b"log\0", ["2:4: not text: a NUL byte"]),
        ("F-01-not-UTF-8", GOOD + b"# \xfc\n",
-        ["2:3: not a text in UTF-8: invalid leading UTF-8 octet"]),
+        ["2:3: not UTF-8 text: invalid leading UTF-8 octet"]),
        # F-02: YAML that says something else.
        ("F-02-unknown-key", b"upstreams:\n  - adress: 192.0.2.1\n    address: 192.0.2.1\n",
         ["2:5: unknown key `adress' (did you mean `address'?)"]),
@@ -96,7 +96,7 @@ def test_huge_file(tmp_path):
        ("F-02-overflowing-number", GOOD + b"inflight: 18446744073709551617\n",
         ["2:11: expected a number from 1 to 16384, found `18446744073709551617'"]),
        ("F-02-tabs", GOOD + b"log:\n\tlevel: info\n",
-        ["3:1: not YAML: a tab, where only spaces can indent"]),
+        ["3:1: not YAML: tab in the indentation (use spaces)"]),
        ("F-02-alias-cycle", b"upstreams: &u [*u]\n",
         ["1:12: expected an upstream, found a list"]),
        ("F-02-billion-laughs",
@@ -156,7 +156,7 @@ def test_huge_file(tmp_path):
        # F-13: addresses that are none.
        ("F-13-host-name", b"upstreams: [dns.test]\n",
         ["1:13: `dns.test' is a host name, and names are not looked up "
-         "(write its address in front, as in `192.0.2.1#dns.test')"]),
+         "(write its address before it, as in `192.0.2.1#dns.test')"]),
        ("F-13-brackets-without-quotes", GOOD + b"listen: [::1]:53\n",
         ["2:10: not YAML: an address in brackets needs quotes, as in \"[::1]:53\""]),
        ("F-13-unknown-zone", b"upstreams: ['fe80::1%nowhere']\n",
@@ -166,7 +166,7 @@ def test_huge_file(tmp_path):
        ("F-13-IPv4-mapped", GOOD + b"listen: '[::ffff:127.0.0.1]:53'\n",
         ["2:9: `[::ffff:127.0.0.1]:53' is an IPv4 address; write it as one, as in 192.0.2.1"]),
        ("F-13-port-out-of-range", GOOD + b"listen: 127.0.0.1:65536\n",
-        ["2:9: `127.0.0.1:65536' has a port that is no number from 1 to 65535 "
+        ["2:9: `127.0.0.1:65536' has a port that is not a number from 1 to 65535 "
          "(write one, as in `127.0.0.1:53')"]))
 def test_refused(tmp_path, config, text, messages):
     config(text, trusted=False)

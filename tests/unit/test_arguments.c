@@ -36,18 +36,18 @@ static const struct row {
 	{ "help is all", WORDS("-h", "--frobnicate"), { .help = true }, NULL },
 	{ "version is all", WORDS("--version", "x"), { .version = true }, NULL },
 	{ "option behind two dashes", WORDS("--", "-v"), { 0 },
-	    "`-v': an option behind `--' (write it in front of that)" },
+	    "`-v': an option after `--' (write it before that)" },
 	{ "a dash", WORDS("-"), { 0 },
 	    "`-': unknown command (`dot-proxy --help' shows all)" },
 	{ "value missing", WORDS("-v", "-c"), { 0 },
-	    "`-c': a file is missing behind it (as in `-c config.yml')" },
+	    "`-c': needs a file (as in `-c config.yml')" },
 	{ "value missing in the word", WORDS("-vl"), { 0 },
-	    "`-l': an address is missing behind it (as in `-l 127.0.0.1:53')" },
+	    "`-l': needs an address (as in `-l 127.0.0.1:53')" },
 	{ "value that is an option", WORDS("-l", "--help"), { 0 },
-	    "`-l': an address is missing before `--help' (as in `-l 127.0.0.1:53')" },
+	    "`-l': needs an address before `--help' (as in `-l 127.0.0.1:53')" },
 	{ "given twice", WORDS("-v", "-v"), { 0 }, "`-v': given twice (give it once)" },
 	{ "two commands", WORDS("check", "probe"), { 0 },
-	    "`probe': a second command, behind `check' (give one of the two)" },
+	    "`probe': a second command, after `check' (give one of the two)" },
 	{ "no such command", WORDS("frobnicate"), { 0 },
 	    "`frobnicate': unknown command (write check, probe, healthcheck or schema, or none "
 	    "to serve)" },
@@ -65,7 +65,7 @@ static const struct row {
 	{ "near an option", WORDS("--redy"), { 0 },
 	    "`--redy': unknown option (did you mean `--ready'?)" },
 	{ "wrong address", WORDS("-l", "x:y:z"), { 0 },
-	    "-l: `x:y:z' is no IP address (as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, "
+	    "-l: `x:y:z' is not an IP address (as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, "
 	    "\"[2001:db8::1]:853\")" },
 };
 

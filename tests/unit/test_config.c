@@ -10,10 +10,10 @@
 #define UP "upstreams: [9.9.9.9]\n"
 #define LABEL_60 "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz01234567"
 #define MAPPED "is an IPv4 address; write it as one, as in 192.0.2.1"
-#define FORMS " is no IP address (as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")"
+#define FORMS " is not an IP address (as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")"
 #define RANGE                                                     \
 	"expected private, any, or a range such as 192.0.2.0/24 " \
-	"(no bits set behind its length), found "
+	"(no bits set after the prefix length), found "
 #define ALL_KEYS                                                                \
 	" (one of: upstreams, listen, tls, timeouts, order, fallback, inflight, " \
 	"udp_size, workers, clients, allow, reload, user, sandbox, privacy, log)"
@@ -61,20 +61,20 @@ static const struct refused_row {
 	/* What is no YAML, or no single document. */
 	{ "F-01 empty", BYTES(""), "c:1:1: file is empty (write at least `upstreams')\n" },
 	{ "F-01 comments only", BYTES("# upstreams:\n"), "c:1:1: file is empty (write at least `upstreams')\n" },
-	{ "F-01 NUL byte", BYTES(UP "log:\0"), "c:2:5: not a text: a NUL byte\n" },
-	{ "F-01 NUL byte at the start", BYTES("\0"), "c:1:1: not a text: a NUL byte\n" },
+	{ "F-01 NUL byte", BYTES(UP "log:\0"), "c:2:5: not text: a NUL byte\n" },
+	{ "F-01 NUL byte at the start", BYTES("\0"), "c:1:1: not text: a NUL byte\n" },
 	{ "F-01 not UTF-8", BYTES("# z\303\274rich \374\n"),
-	    "c:1:10: not a text in UTF-8: invalid leading UTF-8 octet\n" },
+	    "c:1:10: not UTF-8 text: invalid leading UTF-8 octet\n" },
 	{ "F-01 UTF-16", BYTES("\377\376u\0p\0"),
-	    "c:1:1: not a text in UTF-8: UTF-16 (save it as UTF-8)\n" },
+	    "c:1:1: not UTF-8 text: UTF-16 (save it as UTF-8)\n" },
 	{ "F-01 half a character", BYTES(UP "# \303"),
-	    "c:2:3: not a text in UTF-8: incomplete UTF-8 octet sequence\n" },
+	    "c:2:3: not UTF-8 text: incomplete UTF-8 octet sequence\n" },
 	{ "F-01 control character", BYTES(UP "# \033[2J"),
-	    "c:2:3: not a text in UTF-8: control characters are not allowed\n" },
+	    "c:2:3: not UTF-8 text: control characters are not allowed\n" },
 	{ "F-02 tab indents", BYTES(UP "log:\n\tlevel: info\n"),
-	    "c:3:1: not YAML: a tab, where only spaces can indent\n" },
+	    "c:3:1: not YAML: tab in the indentation (use spaces)\n" },
 	{ "F-02 tab indents what follows", BYTES(UP "log:\n  level: info\n\tqueries: true\n"),
-	    "c:4:1: not YAML: a tab, where only spaces can indent\n" },
+	    "c:4:1: not YAML: tab in the indentation (use spaces)\n" },
 	{ "F-02 no quotes", BYTES("upstreams: @home\n"),
 	    "c:1:12: not YAML: `@' cannot begin a value without quotes\n" },
 	{ "F-02 open list", BYTES("upstreams: [9.9.9.9\n"),
@@ -187,10 +187,10 @@ static const struct refused_row {
 	    "c:2:3: missing key `address' (the server's IP address)\n" },
 	{ "a host name in the short form", BYTES("upstreams: [dns.google]\n"),
 	    "c:1:13: `dns.google' is a host name, and names are not looked up "
-	    "(write its address in front, as in `192.0.2.1#dns.google')\n" },
+	    "(write its address before it, as in `192.0.2.1#dns.google')\n" },
 	{ "a host name with a port", BYTES("upstreams: [\"dns.google:853\"]\n"),
 	    "c:1:13: `dns.google:853' is a host name, and names are not looked up "
-	    "(write its address in front, as in `192.0.2.1#dns.google')\n" },
+	    "(write its address before it, as in `192.0.2.1#dns.google')\n" },
 	{ "a host name as address", BYTES("upstreams: {address: dns.google}\n"),
 	    "c:1:22: `dns.google' is a host name, and names are not looked up "
 	    "(write its address here, and the name as `hostname')\n" },
@@ -202,10 +202,10 @@ static const struct refused_row {
 	    "(write the server's, as in `9.9.9.9#dns.quad9.net')\n" },
 	{ "F-13 no address", BYTES("upstreams: [9.9.9.256, '1.1.1.1:', '[::1', '1.1.1.1@853']\n"),
 	    "c:1:13: `9.9.9.256'" FORMS "\n"
-	    "c:1:24: `1.1.1.1:' has a port that is no number from 1 to 65535 "
+	    "c:1:24: `1.1.1.1:' has a port that is not a number from 1 to 65535 "
 	    "(write one, as in `1.1.1.1:853')\n"
 	    "c:1:36: `[::1'" FORMS "\n"
-	    "c:1:44: `1.1.1.1@853' has its port behind `@' (write `1.1.1.1:853')\n" },
+	    "c:1:44: `1.1.1.1@853' has its port after `@' (write `1.1.1.1:853')\n" },
 	{ "F-13 unknown zone", BYTES("upstreams: ['fe80::1%nowhere']\n"),
 	    "c:1:13: `fe80::1%nowhere' has an unknown interface (`ip link' shows those there are)\n" },
 	{ "F-13 link-local without a zone", BYTES("upstreams: ['fe80::1']\n"),
@@ -218,7 +218,7 @@ static const struct refused_row {
 	{ "F-13 a colon alone in a list", BYTES("upstreams: [9.9.9.9:853, @]\n"),
 	    "c:1:26: not YAML: `@' cannot begin a value without quotes\n" },
 	{ "F-13 port out of range", BYTES("listen: 127.0.0.1:65536\n" UP),
-	    "c:1:9: `127.0.0.1:65536' has a port that is no number from 1 to 65535 "
+	    "c:1:9: `127.0.0.1:65536' has a port that is not a number from 1 to 65535 "
 	    "(write one, as in `127.0.0.1:53')\n" },
 	{ "F-02 ports out of range",
 	    BYTES("upstreams:\n"
@@ -597,9 +597,9 @@ static const struct listen_row {
 	{ "0.0.0.0:8853", "0.0.0.0:8853", NULL },
 	{ "127.0.0.2:853", "127.0.0.2:853", NULL },
 	{ "fe80::1%lo", "[fe80::1%lo]:53", NULL },
-	{ "localhost", NULL, "is no IP address" },
-	{ "", NULL, "is no IP address" },
-	{ "127.0.0.1:0", NULL, "is no IP address" },
+	{ "localhost", NULL, "is not an IP address" },
+	{ "", NULL, "is not an IP address" },
+	{ "127.0.0.1:0", NULL, "is not an IP address" },
 	{ "fe80::1", NULL, "needs its interface, as in fe80::1%eth0" },
 	{ "[::ffff:127.0.0.1]:5353", NULL, MAPPED },
 	{ "127.0.0.1:853", NULL, "is an upstream: a loop" },

@@ -3,7 +3,7 @@
 #include "unit.h"
 
 #define TEN(x) x x x x x x x x x x
-#define NUMBER "has a port that is no number from 1 to 65535 (write one, as in "
+#define NUMBER "has a port that is not a number from 1 to 65535 (write one, as in "
 
 /* Each one also tight in memory, so that whatever is read beyond its end is seen. */
 static const struct row {
@@ -21,17 +21,17 @@ static const struct row {
 	{ NOTATION_LISTENER, "2620:119:53::53", "[2620:119:53::53]:0", NULL },
 	{ NOTATION_UPSTREAM_ADDRESS, "2001:db8::1:853", "[2001:db8::1:853]:0", NULL },
 
-	{ NOTATION_UPSTREAM, "", NULL, "is no IP address" },
+	{ NOTATION_UPSTREAM, "", NULL, "is not an IP address" },
 	{ NOTATION_UPSTREAM, "#", NULL, "has no address" },
 	{ NOTATION_UPSTREAM, "#853", NULL, "has no address" },
 	{ NOTATION_UPSTREAM, ":", NULL, "has no address" },
 	{ NOTATION_UPSTREAM, "::", "[::]:0", NULL },
-	{ NOTATION_UPSTREAM, "@", NULL, "is no IP address" },
-	{ NOTATION_UPSTREAM, "/", NULL, "is no IP address" },
-	{ NOTATION_UPSTREAM, "[", NULL, "is no IP address" },
-	{ NOTATION_UPSTREAM, "[]", NULL, "is no IP address" },
-	{ NOTATION_UPSTREAM, "[]:", NULL, "is no IP address" },
-	{ NOTATION_UPSTREAM, "[1.1.1.1", NULL, "is no IP address" },
+	{ NOTATION_UPSTREAM, "@", NULL, "is not an IP address" },
+	{ NOTATION_UPSTREAM, "/", NULL, "is not an IP address" },
+	{ NOTATION_UPSTREAM, "[", NULL, "is not an IP address" },
+	{ NOTATION_UPSTREAM, "[]", NULL, "is not an IP address" },
+	{ NOTATION_UPSTREAM, "[]:", NULL, "is not an IP address" },
+	{ NOTATION_UPSTREAM, "[1.1.1.1", NULL, "is not an IP address" },
 	{ NOTATION_UPSTREAM, "[1.1.1.1]", NULL, "which are for IPv6 (write `1.1.1.1')" },
 	{ NOTATION_UPSTREAM, "[1.1.1.1]:x", NULL, "which are for IPv6 (write `1.1.1.1')" },
 	{ NOTATION_UPSTREAM, "tls:", NULL, "has a scheme (write the server's address and name" },
@@ -39,13 +39,13 @@ static const struct row {
 	{ NOTATION_UPSTREAM, "tls://[", NULL, "has a scheme (write the server's address and name" },
 	{ NOTATION_UPSTREAM, "tls://1.1.1.1#853#a.test", NULL, "(write `1.1.1.1:853#a.test'; " },
 	{ NOTATION_UPSTREAM, "udp://1.1.1.1:53", NULL, "without TLS (write `1.1.1.1'; " },
-	{ NOTATION_UPSTREAM, "1.1.1.1@", NULL, "is no IP address" },
-	{ NOTATION_UPSTREAM, "1.1.1.1@0", NULL, "is no IP address" },
-	{ NOTATION_UPSTREAM, "1.1.1.1@65536", NULL, "is no IP address" },
-	{ NOTATION_UPSTREAM, "1.1.1.1@853#.test", NULL, "is no IP address" },
+	{ NOTATION_UPSTREAM, "1.1.1.1@", NULL, "is not an IP address" },
+	{ NOTATION_UPSTREAM, "1.1.1.1@0", NULL, "is not an IP address" },
+	{ NOTATION_UPSTREAM, "1.1.1.1@65536", NULL, "is not an IP address" },
+	{ NOTATION_UPSTREAM, "1.1.1.1@853#.test", NULL, "is not an IP address" },
 	{ NOTATION_UPSTREAM, "1.1.1.1@853#a.test", NULL, "(write `1.1.1.1:853#a.test')" },
 	{ NOTATION_UPSTREAM, "fe80::1%lo@853", NULL, "(write \"[fe80::1%lo]:853\")" },
-	{ NOTATION_UPSTREAM, "1.1.1.1#853", NULL, "has its port behind `#' (write `1.1.1.1:853')" },
+	{ NOTATION_UPSTREAM, "1.1.1.1#853", NULL, "has its port after `#' (write `1.1.1.1:853')" },
 	{ NOTATION_UPSTREAM, "1.1.1.1:853#853", "1.1.1.1:853", "853" },
 	{ NOTATION_UPSTREAM, "1.1.1.1#a.test:", "1.1.1.1:0", "a.test:" },
 	{ NOTATION_UPSTREAM, "1.1.1.1#a.test:99999", "1.1.1.1:0", "a.test:99999" },
@@ -62,7 +62,7 @@ static const struct row {
 	{ NOTATION_UPSTREAM, "2001:db8::1:853#a.test", NULL, "is ambiguous" },
 	{ NOTATION_UPSTREAM, "::ffff:1.1.1.1", NULL, "is an IPv4 address" },
 	{ NOTATION_UPSTREAM, "a.test#1.1.1.1", NULL, "is a host name" },
-	{ NOTATION_UPSTREAM, TEN("1.1.1.1."), NULL, "is no IP address" },
+	{ NOTATION_UPSTREAM, TEN("1.1.1.1."), NULL, "is not an IP address" },
 	{ NOTATION_UPSTREAM, "tls://" TEN(TEN("abc.")) "d", NULL, "has a scheme (write the server" },
 };
 
