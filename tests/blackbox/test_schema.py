@@ -86,7 +86,7 @@ def test_shipped_file_is_valid_with_and_without_its_comments(schema):
        ("F-02-minimal", "upstreams: 9.9.9.9\n"),
        ("F-13-IPv6", "upstreams: ['2001:db8::1', '[2001:db8::1]:853#a.test', 'fe80::1%eth0']\n"),
        ("F-13-listen", UPSTREAM + "listen: ['[::]:53', '[fe80::1%eth0]:53', {address: '::1'}]\n"),
-       ("F-02-ancestor", "DNS_SERVERS: [1.1.1.1, 8.8.8.8]\nSOCKET_ADDRESS: 0.0.0.0:5353\n"),
+       ("F-02-predecessor", "DNS_SERVERS: [1.1.1.1, 8.8.8.8]\nSOCKET_ADDRESS: 0.0.0.0:5353\n"),
        ("F-02-empty-map", UPSTREAM + "tls:\nlog: {}\n"),
        ("F-08-words", UPSTREAM + "fallback: {after: never}\ntimeouts: {client_idle: 0}\n"),
        ("F-02-off", UPSTREAM + "sandbox: off\nuser: 65534\n"),
