@@ -574,20 +574,6 @@ read_lists(struct loader *l)
 		read_prefix(l, entry_node(l, allowed, i));
 }
 
-bool
-config_is_loop(const struct address *listener, const struct address *upstream)
-{
-	struct prefix loopback[2];
-
-	if (address_port(listener) != address_port(upstream))
-		return false;
-	if (address_same_host(listener, upstream))
-		return true;
-	return address_is_wildcard(listener) && prefix_parse("127.0.0.0/8", &loopback[0]) == 0 &&
-	    prefix_parse("::1", &loopback[1]) == 0 &&
-	    (prefix_contains(&loopback[0], upstream) || prefix_contains(&loopback[1], upstream));
-}
-
 static void
 check_loops(struct loader *l)
 {
