@@ -54,7 +54,7 @@ check_long_form(struct loader *l, int node, size_t errors, struct config_upstrea
 	int port = config_key_node(&l->r, "upstreams[].port");
 	char why[NOTATION_MAX];
 
-	if (d->written == NULL && config_key_node(&l->r, "upstreams[].address") == 0)
+	if (config_key_node(&l->r, "upstreams[].address") == 0)
 		tree_error(l->r.tree, node, "missing key `address' (the server's IP address)");
 	else if (d->upstream.pins_only && d->upstream.pin_count == 0)
 		tree_error(l->r.tree, config_key_node(&l->r, "upstreams[].verify"),
@@ -109,7 +109,7 @@ same_upstream(const struct config_upstream *a, const struct config_upstream *b)
 	return true;
 }
 
-/* Takes the upstream over. Returns 0; or -1, and it stays the caller's, when it is refused. */
+/* Takes the upstream over. Returns 0; or -1 when it is refused or a duplicate: it stays the caller's. */
 static int
 add_upstream(struct loader *l, int node, const struct config_upstream *u)
 {
