@@ -68,7 +68,7 @@ warn_of_owner(struct tree *t, int fd)
 		    (uintmax_t)st.st_uid);
 }
 
-/* Reads at most CAP bytes of the file. Returns how many, or 0 after adding an error, or for an empty file. */
+/* Reads at most CAP bytes of the file. Returns how many; 0 may mean that an error was added. */
 static size_t
 read_file(struct tree *t, const char *path, char *text, size_t cap)
 {

@@ -109,7 +109,7 @@ same_upstream(const struct config_upstream *a, const struct config_upstream *b)
 	return true;
 }
 
-/* Takes the upstream over. Returns 0; or -1 when it is refused or a duplicate: it stays the caller's. */
+/* Takes the upstream over. Returns 0; or -1, when the caller keeps it: refused, or a duplicate. */
 static int
 add_upstream(struct loader *l, int node, const struct config_upstream *u)
 {
@@ -302,7 +302,8 @@ check_loops(struct loader *l)
 			if (c->listen[k].tcp &&
 			    config_is_loop(&c->listen[k].address, &c->upstreams[i].address))
 				tree_error(l->r.tree, l->upstream_nodes[i],
-				    "a loop: dot-proxy itself listens on %s (change one of the two)",
+				    "a loop: dot-proxy itself listens on %s (change one of the "
+				    "two)",
 				    address_format(&c->listen[k].address, text));
 }
 

@@ -20,7 +20,7 @@ void config_set_defaults(const struct field *entry, void *base);
 /* Reads a value of one of the kinds that field_read() knows into the struct at BASE. */
 void config_read_single(struct config_reader *, int node, const struct field *, void *base);
 
-/* The same, also for addresses. Maps and lists are left to the caller, who finds them in `values'. */
+/* The same, also for addresses. Maps and lists are only noted in `values', for the caller. */
 void config_read_value(struct config_reader *, int node, const struct field *, void *base);
 
 /*

@@ -17,14 +17,16 @@ enum { SECOND = 1000, MINUTE = 60 * SECOND };
 #define BOOLEAN WORDS("true", "false")
 
 const struct field config_schema[] = {
-	{ "upstreams", "Servers to query, always over TLS, in this order. Each is a map, or in short "
+	{ "upstreams",
+	    "Servers to query, always over TLS, in this order. Each is a map, or in short "
 	    "address[:port][#hostname], such as 9.9.9.9#dns.quad9.net.",
 	    .alias = "DNS_SERVERS",
 	    .kind = FIELD_LIST, .min = 1, .max = CONFIG_UPSTREAMS_MAX },
 	{ "upstreams[]", "A server: its keys, or in short address[:port][#hostname].",
 	    .kind = FIELD_UPSTREAM },
-	{ "upstreams[].address", "IP address of the server; host names are not looked up. IPv6 with a port needs brackets "
-	    "and quotes.",
+	{ "upstreams[].address",
+	    "IP address of the server; host names are not looked up. IPv6 with a port needs "
+	    "brackets and quotes.",
 	    .kind = FIELD_UPSTREAM_ADDRESS, .offset = UPSTREAM(struct address, upstream.address) },
 	{ "upstreams[].port", "Port of the server; 53 is refused.",
 	    .initial = "853", .kind = FIELD_NUMBER, .min = 1, .max = 65535,
@@ -49,14 +51,15 @@ const struct field config_schema[] = {
 	    .initial = "none", .kind = FIELD_LIST, .min = 1, .max = CONFIG_PINS_MAX },
 	{ "upstreams[].pins[]", "Base64 of the SHA-256 of a public key.", .kind = FIELD_PIN },
 	{ "upstreams[].verify",
-	    "`chain' checks chain and name, and a pin where there is one; `pins' checks the pin only.",
+	    "`chain' checks chain and name, and a pin where there is one; `pins' checks the pin "
+	    "only.",
 	    .initial = "chain", .kind = FIELD_FLAG, .words = WORDS("pins", "chain"),
 	    .offset = UPSTREAM(bool, upstream.pins_only) },
 
 	{ "listen",
-	    "Addresses to listen on, over UDP and TCP; [::] is IPv6 only. Each is address[:port], or "
-	    "a map such as {address: 0.0.0.0:53, udp: false}. An address that no interface has yet "
-	    "is served once one has it.",
+	    "Addresses to listen on, over UDP and TCP; [::] is IPv6 only. Each is address[:port], "
+	    "or a map such as {address: 0.0.0.0:53, udp: false}. An address that no interface "
+	    "has yet is served once one has it.",
 	    .initial = "0.0.0.0:53", .alias = "SOCKET_ADDRESS",
 	    .kind = FIELD_LIST, .min = 1, .max = CONFIG_LISTEN_MAX },
 	{ "listen[]", "A listener: its keys, or its address alone.", .kind = FIELD_LISTENER },
@@ -72,8 +75,8 @@ const struct field config_schema[] = {
 
 	{ "tls", "TLS towards the upstreams.", .kind = FIELD_MAP },
 	{ "tls.ca_file",
-	    "CA certificates, in PEM; each one is a trust anchor, a root or not. The system's bundle "
-	    "is $SSL_CERT_FILE, or the file of the distribution.",
+	    "CA certificates, in PEM; each one is a trust anchor, a root or not. The system's "
+	    "bundle is $SSL_CERT_FILE, or the file of the distribution.",
 	    .initial = "the system's bundle", .kind = FIELD_PATH,
 	    .offset = CONFIG(char *, tls.ca_file),
 	    .place = CONFIG(struct config_place, tls.ca_place) },
