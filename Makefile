@@ -222,7 +222,7 @@ layout:
 format:			## format the C sources with clang-format
 	clang-format -i $(PROGRAM)
 
-docs: all		## write the parts of the documents that are generated from `dot-proxy schema'
+docs: all		## write what the documents say about keys, from `dot-proxy schema'
 	$(PYTHON) tests/docs
 
 deps:			## install the packages for building and testing (Debian, Ubuntu; uses sudo)

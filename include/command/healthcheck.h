@@ -14,10 +14,10 @@ enum healthcheck_question {
 };
 
 /*
- * Queries the first listener of CONFIG whose address this machine has (a wildcard: on loopback) over
- * each of its transports; over UDP only when `allow' has our address, since others get no response.
- * Opens no CA files, and takes 2 s at most. Returns 0, and writes a line to OUT; or -1 with the
- * reason.
+ * Queries the first listener of CONFIG whose address this machine has (a wildcard: on loopback),
+ * over each of its transports; over UDP only when `allow' has our address, since others get no
+ * response. Opens no CA files, and takes 2 s at most. Returns 0, and writes a line to OUT; or -1
+ * with the reason.
  */
 int healthcheck(const struct config *config, enum healthcheck_question, FILE *out,
     struct failure *why);

@@ -62,11 +62,10 @@ struct config_upstream {
 	struct config_place crl_place;
 	char *pins[CONFIG_PINS_MAX];
 	size_t pin_count;
-	bool
-	    pins_only; /* only the pins are checked, neither chain nor name; there is one at least */
+	bool pins_only; /* only the pins are checked; there is one at least */
 };
 
-/* A configuration that was checked, with the defaults filled in. It does not change while in use. */
+/* A valid configuration with all defaults filled in. It does not change while in use. */
 struct config {
 	struct config_listener listen[CONFIG_LISTEN_MAX];
 	size_t listen_count;               /* at least 1 */
@@ -90,7 +89,7 @@ struct config {
 		bool fast_open;
 	} tls;
 	bool order_fastest;    /* by response time, not in the order of the file */
-	int fallback_after_ms; /* then the next upstream is asked as well; 0: all at once; or: */
+	int fallback_after_ms; /* until the next upstream is asked as well; or: */
 	int inflight;          /* queries in flight in each worker; 1 to CONFIG_INFLIGHT_MAX */
 	int udp_size;          /* bytes of the longest response over UDP */
 	struct prefix allow[CONFIG_ALLOW_MAX];

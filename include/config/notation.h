@@ -12,10 +12,10 @@ enum { NOTATION_MAX = 480 };
 enum notation_use { NOTATION_LISTENER, NOTATION_UPSTREAM, NOTATION_UPSTREAM_ADDRESS };
 
 /*
- * Reads TEXT, "address[:port]"; the port is PORT where TEXT has none. For NOTATION_UPSTREAM, TEXT is
- * "address[:port][#hostname]", and *HOSTNAME becomes the part after the `#', or NULL; for the other
- * uses HOSTNAME may be NULL. Returns 0; or -1, and WHY says what is wrong and what to write. The
- * notations of other programs are recognized. The host name is not checked.
+ * Reads TEXT, "address[:port]"; the port is PORT where TEXT has none. For NOTATION_UPSTREAM, TEXT
+ * is "address[:port][#hostname]", and *HOSTNAME becomes the part after the `#', or NULL; for the
+ * other uses HOSTNAME may be NULL. Returns 0; or -1, and WHY says what is wrong and what to write.
+ * The notations of other programs are recognized. The host name is not checked.
  */
 int notation_read(enum notation_use, const char *text, uint16_t port, struct address *,
     const char **hostname, char why[static NOTATION_MAX]);
@@ -28,8 +28,8 @@ int notation_read(enum notation_use, const char *text, uint16_t port, struct add
 int notation_check_port(const char *text, char why[static NOTATION_MAX]);
 
 /*
- * What to write instead of KEY, which is a key of stubby, unbound, CoreDNS, dnsproxy or cloudflared,
- * or belongs to another place of this configuration. NULL: not known.
+ * What to write instead of KEY, which is a key of stubby, unbound, CoreDNS, dnsproxy or
+ * cloudflared, or belongs to another place of this configuration. NULL: not known.
  */
 const char *notation_key(const char *key);
 

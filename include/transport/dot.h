@@ -107,7 +107,7 @@ int dot_fail_timeout(struct dot *, int ms, struct failure *why);
  */
 bool dot_may_try_again(const struct dot *);
 
-/* What the next one leaves out, in words ("without ALPN, which it refuses"); static; or NULL. */
+/* What the next one leaves out, in words ("without ALPN (refused by server)"); static; or NULL. */
 const char *dot_retry_text(const struct dot *);
 
 /*

@@ -128,14 +128,3 @@ config_print(const struct config *c, FILE *out)
 			print_single(f, c, "", out);
 	}
 }
-
-char *
-config_upstream_name(const struct config_upstream *u, char text[static CONFIG_UPSTREAM_NAME_MAX])
-{
-	char address[ADDRESS_TEXT_MAX];
-
-	(void)snprintf(text, CONFIG_UPSTREAM_NAME_MAX, "%s%s%.253s",
-	    address_format(&u->address, address), u->hostname != NULL ? " " : "",
-	    u->hostname != NULL ? u->hostname : "");
-	return text;
-}

@@ -1,310 +1,24 @@
 #include "config/config.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "base/hostname.h"
-#include "base/suggest.h"
 #include "config/notation.h"
-#include "config_schema.h"
+#include "config_reader.h"
 
 struct loader {
-	struct tree *tree;
+	struct config_reader r;
 	struct config *config;
-	/* The nodes of each field of the schema where it was read last; 0: not there. */
-	int keys[CONFIG_FIELDS_MAX];
-	int values[CONFIG_FIELDS_MAX];
-	/* Where each one stands in the file. */
+	/* The node of each one in the file. */
 	int listen_nodes[CONFIG_LISTEN_MAX];
 	int upstream_nodes[CONFIG_UPSTREAMS_MAX];
 };
 
-static int
-key_node(const struct loader *l, const char *name)
-{
-	return l->keys[config_find_field(name) - config_schema];
-}
-
 static void
 out_of_memory(struct loader *l)
 {
-	diagnostic_add(&l->tree->errors, 0, 0, "out of memory");
-}
-
-/* Those of an entry, or where that is NULL, those outside of lists. They are valid. */
-static void
-set_defaults(const struct field *entry, void *base)
-{
-	const struct field *f;
-	char why[FIELD_WHY_MAX];
-
-	for (f = config_schema; f->name != NULL; f++) {
-		if (f->kind < FIELD_NUMBER || f->kind > FIELD_CHOICE)
-			continue;
-		if (entry != NULL ? config_is_child(f, entry) : strchr(f->name, '[') == NULL)
-			(void)field_read(f, f->initial, base, why);
-	}
-}
-
-/* ---- values ---- */
-
-static void
-read_listen_address(struct loader *l, int node, struct config_listener *listener)
-{
-	const char *text = tree_text(l->tree, node, "an IP address");
-	char why[NOTATION_MAX];
-
-	if (text == NULL)
-		return;
-	if (address_parse_late(text, CONFIG_DNS_PORT, &listener->address, listener->interface) ==
-		0 &&
-	    config_listener_is_late(listener))
-		return;
-	if (notation_read(NOTATION_LISTENER, text, CONFIG_DNS_PORT, &listener->address, NULL,
-		why) == -1)
-		tree_error(l->tree, node, "`%.*s' %s", tree_shown(text), text, why);
-}
-
-static void
-read_upstream_address(struct loader *l, int node, struct config_upstream_draft *d)
-{
-	const char *text = tree_text(l->tree, node, "an IP address");
-	char why[NOTATION_MAX];
-
-	if (text == NULL)
-		return;
-	d->written = text;
-	d->written_at = node;
-	if (notation_read(NOTATION_UPSTREAM_ADDRESS, text, 0, &d->upstream.address, NULL, why) ==
-	    -1)
-		tree_error(l->tree, node, "`%.*s' %s", tree_shown(text), text, why);
-}
-
-/* A value of one of the kinds that field_read() knows. */
-static void
-read_single(struct loader *l, int node, const struct field *f, void *base)
-{
-	char noun[FIELD_RANGE_MAX];
-	char why[FIELD_WHY_MAX];
-	const char *text = tree_text(l->tree, node, field_noun(f, noun));
-
-	if (text != NULL && field_read(f, text, base, why) == -1)
-		tree_error(l->tree, node, "%s", why);
-}
-
-/* Maps and lists are left to the caller, which finds them in `values'. */
-static void
-read_value(struct loader *l, int node, const struct field *f, void *base)
-{
-	struct config_place *place = field_member(base, f->place);
-
-	if (f->place != 0)
-		*place = (struct config_place){ tree_line(l->tree, node),
-			tree_column(l->tree, node) };
-	switch (f->kind) {
-	case FIELD_MAP:
-	case FIELD_LIST:
-		return;
-	case FIELD_LISTEN_ADDRESS:
-		read_listen_address(l, node, base);
-		return;
-	case FIELD_UPSTREAM_ADDRESS:
-		read_upstream_address(l, node, base);
-		return;
-	default:
-		read_single(l, node, f, base);
-	}
-}
-
-/* ---- maps ---- */
-
-/* The key that was probably meant by NAME, or NULL. */
-static const char *
-nearest_key(const char *name, const struct field *parent)
-{
-	const struct field *f;
-
-	for (f = config_schema; f->name != NULL; f++) {
-		if (!config_is_child(f, parent))
-			continue;
-		if (suggest_is_near(name, field_key(f)))
-			return field_key(f);
-		if (f->alias != NULL && suggest_is_near(name, f->alias))
-			return f->alias;
-	}
-	return NULL;
-}
-
-/* The keys that a map can have. */
-static void
-list_keys(const struct field *parent, char *text, size_t size)
-{
-	const struct field *f;
-	size_t len = 0;
-
-	for (f = config_schema; f->name != NULL && len < size; f++)
-		if (config_is_child(f, parent))
-			len += (size_t)snprintf(text + len, size - len, "%s%s", len > 0 ? ", " : "",
-			    field_key(f));
-}
-
-static void
-unknown_key(struct loader *l, int node, const char *name, const struct field *parent)
-{
-	char all[256];
-	const char *near;
-	const char *here;
-
-	if (l->tree->errors.count > DIAGNOSTIC_MAX)
-		tree_error(l->tree, node, "unknown key");
-	else if ((here = notation_key(name)) != NULL)
-		tree_error(l->tree, node, "unknown key `%.*s' (%s)", tree_shown(name), name, here);
-	else if (strchr(name, ':') != NULL)
-		tree_error(l->tree, node, "unknown key `%.*s' (a key ends in a colon and a space)",
-		    tree_shown(name), name);
-	else if ((near = nearest_key(name, parent)) != NULL)
-		tree_error(l->tree, node, "unknown key `%.*s' (did you mean `%s'?)",
-		    tree_shown(name), name, near);
-	else {
-		list_keys(parent, all, sizeof all);
-		tree_error(l->tree, node, "unknown key `%.*s' (one of: %s)", tree_shown(name), name,
-		    all);
-	}
-}
-
-/* Returns the field of the key, or NULL after adding an error. */
-static const struct field *
-find_key(struct loader *l, int key, const struct field *parent)
-{
-	const char *name = tree_text(l->tree, key, "a key");
-	const struct field *f;
-	int before;
-
-	if (name == NULL)
-		return NULL;
-	for (f = config_schema; f->name != NULL; f++)
-		if (config_is_child(f, parent) &&
-		    (strcmp(field_key(f), name) == 0 ||
-			(f->alias != NULL && strcmp(f->alias, name) == 0)))
-			break;
-	if (f->name == NULL) {
-		unknown_key(l, key, name, parent);
-		return NULL;
-	}
-	before = l->keys[f - config_schema];
-	if (before != 0) {
-		tree_error(l->tree, key, "repeated key `%s' (line %zu has `%s' already)", name,
-		    tree_line(l->tree, before), tree_scalar(l->tree, before));
-		return NULL;
-	}
-	l->keys[f - config_schema] = key;
-	return f;
-}
-
-/* Forgets the keys of another map of the same kind. Returns the first field. */
-static const struct field *
-begin_map(struct loader *l, const struct field *parent)
-{
-	const struct field *first = NULL;
-	const struct field *f;
-
-	for (f = config_schema; f->name != NULL; f++)
-		if (config_is_child(f, parent)) {
-			l->keys[f - config_schema] = 0;
-			l->values[f - config_schema] = 0;
-			if (first == NULL)
-				first = f;
-		}
-	return first;
-}
-
-/* Something else stands where a map should; FIRST is the key of an example. */
-static void
-not_a_map(struct loader *l, int node, const char *first)
-{
-	const char *text = tree_scalar(l->tree, node);
-
-	if (text == NULL)
-		tree_error(l->tree, node, "expected keys and values, found %s (as in `{%s: ...}')",
-		    tree_kind(l->tree, node), first);
-	else if (strchr(text, '{') != NULL)
-		tree_error(l->tree, node,
-		    "expected keys and values, found a block as of a Corefile (write YAML, as in "
-		    "`%s: ...')",
-		    first);
-	else if (strchr(text, '=') != NULL)
-		tree_error(l->tree, node,
-		    "expected keys and values, found `%.*s' (write `key: value', with a colon "
-		    "and a space)",
-		    tree_shown(text), text);
-	else
-		tree_error(l->tree, node,
-		    "expected keys and values, found a single value (as in `{%s: %.*s}')", first,
-		    tree_shown(text), text);
-}
-
-/*
- * Reads the single values of a map into the struct at BASE. What is read, and how deep, is up to
- * the schema, so alias cycles do no harm.
- */
-static void
-read_map(struct loader *l, int node, const struct field *parent, void *base)
-{
-	const struct field *first = begin_map(l, parent);
-	const struct field *f;
-	int value;
-	size_t i;
-
-	if (tree_is_empty(l->tree, node))
-		return;
-	if (!tree_is_map(l->tree, node)) {
-		not_a_map(l, node, field_key(first));
-		return;
-	}
-	for (i = 0; i < tree_length(l->tree, node); i++) {
-		if ((f = find_key(l, tree_key(l->tree, node, i), parent)) == NULL)
-			continue;
-		value = tree_value(l->tree, node, i);
-		l->values[f - config_schema] = value;
-		read_value(l, value, f, base);
-	}
-}
-
-/* ---- lists ---- */
-
-/* The number of entries in the list of that field; 0 when there is no list, or an error. */
-static size_t
-count_entries(struct loader *l, const struct field *list)
-{
-	int node = l->values[list - config_schema];
-	size_t n;
-
-	if (node == 0)
-		return 0;
-	if (!tree_is_list(l->tree, node) && !tree_is_empty(l->tree, node))
-		return 1; /* stands for a list of one */
-	n = tree_length(l->tree, node);
-	if (n > 0 && n <= (size_t)list->max)
-		return n;
-	if (n > 0)
-		tree_error(l->tree, node, "%zu entries in a list that takes %d", n, list->max);
-	else if (tree_is_list(l->tree, node))
-		tree_error(l->tree, node, "the list is empty (write one entry at least)");
-	else
-		tree_error(l->tree, node,
-		    "expected a list, found nothing (write one entry at least)");
-	return 0;
-}
-
-/* Entry I, below count_entries(). */
-static int
-entry_node(const struct loader *l, const struct field *list, size_t i)
-{
-	int node = l->values[list - config_schema];
-
-	return tree_is_list(l->tree, node) ? tree_item(l->tree, node, i) : node;
+	diagnostic_add(&l->r.tree->errors, 0, 0, "out of memory");
 }
 
 /* ---- upstreams ---- */
@@ -312,14 +26,14 @@ entry_node(const struct loader *l, const struct field *list, size_t i)
 static void
 read_pin(struct loader *l, int node, const struct field *entry, struct config_upstream *u)
 {
-	size_t before = l->tree->errors.count;
+	size_t before = l->r.tree->errors.count;
 
-	if (tree_is_map(l->tree, node))
-		tree_error(l->tree, node,
+	if (tree_is_map(l->r.tree, node))
+		tree_error(l->r.tree, node,
 		    "expected a pin, found keys and values (write only the value of `value')");
 	else
-		read_single(l, node, entry, &u->pins[u->pin_count]);
-	if (l->tree->errors.count == before)
+		config_read_single(&l->r, node, entry, &u->pins[u->pin_count]);
+	if (l->r.tree->errors.count == before)
 		u->pin_count++;
 }
 
@@ -327,49 +41,49 @@ static void
 read_pins(struct loader *l, struct config_upstream *u)
 {
 	const struct field *list = config_find_field("upstreams[].pins");
-	size_t n = count_entries(l, list);
+	size_t n = config_count_entries(&l->r, list);
 	size_t i;
 
 	for (i = 0; i < n; i++)
-		read_pin(l, entry_node(l, list, i), list + 1, u);
+		read_pin(l, config_entry_node(&l->r, list, i), list + 1, u);
 }
 
 static void
 check_long_form(struct loader *l, int node, size_t errors, struct config_upstream_draft *d)
 {
-	int port = key_node(l, "upstreams[].port");
+	int port = config_key_node(&l->r, "upstreams[].port");
 	char why[NOTATION_MAX];
 
-	if (d->written == NULL && key_node(l, "upstreams[].address") == 0)
-		tree_error(l->tree, node, "missing key `address' (the server's IP address)");
+	if (config_key_node(&l->r, "upstreams[].address") == 0)
+		tree_error(l->r.tree, node, "missing key `address' (the server's IP address)");
 	else if (d->upstream.pins_only && d->upstream.pin_count == 0)
-		tree_error(l->tree, key_node(l, "upstreams[].verify"),
+		tree_error(l->r.tree, config_key_node(&l->r, "upstreams[].verify"),
 		    "`verify: pins' without `pins' would verify nothing (write the pins, as "
 		    "`dot-proxy probe' prints them)");
 	else if (port != 0 && address_port(&d->upstream.address) != 0)
-		tree_error(l->tree, port,
+		tree_error(l->r.tree, port,
 		    "repeated port (the address has one already; leave one out)");
-	else if (port == 0 && l->tree->errors.count == errors &&
+	else if (port == 0 && l->r.tree->errors.count == errors &&
 	    notation_check_port(d->written, why) == -1)
-		tree_error(l->tree, d->written_at, "`%.*s' %s", tree_shown(d->written), d->written,
-		    why);
+		tree_error(l->r.tree, d->written_at, "`%.*s' %s", tree_shown(d->written),
+		    d->written, why);
 }
 
 /* "address[:port]", perhaps with "#hostname". */
 static void
 read_short_form(struct loader *l, int node, struct config_upstream_draft *d)
 {
-	const char *text = tree_text(l->tree, node, "an upstream");
+	const char *text = tree_text(l->r.tree, node, "an upstream");
 	const char *hostname;
 	char why[NOTATION_MAX];
 
 	if (text == NULL)
 		return;
 	if (notation_read(NOTATION_UPSTREAM, text, 0, &d->upstream.address, &hostname, why) == -1)
-		tree_error(l->tree, node, "`%.*s' %s", tree_shown(text), text, why);
+		tree_error(l->r.tree, node, "`%.*s' %s", tree_shown(text), text, why);
 	else if (hostname != NULL &&
 	    field_read(config_find_field("upstreams[].hostname"), hostname, d, why) == -1)
-		tree_error(l->tree, node, "%s", why);
+		tree_error(l->r.tree, node, "%s", why);
 }
 
 static bool
@@ -395,7 +109,7 @@ same_upstream(const struct config_upstream *a, const struct config_upstream *b)
 	return true;
 }
 
-/* Takes the upstream over. Returns 0; or -1, and it stays the caller's, when it is refused. */
+/* Takes the upstream over. Returns 0; or -1, when the caller keeps it: refused, or a duplicate. */
 static int
 add_upstream(struct loader *l, int node, const struct config_upstream *u)
 {
@@ -403,18 +117,19 @@ add_upstream(struct loader *l, int node, const struct config_upstream *u)
 	size_t i;
 
 	if (address_port(&u->address) == CONFIG_DNS_PORT) {
-		tree_error(l->tree, node, "port 53 is not for DNS over TLS (RFC 7858 3.1); 853 is");
+		tree_error(l->r.tree, node,
+		    "port 53 is not for DNS over TLS (RFC 7858 3.1); 853 is");
 		return -1;
 	}
 	if (address_is_wildcard(&u->address)) {
-		tree_error(l->tree, node,
+		tree_error(l->r.tree, node,
 		    "upstream address must not be a wildcard (write the server's address)");
 		return -1;
 	}
 	for (i = 0; i < c->upstream_count; i++)
 		if (same_upstream(&c->upstreams[i], u)) {
-			tree_warning(l->tree, node, "the same upstream as on line %zu; left out",
-			    tree_line(l->tree, l->upstream_nodes[i]));
+			tree_warning(l->r.tree, node, "the same upstream as on line %zu; left out",
+			    tree_line(l->r.tree, l->upstream_nodes[i]));
 			return -1;
 		}
 	c->upstreams[i] = *u;
@@ -427,18 +142,18 @@ static void
 read_upstream(struct loader *l, int node, const struct field *entry)
 {
 	struct config_upstream_draft d = { .written = NULL };
-	size_t before = l->tree->errors.count;
+	size_t before = l->r.tree->errors.count;
 
-	set_defaults(entry, &d);
-	if (tree_is_map(l->tree, node)) {
-		read_map(l, node, entry, &d);
+	config_set_defaults(entry, &d);
+	if (tree_is_map(l->r.tree, node)) {
+		config_read_map(&l->r, node, entry, &d);
 		read_pins(l, &d.upstream);
 		check_long_form(l, node, before, &d);
 	} else
 		read_short_form(l, node, &d);
-	if (l->tree->errors.count == before && address_port(&d.upstream.address) == 0)
+	if (l->r.tree->errors.count == before && address_port(&d.upstream.address) == 0)
 		address_set_port(&d.upstream.address, (uint16_t)d.port);
-	if (l->tree->errors.count > before || add_upstream(l, node, &d.upstream) == -1)
+	if (l->r.tree->errors.count > before || add_upstream(l, node, &d.upstream) == -1)
 		config_clear_upstream(&d.upstream);
 }
 
@@ -460,8 +175,8 @@ add_listener(struct loader *l, int node, const struct config_listener *added)
 		l->listen_nodes[i] = node;
 		c->listen_count++;
 	} else if (added->udp <= c->listen[i].udp && added->tcp <= c->listen[i].tcp) {
-		tree_warning(l->tree, node, "the same address as on line %zu; left out",
-		    tree_line(l->tree, l->listen_nodes[i]));
+		tree_warning(l->r.tree, node, "the same address as on line %zu; left out",
+		    tree_line(l->r.tree, l->listen_nodes[i]));
 	} else {
 		/* One for UDP and one for TCP are both. */
 		c->listen[i].udp = true;
@@ -473,19 +188,19 @@ static void
 read_listener(struct loader *l, int node, const struct field *entry)
 {
 	struct config_listener listener = { .udp = false };
-	size_t before = l->tree->errors.count;
+	size_t before = l->r.tree->errors.count;
 
-	set_defaults(entry, &listener);
-	if (!tree_is_map(l->tree, node)) {
-		read_value(l, node, config_find_field("listen[].address"), &listener);
+	config_set_defaults(entry, &listener);
+	if (!tree_is_map(l->r.tree, node)) {
+		config_read_value(&l->r, node, config_find_field("listen[].address"), &listener);
 	} else {
-		read_map(l, node, entry, &listener);
-		if (key_node(l, "listen[].address") == 0)
-			tree_error(l->tree, node, "missing key `address' (as in 127.0.0.1:53)");
+		config_read_map(&l->r, node, entry, &listener);
+		if (config_key_node(&l->r, "listen[].address") == 0)
+			tree_error(l->r.tree, node, "missing key `address' (as in 127.0.0.1:53)");
 		else if (!listener.udp && !listener.tcp)
-			tree_error(l->tree, node, "at least one of `udp', `tcp' must be true");
+			tree_error(l->r.tree, node, "at least one of `udp', `tcp' must be true");
 	}
-	if (l->tree->errors.count == before)
+	if (l->r.tree->errors.count == before)
 		add_listener(l, node, &listener);
 }
 
@@ -528,7 +243,7 @@ static void
 read_prefix(struct loader *l, int node)
 {
 	static const char *const any[] = { "0.0.0.0/0", "::/0", NULL };
-	const char *text = tree_text(l->tree, node, "a range of addresses");
+	const char *text = tree_text(l->r.tree, node, "a range of addresses");
 	struct prefix prefix;
 	int allowed;
 
@@ -541,14 +256,14 @@ read_prefix(struct loader *l, int node)
 	else if (prefix_parse(text, &prefix) == 0)
 		allowed = allow(l->config, &prefix);
 	else {
-		tree_error(l->tree, node,
+		tree_error(l->r.tree, node,
 		    "expected private, any, or a range such as 192.0.2.0/24 "
 		    "(no bits set after the prefix length), found `%.*s'",
 		    tree_shown(text), text);
 		return;
 	}
 	if (allowed == -1)
-		tree_error(l->tree, node, "more than %d ranges (`private' is 9, `any' is 2)",
+		tree_error(l->r.tree, node, "more than %d ranges (`private' is 9, `any' is 2)",
 		    CONFIG_ALLOW_MAX);
 }
 
@@ -563,29 +278,15 @@ read_lists(struct loader *l)
 	size_t n;
 	size_t i;
 
-	n = count_entries(l, upstreams);
+	n = config_count_entries(&l->r, upstreams);
 	for (i = 0; i < n; i++)
-		read_upstream(l, entry_node(l, upstreams, i), upstreams + 1);
-	n = count_entries(l, listen);
+		read_upstream(l, config_entry_node(&l->r, upstreams, i), upstreams + 1);
+	n = config_count_entries(&l->r, listen);
 	for (i = 0; i < n; i++)
-		read_listener(l, entry_node(l, listen, i), listen + 1);
-	n = count_entries(l, allowed);
+		read_listener(l, config_entry_node(&l->r, listen, i), listen + 1);
+	n = config_count_entries(&l->r, allowed);
 	for (i = 0; i < n; i++)
-		read_prefix(l, entry_node(l, allowed, i));
-}
-
-bool
-config_is_loop(const struct address *listener, const struct address *upstream)
-{
-	struct prefix loopback[2];
-
-	if (address_port(listener) != address_port(upstream))
-		return false;
-	if (address_same_host(listener, upstream))
-		return true;
-	return address_is_wildcard(listener) && prefix_parse("127.0.0.0/8", &loopback[0]) == 0 &&
-	    prefix_parse("::1", &loopback[1]) == 0 &&
-	    (prefix_contains(&loopback[0], upstream) || prefix_contains(&loopback[1], upstream));
+		read_prefix(l, config_entry_node(&l->r, allowed, i));
 }
 
 static void
@@ -600,8 +301,9 @@ check_loops(struct loader *l)
 		for (k = 0; k < c->listen_count; k++)
 			if (c->listen[k].tcp &&
 			    config_is_loop(&c->listen[k].address, &c->upstreams[i].address))
-				tree_error(l->tree, l->upstream_nodes[i],
-				    "a loop: dot-proxy itself listens on %s (change one of the two)",
+				tree_error(l->r.tree, l->upstream_nodes[i],
+				    "a loop: dot-proxy itself listens on %s (change one of the "
+				    "two)",
 				    address_format(&c->listen[k].address, text));
 }
 
@@ -621,8 +323,8 @@ check_timeouts(struct loader *l)
 		ms = field_member(l->config, f->offset);
 		if (*ms <= query_ms)
 			continue;
-		if (key_node(l, parts[i]) != 0)
-			tree_error(l->tree, key_node(l, parts[i]),
+		if (config_key_node(&l->r, parts[i]) != 0)
+			tree_error(l->r.tree, config_key_node(&l->r, parts[i]),
 			    "`%s' is longer than `query', which it is a part of (change one of "
 			    "the two)",
 			    field_key(f));
@@ -662,7 +364,7 @@ share_files(struct loader *l)
 void
 config_fill(struct tree *t, int root, struct config *config)
 {
-	struct loader l = { .tree = t, .config = config };
+	struct loader l = { .r = { .tree = t }, .config = config };
 	const struct field *f;
 
 	config->upstreams = calloc(CONFIG_UPSTREAMS_MAX, sizeof *config->upstreams);
@@ -670,13 +372,13 @@ config_fill(struct tree *t, int root, struct config *config)
 		out_of_memory(&l);
 		return;
 	}
-	set_defaults(NULL, config);
-	read_map(&l, root, NULL, config);
+	config_set_defaults(NULL, config);
+	config_read_map(&l.r, root, NULL, config);
 	for (f = config_schema; f->name != NULL; f++)
-		if (f->kind == FIELD_MAP && l.values[f - config_schema] != 0)
-			read_map(&l, l.values[f - config_schema], f, config);
+		if (f->kind == FIELD_MAP && l.r.values[f - config_schema] != 0)
+			config_read_map(&l.r, l.r.values[f - config_schema], f, config);
 	read_lists(&l);
-	if (key_node(&l, "upstreams") == 0)
+	if (config_key_node(&l.r, "upstreams") == 0)
 		tree_error(t, root, "missing key `upstreams': the servers to ask");
 	check_loops(&l);
 	check_timeouts(&l);

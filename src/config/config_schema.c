@@ -17,12 +17,16 @@ enum { SECOND = 1000, MINUTE = 60 * SECOND };
 #define BOOLEAN WORDS("true", "false")
 
 const struct field config_schema[] = {
-	{ "upstreams", "The servers to ask, always over TLS, in this order.",
+	{ "upstreams",
+	    "Servers to query, always over TLS, in this order. Each is a map, or in short "
+	    "address[:port][#hostname], such as 9.9.9.9#dns.quad9.net.",
 	    .alias = "DNS_SERVERS",
 	    .kind = FIELD_LIST, .min = 1, .max = CONFIG_UPSTREAMS_MAX },
 	{ "upstreams[]", "A server: its keys, or in short address[:port][#hostname].",
 	    .kind = FIELD_UPSTREAM },
-	{ "upstreams[].address", "IP address of the server. Host names are not looked up.",
+	{ "upstreams[].address",
+	    "IP address of the server; host names are not looked up. IPv6 with a port needs "
+	    "brackets and quotes.",
 	    .kind = FIELD_UPSTREAM_ADDRESS, .offset = UPSTREAM(struct address, upstream.address) },
 	{ "upstreams[].port", "Port of the server; 53 is refused.",
 	    .initial = "853", .kind = FIELD_NUMBER, .min = 1, .max = 65535,
@@ -47,13 +51,15 @@ const struct field config_schema[] = {
 	    .initial = "none", .kind = FIELD_LIST, .min = 1, .max = CONFIG_PINS_MAX },
 	{ "upstreams[].pins[]", "Base64 of the SHA-256 of a public key.", .kind = FIELD_PIN },
 	{ "upstreams[].verify",
-	    "`chain' checks chain and name, and a pin where there is one; `pins' checks the pin only.",
+	    "`chain' checks chain and name, and a pin where there is one; `pins' checks the pin "
+	    "only.",
 	    .initial = "chain", .kind = FIELD_FLAG, .words = WORDS("pins", "chain"),
 	    .offset = UPSTREAM(bool, upstream.pins_only) },
 
 	{ "listen",
-	    "Addresses that take queries over UDP and TCP; [::] takes IPv6 only. An address that "
-	    "no interface has yet is served once one has it.",
+	    "Addresses to listen on, over UDP and TCP; [::] is IPv6 only. Each is address[:port], "
+	    "or a map such as {address: 0.0.0.0:53, udp: false}. An address that no interface "
+	    "has yet is served once one has it.",
 	    .initial = "0.0.0.0:53", .alias = "SOCKET_ADDRESS",
 	    .kind = FIELD_LIST, .min = 1, .max = CONFIG_LISTEN_MAX },
 	{ "listen[]", "A listener: its keys, or its address alone.", .kind = FIELD_LISTENER },
@@ -69,13 +75,14 @@ const struct field config_schema[] = {
 
 	{ "tls", "TLS towards the upstreams.", .kind = FIELD_MAP },
 	{ "tls.ca_file",
-	    "Trusted CA certificates, in PEM. The system's bundle is $SSL_CERT_FILE, or the file "
-	    "of the distribution.",
+	    "CA certificates, in PEM; each one is a trust anchor, a root or not. The system's "
+	    "bundle is $SSL_CERT_FILE, or the file of the distribution.",
 	    .initial = "the system's bundle", .kind = FIELD_PATH,
 	    .offset = CONFIG(char *, tls.ca_file),
 	    .place = CONFIG(struct config_place, tls.ca_place) },
 	{ "tls.crl_file",
-	    "Revocation lists, in PEM; every issuer in the chain then needs a current one.",
+	    "Revocation lists, in PEM. No certificate of a chain may be on one, and every issuer "
+	    "needs a current one.",
 	    .initial = "none", .kind = FIELD_PATH, .offset = CONFIG(char *, tls.crl_file),
 	    .place = CONFIG(struct config_place, tls.crl_place) },
 	{ "tls.fast_open", "Whether to use TCP Fast Open (RFC 7413) towards the upstreams.",
@@ -111,8 +118,8 @@ const struct field config_schema[] = {
 	    .offset = CONFIG(int, timeouts.upstream_idle_ms) },
 
 	{ "order",
-	    "`list' asks the upstreams in the order of the file, `fastest' by their smoothed "
-	    "response time.",
+	    "Order of the upstreams: `list' as in the file, `fastest' by smoothed response time, "
+	    "which one more query every 10 s measures.",
 	    .initial = "list", .kind = FIELD_FLAG, .words = WORDS("fastest", "list"),
 	    .offset = CONFIG(bool, order_fastest) },
 	{ "fallback", "When the next upstream is asked as well.", .kind = FIELD_MAP },
@@ -144,8 +151,8 @@ const struct field config_schema[] = {
 	    .initial = "500", .kind = FIELD_NUMBER, .min = 1, .max = CONFIG_CLIENTS_MAX,
 	    .offset = CONFIG(int, clients.per_address) },
 	{ "allow",
-	    "Who may ask: prefixes such as 192.0.2.0/24, `any', or `private': loopback, RFC 1918, "
-	    "100.64.0.0/10, link-local and fc00::/7.",
+	    "Clients that may ask: prefixes such as 192.0.2.0/24, `any' (2 entries), or `private' "
+	    "(9 entries): loopback, RFC 1918, 100.64.0.0/10, link-local and fc00::/7.",
 	    .initial = "private", .kind = FIELD_LIST, .min = 1, .max = CONFIG_ALLOW_MAX },
 	{ "allow[]", "A prefix, `any' or `private'.", .kind = FIELD_PREFIX },
 	{ "reload",

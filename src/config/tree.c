@@ -327,7 +327,7 @@ check_depth(struct tree *t, const char *text, size_t len)
 	return type == YAML_STREAM_END_EVENT ? 0 : -1;
 }
 
-/* Loads the document and checks that no other one follows. Returns 0, or -1 and an error was added. */
+/* Loads the document and checks that it is the only one. Returns 0, or -1 after adding an error. */
 static int
 load_only_document(struct tree *t, yaml_parser_t *p)
 {

@@ -31,7 +31,7 @@ note_alpn(struct dot *d, unsigned long code)
 	if (ERR_GET_REASON(code) != SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL || d->server->no_alpn)
 		return;
 	d->server->no_alpn = true;
-	d->retry = "without ALPN, which it refuses";
+	d->retry = "without ALPN (refused by server)";
 }
 
 /*

@@ -1,4 +1,4 @@
-"""Group F: what the command line says about a configuration, good or bad."""
+"""Group F: what `check' and the start report about a configuration."""
 
 import os
 import shutil
@@ -19,13 +19,13 @@ ALL_KEYS = (" (one of: upstreams, listen, tls, timeouts, order, fallback, inflig
 
 
 def run(directory, *args):
-    """Runs the program, which must not serve, in the directory."""
+    """Runs the program in the directory; it must end by itself."""
     return subprocess.run([proxy.BINARY, *args], cwd=directory, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=20)
 
 
 def refused(directory, *messages, args=()):
-    """`check' and the start give the same messages, and end with the same status."""
+    """`check' and the start print the same messages and exit with the same status."""
     for command in ([], ["check"]):
         done = run(directory, *args, *command)
         assert done.stderr.splitlines() == list(messages)
@@ -35,7 +35,7 @@ def refused(directory, *messages, args=()):
 
 @pytest.fixture
 def config(tmp_path, authority):
-    """Writes config.yml; what it says of upstreams can be used with the tests' authority."""
+    """Writes config.yml, with the CA file of the tests unless it is not trusted."""
     def write(text, trusted=True):
         tls = f"tls: {{ca_file: {authority.path}}}\n".encode() if trusted else b""
         (tmp_path / "config.yml").write_bytes(text + tls)
@@ -44,13 +44,13 @@ def config(tmp_path, authority):
 
 
 def understood(directory, *args):
-    """What `check' prints of a good configuration, and what it warns of."""
+    """What `check' prints for a valid configuration, and its warnings."""
     done = run(directory, *args, "check")
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr.splitlines()
 
 
-# F-01: files that are none.
+# F-01: files that are not a configuration.
 
 
 @row("F-01-missing")
@@ -83,7 +83,7 @@ def test_huge_file(tmp_path):
        ("F-01-NUL", GOOD + b"log\0", ["2:4: not text: a NUL byte"]),
        ("F-01-not-UTF-8", GOOD + b"# \xfc\n",
         ["2:3: not UTF-8 text: invalid leading UTF-8 octet"]),
-       # F-02: YAML that says something else.
+       # F-02: YAML that is not a configuration.
        ("F-02-unknown-key", b"upstreams:\n  - adress: 192.0.2.1\n    address: 192.0.2.1\n",
         ["2:5: unknown key `adress' (did you mean `address'?)"]),
        ("F-02-duplicate-key", GOOD + b"inflight: 1\ninflight: 1\n",
@@ -112,7 +112,7 @@ def test_huge_file(tmp_path):
         ["1:11: expected a number from 1 to 16384, found `0'",
          f"2:13: `x y' {FORMS}",
          "3:14: expected error, warn, info or debug, found `loud'"]),
-       # F-06, F-07: upstreams that cannot be.
+       # F-06, F-07: upstreams that cannot work.
        ("F-06-no-upstreams", b"upstreams: []\n", ["1:12: the list is empty (write one entry at least)"]),
        ("F-06-upstreams-missing", b"log: {level: info}\n",
         ["1:1: missing key `upstreams': the servers to ask"]),
@@ -135,7 +135,7 @@ def test_huge_file(tmp_path):
         ["2:23: `connect' is longer than `query', which it is a part of (change one of the two)"]),
        ("F-08-no-unit", GOOD + b"timeouts: {query: 5}\n",
         ["2:19: `5' has no unit (as in 1500ms, 2s, 1m)"]),
-       # F-10: names that a certificate could not be checked against.
+       # F-10: names that cannot be checked against a certificate.
        ("F-10-empty", b"upstreams: {address: 192.0.2.1, hostname: ''}\n",
         ["1:43: host name `' is empty; without `hostname' the certificate must name the address"]),
        ("F-10-leading-dot", b"upstreams: [192.0.2.1#.test]\n",
@@ -153,7 +153,7 @@ def test_huge_file(tmp_path):
        ("F-10-address", b"upstreams: [192.0.2.1#192.0.2.1]\n",
         ["1:13: host name `192.0.2.1' is an address; "
          "without `hostname' the certificate must name the address"]),
-       # F-13: addresses that are none.
+       # F-13: invalid addresses.
        ("F-13-host-name", b"upstreams: [dns.test]\n",
         ["1:13: `dns.test' is a host name, and names are not looked up "
          "(write its address before it, as in `192.0.2.1#dns.test')"]),
@@ -190,14 +190,14 @@ def test_option_refused(tmp_path, config, listen):
 
 
 @row("F-06-twice")
-def test_same_upstream_twice_is_taken_once(tmp_path, config):
+def test_duplicate_upstream_is_dropped(tmp_path, config):
     config(b"upstreams:\n  - 192.0.2.1#dns.test\n  - 192.0.2.1:853#DNS.test\n")
     printed, warnings = understood(tmp_path)
     assert printed.count("192.0.2.1") == 1
     assert warnings == ["config.yml:3:5: the same upstream as on line 2; left out"]
 
 
-# F-09: trust that is none.
+# F-09: CA files without certificates.
 
 
 @table("content",
@@ -205,7 +205,7 @@ def test_same_upstream_twice_is_taken_once(tmp_path, config):
        ("F-09-empty", b""),
        ("F-09-no-certificates", b"-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n"),
        ("F-09-directory", "directory"))
-def test_ca_file_that_holds_no_trust(tmp_path, config, content):
+def test_ca_file_without_certificates(tmp_path, config, content):
     if content == "directory":
         (tmp_path / "ca.pem").mkdir()
     elif content is not None:
@@ -218,11 +218,11 @@ def test_ca_file_that_holds_no_trust(tmp_path, config, content):
         assert done.stdout == ""
 
 
-# F-11: files that others may write to.
+# F-11: files that other users can write to.
 
 
 @row("F-11-world-writable")
-def test_world_writable_file_is_warned_of(tmp_path, config):
+def test_world_writable_file_is_a_warning(tmp_path, config):
     config(GOOD)
     (tmp_path / "config.yml").chmod(0o646)
     _, warnings = understood(tmp_path)
@@ -235,7 +235,7 @@ def test_world_writable_file_is_warned_of(tmp_path, config):
        ("F-11-foreign-owner-mounted", 65532, 12345, []),
        ("F-11-own", 65532, 65532, []))
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
-def test_root_is_warned_of_a_foreign_owner(tmp_path, config, user, owner, warnings):
+def test_foreign_owner_is_a_warning_for_root(tmp_path, config, user, owner, warnings):
     config(GOOD, trusted=False)
     os.chown(tmp_path / "config.yml", owner, owner)
     tmp_path.chmod(0o755)
@@ -246,7 +246,7 @@ def test_root_is_warned_of_a_foreign_owner(tmp_path, config, user, owner, warnin
     assert (done.returncode, done.stderr.splitlines()) == (0, warnings)
 
 
-# What is understood.
+# Valid configurations.
 
 
 @table("written, address",
@@ -266,7 +266,7 @@ def test_address_is_understood(tmp_path, config, any_address, written, address):
     assert any_address(understood, tmp_path, "-l", written) == (printed, [])
 
 
-def test_what_check_prints_is_understood_as_the_same(tmp_path, config):
+def test_output_of_check_is_the_same_configuration(tmp_path, config):
     config(b"upstreams: [192.0.2.1, {address: '2001:db8::1', port: 8853, hostname: dns.test}]\n"
            b"timeouts: {query: 2s, client_idle: 0}\nallow: [any]\nlog: {level: debug}\n")
     printed, warnings = understood(tmp_path)
@@ -275,7 +275,7 @@ def test_what_check_prints_is_understood_as_the_same(tmp_path, config):
     assert understood(tmp_path, "-c", "again.yml") == (printed, [])
 
 
-def test_ancestors_file_means_the_same(tmp_path, config):
+def test_file_of_the_predecessor_means_the_same(tmp_path, config):
     config(b"DNS_SERVERS:\n  - 192.0.2.1\n  - 192.0.2.2\nSOCKET_ADDRESS: 127.0.0.1:5353\n")
     ancestors = understood(tmp_path)
     config(b"upstreams: [192.0.2.1, 192.0.2.2]\nlisten: 127.0.0.1:5353\n")

@@ -175,7 +175,7 @@ def test_dig_can_ask(own, transport):
 
 
 def test_who_may_not_ask_may_ask_this(own):
-    """Over TCP; over UDP nobody else gets anything."""
+    """Over TCP; over UDP only clients in `allow' get a response."""
     own.proxy(own.upstream(), allow=["127.0.0.1/32"])
     query, answer = _says("ok", "health.dot-proxy")
     assert own.client(source="127.0.0.2").ask(query).answer.rdatas == [answer]
@@ -260,7 +260,7 @@ def test_check_finds_the_listener(env, namespace, host, at):
     Check(env).good(f"{at}:{running.address[1]}: it answers over UDP and TCP")
 
 
-def test_check_asks_where_it_is_told(env, tmp_path):
+def test_check_queries_the_address_of_the_option(env, tmp_path):
     running = env.proxy(env.upstream())
     elsewhere = proxy.write_config(str(tmp_path / "elsewhere.yml"), {
         "upstreams": env.config["upstreams"], "listen": f"{own_address()}:1"})
@@ -268,14 +268,14 @@ def test_check_asks_where_it_is_told(env, tmp_path):
     Check(env, config=elsewhere, args=["-l", with_port(*running.address)]).good("it answers")
 
 
-def test_check_of_a_proxy_that_hears_no_loopback(env):
+def test_check_of_a_proxy_that_does_not_allow_loopback(env):
     server = env.upstream()
     env.proxy(server, allow=["192.0.2.0/24"])
     Check(env).good(": it answers over TCP (and not over UDP: 127.0.0.1 is not in `allow')")
     Check(env, "--upstream").bad(" over TCP: REFUSED: client address not allowed",
                                    "`allow' must have this machine's address")
     assert not server.connections
-    env.upstreams.clear()         # nobody here may ask, the test's last query included
+    env.upstreams.clear()         # no client here is allowed, not even for the last query of the test
     server.close()
 
 
@@ -343,7 +343,7 @@ def test_check_passes_when_its_neighbours_fill_tcp(env):
 
 
 def test_check_waits_for_its_place(env):
-    """As any query does, when as many as there may be are in hand."""
+    """As any query does while `inflight' is reached."""
     server = env.upstream()
     env.proxy(server, inflight=1, timeouts={"answer": "2s"})
     client = env.client()

@@ -1,6 +1,6 @@
 """
-Group F: odd configurations and command lines. Each message says where the mistake is (file, line
-and column, or the word of the command line), what is wrong, and what to do about it.
+Group F: mistakes in configurations and command lines. Each message says where the mistake is (file,
+line and column, or the word of the command line), what is wrong, and what to do about it.
 """
 
 import os
@@ -23,7 +23,7 @@ IN_USE = "192.0.2.7"                    # of no interface here (RFC 5737)
 
 
 def says(done, place, cause, cure):
-    """Exit status 2, and a line that begins with the place and has cause and cure behind it."""
+    """Exit status 2, and a line with the place, the cause and the cure, in this order."""
     assert done.returncode == 2, done
     assert done.stdout == ""
     for line in done.stderr.splitlines():
@@ -70,7 +70,7 @@ AS_DOT = "as in `9.9.9.9#dns.quad9.net'"
 
 
 @table("text, place, cause, cure",
-       # Addresses as others write them.
+       # Addresses in the notation of other programs.
        upstream("tls", "tls://1.1.1.1", "has a scheme", "write `1.1.1.1'"),
        upstream("tls-port", "tls://1.1.1.1:853", "has a scheme", "write `1.1.1.1:853'"),
        upstream("tls-name", "tls://1.1.1.1#one.test", "has a scheme", "write `1.1.1.1#one.test'"),
@@ -214,7 +214,7 @@ AS_DOT = "as in `9.9.9.9#dns.quad9.net'"
        ("F-17-pin-hex", f"upstreams: [{{address: 1.1.1.1, pins: [{'ab' * 32}]}}]\n", "1:39",
         "not a pin", "base64 of a SHA-256, 44 characters"),
 
-       # Keys of others.
+       # Keys of other programs.
        key("stubby", "resolution_type", "leave it out: queries are always forwarded"),
        key("stubby", "dns_transport_list", ALWAYS_TLS),
        key("stubby", "tls_authentication", ALWAYS_TLS),
@@ -252,7 +252,7 @@ AS_DOT = "as in `9.9.9.9#dns.quad9.net'"
        key("dnsproxy", "insecure", ALWAYS_TLS, "true"),
        key("cloudflared", "proxy-dns-upstream", A_LIST),
        key("blocky", "bootstrapDns", "names are not looked up"),
-       # Our own, at another place.
+       # Keys of dot-proxy, at another place.
        key("here", "level", "write `log: {level: ...}'"),
        key("here", "query", "write `timeouts: {query: ...}'"),
        key("here", "ca_file", "write `tls: {ca_file: ...}'"),
@@ -281,7 +281,7 @@ def test_notation_that_is_clear_is_taken(tmp_path, configured, monkeypatch, auth
     assert run(tmp_path, "-c", "again.yml", "check").stdout == done.stdout
 
 
-# F-16: what depends on this machine, and on other files.
+# F-16: mistakes that depend on this machine and on other files.
 
 
 @table("text, place, cause, cure",
@@ -333,7 +333,7 @@ def test_check_finds_what_the_start_would_refuse(tmp_path, configured, monkeypat
        ("F-20-interface", "[fe80::77%vpn0]:5399"))
 def test_check_warns_of_an_address_that_is_not_there_yet(tmp_path, configured, monkeypatch,
                                                          authority, address):
-    """The other one is served meanwhile, so that the start does not refuse it."""
+    """The start does not refuse it, since the other address is served."""
     monkeypatch.setenv("SSL_CERT_FILE", authority.path)
     configured(f"listen: [127.0.0.1, '{address}']\n{GOOD}")
     done = run(tmp_path, "check")
@@ -350,7 +350,7 @@ def test_check_finds_all_at_once_in_order_of_line(tmp_path, configured):
 
 
 def test_check_passes_while_the_port_is_in_use(tmp_path, configured, monkeypatch, authority):
-    """As where dot-proxy itself serves already."""
+    """As when dot-proxy is running already."""
     monkeypatch.setenv("SSL_CERT_FILE", authority.path)
     with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         tcp.bind(("127.0.0.1", 0))
@@ -580,7 +580,7 @@ def test_reload_of_a_special_file_blocks_nothing(env, tmp_path, make, cause, of)
     line = running.wait_line("reload failed")
     env.within(1, begin)
     assert cause in line.text
-    # The supervisor still does all that it is there for.
+    # The supervisor still works.
     worker, = running.workers()
     os.kill(worker, signal.SIGKILL)
     wait_until(lambda: running.workers() not in ([], [worker]), 2, "the worker is replaced")

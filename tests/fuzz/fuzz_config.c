@@ -1,4 +1,4 @@
-/* What loads must print as a configuration that loads again and prints the same. */
+/* A configuration that loads must be printed as text that loads and prints the same. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-/* The configuration in TEXT as config_print() writes it, or NULL when it does not load. */
+/* What config_print() writes for the configuration in TEXT; NULL when that does not load. */
 static char *
 printed(const char *text, size_t len)
 {

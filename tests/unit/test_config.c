@@ -58,7 +58,7 @@ static const struct refused_row {
 	size_t len;
 	const char *errors;
 } refused[] = {
-	/* What is no YAML, or no single document. */
+	/* Not YAML, or not a single document. */
 	{ "F-01 empty", BYTES(""), "c:1:1: file is empty (write at least `upstreams')\n" },
 	{ "F-01 comments only", BYTES("# upstreams:\n"), "c:1:1: file is empty (write at least `upstreams')\n" },
 	{ "F-01 NUL byte", BYTES(UP "log:\0"), "c:2:5: not text: a NUL byte\n" },
@@ -348,7 +348,7 @@ static const struct refused_row {
 	{ "bad ranges", BYTES(UP "allow: [10.1.0.0/8, localhost, '::/129', public]\n"),
 	    "c:2:9: " RANGE "`10.1.0.0/8'\nc:2:21: " RANGE "`localhost'\n"
 	    "c:2:32: " RANGE "`::/129'\nc:2:42: " RANGE "`public'\n" },
-	{ "nobody allowed", BYTES(UP "allow: []\n"), "c:2:8: the list is empty (write one entry at least)\n" },
+	{ "an empty list of ranges", BYTES(UP "allow: []\n"), "c:2:8: the list is empty (write one entry at least)\n" },
 };
 
 static void
@@ -368,10 +368,10 @@ static const struct same_row {
 	const char *name;
 	const uint8_t *text;
 	size_t len;
-	const char *same; /* what it means, in other words */
+	const char *same; /* another text with the same meaning */
 	const char *warnings;
 } same[] = {
-	{ "the ancestor's file",
+	{ "the file of the predecessor",
 	    BYTES("DNS_SERVERS:\n  - 1.1.1.1\n  - 8.8.8.8\n"
 		  "SOCKET_ADDRESS: 0.0.0.0:5353\n"),
 	    "upstreams: [{address: 1.1.1.1, port: 853}, {address: 8.8.8.8, port: 853}]\n"
@@ -389,7 +389,7 @@ static const struct same_row {
 	{ "a port in the long form's address", BYTES("upstreams: {address: 9.9.9.9:8853}\n"),
 	    "upstreams: [{address: 9.9.9.9, port: 8853}]\n", NULL },
 	{ "one upstream without a list", BYTES("upstreams: 9.9.9.9\n"), UP, NULL },
-	{ "all that is left out", BYTES(UP),
+	{ "all defaults", BYTES(UP),
 	    UP
 	    "listen: 0.0.0.0:53\ntls: {}\ntimeouts: {query: 4500ms, connect: 1s, "
 	    "handshake: 1500ms, answer: 2s, client_idle: 10s, client_read: 2s, upstream_idle: 8s}\n"
@@ -402,11 +402,11 @@ static const struct same_row {
 		  "tls: {ca_file: /a}\n"),
 	    "upstreams:\n- {address: 9.9.9.9, ca_file: /a}\n- {address: 1.1.1.1, ca_file: /b}\n",
 	    NULL },
-	{ "what is private", BYTES(UP "allow: private\n"),
+	{ "the ranges of private", BYTES(UP "allow: private\n"),
 	    UP "allow: [127.0.0.0/8, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, "
 	       "169.254.0.0/16, '::1', 'fc00::/7', 'fe80::/10']\n",
 	    NULL },
-	{ "anybody", BYTES(UP "allow: any\n"), UP "allow: [0.0.0.0/0, '::/0']\n", NULL },
+	{ "the ranges of any", BYTES(UP "allow: any\n"), UP "allow: [0.0.0.0/0, '::/0']\n", NULL },
 	{ "ranges twice", BYTES(UP "allow: [192.0.2.7, any, 192.0.2.7/32, any]\n"),
 	    UP "allow: [192.0.2.7/32, 0.0.0.0/0, '::/0']\n", NULL },
 	{ "F-08 default steps within a short query", BYTES(UP "timeouts: {query: 1200ms}\n"),
@@ -541,9 +541,9 @@ fills_in_every_field(void **state)
 	config_report_free(&report);
 }
 
-/* As many ranges as there can be, and one more. */
+/* The most ranges that are possible, and one more. */
 static void
-takes_so_many_ranges(void **state)
+limits_the_number_of_ranges(void **state)
 {
 	struct config_report report;
 	struct config *config;
@@ -573,7 +573,7 @@ takes_so_many_ranges(void **state)
 }
 
 static void
-counts_what_it_does_not_print(void **state)
+counts_errors_without_room(void **state)
 {
 	static const char text[] = UP TEN(TEN("x: 1\n"));
 	struct config_report report;
@@ -609,7 +609,7 @@ static const struct listen_row {
 };
 
 static void
-sets_what_is_listened_on(void **state)
+replaces_the_listeners(void **state)
 {
 	static const char file[] = "upstreams: [192.0.2.1, 127.0.0.1]\n"
 				   "listen: [10.0.0.1, 10.0.0.2]\n";
@@ -632,7 +632,7 @@ sets_what_is_listened_on(void **state)
 	config_report_free(&report);
 }
 
-/* A new file with COUNT times TEXT in it, whose name goes to PATH. */
+/* Writes a new file with COUNT times TEXT; its name goes to PATH. */
 static void
 write_file(char path[static 32], const char *text, size_t count, mode_t mode)
 {
@@ -703,7 +703,7 @@ loads_a_file(void **state)
 }
 
 static void
-says_what_cannot_be_read(void **state)
+reports_files_that_cannot_be_read(void **state)
 {
 	static const char *const rows[][2] = {
 		{ "/nonexistent/config.yml", ": No such file or directory (check" },
@@ -739,7 +739,7 @@ names_an_upstream(void **state)
 }
 
 static void
-frees_nothing(void **state)
+frees_null(void **state)
 {
 	(void)state;
 	config_free(NULL);
@@ -759,11 +759,11 @@ main(void)
 {
 	static const struct CMUnitTest single[] = {
 		cmocka_unit_test(fills_in_every_field),
-		cmocka_unit_test(takes_so_many_ranges),
-		cmocka_unit_test(counts_what_it_does_not_print),
-		cmocka_unit_test(says_what_cannot_be_read),
+		cmocka_unit_test(limits_the_number_of_ranges),
+		cmocka_unit_test(counts_errors_without_room),
+		cmocka_unit_test(reports_files_that_cannot_be_read),
 		cmocka_unit_test(names_an_upstream),
-		cmocka_unit_test(frees_nothing),
+		cmocka_unit_test(frees_null),
 	};
 	struct CMUnitTest tests[LENGTH(refused) + LENGTH(same) + LENGTH(listen_rows) +
 	    LENGTH(file_rows) + LENGTH(single)];
@@ -772,7 +772,7 @@ main(void)
 
 	ADD(refused, refuses, name);
 	ADD(same, means_the_same, name);
-	ADD(listen_rows, sets_what_is_listened_on, text);
+	ADD(listen_rows, replaces_the_listeners, text);
 	ADD(file_rows, loads_a_file, name);
 	for (i = 0; i < LENGTH(single); i++)
 		tests[n++] = single[i];

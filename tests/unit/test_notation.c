@@ -5,7 +5,7 @@
 #define TEN(x) x x x x x x x x x x
 #define NUMBER "has a port that is not a number from 1 to 65535 (write one, as in "
 
-/* Each one also tight in memory, so that whatever is read beyond its end is seen. */
+/* Each text is in a block of its exact size, so that sanitizers see reads beyond its end. */
 static const struct row {
 	enum notation_use use;
 	const char *text;
@@ -91,7 +91,7 @@ reads_or_explains(void **state)
 }
 
 static void
-knows_keys_of_others(void **state)
+suggests_keys_for_those_of_other_programs(void **state)
 {
 	(void)state;
 	assert_string_equal(notation_key("tls_auth_name"), "write `hostname'");
@@ -111,6 +111,6 @@ main(void)
 		tests[i] = (struct CMUnitTest){ .name = rows[i].text,
 			.test_func = reads_or_explains,
 			.initial_state = (void *)(uintptr_t)&rows[i] };
-	tests[i] = (struct CMUnitTest)cmocka_unit_test(knows_keys_of_others);
+	tests[i] = (struct CMUnitTest)cmocka_unit_test(suggests_keys_for_those_of_other_programs);
 	return cmocka_run_group_tests_name("notation", tests, NULL, NULL);
 }
