@@ -29,6 +29,12 @@ _Static_assert((int)STATS_GENERATIONS *(int)CONFIG_UPSTREAMS_MAX <= (int)HEALTH_
 
 /* ---- life ---- */
 
+static size_t
+worker_count(const struct generation *g)
+{
+	return (size_t)g->config->workers;
+}
+
 static int
 set_up(struct generation *g, const struct listeners *passed, const struct listeners *open,
     bool *misconfigured, struct failure *why)
@@ -69,12 +75,12 @@ generation_new(struct config *config, struct scoreboard *shared, const struct li
 	g->config = config;
 	g->shared = shared;
 	g->number = -1;
-	for (i = 1; older == NULL && i < (size_t)config->workers; i++)
-		g->slots[i].start_at = deadline_in(HEAD_START_MS);
 	if (set_up(g, passed, open->count > 0 ? open : NULL, misconfigured, why) == -1) {
 		generation_free(g, open);
 		return NULL;
 	}
+	for (i = 1; older == NULL && i < worker_count(g); i++)
+		g->slots[i].start_at = deadline_in(HEAD_START_MS);
 	return g;
 }
 
@@ -93,12 +99,6 @@ generation_free(struct generation *g, const struct listeners *keep)
 }
 
 /* ---- all of its workers ---- */
-
-static size_t
-worker_count(const struct generation *g)
-{
-	return (size_t)g->config->workers;
-}
 
 struct stats_worker *
 generation_stats(const struct generation *g, size_t index)
