@@ -1,19 +1,13 @@
 #include "process/generation.h"
 
-#include <sys/socket.h>
 #include <sys/wait.h>
 
-#include <arpa/inet.h>
 #include <signal.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "generations.h"
 #include "unit.h"
-
-/* Generations with real sockets and real processes, which do nothing but wait for a signal. */
-
-enum { QUERY_MS = 500 };
 
 static const struct deadline start = { 1000000000 };
 static const struct listeners no_passed = { .count = 0 };
@@ -34,42 +28,6 @@ free_scoreboard(void **state)
 	return 0;
 }
 
-/* A port of ADDRESS that is free now. */
-static unsigned
-free_port(const char *address)
-{
-	struct sockaddr_in at = { .sin_family = AF_INET };
-	socklen_t len = sizeof at;
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	assert_int_not_equal(fd, -1);
-	assert_int_equal(inet_pton(AF_INET, address, &at.sin_addr), 1);
-	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
-	(void)close(fd);
-	return ntohs(at.sin_port);
-}
-
-static struct config *
-configure(unsigned port, int workers, const char *rest)
-{
-	struct config_report report;
-	struct config *config;
-	char text[512];
-
-	(void)snprintf(text, sizeof text,
-	    "listen: 127.77.1.1:%u\nworkers: %d\ntimeouts: {query: %dms}\n"
-	    "upstreams:\n  - {address: 192.0.2.1, hostname: one.test}\n"
-	    "  - {address: 192.0.2.2, hostname: two.test}\n%s",
-	    port, workers, QUERY_MS, rest);
-	config = config_read(text, strlen(text), "c", &report);
-	if (report.errors != NULL)
-		print_error("%s", report.errors);
-	assert_non_null(config);
-	config_report_free(&report);
-	return config;
-}
-
 static struct generation *
 begin_beside(struct generation *older, unsigned port, int workers)
 {
@@ -88,27 +46,6 @@ static struct generation *
 begin(int workers)
 {
 	return begin_beside(NULL, free_port("127.77.1.1"), workers);
-}
-
-/* A process for the next slot that is due; -1 when none is. */
-static pid_t
-start_next(struct generation *g, struct deadline now)
-{
-	size_t index;
-	pid_t pid;
-
-	if (!generation_next_due(g, now, &index))
-		return -1;
-	if ((pid = fork()) == 0) {
-		sigset_t none;
-
-		(void)sigemptyset(&none);
-		for (;;)
-			(void)sigsuspend(&none);
-	}
-	assert_int_not_equal(pid, -1);
-	generation_worker_started(g, index, pid, now);
-	return pid;
 }
 
 /* Waits for the end of a worker and reports it; returns whether it counts as a death. */
