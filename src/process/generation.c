@@ -140,7 +140,7 @@ generation_signal(const struct generation *g, int signal_number)
 }
 
 static void
-tell_to_go(struct generation *g, int signal_number, struct deadline kill_at)
+begin_end(struct generation *g, int signal_number, struct deadline kill_at)
 {
 	g->retiring = true;
 	g->kill_at = kill_at;
@@ -153,7 +153,7 @@ generation_retire(struct generation *g, struct deadline now)
 	int ms = WORKER_RETIRE_MS + g->config->timeouts.query_ms + GENERATION_STOP_GRACE_MS;
 
 	if (!g->retiring)
-		tell_to_go(g, SIGQUIT, deadline_after(now, ms));
+		begin_end(g, SIGQUIT, deadline_after(now, ms));
 }
 
 void
@@ -161,14 +161,14 @@ generation_stop(struct generation *g, struct deadline now)
 {
 	int ms = g->config->timeouts.query_ms + GENERATION_STOP_GRACE_MS;
 
-	tell_to_go(g, SIGTERM, deadline_after(now, ms));
+	begin_end(g, SIGTERM, deadline_after(now, ms));
 }
 
 void
 generation_give_up(struct generation *g, struct deadline now)
 {
 	g->given_up = true;
-	tell_to_go(g, SIGKILL, now);
+	begin_end(g, SIGKILL, now);
 }
 
 void

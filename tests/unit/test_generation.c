@@ -224,7 +224,7 @@ fails_when_no_worker_ever_serves(void **state)
 	generation_free(g, NULL);
 }
 
-/* With the signal that tells its workers to go, and when they are killed after that. */
+/* The signal for its workers, and when they are killed after that. */
 static const struct stop_row {
 	const char *name;
 	void (*stop)(struct generation *, struct deadline);
@@ -238,7 +238,7 @@ static const struct stop_row {
 };
 
 static void
-tells_its_workers_to_go(void **state)
+signals_its_workers_to_stop(void **state)
 {
 	const struct stop_row *row = *state;
 	struct generation *g = begin(1);
@@ -253,7 +253,7 @@ tells_its_workers_to_go(void **state)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), row->signal_number);
-	/* A worker that goes when it is told ends with status 0, and that is no death. */
+	/* A worker that drains ends with status 0, and that is no death. */
 	assert_int_equal(generation_find(g, pid, &index), g);
 	assert_int_equal(generation_worker_ended(g, index, status, now), row->is_death);
 	generation_free(g, NULL);
@@ -399,7 +399,7 @@ main(void)
 			.initial_state = (void *)&restart_rows[i] };
 	for (i = 0; i < LENGTH(stop_rows); i++)
 		*next++ = (struct CMUnitTest){ .name = stop_rows[i].name,
-			.test_func = tells_its_workers_to_go,
+			.test_func = signals_its_workers_to_stop,
 			.initial_state = (void *)&stop_rows[i] };
 	return cmocka_run_group_tests_name("generation", tests, make_scoreboard, free_scoreboard);
 }
