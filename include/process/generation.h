@@ -25,7 +25,7 @@
  */
 
 enum {
-	/* After the longest that a query may take, workers that were told to stop are killed. */
+	/* So long after the query timeout, workers that have not stopped are killed. */
 	GENERATION_STOP_GRACE_MS = WORKER_STOP_GRACE_MS + 100,
 
 	/* So many workers in a row that died before any served: none ever will. */
@@ -55,7 +55,7 @@ struct generation {
 	struct deadline pace_at;   /* no worker that died quickly is started before */
 	unsigned startup_failures; /* workers that died before any served */
 	bool served;               /* one of its workers has come to serve */
-	bool retiring;             /* its workers were told to go */
+	bool retiring;             /* its workers drain and go */
 	bool given_up;             /* its workers were killed, since none came to serve */
 	struct deadline kill_at;   /* when retiring: then they are killed */
 };
@@ -80,7 +80,7 @@ size_t generation_count_serving(const struct generation *);
 bool generation_has_workers(const struct generation *);
 void generation_signal(const struct generation *, int signal_number);
 
-/* The workers take no more clients, and go when those that they have pause. */
+/* The workers accept no more clients, and go when those that they have pause. */
 void generation_retire(struct generation *, struct deadline now);
 
 /* The workers answer the queries in flight, and go. */
@@ -111,8 +111,8 @@ struct generation *generation_find(struct generation *newest, pid_t pid, size_t 
 
 /*
  * A worker has ended, with STATUS as waitpid(2) gives it: what it held is released, and its slot
- * is to be filled again, at once unless it died quickly twice. Returns whether that was a death;
- * false when it had been told to go.
+ * is to be filled again, at once unless it died quickly twice. Returns whether it died, and did
+ * not stop on a signal of ours.
  */
 bool generation_worker_ended(struct generation *, size_t index, int status, struct deadline now);
 

@@ -29,6 +29,12 @@ _Static_assert((int)STATS_GENERATIONS *(int)CONFIG_UPSTREAMS_MAX <= (int)HEALTH_
 
 /* ---- life ---- */
 
+static size_t
+worker_count(const struct generation *g)
+{
+	return (size_t)g->config->workers;
+}
+
 static int
 set_up(struct generation *g, const struct listeners *passed, const struct listeners *open,
     bool *misconfigured, struct failure *why)
@@ -69,12 +75,12 @@ generation_new(struct config *config, struct scoreboard *shared, const struct li
 	g->config = config;
 	g->shared = shared;
 	g->number = -1;
-	for (i = 1; older == NULL && i < (size_t)config->workers; i++)
-		g->slots[i].start_at = deadline_in(HEAD_START_MS);
 	if (set_up(g, passed, open->count > 0 ? open : NULL, misconfigured, why) == -1) {
 		generation_free(g, open);
 		return NULL;
 	}
+	for (i = 1; older == NULL && i < worker_count(g); i++)
+		g->slots[i].start_at = deadline_in(HEAD_START_MS);
 	return g;
 }
 
@@ -93,12 +99,6 @@ generation_free(struct generation *g, const struct listeners *keep)
 }
 
 /* ---- all of its workers ---- */
-
-static size_t
-worker_count(const struct generation *g)
-{
-	return (size_t)g->config->workers;
-}
 
 struct stats_worker *
 generation_stats(const struct generation *g, size_t index)
@@ -140,7 +140,7 @@ generation_signal(const struct generation *g, int signal_number)
 }
 
 static void
-tell_to_go(struct generation *g, int signal_number, struct deadline kill_at)
+begin_end(struct generation *g, int signal_number, struct deadline kill_at)
 {
 	g->retiring = true;
 	g->kill_at = kill_at;
@@ -153,7 +153,7 @@ generation_retire(struct generation *g, struct deadline now)
 	int ms = WORKER_RETIRE_MS + g->config->timeouts.query_ms + GENERATION_STOP_GRACE_MS;
 
 	if (!g->retiring)
-		tell_to_go(g, SIGQUIT, deadline_after(now, ms));
+		begin_end(g, SIGQUIT, deadline_after(now, ms));
 }
 
 void
@@ -161,14 +161,14 @@ generation_stop(struct generation *g, struct deadline now)
 {
 	int ms = g->config->timeouts.query_ms + GENERATION_STOP_GRACE_MS;
 
-	tell_to_go(g, SIGTERM, deadline_after(now, ms));
+	begin_end(g, SIGTERM, deadline_after(now, ms));
 }
 
 void
 generation_give_up(struct generation *g, struct deadline now)
 {
 	g->given_up = true;
-	tell_to_go(g, SIGKILL, now);
+	begin_end(g, SIGKILL, now);
 }
 
 void

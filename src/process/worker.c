@@ -60,12 +60,12 @@ struct worker {
 	struct upstream_list *upstreams;
 	int set;
 	int signals;
-	bool told_to_stop;
-	bool told_to_retire;
+	bool stopping;
+	bool retiring;
 	struct deadline measured;     /* when it last measured how busy it is */
 	int64_t used_us;              /* processor time until then */
 	struct deadline yields_until; /* what had come was left to another worker until then */
-	struct deadline stop_by;      /* NEVER until it was told to stop */
+	struct deadline stop_by;      /* NEVER until it stops or retires */
 	struct deadline idle_at;      /* without a query until then, it is idle */
 	struct log_limit tcp_limits[TCP_LIMIT_EVENTS];
 	struct log_limit drop_limit;
@@ -366,8 +366,8 @@ take_signals(struct worker *w)
 	int number;
 
 	while ((number = waitset_next_signal(w->signals)) != 0) {
-		w->told_to_stop = w->told_to_stop || number == SIGTERM;
-		w->told_to_retire = w->told_to_retire || number == SIGQUIT;
+		w->stopping = w->stopping || number == SIGTERM;
+		w->retiring = w->retiring || number == SIGQUIT;
 #ifdef DOTPROXY_TEST_HOOKS
 		if (number >= SIGRTMIN && number < SIGRTMIN + HOOKS)
 			hooks_try((enum hook)(number - SIGRTMIN), l->tcp, l->udp);
@@ -484,7 +484,7 @@ wait_for_events(struct worker *w)
 static void
 publish_state(const struct worker *w)
 {
-	bool stopping = w->told_to_stop || w->told_to_retire;
+	bool stopping = w->stopping || w->retiring;
 
 	stats_set_state(w->row, stopping ? STATS_STOPPING : STATS_SERVING);
 	stats_set_load(w->row, (size_t)w->config->inflight - query_table_room(w->table),
@@ -514,13 +514,13 @@ turn(struct worker *w)
 	publish_state(w);
 }
 
-/* Runs until told to go, then drains the queries in flight, at most for one query timeout. */
+/* Runs until it stops or retires, then drains: at most for one query timeout after it stops. */
 static void
 loop(struct worker *w)
 {
 	publish_state(w);
 	waitset_wake(w->setup->wakeup);
-	while (!w->told_to_stop && !w->told_to_retire)
+	while (!w->stopping && !w->retiring)
 		turn(w);
 	publish_state(w);
 	tcp_retire(w->tcp, deadline_now());
@@ -528,7 +528,7 @@ loop(struct worker *w)
 	listeners_give_up_tcp(w->setup->listeners);
 	/* A worker that retires serves its clients until they pause; the new generation has the others. */
 	w->stop_by = deadline_in(WORKER_RETIRE_MS);
-	while (!w->told_to_stop && tcp_client_count(w->tcp) > 0 &&
+	while (!w->stopping && tcp_client_count(w->tcp) > 0 &&
 	    !deadline_passed(w->stop_by, deadline_now()))
 		turn(w);
 	w->stop_by = deadline_in(w->config->timeouts.query_ms + WORKER_STOP_GRACE_MS);

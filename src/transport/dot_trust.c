@@ -92,25 +92,20 @@ check_end(const char *what, const char *file, const char *entry, size_t count, s
 	return -1;
 }
 
-/* Adds one entry, of LEN bytes, to the digest of a trust; the bytes are the library's. */
+/* Adds one entry, of LEN bytes, to a digest; the bytes are the library's. */
 static bool
-add_to_digest(struct dot_trust *t, unsigned char *der, int len)
+add_to_digest(EVP_MD_CTX *digest, unsigned char *der, int len)
 {
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	bool done = ctx != NULL && len > 0 && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
-	    EVP_DigestUpdate(ctx, t->digest, sizeof t->digest) == 1 &&
-	    EVP_DigestUpdate(ctx, der, (size_t)len) == 1 &&
-	    EVP_DigestFinal_ex(ctx, t->digest, NULL) == 1;
+	bool done = len > 0 && EVP_DigestUpdate(digest, der, (size_t)len) == 1;
 
-	EVP_MD_CTX_free(ctx);
 	OPENSSL_free(der);
 	return done;
 }
 
 static int
-load_certificates(struct dot_trust *t, const char *file, struct failure *why)
+load_certificates(SSL_CTX *ctx, const char *file, EVP_MD_CTX *digest, struct failure *why)
 {
-	X509_STORE *store = SSL_CTX_get_cert_store(t->ctx);
+	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
 	char no_password[] = "";
 	BIO *bio = open_file("CA", file, why);
 	size_t count = 0;
@@ -124,7 +119,7 @@ load_certificates(struct dot_trust *t, const char *file, struct failure *why)
 		unsigned char *der = NULL;
 		int len = i2d_X509_AUX(cert, &der);
 
-		digested = add_to_digest(t, der, len) && digested;
+		digested = add_to_digest(digest, der, len) && digested;
 		if (X509_STORE_add_cert(store, cert) == 1)
 			count++;
 		X509_free(cert);
@@ -143,9 +138,9 @@ load_certificates(struct dot_trust *t, const char *file, struct failure *why)
 
 /* From then on a certificate is refused, too, without a current CRL of each issuer in its chain. */
 static int
-load_revocations(struct dot_trust *t, const char *file, struct failure *why)
+load_revocations(SSL_CTX *ctx, const char *file, EVP_MD_CTX *digest, struct failure *why)
 {
-	X509_STORE *store = SSL_CTX_get_cert_store(t->ctx);
+	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
 	char no_password[] = "";
 	BIO *bio = open_file("CRL", file, why);
 	bool digested = true;
@@ -159,7 +154,7 @@ load_revocations(struct dot_trust *t, const char *file, struct failure *why)
 		unsigned char *der = NULL;
 		int len = i2d_X509_CRL(crl, &der);
 
-		digested = add_to_digest(t, der, len) && digested;
+		digested = add_to_digest(digest, der, len) && digested;
 		if (X509_STORE_add_crl(store, crl) == 1)
 			count++;
 		X509_CRL_free(crl);
@@ -208,6 +203,24 @@ fetch_algorithms(void)
 	ERR_clear_error();
 }
 
+/* Loads both files, and makes the digest of what is in them. */
+static int
+load_files(struct dot_trust *t, struct failure *why)
+{
+	EVP_MD_CTX *digest = EVP_MD_CTX_new();
+	int rc = -1;
+
+	if (digest == NULL || EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1)
+		(void)dot_fail_setup(why, "TLS");
+	else if (load_certificates(t->ctx, t->file, digest, why) == 0 &&
+	    (t->crl_file == NULL || load_revocations(t->ctx, t->crl_file, digest, why) == 0))
+		rc = 0;
+	if (rc == 0 && EVP_DigestFinal_ex(digest, t->digest, NULL) != 1)
+		rc = dot_fail_setup(why, "TLS");
+	EVP_MD_CTX_free(digest);
+	return rc;
+}
+
 struct dot_trust *
 dot_trust_new(const char *ca_file, const char *crl_file, struct failure *why)
 {
@@ -237,8 +250,7 @@ dot_trust_new(const char *ca_file, const char *crl_file, struct failure *why)
 	dot_session_arrange(t->ctx);
 	/* Any certificate of the file is trusted as given, a root or not. */
 	(void)X509_STORE_set_flags(SSL_CTX_get_cert_store(t->ctx), X509_V_FLAG_PARTIAL_CHAIN);
-	if (load_certificates(t, ca_file, why) == -1 ||
-	    (crl_file != NULL && load_revocations(t, crl_file, why) == -1)) {
+	if (load_files(t, why) == -1) {
 		dot_trust_free(t);
 		return NULL;
 	}

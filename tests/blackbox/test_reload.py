@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import pathlib
 import random
 import select
 import shutil
@@ -396,6 +397,20 @@ def test_reload_loses_no_query_of_clients_that_never_pause(env):
         go_on(False)
     asked, lost = sum(c.asked for c in clients), sum(c.lost for c in clients)
     assert lost == 0, f"{lost} of {asked} queries were lost"
+
+
+@row("P6-sessions")
+def test_sessions_outlive_a_reload_unless_the_trust_store_changes(env, tmp_path):
+    """A session stands for the certificates by which the server was verified."""
+    running = env.proxy(env.upstream(), reload="signal", log={"level": "debug"})
+    env.assert_ok(env.ask("full.test"))
+    _reload(env)
+    env.assert_ok(env.ask("resumed.test"))
+    other = tmp_path / "other.pem"
+    other.write_text(pathlib.Path(env.authority.path).read_text() * 2)
+    _reload(env, tls={"ca_file": str(other)})
+    env.assert_ok(env.ask("full-again.test"))
+    assert [line["resumed"] for line in running.lines("upstream connected")] == ["no", "yes", "no"]
 
 
 @row("P3")

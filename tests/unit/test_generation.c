@@ -1,19 +1,13 @@
 #include "process/generation.h"
 
-#include <sys/socket.h>
 #include <sys/wait.h>
 
-#include <arpa/inet.h>
 #include <signal.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "generations.h"
 #include "unit.h"
-
-/* Generations with real sockets and real processes, which do nothing but wait for a signal. */
-
-enum { QUERY_MS = 500 };
 
 static const struct deadline start = { 1000000000 };
 static const struct listeners no_passed = { .count = 0 };
@@ -34,42 +28,6 @@ free_scoreboard(void **state)
 	return 0;
 }
 
-/* A port of ADDRESS that is free now. */
-static unsigned
-free_port(const char *address)
-{
-	struct sockaddr_in at = { .sin_family = AF_INET };
-	socklen_t len = sizeof at;
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	assert_int_not_equal(fd, -1);
-	assert_int_equal(inet_pton(AF_INET, address, &at.sin_addr), 1);
-	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
-	(void)close(fd);
-	return ntohs(at.sin_port);
-}
-
-static struct config *
-configure(unsigned port, int workers, const char *rest)
-{
-	struct config_report report;
-	struct config *config;
-	char text[512];
-
-	(void)snprintf(text, sizeof text,
-	    "listen: 127.77.1.1:%u\nworkers: %d\ntimeouts: {query: %dms}\n"
-	    "upstreams:\n  - {address: 192.0.2.1, hostname: one.test}\n"
-	    "  - {address: 192.0.2.2, hostname: two.test}\n%s",
-	    port, workers, QUERY_MS, rest);
-	config = config_read(text, strlen(text), "c", &report);
-	if (report.errors != NULL)
-		print_error("%s", report.errors);
-	assert_non_null(config);
-	config_report_free(&report);
-	return config;
-}
-
 static struct generation *
 begin_beside(struct generation *older, unsigned port, int workers)
 {
@@ -88,27 +46,6 @@ static struct generation *
 begin(int workers)
 {
 	return begin_beside(NULL, free_port("127.77.1.1"), workers);
-}
-
-/* A process for the next slot that is due; -1 when none is. */
-static pid_t
-start_next(struct generation *g, struct deadline now)
-{
-	size_t index;
-	pid_t pid;
-
-	if (!generation_next_due(g, now, &index))
-		return -1;
-	if ((pid = fork()) == 0) {
-		sigset_t none;
-
-		(void)sigemptyset(&none);
-		for (;;)
-			(void)sigsuspend(&none);
-	}
-	assert_int_not_equal(pid, -1);
-	generation_worker_started(g, index, pid, now);
-	return pid;
 }
 
 /* Waits for the end of a worker and reports it; returns whether it counts as a death. */
@@ -136,6 +73,7 @@ kill_and_reap(struct generation *newest, pid_t pid, struct deadline now)
 static void
 starts_each_worker_once(void **state)
 {
+	struct deadline before = deadline_now();
 	struct generation *g = begin(3);
 	struct deadline now = deadline_in(20);
 	pid_t pids[3];
@@ -145,9 +83,10 @@ starts_each_worker_once(void **state)
 	(void)state;
 	assert_false(generation_has_workers(g));
 	/* The first has a head start. */
-	assert_true(generation_next_start(g).at_us <= deadline_now().at_us);
 	pids[0] = start_next(g, deadline_now());
 	assert_int_not_equal(pids[0], -1);
+	assert_in_range(generation_next_start(g).at_us, deadline_after(before, 10).at_us,
+	    deadline_in(10).at_us);
 	assert_int_equal(generation_find(g, pids[0], &index), g);
 	assert_int_equal(index, 0);
 	for (i = 1; i < 3; i++)
@@ -285,7 +224,7 @@ fails_when_no_worker_ever_serves(void **state)
 	generation_free(g, NULL);
 }
 
-/* With the signal that tells its workers to go, and when they are killed after that. */
+/* The signal for its workers, and when they are killed after that. */
 static const struct stop_row {
 	const char *name;
 	void (*stop)(struct generation *, struct deadline);
@@ -299,7 +238,7 @@ static const struct stop_row {
 };
 
 static void
-tells_its_workers_to_go(void **state)
+signals_its_workers_to_stop(void **state)
 {
 	const struct stop_row *row = *state;
 	struct generation *g = begin(1);
@@ -314,7 +253,7 @@ tells_its_workers_to_go(void **state)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), row->signal_number);
-	/* A worker that goes when it is told ends with status 0, and that is no death. */
+	/* A worker that drains ends with status 0, and that is no death. */
 	assert_int_equal(generation_find(g, pid, &index), g);
 	assert_int_equal(generation_worker_ended(g, index, status, now), row->is_death);
 	generation_free(g, NULL);
@@ -460,7 +399,7 @@ main(void)
 			.initial_state = (void *)&restart_rows[i] };
 	for (i = 0; i < LENGTH(stop_rows); i++)
 		*next++ = (struct CMUnitTest){ .name = stop_rows[i].name,
-			.test_func = tells_its_workers_to_go,
+			.test_func = signals_its_workers_to_stop,
 			.initial_state = (void *)&stop_rows[i] };
 	return cmocka_run_group_tests_name("generation", tests, make_scoreboard, free_scoreboard);
 }
