@@ -148,10 +148,10 @@ names_upstreams_that_are_down(void **state)
 	serve(b, 0);
 	serve(b, 1);
 	(void)notified(b, 0);
-	(void)health_failed(health_row(b->shared.health, 1), b->now);
+	(void)health_record_failure(health_row(b->shared.health, 1), b->now);
 	assert_string_equal(notified(b, 10),
 	    "STATUS=2 workers, 2 upstreams, 1 down: 192.0.2.2:853 two.test");
-	(void)health_answered(health_row(b->shared.health, 1));
+	(void)health_record_response(health_row(b->shared.health, 1));
 	assert_string_equal(notified(b, 10), "STATUS=2 workers, 2 upstreams");
 	end(b);
 }
