@@ -48,16 +48,32 @@ policy_is_asked(const struct query *q, size_t upstream)
 	return false;
 }
 
-/* The first attempt in that state, by its number; -1: there is none. */
+/*
+ * The attempt that is to be sent again, by its number, those off their connection first; -1: there
+ * is none. *IN_FLIGHT: whether any other one is in flight.
+ */
 static int
-find_attempt(const struct query *q, enum attempt_state state)
+attempt_to_repeat(const struct query *q, bool *in_flight)
 {
+	int resend = -1;
 	int i;
 
+	*in_flight = false;
 	for (i = 0; i < QUERY_ATTEMPTS_MAX; i++)
-		if (q->attempts[i].state == state)
+		switch (q->attempts[i].state) {
+		case ATTEMPT_FREE:
+			break;
+		case ATTEMPT_OPEN:
+		case ATTEMPT_STALLED:
+			*in_flight = true;
+			break;
+		case ATTEMPT_RESEND:
+			resend = resend == -1 ? i : resend;
+			break;
+		case ATTEMPT_RETRY:
 			return i;
-	return -1;
+		}
+	return resend;
 }
 
 /* Whether the second one is clearly faster; not if it was never asked. */
@@ -204,17 +220,16 @@ start(const struct query *q, const struct policy_group *g, struct deadline now)
 struct policy_step
 policy_next(const struct query *q, const struct policy_group *g, struct deadline now)
 {
+	bool in_flight;
 	int i;
 
 	if (q->has_final_response)
 		return finish(QUERY_ANSWERED);
 	if (deadline_passed(q->by, now))
 		return finish(failed_outcome(q));
-	if ((i = find_attempt(q, ATTEMPT_RETRY)) != -1)
+	if ((i = attempt_to_repeat(q, &in_flight)) != -1)
 		return try_again(q, i);
-	if ((i = find_attempt(q, ATTEMPT_RESEND)) != -1)
-		return try_again(q, i);
-	if (!policy_is_in_flight(q))
+	if (!in_flight)
 		return start(q, g, now);
 	if ((i = search(q, g, q->search)) != -1)
 		return try_upstream(i);

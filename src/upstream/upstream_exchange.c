@@ -26,15 +26,6 @@ enum {
 
 enum start { STARTED, FAILED, NO_SLOT };
 
-void
-upstream_changed(struct upstream_list *l, struct query *q)
-{
-	if (q->is_changed)
-		return;
-	q->is_changed = true;
-	TAILQ_INSERT_TAIL(&l->changed, q, changed_link);
-}
-
 /* ---- what policy_next() is told ---- */
 
 static void
@@ -362,8 +353,8 @@ wake_waiting(struct upstream_list *l)
 	}
 }
 
-void
-upstream_exchange(struct upstream_list *l, struct deadline now)
+static void
+exchange_changed(struct upstream_list *l, struct deadline now)
 {
 	struct query *q;
 	size_t i;
@@ -402,6 +393,45 @@ upstream_cancel(struct upstream_list *l, struct query *q)
 		TAILQ_REMOVE(&l->in_flight, q, upstream_link);
 	else
 		TAILQ_REMOVE(&l->done, q, upstream_link);
+}
+
+/* Sends what waits on a connection. */
+static void
+send_waiting(struct upstream_list *l, struct connection *c, struct deadline now)
+{
+	struct attempt *a = TAILQ_LAST(&c->sent, attempt_list);
+	struct failure why;
+	int rc = connection_send(c, l->ids, now, &why);
+
+	for (a = a == NULL ? TAILQ_FIRST(&c->sent) : TAILQ_NEXT(a, link); a != NULL;
+	     a = TAILQ_NEXT(a, link))
+		a->query->was_sent = true;
+	upstream_due(l, upstream_silent_at(l, c));
+	if (rc == -1)
+		upstream_lose(l, c, &why, now);
+	else
+		upstream_watch(l, c);
+}
+
+void
+upstream_send(struct upstream_list *l, struct deadline now)
+{
+	size_t i;
+
+	exchange_changed(l, now);
+	for (i = 0; i < l->connection_count; i++) {
+		struct connection *c = &l->connections[i];
+
+		if (!stream_is_open(&c->stream))
+			continue;
+		if (c->draining && connection_is_idle(c))
+			upstream_discard(l, c);
+		else if (stream_stage(&c->stream) == STREAM_READY &&
+		    (!TAILQ_EMPTY(&c->waiting) || c->out_len > 0))
+			send_waiting(l, c, now);
+	}
+	if (l->queries_wait && l->has_room)
+		upstream_due(l, now);
 }
 
 size_t

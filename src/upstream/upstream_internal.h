@@ -15,6 +15,7 @@
  *	upstream_pool.c		connections: open, watch, drain, close
  *	upstream_results.c	events on connections become facts: responses, ends
  *	upstream_timers.c	so does time: silence, late responses, deadlines
+ *	upstream_facts.c	what events record in a query
  *	upstream_fatal.c	questions at which servers end connections
  *	upstream_exchange.c	does what policy_next() decides about each query
  */
@@ -155,9 +156,6 @@ bool upstream_is_fatal(const struct upstream_list *, const struct query *, struc
 
 /* Something has happened to the query: this turn, policy_next() is asked what to do. */
 void upstream_changed(struct upstream_list *, struct query *);
-
-/* Asks policy_next() about all queries that have changed, and does what it says. */
-void upstream_exchange(struct upstream_list *, struct deadline now);
 
 /* Records why an upstream failed a query. The client gets the reason of the first one. */
 void upstream_note_failure(struct upstream_list *, struct query *, size_t index,

@@ -13,9 +13,6 @@ enum {
 	/* An upstream is down when this many connections have ended before their canary was answered. */
 	CANARIES_LOST_MAX = 2,
 
-	/* What was not sent is moved to another connection so often before that is an attempt. */
-	MOVES_MAX = 4,
-
 	/* A server that does not understand our EDNS gets less of it for this long. */
 	LESS_EDNS_MS = 3600000
 };
@@ -124,41 +121,6 @@ note_queries(struct upstream_list *l, const struct connection *c, enum end end, 
 		if (end == END_ATTEMPT && c->has_answered)
 			upstream_note_fatal(l, a->query, now);
 	}
-}
-
-/* The query is to be sent again to the same upstream. */
-void
-upstream_note_retry(struct upstream_list *l, struct attempt *a)
-{
-	struct query *q = a->query;
-	size_t index = a->upstream;
-
-	if (a->sent || q->moves++ < MOVES_MAX)
-		q->tries--;
-	q->tried[index / 64] &= ~(UINT64_C(1) << index % 64);
-	a->at = NULL;
-	a->sent = false;
-	a->state = ATTEMPT_RETRY;
-	upstream_changed(l, q);
-}
-
-void
-upstream_note_failure(struct upstream_list *l, struct query *q, size_t index,
-    const struct failure *why)
-{
-	l->upstreams[index].cause = *why;
-	if (q->first_failed_upstream == -1)
-		q->first_failed_upstream = (int)index;
-}
-
-void
-upstream_note_failed(struct upstream_list *l, struct attempt *a, const struct failure *why)
-{
-	a->at = NULL;
-	a->sent = false;
-	a->state = ATTEMPT_FREE;
-	upstream_note_failure(l, a->query, a->upstream, why);
-	upstream_changed(l, a->query);
 }
 
 /* Records what the end of its connection means for each of the attempts. */
@@ -409,43 +371,4 @@ upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
 		upstream_lose(l, c, &why, now);
 	else
 		upstream_watch(l, c);
-}
-
-/* Sends what waits on a connection. */
-static void
-send_waiting(struct upstream_list *l, struct connection *c, struct deadline now)
-{
-	struct attempt *a = TAILQ_LAST(&c->sent, attempt_list);
-	struct failure why;
-	int rc = connection_send(c, l->ids, now, &why);
-
-	for (a = a == NULL ? TAILQ_FIRST(&c->sent) : TAILQ_NEXT(a, link); a != NULL;
-	     a = TAILQ_NEXT(a, link))
-		a->query->was_sent = true;
-	upstream_due(l, upstream_silent_at(l, c));
-	if (rc == -1)
-		upstream_lose(l, c, &why, now);
-	else
-		upstream_watch(l, c);
-}
-
-void
-upstream_send(struct upstream_list *l, struct deadline now)
-{
-	size_t i;
-
-	upstream_exchange(l, now);
-	for (i = 0; i < l->connection_count; i++) {
-		struct connection *c = &l->connections[i];
-
-		if (!stream_is_open(&c->stream))
-			continue;
-		if (c->draining && connection_is_idle(c))
-			upstream_discard(l, c);
-		else if (stream_stage(&c->stream) == STREAM_READY &&
-		    (!TAILQ_EMPTY(&c->waiting) || c->out_len > 0))
-			send_waiting(l, c, now);
-	}
-	if (l->queries_wait && l->has_room)
-		upstream_due(l, now);
 }
