@@ -105,6 +105,7 @@ struct query {
 	TAILQ_ENTRY(query) changed_link;
 	bool is_changed; /* it is in the list of those that policy_next() is asked about */
 	struct attempt attempts[QUERY_ATTEMPTS_MAX];
+	int attempt_count; /* of these, the first ones that are in use, or were */
 
 	/* What policy_next() goes by, besides the attempts. */
 	enum query_search search;

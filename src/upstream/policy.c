@@ -29,9 +29,9 @@ policy_is_usable(const struct policy_member *m)
 bool
 policy_is_in_flight(const struct query *q)
 {
-	size_t i;
+	int i;
 
-	for (i = 0; i < QUERY_ATTEMPTS_MAX; i++)
+	for (i = 0; i < q->attempt_count; i++)
 		if (q->attempts[i].state != ATTEMPT_FREE && q->attempts[i].state != ATTEMPT_RETRY)
 			return true;
 	return false;
@@ -40,9 +40,9 @@ policy_is_in_flight(const struct query *q)
 bool
 policy_is_asked(const struct query *q, size_t upstream)
 {
-	size_t i;
+	int i;
 
-	for (i = 0; i < QUERY_ATTEMPTS_MAX; i++)
+	for (i = 0; i < q->attempt_count; i++)
 		if (q->attempts[i].state == ATTEMPT_OPEN && q->attempts[i].upstream == upstream)
 			return true;
 	return false;
@@ -59,7 +59,7 @@ attempt_to_repeat(const struct query *q, bool *in_flight)
 	int i;
 
 	*in_flight = false;
-	for (i = 0; i < QUERY_ATTEMPTS_MAX; i++)
+	for (i = 0; i < q->attempt_count; i++)
 		switch (q->attempts[i].state) {
 		case ATTEMPT_FREE:
 			break;

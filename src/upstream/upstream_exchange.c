@@ -47,12 +47,12 @@ describe(struct upstream_list *l, size_t i, struct deadline now)
 static struct attempt *
 free_attempt(struct query *q)
 {
-	size_t i;
+	int i;
 
-	for (i = 0; i < QUERY_ATTEMPTS_MAX; i++)
+	for (i = 0; i < q->attempt_count; i++)
 		if (q->attempts[i].state == ATTEMPT_FREE)
 			return &q->attempts[i];
-	return NULL;
+	return i < QUERY_ATTEMPTS_MAX ? &q->attempts[q->attempt_count++] : NULL;
 }
 
 static enum opened_for
@@ -210,9 +210,9 @@ try_upstream(struct upstream_list *l, struct query *q, size_t index, struct dead
 static void
 release_attempts(struct upstream_list *l, struct query *q)
 {
-	size_t i;
+	int i;
 
-	for (i = 0; i < QUERY_ATTEMPTS_MAX; i++) {
+	for (i = 0; i < q->attempt_count; i++) {
 		if (q->attempts[i].at != NULL)
 			connection_release(&q->attempts[i], l->ids);
 		q->attempts[i].state = ATTEMPT_FREE;
@@ -272,9 +272,9 @@ pause_query(struct query *q, struct deadline until)
 static bool
 is_opening(const struct query *q, size_t upstream)
 {
-	size_t i;
+	int i;
 
-	for (i = 0; i < QUERY_ATTEMPTS_MAX; i++)
+	for (i = 0; i < q->attempt_count; i++)
 		if (q->attempts[i].at != NULL && q->attempts[i].upstream == upstream)
 			return stream_stage(&q->attempts[i].at->stream) != STREAM_READY;
 	return false;

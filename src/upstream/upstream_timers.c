@@ -176,11 +176,11 @@ is_in_doubt(const struct attempt *a)
 static void
 note_late(struct upstream_list *l, struct query *q)
 {
-	size_t i;
+	int i;
 
 	/* A slow answer is no reason to try upstreams that are in backoff; silence is. */
 	q->search = QUERY_SEARCH_UP;
-	for (i = 0; i < QUERY_ATTEMPTS_MAX; i++) {
+	for (i = 0; i < q->attempt_count; i++) {
 		struct connection *c = q->attempts[i].at;
 
 		if (c == NULL || !is_in_doubt(&q->attempts[i]))

@@ -245,6 +245,7 @@ decides(void **state)
 	struct query q = row->q;
 	struct policy_step step;
 
+	q.attempt_count = QUERY_ATTEMPTS_MAX;
 	if (q.by.at_us == 0)
 		q.by = (struct deadline){ INT64_C(1000) * BY_MS };
 	if (q.hedge_at.at_us == 0)
