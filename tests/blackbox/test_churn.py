@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -26,9 +27,11 @@ class Load:
     """Half of the queries each on a connection of its own, half of them on kept ones."""
 
     def __init__(self, address, seconds):
+        # Not pipes: who has lost much has much to write, and nobody reads while it runs.
+        self._outputs = [tempfile.TemporaryFile() for _ in range(2)]
         self._processes = [subprocess.Popen(
             [sys.executable, CHURN, *map(str, (*address, seconds, RATE / 2, kind))],
-            stdout=subprocess.PIPE) for kind in ("single", "kept")]
+            stdout=output) for kind, output in zip(("single", "kept"), self._outputs)]
         self._seconds = seconds
 
     @property
@@ -36,8 +39,11 @@ class Load:
         return any(process.poll() is None for process in self._processes)
 
     def results(self):
-        found = [json.loads(process.communicate(timeout=self._seconds + 20)[0])
-                 for process in self._processes]
+        found = []
+        for process, output in zip(self._processes, self._outputs):
+            process.wait(self._seconds + 20)
+            output.seek(0)
+            found.append(json.load(output))
         for seen in found:
             # A machine that is too slow asks less often, and that is all.
             assert seen["asked"] >= RATE / 2 * self._seconds * 0.5
@@ -53,6 +59,8 @@ class Load:
         for process in self._processes:
             process.kill()
             process.wait()
+        for output in self._outputs:
+            output.close()
 
 
 @row("P6")
