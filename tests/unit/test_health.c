@@ -191,6 +191,46 @@ says_once_that_it_went_down_and_came_back(void **state)
 	assert_false(is_in_backoff(u, deadline_after(start, 61200)));
 }
 
+/* What the log is to say, and when: seconds after the start. */
+static void
+is_logged_when_it_changes_but_not_too_often(void **state)
+{
+	struct health *u = begin();
+	unsigned times = 0;
+
+	(void)state;
+	assert_int_equal(health_log_state(u, false, start, &times), HEALTH_LOG_NOTHING);
+	(void)health_record_failure(u, start);
+	assert_int_equal(health_log_state(u, false, start, &times), HEALTH_LOG_DOWN);
+	assert_int_equal(times, 1);
+	assert_int_equal(health_log_state(u, false, start, &times), HEALTH_LOG_NOTHING);
+	assert_int_equal(health_log_state(u, true, deadline_after(start, 9000), &times),
+	    HEALTH_LOG_LATER);
+	(void)health_record_response(u);
+	assert_int_equal(health_log_state(u, false, start, &times), HEALTH_LOG_BACK);
+	assert_int_equal(health_log_state(u, false, start, &times), HEALTH_LOG_NOTHING);
+	/* Down and back and down again: one line says how often, when it may. */
+	(void)health_record_failure(u, deadline_after(start, 5000));
+	assert_int_equal(health_log_state(u, false, deadline_after(start, 5000), &times),
+	    HEALTH_LOG_LATER);
+	(void)health_record_response(u);
+	assert_int_equal(health_log_state(u, false, deadline_after(start, 6000), &times),
+	    HEALTH_LOG_NOTHING);
+	(void)health_record_failure(u, deadline_after(start, 10000));
+	assert_int_equal(health_log_state(u, false, deadline_after(start, 10000), &times),
+	    HEALTH_LOG_DOWN);
+	assert_int_equal(times, 2);
+}
+
+static void
+becomes_ready_once(void **state)
+{
+	(void)state;
+	assert_false(health_is_ready(table));
+	health_set_ready(table);
+	assert_true(health_is_ready(table));
+}
+
 static void
 is_tried_by_one_only(void **state)
 {
@@ -382,6 +422,8 @@ main(void)
 {
 	const struct CMUnitTest others[] = {
 		cmocka_unit_test(says_once_that_it_went_down_and_came_back),
+		cmocka_unit_test(is_logged_when_it_changes_but_not_too_often),
+		cmocka_unit_test(becomes_ready_once),
 		cmocka_unit_test(is_tried_by_one_only),
 		cmocka_unit_test(is_the_same_for_all_workers),
 		cmocka_unit_test(knows_how_long_an_answer_usually_takes),

@@ -322,6 +322,32 @@ hedges_after(void **state)
 	assert_int_equal(policy_hedge_ms(&group, &member, row->is_opening), row->ms);
 }
 
+static const struct flight_row {
+	const char *name;
+	enum attempt_state state; /* of an attempt at upstream 2 */
+	bool is_in_flight;
+	bool is_asked;
+} flight_rows[] = {
+	{ "no attempt", ATTEMPT_FREE, false, false },
+	{ "an open attempt is in flight", ATTEMPT_OPEN, true, true },
+	{ "a stalled attempt is in flight", ATTEMPT_STALLED, true, false },
+	{ "an attempt that is sent once more is in flight", ATTEMPT_RESEND, true, false },
+	{ "an attempt off its connection is not in flight", ATTEMPT_RETRY, false, false },
+};
+
+static void
+tells_who_is_asked(void **state)
+{
+	const struct flight_row *row = *state;
+	struct query q = { .attempt_count = QUERY_ATTEMPTS_MAX };
+	struct attempt *last = &q.attempts[QUERY_ATTEMPTS_MAX - 1];
+
+	*last = (struct attempt){ .state = row->state, .upstream = 2 };
+	assert_int_equal(policy_is_in_flight(&q), row->is_in_flight);
+	assert_int_equal(policy_is_asked(&q, 2), row->is_asked);
+	assert_false(policy_is_asked(&q, 1));
+}
+
 /* Whatever is done, it ends: each step that policy_next() wants is taken as a failure. */
 static void
 ends_whatever_fails(void **state)
@@ -366,13 +392,15 @@ ends_whatever_fails(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(policy_rows) + LENGTH(search_rows) + LENGTH(hedge_rows) + 1];
+	struct CMUnitTest tests[LENGTH(policy_rows) + LENGTH(search_rows) + LENGTH(hedge_rows) +
+	    LENGTH(flight_rows) + 1];
 	size_t n = 0;
 	size_t i;
 
 	ADD(policy_rows, decides);
 	ADD(search_rows, goes_on_searching);
 	ADD(hedge_rows, hedges_after);
+	ADD(flight_rows, tells_who_is_asked);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(ends_whatever_fails);
 	return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
 }

@@ -283,10 +283,10 @@ refuse_protocols(SSL *ssl, const unsigned char **out, unsigned char *len, const 
 {
 	(void)ssl;
 	(void)out;
-	(void)len;
 	(void)in;
 	(void)in_len;
 	(void)arg;
+	*len = 0;
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
