@@ -287,7 +287,7 @@ use_answer(struct upstream_list *l, struct connection *c, const struct arrival *
 		keep_response(l, &l->upstreams[c->upstream], arrival, response);
 	/* Another upstream has the query already. */
 	if (policy_is_in_flight(q))
-		q->has_second_opinion = true;
+		q->error_retried = true;
 }
 
 /* An answer has come, whether or not anybody waits for it any more. */
