@@ -86,7 +86,7 @@ probe_upstream(const struct config *config, const struct config_upstream *u, FIL
 	    (server = dot_server_new(trust, &identity, config->tls.fast_open, why)) != NULL &&
 	    (d = dot_open(server, NULL, 0, why)) != NULL)
 		rc = probe_connection(d, config, out, why);
-	if (rc == -1 && d != NULL && dot_may_try_again(d)) {
+	if (rc == -1 && d != NULL && dot_should_retry_reduced(d)) {
 		fprintf(out, "  retry        %s\n", dot_retry_text(d));
 		dot_close(d);
 		if ((d = dot_open(server, NULL, 0, why)) != NULL)
