@@ -285,10 +285,10 @@ def test_notation_that_is_clear_is_taken(tmp_path, configured, monkeypatch, auth
 
 
 @table("text, place, cause, cure",
-       ("F-16-user", "user: no-such-user\n", "1:7", "user no-such-user: there is no such user",
-        "name one that /etc/passwd has"),
-       ("F-16-user-root", "user: 0\n", "1:7", "user 0: there is no such user",
-        "give a number above 0"),
+       ("F-16-user", "user: no-such-user\n", "1:7", "user no-such-user: no such user",
+        "use a name in /etc/passwd"),
+       ("F-16-user-root", "user: 0\n", "1:7", "user 0: no such user",
+        "a number above 0"),
        ("F-16-CA-missing", "tls: {ca_file: none.pem}\n", "1:16",
         "CA file none.pem: No such file or directory", "check the path"),
        ("F-16-CA-empty", "tls: {ca_file: empty}\n", "1:16", "CA file empty: ", "must contain PEM"),
@@ -380,8 +380,8 @@ def test_check_by_another_user_warns_of_the_right_to_become_one(tmp_path, config
                           extra_groups=[], stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, timeout=20)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ("config.yml:2:7: user daemon: no right to become this user "
-                           "(start as root, or leave `user' out)\n")
+    assert done.stderr == ("config.yml:2:7: user daemon: changing to this user needs CAP_SETUID "
+                           "and CAP_SETGID (start as root, or leave `user' out)\n")
 
 
 # F-18: the command line.
