@@ -7,7 +7,7 @@
 #include "transport/dot.h"
 #include "upstream/upstream.h"
 
-/* Runs the stage to its end; *TOOK_MS becomes how many milliseconds that took. */
+/* Completes a stage; *TOOK_MS becomes the time that it took. */
 static int
 run_stage(struct dot *d, enum dot_stage stage, int ms, double *took_ms, struct failure *why)
 {
@@ -24,7 +24,7 @@ run_stage(struct dot *d, enum dot_stage stage, int ms, double *took_ms, struct f
 	return 0;
 }
 
-/* Asks for the name servers of the root, which every resolver knows. */
+/* Queries the name servers of the root, which every resolver can answer. */
 static int
 query_root(struct dot *d, int ms, double *took_ms, enum dns_rcode *rcode, struct failure *why)
 {

@@ -469,12 +469,12 @@ def word(name, args, at, cause, cure):
        word("address-loop", ["-l", "192.0.2.1:853", "check"], "-l",
             "`192.0.2.1:853' is an upstream: a loop", "name another address or port"),
        word("both", ["healthcheck", "--upstream", "--ready"], "`--ready'",
-            "does not go with `--upstream'", "give one of the two"),
-       word("not-with-check", ["check", "--ready"], "`--ready'", "does not go with `check'",
+            "cannot be combined with `--upstream'", "give one of the two"),
+       word("not-with-check", ["check", "--ready"], "`--ready'", "not valid with `check'",
             "write `dot-proxy healthcheck --ready'"),
-       word("not-with-probe", ["--upstream", "probe"], "`--upstream'", "does not go with `probe'",
+       word("not-with-probe", ["--upstream", "probe"], "`--upstream'", "not valid with `probe'",
             "write `dot-proxy healthcheck --upstream'"),
-       word("not-with-serving", ["--upstream"], "`--upstream'", "goes with `healthcheck' only",
+       word("not-with-serving", ["--upstream"], "`--upstream'", "only valid with `healthcheck'",
             "write `dot-proxy healthcheck --upstream'"))
 def test_mistake_in_command_line_has_word_cause_and_cure(tmp_path, configured, monkeypatch,
                                                          authority, args, at, cause, cure):
