@@ -26,7 +26,7 @@ enum { ADDRESS_TEXT_MAX = 80 };
  * Reads "192.0.2.1", "192.0.2.1:853", "2001:db8::1", "[2001:db8::1]:853", each IPv6
  * form also with a zone ("fe80::1%eth0"); the port is PORT where none is written.
  * Host names are never looked up. Returns 0, or -1 when TEXT is none of these
- * (port 0, an unknown zone and octets with leading zeros included).
+ * (port 0, an unknown zone and numbers with leading zeros included).
  */
 int address_parse(const char *text, uint16_t port, struct address *out);
 
@@ -34,18 +34,18 @@ int address_parse(const char *text, uint16_t port, struct address *out);
 enum { ADDRESS_INTERFACE_MAX = 16 };
 
 /*
- * As address_parse(), but the interface of a link-local address need not be there yet: then
+ * As address_parse(), but the interface of a link-local address need not exist yet: then
  * the address has no zone. INTERFACE becomes its name, "" where TEXT names none.
  */
 int address_parse_late(const char *text, uint16_t port, struct address *out,
     char interface[static ADDRESS_INTERFACE_MAX]);
 
-/* The index that an interface, by its name or its number, has now; 0: there is none. */
+/* The current index of an interface, given by name or number; 0 when it does not exist. */
 unsigned address_interface_index(const char *interface);
 
 /*
- * What keeps the address from being bound or connected to, in words that continue "`ADDRESS' ";
- * NULL: nothing does.
+ * Why the address cannot be bound or connected to, as the end of a sentence that begins with
+ * "`ADDRESS' "; NULL when it can.
  */
 const char *address_problem(const struct address *);
 
@@ -58,7 +58,7 @@ char *address_format(const struct address *, char text[static ADDRESS_TEXT_MAX])
 /* As address_format() without port and brackets; a zone is kept. */
 char *address_format_host(const struct address *, char text[static ADDRESS_TEXT_MAX]);
 
-/* The octets in use, for bind(2), connect(2) and sendto(2). */
+/* The length of the socket address in bytes, for bind(2), connect(2) and sendto(2). */
 socklen_t address_len(const struct address *);
 
 uint16_t address_port(const struct address *);
@@ -70,10 +70,10 @@ bool address_equal(const struct address *, const struct address *);
 /* Same host whatever the port; ::ffff:192.0.2.1 and 192.0.2.1 are the same host. */
 bool address_same_host(const struct address *, const struct address *);
 
-/* The hash of its host: equal for those of which address_same_host() is true. */
+/* A hash of the address without the port: equal where address_same_host() is true. */
 uint64_t address_hash_host(const struct address *, const struct hash_key *);
 
-/* Whether it is 0.0.0.0 or ::. */
+/* Whether the address is 0.0.0.0 or ::. */
 bool address_is_wildcard(const struct address *);
 
 /* A set of addresses that share their first bits. */
@@ -85,11 +85,11 @@ struct prefix {
 
 /*
  * Reads "192.0.2.0/24", "2001:db8::/32", or an address alone (all bits). Returns
- * 0, or -1 when TEXT is no prefix or has bits set behind its length.
+ * 0, or -1 when TEXT is not a prefix or has bits set behind its length.
  */
 int prefix_parse(const char *text, struct prefix *out);
 
-/* Whether the address lies in it; ::ffff:192.0.2.1 counts as 192.0.2.1. */
+/* Whether the prefix has the address; ::ffff:192.0.2.1 counts as 192.0.2.1. */
 bool prefix_contains(const struct prefix *, const struct address *);
 
 #endif

@@ -16,7 +16,7 @@
 struct chains_link {
 	LIST_ENTRY(chains_link) next;
 	uint64_t hash;
-	void *entry; /* what the link is embedded in */
+	void *entry; /* the struct that embeds the link */
 };
 LIST_HEAD(chains_head, chains_link);
 
@@ -27,8 +27,8 @@ struct chains {
 };
 
 /*
- * For about COUNT entries: with so many, nearly all chains hold one or none. -1 with errno.
- * chains_free() may also follow a failure, or on a table that is all zero.
+ * Sizes the table for about COUNT entries, so that most chains have at most one. -1 with errno.
+ * chains_free() accepts a table whose chains_init() failed, or that is all zero.
  */
 int chains_init(struct chains *, size_t count);
 void chains_free(struct chains *);
@@ -36,7 +36,7 @@ void chains_free(struct chains *);
 void chains_add(struct chains *, struct chains_link *, uint64_t hash, void *entry);
 void chains_remove(struct chains_link *);
 
-/* The links of all entries with that hash, one after the other; NULL at the end. */
+/* Iterate over the entries with that hash; NULL at the end. */
 struct chains_link *chains_first(const struct chains *, uint64_t hash);
 struct chains_link *chains_next(const struct chains_link *);
 

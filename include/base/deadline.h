@@ -24,17 +24,16 @@ struct deadline deadline_after(struct deadline from, int ms);
 /* MS milliseconds from this moment. */
 struct deadline deadline_in(int ms);
 
-/* The one that comes first, and the one that comes last. */
+/* The earlier and the later of two moments. */
 struct deadline deadline_sooner(struct deadline a, struct deadline b);
 struct deadline deadline_later(struct deadline a, struct deadline b);
 
-/* Whether D has come at the moment NOW. */
+/* Whether D is at or before the moment NOW. */
 bool deadline_passed(struct deadline d, struct deadline now);
 
 /*
- * What is left of D at the moment NOW, in milliseconds as poll(2) and
- * epoll_wait(2) take them: rounded up, so that a wait never ends too soon and
- * spins; 0 when it has passed; -1 (wait for ever) when D is NEVER.
+ * The milliseconds from NOW until D, as poll(2) and epoll_wait(2) take them: rounded up, so that
+ * a wait never ends too soon and spins; 0 when D has passed; -1 (wait for ever) when D is NEVER.
  */
 int deadline_left_ms(struct deadline d, struct deadline now);
 

@@ -8,7 +8,7 @@ enum {
 	DURATION_NO_UNIT = -2  /* a number without a unit */
 };
 
-/* Room for any duration as text. */
+/* The largest size of a duration as text. */
 enum { DURATION_TEXT_MAX = 16 };
 
 /* Returns milliseconds, INT_MAX at most; or one of the above. "0" needs no unit. */

@@ -4,9 +4,8 @@
 #include <stdarg.h>
 
 /*
- * Why something failed, in words for the operator, and what to do about it where
- * that is known. The caller owns it; both texts are always terminated, and one
- * that is too long is cut.
+ * Why something failed, in words for the operator, and the remedy where one is known. The caller
+ * owns the struct; both texts are always terminated, and a text that is too long is cut.
  */
 struct failure {
 	char text[384];
@@ -16,17 +15,17 @@ struct failure {
 /*
  * Sets the text and clears the remedy. Like all functions of this module but
  * fail_remedy() it returns -1, so that `return fail_with(why, ...)' is the whole
- * error path. WHY may be NULL: then nobody wants to know.
+ * error path. WHY may be NULL: then the reason is discarded.
  */
 int fail_with(struct failure *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* As fail_with(), followed by ": " and what errno means. */
+/* As fail_with(), followed by ": " and strerror(errno). */
 int fail_errno(struct failure *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Puts "where: " in front of the text; the remedy stays. */
 int fail_in(struct failure *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Sets what can be done about it. */
+/* Sets the remedy. */
 void fail_remedy(struct failure *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -13,7 +13,7 @@ struct hash_key {
 	uint64_t halves[2];
 };
 
-/* Makes a random key. -1 with errno when the system gives no random bytes. */
+/* Makes a random key. -1 with errno when getrandom(2) fails. */
 int hash_key_init(struct hash_key *);
 
 /* The hash of LEN bytes under a key. */

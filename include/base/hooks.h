@@ -3,8 +3,8 @@
 
 /*
  * Only in the build for tests (DOTPROXY_TEST_HOOKS): signal SIGRTMIN + n makes a worker try the
- * nth of the system calls below, most of which it must not make, so that tests see what becomes
- * of it. tests/lib/hooks.py has them in the same order.
+ * nth of the system calls below, most of which the sandbox forbids, so that tests see the result.
+ * tests/lib/hooks.py lists them in the same order.
  */
 enum hook {
 	HOOK_UNAME,
@@ -14,10 +14,10 @@ enum hook {
 	HOOK_SOCKET_RAW,
 	HOOK_SOCKET_SCTP,
 	HOOK_SOCKET_UNIX,
-	HOOK_SOCKET_TCP, /* this one it may make */
+	HOOK_SOCKET_TCP, /* the only kind of socket that is allowed */
 	HOOK_KILL,
 	HOOK_TGKILL,
-	HOOK_SET_OWNER, /* of the signals of a socket */
+	HOOK_SET_OWNER, /* F_SETOWN: who gets the signals of a socket */
 	HOOK_SHUTDOWN,
 	HOOK_DISCONNECT_TCP,
 	HOOK_CONNECT_UDP,
@@ -28,7 +28,7 @@ enum hook {
 	HOOKS
 };
 
-/* Tries that call, and logs what it returned. TCP and UDP are a listener's. */
+/* Makes the system call and logs its result. TCP and UDP are the sockets of a listener. */
 void hooks_try(enum hook, int tcp, int udp);
 
 #endif

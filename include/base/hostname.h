@@ -4,9 +4,9 @@
 enum { HOSTNAME_MAX = 253 };
 
 /*
- * Why TEXT cannot be checked against a certificate, in words that continue "`TEXT' "; NULL when it
- * can. Refuses names that OpenSSL would match in its own way: ".example" (every host below),
- * "example." (none), "" (any).
+ * Why TEXT cannot be checked against a certificate, as the end of a sentence that begins with
+ * "`TEXT' "; NULL when it can. Refuses names that OpenSSL treats specially: ".example" (matches
+ * every host below), "example." (matches none), "" (matches any).
  */
 const char *hostname_problem(const char *text);
 

@@ -6,17 +6,17 @@
 enum { PAGES_LEN = 4096 };
 
 /*
- * Memory for tables that are sized for the worst case and mostly empty: address space of
- * which only the pages in use cost anything.
+ * Memory for tables that are sized for the worst case and mostly empty: address space, of which
+ * only the pages in use take memory.
  */
 
-/* What LEN bytes cost beyond the first page, in whole pages. */
+/* The bytes that LEN bytes take beyond the first page, in whole pages. */
 size_t pages_beyond_first(size_t len);
 
 /*
- * From one entry to the next in a table of buffers of LEN bytes each: whole pages, so that an
- * entry's can be given back alone, and one cache line more, since entries at the same offset in
- * their pages would all compete for the same few lines of the cache.
+ * The distance between entries in a table of buffers of LEN bytes each: whole pages, so that those
+ * of one entry can be returned alone, and one cache line more, since entries at the same offset in
+ * their pages would compete for the same few cache lines.
  */
 static inline size_t
 pages_stride(size_t len)
@@ -27,12 +27,12 @@ pages_stride(size_t len)
 /* COUNT times SIZE bytes, all zero; NULL with errno. Freed by pages_free(). */
 void *pages_new(size_t count, size_t size);
 
-/* NULL is fine. COUNT and SIZE as they were. */
+/* P may be NULL. COUNT and SIZE are those of pages_new(). */
 void pages_free(void *, size_t count, size_t size);
 
 /*
- * Gives the memory back to the system, as far as it is whole pages; the bytes in them are
- * zero again. P may be anywhere inside of what pages_new() gave.
+ * Returns the whole pages in the range to the system; the bytes in them become zero. P may point
+ * anywhere into memory of pages_new().
  */
 void pages_clear(void *, size_t count, size_t size);
 

@@ -2,8 +2,8 @@
 #define DOTPROXY_SANITIZED_H
 
 /*
- * Whether this is a build for AddressSanitizer. It looks into its own process, which a
- * worker must not, and has a heap of its own.
+ * Whether this build uses AddressSanitizer, which inspects its own process, as a worker must not,
+ * and replaces the heap.
  */
 #if defined(__SANITIZE_ADDRESS__)
 enum { SANITIZED = 1 };

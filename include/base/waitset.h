@@ -10,8 +10,8 @@
 #include "base/deadline.h"
 
 /*
- * The descriptors that a process waits for: an epoll set, whose events say whose they
- * are. EVENTS are those of epoll_ctl(2).
+ * The descriptors that a process waits for: an epoll set, whose events carry the owner of the
+ * descriptor and the owner's index. EVENTS are those of epoll_ctl(2).
  */
 
 enum waitset_owner {
@@ -24,10 +24,10 @@ enum waitset_owner {
 	WAITSET_STATUS
 };
 
-/* The set itself, a descriptor that the caller closes; -1 with errno. */
+/* Returns the epoll descriptor, which the caller closes; -1 with errno. */
 int waitset_new(void);
 
-/* -1 with errno when the kernel refuses. INDEX is the owner's own. */
+/* Return 0, or -1 with errno. INDEX has a meaning for the owner only. */
 int waitset_add(int set, int fd, uint32_t events, enum waitset_owner owner, size_t index);
 int waitset_change(int set, int fd, uint32_t events, enum waitset_owner owner, size_t index);
 void waitset_remove(int set, int fd);
@@ -36,12 +36,12 @@ enum waitset_owner waitset_owner(const struct epoll_event *);
 size_t waitset_index(const struct epoll_event *);
 
 /*
- * Lets signals, which must be blocked, arrive at the wait as events of WAITSET_SIGNALS. Returns
- * a descriptor to fetch them from, which the caller closes; -1 with errno.
+ * Reports signals, which must be blocked, as events of WAITSET_SIGNALS. Returns the signalfd(2)
+ * descriptor, which the caller closes; -1 with errno.
  */
 int waitset_add_signals(int set, const sigset_t *signals);
 
-/* The number of the next signal that has come, or 0. */
+/* The number of the next pending signal, or 0. */
 int waitset_next_signal(int signals_fd);
 
 /*
@@ -53,7 +53,7 @@ int waitset_add_wakeup(int set);
 void waitset_wake(int wakeup_fd);
 void waitset_clear_wakeup(int wakeup_fd);
 
-/* The one wait of the loop: until something is ready, or the moment BY has come. Returns the number of events. */
+/* Waits until a descriptor is ready, but not longer than BY. Returns the number of events. */
 size_t waitset_wait(int set, struct epoll_event *events, size_t count, struct deadline by);
 
 #endif

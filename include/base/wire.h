@@ -8,12 +8,12 @@
 /*
  * Cursors over the bytes of messages, numbers in network byte order. All bytes from the network
  * are read through a reader, and messages are written through a writer; nothing else turns an
- * offset in a message into an address. What is done for each number is inline: a query has some
- * hundred of them.
+ * offset in a message into an address. The functions for single numbers are inline, because each
+ * query calls them about a hundred times.
  */
 
 /*
- * A read past the end fails, yields 0, moves nothing, and makes every later one fail too: read
+ * A read past the end fails, returns 0, moves nothing, and makes every later read fail too: read
  * straight through and check `failed' once.
  */
 struct wire_reader {
@@ -23,7 +23,7 @@ struct wire_reader {
 	bool failed;
 };
 
-/* DATA stays the caller's and must live as long as the reader. */
+/* The caller keeps DATA, which must live as long as the reader. */
 static inline void
 wire_reader_init(struct wire_reader *r, const uint8_t *data, size_t len)
 {
@@ -33,7 +33,7 @@ wire_reader_init(struct wire_reader *r, const uint8_t *data, size_t len)
 	r->failed = false;
 }
 
-/* The next N bytes, stepped over, or NULL. N may be 0. */
+/* Returns the next N bytes and moves past them, or NULL. N may be 0. */
 static inline const uint8_t *
 wire_read_bytes(struct wire_reader *r, size_t n)
 {
@@ -78,7 +78,7 @@ wire_read_u32(struct wire_reader *r)
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* Steps over N bytes. */
+/* Moves past N bytes. */
 static inline void
 wire_skip(struct wire_reader *r, size_t n)
 {
@@ -86,19 +86,19 @@ wire_skip(struct wire_reader *r, size_t n)
 }
 
 /*
- * Steps over a domain name (RFC 1035 4.1.4) without following a compression
+ * Moves past a domain name (RFC 1035 4.1.4) without following a compression
  * pointer. Fails on reserved label types and on names over 255 bytes.
  */
 void wire_skip_name(struct wire_reader *);
 
-/* The same, and fails on a compression pointer: for the QNAME, which can have none. */
+/* As wire_skip_name(), but fails on a compression pointer: for the QNAME, which has none. */
 void wire_skip_plain_name(struct wire_reader *);
 
 /* Whether everything was read and nothing failed. */
 bool wire_is_done(const struct wire_reader *);
 
 /*
- * A write past the end fails, writes nothing, and makes every later one fail too: write straight
+ * A write past the end fails, writes nothing, and makes every later write fail too: write straight
  * through and take the length from wire_written().
  */
 struct wire_writer {
@@ -108,7 +108,7 @@ struct wire_writer {
 	bool failed;
 };
 
-/* DATA has room for CAP bytes, stays the caller's and must live as long as the writer. */
+/* DATA has space for CAP bytes. The caller keeps it; it must live as long as the writer. */
 static inline void
 wire_writer_init(struct wire_writer *w, uint8_t *data, size_t cap)
 {
@@ -118,7 +118,7 @@ wire_writer_init(struct wire_writer *w, uint8_t *data, size_t cap)
 	w->failed = false;
 }
 
-/* The next N bytes, which the caller writes at once; or NULL. */
+/* Returns the next N bytes, which the caller must write at once; or NULL. */
 static inline uint8_t *
 wire_reserve(struct wire_writer *w, size_t n)
 {
@@ -156,16 +156,16 @@ wire_write_u16(struct wire_writer *w, uint16_t v)
 void wire_write_u32(struct wire_writer *, uint32_t);
 void wire_write_zeros(struct wire_writer *, size_t n);
 
-/* BYTES may overlap with what is written; NULL only if N is 0. */
+/* BYTES may overlap with the destination, and may be NULL only if N is 0. */
 void wire_write_bytes(struct wire_writer *, const void *bytes, size_t n);
 
-/* Writes over two bytes at AT that were written before; fails if they were not. */
+/* Overwrites two bytes at AT, which must have been written before, or else it fails. */
 void wire_overwrite_u16(struct wire_writer *, size_t at, uint16_t);
 
-/* How many bytes may still be written; 0 once a write has failed. */
+/* The number of bytes that may still be written; 0 once a write has failed. */
 size_t wire_room(const struct wire_writer *);
 
-/* How many bytes were written; 0 if a write has failed. */
+/* The number of bytes written; 0 if a write has failed. */
 size_t wire_written(const struct wire_writer *);
 
 #endif

@@ -8,14 +8,14 @@ struct arguments;
 
 /* One command of the program. */
 struct command {
-	const char *name;      /* NULL: what is done without a command; the first of a table */
-	const char *arguments; /* the options that it takes, as in the usage */
+	const char *name;      /* NULL: the default command, first in the table */
+	const char *arguments; /* its options, as in the usage */
 	const char *help;
-	const char *failure;                  /* what exit status 1 means; NULL ends a table */
+	const char *failure; /* the meaning of exit status 1; NULL ends the table */
 	int (*run)(const struct arguments *); /* returns the exit status */
 };
 
-/* The command line as understood; the texts are those of argv. */
+/* The parsed command line; the texts point into argv. */
 struct arguments {
 	const char *config_file; /* NULL: not given */
 	const char *listen;      /* an address that config_set_listen() can read; NULL: not given */
@@ -23,16 +23,15 @@ struct arguments {
 	bool verbose;
 	bool upstream; /* at most one of this and `ready' */
 	bool ready;
-	bool version; /* the rest of the line was not read then, nor with `help' */
+	bool version; /* with this or `help', the rest of the line was not read */
 	bool help;
 };
 
 enum { ARGUMENTS_WHY_MAX = 768 };
 
 /*
- * Reads the command line for the commands of a table; options may stand before and after the
- * command. Returns 0; or -1, and WHY says which word is wrong, why, and what to write: "`chekc':
- * unknown command (did you mean `check'?)".
+ * Parses the command line for a table of commands; options may precede or follow the command.
+ * Returns 0; or -1 with the message in WHY: "`chekc': unknown command (did you mean `check'?)".
  */
 int arguments_read(int argc, char **argv, const struct command *commands, struct arguments *,
     char why[static ARGUMENTS_WHY_MAX]);

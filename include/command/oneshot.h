@@ -11,7 +11,7 @@
 #include "format/frame.h"
 #include "transport/dot.h"
 
-/* A client that asks one question and waits for the response. */
+/* A blocking client that sends one query and waits for the response. */
 
 /* The last question and its response, both framed as over TCP. */
 struct oneshot {
@@ -23,8 +23,8 @@ struct oneshot {
 
 enum oneshot_end {
 	ONESHOT_ANSWERED,  /* `answer' has the response to the query */
-	ONESHOT_UNREACHED, /* nothing answers at the address */
-	ONESHOT_TIMED_OUT, /* the deadline passed without a response; there is no reason in words */
+	ONESHOT_UNREACHED, /* the address cannot be reached */
+	ONESHOT_TIMED_OUT, /* the deadline passed without a response; WHY is not set */
 	ONESHOT_FAILED
 };
 

@@ -6,9 +6,9 @@
 #include "config/config.h"
 
 /*
- * Connects to every upstream of CONFIG, one after the other, and asks each for the name servers of
- * the root. Writes to OUT times, TLS version and certificate, or the step that failed, why, and the
- * remedy. Returns 0 when all can be used, or -1.
+ * Connects to each upstream of CONFIG, one after the other, and queries the name servers of the
+ * root. Writes times, TLS version and certificate to OUT, or the failed step, its reason and the
+ * remedy. Returns 0 when all upstreams can be used, or -1.
  */
 int probe(const struct config *config, FILE *out);
 

@@ -6,19 +6,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a file was like when it was last looked at. A plain value. */
+/* The state of a file when it was last checked. A plain value. */
 struct filewatch {
 	struct stat stat;
-	uint64_t content; /* a hash of it; 0 when it could not be read */
+	uint64_t content; /* a hash of the content; 0 when it was unreadable */
 };
 
-/* Looks at the file that PATH resolves to, through whatever symbolic links. */
-void filewatch_look(struct filewatch *, const char *path);
+/* Records the state of the file that PATH resolves to, following symbolic links. */
+void filewatch_record(struct filewatch *, const char *path);
 
 /*
- * Looks again: true when there is a file and its content has changed. Reads it only when
- * something else about it has (time, size, or the file itself, as behind a Kubernetes
- * ConfigMap's symbolic link).
+ * Records the state again. Returns whether there is a file whose content has changed. It is read
+ * only when its times, size or inode differ (a Kubernetes ConfigMap replaces a symbolic link, and
+ * so the inode).
  */
 bool filewatch_has_changed(struct filewatch *, const char *path);
 

@@ -9,23 +9,23 @@
  */
 struct notify {
 	int fd;          /* -1: there is no service manager */
-	int watchdog_ms; /* a watchdog ping is overdue after so long; 0: none is wanted */
+	int watchdog_ms; /* the longest time between watchdog pings; 0: no watchdog */
 };
 
 /*
- * Reads and removes the variables of the environment. Returns 0, also when there is no service
- * manager; or -1 with the reason when there is one that cannot be reached.
+ * Reads and removes the environment variables of sd_notify(3). Returns 0, also when there is no
+ * service manager; or -1 with the reason when its socket cannot be connected.
  */
 int notify_open(struct notify *, struct failure *why);
 
 /*
- * Sends ASSIGNMENTS, lines of `NAME=VALUE' that each end in a newline, and `STATUS=' with words
- * for people unless STATUS is NULL; what is not printable in those becomes `?'. Never waits.
- * Returns 0, also without a service manager; or -1 with errno: nothing was sent.
+ * Sends ASSIGNMENTS, lines of `NAME=VALUE' that each end in a newline, and `STATUS=' with a text
+ * for users unless STATUS is NULL; in that text, bytes that are not printable become `?'. Never
+ * blocks. Returns 0, also without a service manager; or -1 with errno: nothing was sent.
  */
 int notify_send(const struct notify *, const char *assignments, const char *status);
 
-/* This process sends no more. */
+/* Closes the socket; later messages are not sent. */
 void notify_close(struct notify *);
 
 #endif

@@ -13,59 +13,59 @@
 
 enum { PRIVILEGE_MISSING_MAX = 320 };
 
-/* Which privileges the processes will drop, decided before they do. A plain value. */
+/* The privileges that the processes will drop. A plain value. */
 struct privilege {
 	bool change_user;
 	uid_t uid;
 	gid_t gid;
 	bool chose_root; /* `user' in the configuration is root */
 	enum config_sandbox sandbox;
-	int landlock;                        /* its version in use; -1: none */
+	int landlock;                        /* the version in use; -1: none */
 	bool seccomp;                        /* it is in use */
-	char missing[PRIVILEGE_MISSING_MAX]; /* what is not in use, and why; "" when nothing */
+	char missing[PRIVILEGE_MISSING_MAX]; /* what is not in use, and why; "" when all is */
 };
 
 /*
- * Finds the user of the workers (USER, a name or a number; NULL: nobody, and only when started
- * as root) and what the kernel offers. -1 with the reason when there is no such user, when this
- * process may not become the user although it was asked for, or when SANDBOX is strict and
- * something is missing: then the reason names all of it.
+ * Determines the user of the workers (USER, a name or a number; NULL: `nobody' when started as
+ * root, else no change) and which sandbox features the kernel supports. -1 with the reason when
+ * USER does not exist or needs capabilities that this process lacks, or when SANDBOX is strict and
+ * a feature is missing: then the reason names all of them.
  */
 int privilege_plan(const char *user, enum config_sandbox sandbox, struct privilege *,
     struct failure *why);
 
 /*
- * Looks USER up, as privilege_plan() does, without a check of the right to become this user.
- * -1 with the reason when there is no such user.
+ * Looks USER up, as privilege_plan() does, without a check of the capabilities. -1 with the reason
+ * when there is no such user.
  */
 int privilege_find_user(const char *user, struct privilege *, struct failure *why);
 
-/* What of the sandbox is in use, in words; "" when nothing. */
+/* The parts of the sandbox that are in use, as text; "" when none. */
 const char *privilege_in_force(const struct privilege *);
 
 /*
- * Makes the permitted capabilities effective. File capabilities that are only permitted leave
- * the program startable where they cannot be had. -1 with the reason.
+ * Makes the permitted capabilities effective. File capabilities are installed as permitted only, so
+ * that the program also starts where they are not available. -1 with the reason.
  */
 int privilege_raise(struct failure *why);
 
 /*
- * The supervisor keeps what reload needs: to bind low ports, to read files, to start
- * workers as another user and to end them. -1 with the reason.
+ * Drops the capabilities of the supervisor but those for a reload: to bind low ports, read files,
+ * and start and stop workers of another user. -1 with the reason.
  */
 int privilege_limit_supervisor(struct failure *why);
 
 /*
- * A worker drops its groups, its user if that is root, all capabilities, every way to get any,
- * and core dumps. Notes what the kernel does not know. -1 with the reason, also when something
- * is missing and the sandbox is strict.
+ * Drops the groups of a worker, root, all capabilities, the means to regain any, and core dumps.
+ * Records what the kernel does not support in `missing'. -1 with the reason, also when something is
+ * missing and the sandbox is strict.
  */
 int privilege_limit_worker(struct privilege *, struct failure *why);
 
 /*
- * Then it enters the sandbox: no files, TCP connections to the ports of the bounds only, where the
- * kernel can say so, and the system calls of its loop only; any other one is its death.
- * Notes what the kernel refuses. -1 with the reason when that is something, and the sandbox
+ * Enters the sandbox afterwards: no files, TCP connections only to the ports of the bounds if the
+ * kernel supports that, and only the system calls of the worker's loop; any other kills the
+ * process. Records what failed in `missing'. -1 with the reason when something did and the sandbox
  * is strict.
  */
 int privilege_sandbox_worker(struct privilege *, const struct sandbox_bounds *,

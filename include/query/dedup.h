@@ -7,7 +7,7 @@
 #include "query/query.h"
 
 /*
- * Recognises a query in flight that its client sends again by UDP, so that it is asked and
+ * Detects a UDP client's retransmission of a query in flight, so that the query is forwarded and
  * answered once.
  */
 struct dedup;
@@ -17,9 +17,9 @@ struct dedup *dedup_new(size_t count);
 void dedup_free(struct dedup *);
 
 /*
- * Adds a query whose peer and address are set. False, and not added: the same ID, flags and
- * question are in flight from the same address and port. A message that has not just one question
- * that can be read is never a duplicate.
+ * Adds a query whose peer and address are set. Returns false, and does not add it, when a query
+ * with the same ID, flags and question is in flight from the same address and port. A message
+ * without exactly one valid question is never a duplicate.
  */
 bool dedup_add(struct dedup *, struct query *);
 

@@ -18,7 +18,7 @@ struct client;
 struct connection;
 struct query;
 
-/* What has become of an attempt. */
+/* The state of an attempt. */
 enum attempt_state {
 	ATTEMPT_FREE,    /* the entry is not in use */
 	ATTEMPT_OPEN,    /* on a connection */
@@ -32,7 +32,7 @@ struct attempt {
 	struct query *query;
 	struct connection *at;     /* NULL when it is FREE or RETRY */
 	TAILQ_ENTRY(attempt) link; /* in one of the lists of the connection */
-	struct deadline since;     /* when it was handed to the connection */
+	struct deadline since;     /* when it was sent */
 	enum attempt_state state;
 	enum edns_mode edns; /* what it was sent with, or will be */
 	uint16_t upstream;
@@ -41,109 +41,108 @@ struct attempt {
 };
 TAILQ_HEAD(attempt_list, attempt);
 
-/* So many attempts of one query at the same time at most. */
+/* The most attempts of one query at the same time. */
 enum { QUERY_ATTEMPTS_MAX = 8 };
 
-/* Which upstreams that were not tried yet are tried next. */
+/* Which of the untried upstreams are tried next. */
 enum query_search {
 	QUERY_SEARCH_NONE,
-	QUERY_SEARCH_UP,  /* those that are not in backoff */
-	QUERY_SEARCH_ANY, /* the same; when there is none, those in backoff */
-	QUERY_SEARCH_DOWN /* all that are in backoff, side by side */
+	QUERY_SEARCH_UP,  /* those not in backoff */
+	QUERY_SEARCH_ANY, /* those not in backoff; if none, those in backoff */
+	QUERY_SEARCH_DOWN /* all in backoff, in parallel */
 };
 
-/* Where a query came from, and so which module its answer goes to. */
+/* The frontend that received a query and sends its response. */
 enum query_transport {
-	QUERY_TCP, /* the TCP frontend's: `client' is its client */
-	QUERY_UDP  /* the UDP frontend's: `peer' is its peer */
+	QUERY_TCP, /* uses `client' */
+	QUERY_UDP  /* uses `peer' */
 };
 
 /* The two ends of a datagram. */
 struct query_peer {
-	size_t socket; /* the number of the one it came by */
+	size_t socket; /* the index of the receiving socket */
 	struct address from;
-	struct address to;  /* what it was sent to; AF_UNSPEC: what the socket is bound to */
-	unsigned interface; /* that it came in by, where TO is known */
+	struct address to;  /* the destination; AF_UNSPEC: the address of the socket */
+	unsigned interface; /* that received it; set if `to' is */
 };
 
 /* How a query ended. */
 enum query_outcome {
-	QUERY_OPEN,        /* it has not */
+	QUERY_OPEN,        /* it has not ended */
 	QUERY_ANSWERED,    /* `response' is an upstream's */
 	QUERY_UNREACHABLE, /* no upstream could be reached: see `first_failed_upstream' */
-	QUERY_UNANSWERED   /* they were asked and did not answer */
+	QUERY_UNANSWERED   /* it was sent, and no upstream responded */
 };
 
 /*
- * One query in hand, the one thing that flows through the program. Its place and its
- * octets belong to the table of queries; where it came in fills in the first part, the
- * upstreams the last one.
+ * One query in flight. Its slot and its bytes belong to the table of queries; the frontend sets the
+ * fields up to `outcome', the upstream module the rest.
  */
 struct query {
 	enum query_transport transport;
-	struct client *client; /* NULL: the client has gone */
+	struct client *client; /* NULL: the client has disconnected */
 	struct query_peer peer;
 	TAILQ_ENTRY(query) client_link; /* in one of the lists of the client, or of a socket */
-	struct client_addr *addr;       /* this and the next three: only of UDP */
-	TAILQ_ENTRY(query) addr_link;   /* in the list of its address, the oldest first */
+	struct client_addr *addr;       /* this and the next three: UDP only */
+	TAILQ_ENTRY(query) addr_link;   /* in the list of its address, oldest first */
 	struct chains_link dedup_link;  /* see dedup.h */
-	bool is_answered;               /* its response waits to be sent */
+	bool is_answered;               /* its response is queued for sending */
 	struct dns_query dns;
-	bool allowed;            /* the client may ask here */
-	struct deadline arrived; /* when its last octet was read */
-	struct deadline by;      /* it is answered before that */
-	uint8_t *message;        /* the query as it came */
+	bool allowed;            /* `allow' has the client's address */
+	struct deadline arrived; /* when its last byte was read */
+	struct deadline by;      /* the deadline for its response */
+	uint8_t *message;        /* the query as received */
 	size_t len;
-	uint8_t *response;   /* room for the largest, and in front of it for its length */
+	uint8_t *response;   /* space for the largest one, and for a prefix in front */
 	size_t response_len; /* 0: there is none */
-	bool is_canonical;   /* the response is no client's yet: see edns_write_canonical() */
+	bool is_canonical;   /* as made by edns_write_canonical(), not yet for this client */
 	size_t opt_len;      /* of the OPT record at the end of a canonical response */
 	size_t large; /* the memory of a large message or response, see query_table_large() */
 
 	enum query_outcome outcome;
 	TAILQ_ENTRY(query) upstream_link;
 	TAILQ_ENTRY(query) changed_link;
-	bool is_changed; /* it is in the list of those that policy_next() is asked about */
+	bool is_changed; /* in the list of queries for policy_next() */
 	struct attempt attempts[QUERY_ATTEMPTS_MAX];
 	int attempt_count; /* of these, the first ones that are in use, or were */
 
-	/* What policy_next() goes by, besides the attempts. */
+	/* The input of policy_next(), with the attempts. */
 	enum query_search search;
-	bool has_final_response;   /* `response' is one that no other upstream could improve */
-	bool has_second_opinion;   /* another upstream was tried after an error, or none is left */
-	bool had_healthy_upstream; /* one that was not down has been tried */
-	bool waits_for_slot;       /* there is no free slot for a connection that it needs */
-	bool is_fatal;             /* a connection has ended at this question, and at no other */
-	struct deadline hedge_at;  /* then the next upstream is tried as well */
-	struct deadline late_at;   /* before that, the time that it takes is no evidence */
-	struct deadline pause_until; /* after all have failed it */
+	bool has_final_response;     /* no other upstream could improve `response' */
+	bool error_retried;          /* on the next upstream, or no upstream is left */
+	bool had_healthy_upstream;   /* an upstream that was not down was tried */
+	bool waits_for_slot;         /* it needs a connection, and no slot is free */
+	bool is_fatal;               /* this question, and no other, made connections end */
+	struct deadline hedge_at;    /* when the next upstream is tried as well */
+	struct deadline late_at;     /* until then, its response time says nothing */
+	struct deadline pause_until; /* no attempt before, since all upstreams failed */
 	uint64_t tried[4];           /* a bit for each upstream that was tried */
-	unsigned tries;       /* connections that it was handed to, and those that failed to open */
-	unsigned resends;     /* how often it was resent to an upstream that had it already */
-	unsigned ends;        /* connections that ended before its response had come */
-	unsigned barren_ends; /* those of them that had brought no response at all */
-	unsigned moves;       /* how often its connection was of no use before it was sent */
+	unsigned tries;              /* connections that it was added to, or that failed to open */
+	unsigned resends;            /* how often it was sent again to the same upstream */
+	unsigned ends;               /* connections that ended before its response */
+	unsigned barren_ends;        /* those of them that carried no response at all */
+	unsigned moves;              /* how often its connection failed before it was sent */
 
-	bool is_new;   /* to the upstreams */
-	bool is_hedge; /* what is searched for is an extra query, of which few are sent */
-	bool is_late;  /* `hedge_at' has passed since policy_next() was asked */
-	bool was_sent; /* to any upstream */
+	bool is_new;               /* to the upstreams */
+	bool is_hedge;             /* the search is for a hedged query, whose rate is limited */
+	bool is_late;              /* `hedge_at' has passed since the last policy_next() */
+	bool was_sent;             /* to any upstream */
 	int first_failed_upstream; /* or -1 */
 };
 TAILQ_HEAD(query_list, query);
 
 struct query_table;
 
-/* A table of COUNT places. NULL with errno when there is no memory. */
+/* A table of COUNT slots. NULL with errno when there is no memory. */
 struct query_table *query_table_new(size_t count);
 void query_table_free(struct query_table *);
 
-/* The places that are free. */
-size_t query_table_room(const struct query_table *);
+/* The number of free slots. */
+size_t query_table_free_slots(const struct query_table *);
 
 /*
- * Takes a place and copies the LEN octets of a message (up to DNS_MESSAGE_MAX) into
- * it; everything else in it is as in a new query. NULL when no place is free.
+ * Takes a free slot and copies the LEN bytes of a message (up to DNS_MESSAGE_MAX) into it; all
+ * other fields have their initial values. NULL when no slot is free.
  */
 struct query *query_new(struct query_table *, const uint8_t *message, size_t len);
 
@@ -151,27 +150,27 @@ struct query *query_new(struct query_table *, const uint8_t *message, size_t len
 void query_free(struct query_table *, struct query *);
 
 /*
- * Notes that `response' is final: only that is needed from now on, and the memory of a large
- * message is given back.
+ * Notes that `response' is final: only the response is needed from now on, so the memory of a large
+ * message is returned.
  */
 void query_answered(struct query_table *, struct query *);
 
 /*
- * The response as a frame (see frame.h), whose prefix is written in front of it, for which there
- * always is room.
+ * The response as a frame (see frame.h): writes the prefix into the space that is reserved in front
+ * of the response.
  */
 uint8_t *query_frame(const struct query *);
 
 /*
- * The memory, in bytes, that messages over a page have taken, and responses that are over a page
- * by themselves or with their message.
+ * The memory, in bytes, of messages larger than a page, and of responses that are larger than a
+ * page, alone or together with their message.
  */
 size_t query_table_large(const struct query_table *);
 
 /*
- * Gives the memory that a rush has touched back to the system, if there was one and
- * no query is in hand. For quiet moments: it makes the next rush slower.
+ * Returns memory to the system after a burst, when no query is in flight. To be called when idle,
+ * since the next burst must fault the pages in again.
  */
-void query_table_relax(struct query_table *);
+void query_table_trim(struct query_table *);
 
 #endif

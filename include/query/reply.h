@@ -3,11 +3,11 @@
 
 #include "query/query.h"
 
-/* The last steps before a response is sent: they make it what its client asked for. */
+/* The last steps before a response is sent, which adapt it to its client. */
 
 /*
- * Turns an upstream's response, which is canonical, into the client's: with the ID of the query, the
- * question as the client wrote it, and an OPT record if the client sent one.
+ * Turns a canonical response into the client's: with the ID of the query, the question in the
+ * client's spelling, and an OPT record if the client sent one.
  */
 void reply_finish(struct query *);
 

@@ -9,107 +9,103 @@
 #include "base/fail.h"
 
 /*
- * Sockets. All that come from here are non-blocking and closed on exec; all are the
- * caller's to close.
+ * Sockets. All sockets opened here are non-blocking and close-on-exec, and the caller closes them.
  */
 
-/* Asks for this many connections in the accept queue: too few cost seconds under bursts. */
+/* The backlog of listen(2): with a short one, clients wait for seconds during bursts. */
 enum { NET_BACKLOG = 4096 };
 
 /*
- * Whether an interface of this machine has the address (a wildcard always is there). Returns 0,
- * or -1 with the reason.
+ * Whether an interface of this machine has the address (true for a wildcard). Returns 0, or -1 with
+ * the reason.
  */
 int net_check_address(const struct address *, struct failure *why);
 
 /*
- * A TCP socket that listens on the address; its clients have TCP_NODELAY. The address may come
- * later, see net_check_address(). Returns the socket, or -1 with the reason and, for a port that
- * is taken or not permitted, the remedy.
+ * Opens a TCP socket that listens on the address; accepted connections have TCP_NODELAY. No
+ * interface needs to have the address yet, see net_check_address(). Returns the socket, or -1 with
+ * the reason and, for a port that is in use or not permitted, the remedy.
  */
 int net_listen(const struct address *, struct failure *why);
 
 /*
- * Octets of queries that wait in the receive buffer of a UDP socket: what comes in a burst
- * while the loop does something else.
+ * The requested size, in bytes, of the buffers of a UDP socket: they hold the datagrams of a burst
+ * until the loop reads them.
  */
 enum { NET_DATAGRAM_BUFFER = 4 << 20 };
 
 /*
- * A UDP socket bound to the address, which never sends a fragment (EMSGSIZE instead). What
- * it receives comes with the number of datagrams that were lost before it (SO_RXQ_OVFL),
- * and, where the address is a wildcard, with the address and the interface that it came to
- * (IP_PKTINFO, IPV6_PKTINFO). Returns as net_listen() does.
+ * Opens a UDP socket bound to the address, which never sends a fragment (EMSGSIZE instead). Each
+ * datagram is received with the number of datagrams dropped before it (SO_RXQ_OVFL), and for a
+ * wildcard with its destination address and interface (IP_PKTINFO, IPV6_PKTINFO). Returns as
+ * net_listen() does.
  */
 int net_listen_udp(const struct address *, struct failure *why);
 
 /*
  * Opens another UDP socket for the address of FD, which was shut down and which other processes
- * have as well: what comes from now on comes to the new one. FD stays open. Returns as
- * net_listen_udp().
+ * share: new datagrams are received by the new one. FD stays open. Returns as net_listen_udp().
  */
 int net_replace_udp(int fd, const struct address *, struct failure *why);
 
 /*
- * Whether a UDP socket was shut down, for receiving or for sending. Only sending tells the
- * latter: an empty datagram goes to the socket itself.
+ * Whether a UDP socket was shut down, for receiving or for sending. The latter can only be found by
+ * sending, so an empty datagram is sent to the socket itself.
  */
 bool net_receives_no_more(int fd);
 bool net_sends_no_more(int fd);
 
 /*
- * Makes a socket that somebody else has opened and bound what net_listen() or net_listen_udp()
- * would have made it. Which families it takes stays as it is, and so do buffers that could only
- * be made smaller. AT becomes its address. Returns SOCK_STREAM or SOCK_DGRAM; or -1 with the
- * reason when it neither listens by TCP nor is bound for UDP.
+ * Sets the options of net_listen() or net_listen_udp() on a socket that another process has opened
+ * and bound. IPV6_V6ONLY stays as it is, and buffers are never made smaller. AT becomes its
+ * address. Returns SOCK_STREAM or SOCK_DGRAM; or -1 with the reason when it is neither a listening
+ * TCP socket nor a bound UDP socket.
  */
 int net_adopt(int fd, struct address *at, struct failure *why);
 
 /*
- * Makes a TCP socket of net_listen() listen again when it was shut down, also for those who share
- * it. Returns 1 when it was, 0 when it was not, -1 with errno.
+ * Makes a TCP socket of net_listen() listen again if it was shut down, also for the processes that
+ * share it. Returns 1 if it was, 0 if not, -1 with errno.
  */
 int net_listen_again(int fd);
 
-/* The octets that the receive buffer has, of the NET_DATAGRAM_BUFFER that were asked for. */
+/* The size of the receive buffer in bytes; NET_DATAGRAM_BUFFER was requested. */
 int net_receive_buffer(int fd);
 
 /*
- * Whether a UDP socket says what the kernel has dropped, and whether what it sends leaves whole
- * or not at all. It serves without, on a kernel that does not know how.
+ * Whether a UDP socket reports what the kernel has dropped, and whether it never sends fragments.
+ * Some kernels support neither, and the socket is used without.
  */
 bool net_counts_drops(int fd);
 bool net_forbids_fragments(int fd);
 
 /*
- * Starts a TCP connection, with TCP_NODELAY, that fails when what is sent on it is not
- * acknowledged for too long; with FAST_OPEN (RFC 7413) it seems to be up at once, and the
- * first octets written go with the SYN. It is up, or has failed, when the socket
- * becomes writable, see net_connected(). Returns the socket, or -1 with the reason.
+ * Starts a TCP connection, with TCP_NODELAY and TCP_USER_TIMEOUT. With FAST_OPEN (RFC 7413) it
+ * appears established at once, and the first bytes written are sent with the SYN. It is established
+ * or has failed when the socket becomes writable, see net_connected(). Returns the socket, or -1
+ * with the reason.
  */
 int net_connect(const struct address *, bool fast_open, struct failure *why);
 
 /*
- * A UDP socket that speaks with that address only, from its own address FROM. Returns it, or
+ * Opens a UDP socket connected to the address; FROM becomes its own address. Returns the socket, or
  * -1 with the reason.
  */
 int net_connect_udp(const struct address *, struct address *from, struct failure *why);
 
-/* Whether the connection is up: 1, 0 not yet, or -1 with the reason. */
+/* Whether the connection is established: 1, 0 not yet, or -1 with the reason. */
 int net_connected(int fd, struct failure *why);
 
-/*
- * The next client of a listener, and its address. Returns the socket, or -1 with errno: EAGAIN when there is none.
- */
+/* Accepts the next client; FROM becomes its address. Returns the socket, or -1 with errno. */
 int net_accept(int listener, struct address *from);
 
 /*
  * Waits until the socket is ready for EVENTS (POLLIN, POLLOUT). Returns 0, or -1
- * with errno (ETIMEDOUT). For programs that do one thing, never for the loop.
+ * with errno (ETIMEDOUT). For the commands only: the loop of a worker must not block here.
  */
 int net_wait(int fd, short events, struct deadline by);
 
-/* Opens /dev/null on each of the descriptors 0 to 2 that is closed, so that no socket becomes one. -1 when that fails. */
+/* Opens /dev/null on closed descriptors from 0 to 2, so that no socket gets one. 0 or -1. */
 int net_guard_standard_descriptors(struct failure *why);
 
 /* Raises the soft limit of descriptors to the hard one, and returns it. */

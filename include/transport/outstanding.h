@@ -10,30 +10,30 @@
 struct attempt;
 
 /*
- * The IDs that are in use on the connections of a worker, and the attempt that each
- * belongs to. An ID stays taken until its answer has come or its connection has gone,
- * also when nobody waits for the answer any more: then its attempt is NULL.
+ * The message IDs in use on the connections of a worker, and the attempt of each. An ID stays in
+ * use until its response is received or its connection is closed, also when its query was given up:
+ * then its attempt is NULL.
  */
 struct outstanding;
 
-/* Room for ASKS of them at most. NULL with errno when there is no memory. */
+/* A table for at most ATTEMPTS attempts. NULL with errno when there is no memory. */
 struct outstanding *outstanding_new(size_t attempts);
 void outstanding_free(struct outstanding *);
 
 /*
  * Gives an attempt a fresh ID on a connection, unpredictable over the full range (RFC 5452
- * 9.2). Returns it, or -1 when there is no room or the system has no random numbers.
+ * 9.2). Returns it, or -1 when the table is full or getrandom(2) fails.
  */
 int outstanding_add(struct outstanding *, size_t connection, struct attempt *);
 
 /*
- * Frees an ID whose response has come. True with the attempt it belongs to (NULL if that was given
- * up) and when that was sent; false if the ID is not in use.
+ * Frees the ID of a received response. True with its attempt (NULL if given up) and when that was
+ * sent; false if the ID is not in use.
  */
 bool outstanding_take(struct outstanding *, size_t connection, uint16_t id,
     struct attempt **attempt, struct deadline *since);
 
-/* No query waits for the response any more. The ID stays in use, with the time of its `since'. */
+/* Notes that no query waits for the response. The ID stays in use, with its `since'. */
 void outstanding_give_up(struct outstanding *, size_t connection, uint16_t id);
 
 /* Frees all IDs of a connection. */

@@ -11,8 +11,8 @@
 #include "transport/dot.h"
 
 /*
- * What a connection needs of its transport. There is one kind, TLS; each function is a switch over
- * the kinds. None of them waits.
+ * The transport below a connection. The only kind is TLS; each function is a switch over the kinds.
+ * None of them blocks.
  */
 enum stream_kind { STREAM_CLOSED, STREAM_TLS };
 
@@ -27,41 +27,41 @@ struct stream {
 int stream_open_tls(struct stream *, struct dot_server *, const uint8_t *session, size_t len,
     struct failure *why);
 
-/* Closes it, politely where that takes no wait. */
+/* Closes the stream, with close_notify where that does not block. */
 void stream_close(struct stream *);
 
 bool stream_is_open(const struct stream *);
 
-/* How far a stream is that is open: all that follow are for such a one. */
+/* The stage of a stream. This and all functions below need an open stream. */
 enum stream_stage { STREAM_CONNECTING, STREAM_HANDSHAKING, STREAM_READY };
 enum stream_stage stream_stage(const struct stream *);
 
-/* The descriptor to wait for, and the events (EPOLLIN, EPOLLOUT), of which it wants one. */
+/* The descriptor and the events (EPOLLIN, EPOLLOUT) to wait for. */
 int stream_fd(const struct stream *);
 uint32_t stream_events(const struct stream *);
 
-/* Goes on with opening as far as it goes now. 0, or -1 with the reason: then it can only be closed. */
+/* Continues to open it. Returns 0, or -1 with the reason: then it must be closed. */
 int stream_step(struct stream *, struct failure *why);
 
-/* The reason when a stream is not ready, or brings no answer, after MS milliseconds. Returns -1. */
+/* Sets the reason when it is not ready, or has no response, after MS milliseconds. Returns -1. */
 int stream_fail_timeout(struct stream *, int ms, struct failure *why);
 
-/* Whether the next attempt to open one may succeed at once, since it leaves out what made this one fail. */
-bool stream_may_try_again(const struct stream *);
+/* Whether to retry at once: see dot_should_retry_reduced(). */
+bool stream_should_retry_reduced(const struct stream *);
 
 /* Whether nothing may be sent on it any more: see dot_has_expired(). */
 bool stream_has_expired(const struct stream *);
 
-/* Bytes that have come, up to CAP: their number, 0 when there are none now, -1 with the reason. */
+/* Reads up to CAP bytes: their number, 0 when there are none now, -1 with the reason. */
 ssize_t stream_read(struct stream *, uint8_t *buf, size_t cap, struct failure *why);
 
-/* Whether bytes wait here for stream_read() that no wait reports. */
+/* Whether stream_read() has bytes that epoll does not report. */
 bool stream_has_read_ahead(const struct stream *);
 
-/* Hands over bytes: the number that was taken, 0 when none is now, -1 with the reason; as dot_write(). */
+/* Writes bytes, as dot_write(): the number accepted, 0 when none now, -1 with the reason. */
 ssize_t stream_write(struct stream *, const uint8_t *buf, size_t len, struct failure *why);
 
-/* What was agreed on a stream that is ready. */
+/* The negotiated parameters of a stream that is ready. */
 void stream_describe(const struct stream *, struct dot_facts *);
 
 #endif

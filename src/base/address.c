@@ -37,7 +37,7 @@ parse_number(const char *text, long max)
 	return n;
 }
 
-/* An interface by its name or its number; 0 when there is none. */
+/* The index of an interface, given by name or number; 0 when it does not exist. */
 static unsigned
 parse_zone(const char *zone)
 {
@@ -56,7 +56,7 @@ parse_v4(const char *host, struct address *out)
 	return inet_pton(AF_INET, host, &out->in.sin_addr) == 1 ? 0 : -1;
 }
 
-/* Whether an interface may have the name: as the kernel has it, and no port behind a colon. */
+/* The kernel's rule for interface names; a colon would begin a port. */
 static bool
 is_interface_name(const char *name)
 {
@@ -65,7 +65,7 @@ is_interface_name(const char *name)
 	return len > 0 && len < ADDRESS_INTERFACE_MAX && name[len] == '\0';
 }
 
-/* HOST loses its zone on the way. INTERFACE is as for address_parse_late(), or NULL. */
+/* Cuts the zone off HOST. INTERFACE is as for address_parse_late(), or NULL. */
 static int
 parse_v6(char *host, struct address *out, char *interface)
 {
@@ -144,7 +144,6 @@ address_interface_index(const char *interface)
 	return parse_zone(interface);
 }
 
-/* Whether it stands for several machines. */
 static bool
 is_multicast(const struct address *a)
 {
@@ -160,7 +159,7 @@ const char *
 address_problem(const struct address *a)
 {
 	if (is_multicast(a))
-		return "is a multicast or broadcast address; write that of one machine";
+		return "is a multicast or broadcast address; write a unicast address";
 	if (a->sa.sa_family != AF_INET6)
 		return NULL;
 	if (IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
@@ -199,7 +198,7 @@ address_format(const struct address *a, char text[static ADDRESS_TEXT_MAX])
 	const char *form = a->sa.sa_family == AF_INET6 ? "[]" : "";
 
 	(void)address_format_host(a, host);
-	/* A host takes at most HOST_MAX octets, which leaves room for the rest. */
+	/* A host has at most HOST_MAX bytes, which leaves space for the rest. */
 	(void)snprintf(text, ADDRESS_TEXT_MAX, "%.1s%.*s%.1s:%u", form, HOST_MAX, host,
 	    *form == '\0' ? "" : form + 1, (unsigned)address_port(a));
 	return text;
@@ -227,8 +226,8 @@ address_set_port(struct address *a, uint16_t port)
 }
 
 /*
- * The octets of the address, 4 or 16, with a mapped one as the IPv4 address that it
- * stands for. Returns the family of what they are now.
+ * The 4 or 16 bytes of the address; an IPv4-mapped one becomes its IPv4 address. Returns the
+ * family of the result.
  */
 static sa_family_t
 plain_bytes(const struct address *a, uint8_t bytes[static 16])

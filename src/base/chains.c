@@ -35,7 +35,7 @@ chains_remove(struct chains_link *link)
 	LIST_REMOVE(link, next);
 }
 
-/* LINK or the first one behind it that has that hash. */
+/* The first link with that hash, LINK included. */
 static struct chains_link *
 with_hash(struct chains_link *link, uint64_t hash)
 {

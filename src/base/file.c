@@ -16,7 +16,7 @@ fail_to_open(struct failure *why)
 	(void)fail_with(why, "%s", strerror(saved));
 	if (saved == EACCES)
 		fail_remedy(why,
-		    "let the user that reads it do so: chmod or chown the file, "
+		    "make it readable for this user: chmod or chown the file, "
 		    "and chmod +x the directories above");
 	else
 		fail_remedy(why,
@@ -25,7 +25,7 @@ fail_to_open(struct failure *why)
 	return -1;
 }
 
-/* Refuses anything but a regular file that is not too large. */
+/* Accepts only regular files of at most MAX bytes. */
 static int
 check_file(const struct stat *st, size_t max, struct failure *why)
 {
@@ -52,7 +52,7 @@ check_file(const struct stat *st, size_t max, struct failure *why)
 	return 0;
 }
 
-/* Opening a device can have effects of its own, so that what it is comes first. */
+/* Opening a device can have side effects, so the type of the file is checked first. */
 static int
 open_file(const char *path, size_t max, struct failure *why)
 {
@@ -63,7 +63,7 @@ open_file(const char *path, size_t max, struct failure *why)
 		return fail_to_open(why);
 	if (check_file(&st, max, why) == -1)
 		return -1;
-	/* It may have become a FIFO since then. */
+	/* The file may have been replaced by a FIFO since then. */
 	if ((fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)) == -1)
 		return fail_to_open(why);
 	if (fstat(fd, &st) == 0 && check_file(&st, max, why) == 0)

@@ -5,7 +5,7 @@
 #include "base/sanitized.h"
 
 void
-heap_relax(void)
+heap_trim(void)
 {
 	if (!SANITIZED)
 		(void)malloc_trim(0);

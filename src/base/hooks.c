@@ -17,18 +17,17 @@
 #include "base/log.h"
 
 enum {
-	INIT = 1,            /* a process that is always there */
+	INIT = 1,            /* a process that always exists */
 	PROTOCOL_MPTCP = 262 /* newer than the headers that this is built with */
 };
 
-/* A port of this machine at which no process listens. */
-static const struct sockaddr_in nobody = { .sin_family = AF_INET,
+/* The discard port on loopback, on which no process listens. */
+static const struct sockaddr_in unused_port = { .sin_family = AF_INET,
 	.sin_port = 0x0900,
 	.sin_addr.s_addr = 0x0100007f };
 
-/* Closes the descriptor: only whether the call succeeded counts. */
 static long
-close_again(int fd)
+close_if_open(int fd)
 {
 	return fd == -1 ? -1 : close(fd);
 }
@@ -39,7 +38,7 @@ connect_fast(void)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	long rc = fd == -1 ? -1 :
 			     sendto(fd, "", 1, MSG_FASTOPEN | MSG_NOSIGNAL,
-				 (const struct sockaddr *)&nobody, sizeof nobody);
+				 (const struct sockaddr *)&unused_port, sizeof unused_port);
 
 	(void)close(fd);
 	return rc;
@@ -56,19 +55,19 @@ try(enum hook hook, int tcp, int udp)
 	case HOOK_UNAME:
 		return uname(&name);
 	case HOOK_SOCKET_MPTCP:
-		return close_again(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, PROTOCOL_MPTCP));
+		return close_if_open(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, PROTOCOL_MPTCP));
 	case HOOK_SOCKET_UDP:
-		return close_again(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+		return close_if_open(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 	case HOOK_SOCKET_UDP_LITE:
-		return close_again(socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDPLITE));
+		return close_if_open(socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDPLITE));
 	case HOOK_SOCKET_RAW:
-		return close_again(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP));
+		return close_if_open(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP));
 	case HOOK_SOCKET_SCTP:
-		return close_again(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_SCTP));
+		return close_if_open(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_SCTP));
 	case HOOK_SOCKET_UNIX:
-		return close_again(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+		return close_if_open(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
 	case HOOK_SOCKET_TCP:
-		return close_again(
+		return close_if_open(
 		    socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
 	case HOOK_KILL:
 		return kill(INIT, 0);
@@ -81,13 +80,13 @@ try(enum hook hook, int tcp, int udp)
 	case HOOK_DISCONNECT_TCP:
 		return connect(tcp, &nothing, sizeof nothing);
 	case HOOK_CONNECT_UDP:
-		return connect(udp, (const struct sockaddr *)&nobody, sizeof nobody);
+		return connect(udp, (const struct sockaddr *)&unused_port, sizeof unused_port);
 	case HOOK_SET_OPTION:
 		return setsockopt(udp, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
 	case HOOK_FAST_OPEN:
 		return connect_fast();
 	case HOOK_DUPLICATE:
-		return close_again(dup3(tcp, tcp + 100, O_CLOEXEC));
+		return close_if_open(dup3(tcp, tcp + 100, O_CLOEXEC));
 	case HOOK_ABORT:
 		return raise(SIGABRT);
 	case HOOKS:

@@ -12,7 +12,7 @@ enum { LINE_MAX_LEN = 4096 };
 
 struct line {
 	char text[LINE_MAX_LEN];
-	size_t len; /* room for the newline is always left */
+	size_t len; /* at least one byte is left for the newline */
 };
 
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
@@ -70,19 +70,19 @@ put_pair(struct line *l, const char *key, size_t key_len, const char *value)
 	put_value(l, value);
 }
 
-/* What a conversion of the format stands for. */
+/* The value of one conversion of the format. */
 struct value {
 	const char *text; /* of %s; NULL: a number */
 	char number[64];  /* with its unit */
 	bool is_zero;
 };
 
-/* A list of arguments that functions can share. */
+/* A va_list in a struct, so that functions can pass it by pointer. */
 struct log_arguments {
 	va_list list;
 };
 
-/* Takes the argument for the conversion at P. Returns where the format goes on. */
+/* Takes the argument for the conversion at P. Returns the rest of the format. */
 static const char *
 read_conversion(const char *p, struct log_arguments *a, struct value *v)
 {
@@ -126,7 +126,7 @@ add_unit(struct value *v, const char *unit, size_t len)
 	(void)snprintf(v->number + used, sizeof v->number - used, "%.*s", (int)len, unit);
 }
 
-/* Puts the pair at P, if it is not to be left out. Returns where the next one begins. */
+/* Adds the pair at P unless it is to be left out. Returns the start of the next pair. */
 static const char *
 put_next_pair(struct line *l, const char *p, struct log_arguments *a)
 {

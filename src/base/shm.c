@@ -10,7 +10,7 @@ shm_new(size_t len)
 
 	if (p == MAP_FAILED)
 		return NULL;
-	/* If the kernel refuses, a dump may have session tickets in it, and nothing else changes. */
+	/* If madvise() fails, core dumps may contain session tickets, and that is all. */
 	(void)madvise(p, len, MADV_DONTDUMP);
 	return p;
 }

@@ -89,7 +89,7 @@ waitset_wake(int wakeup_fd)
 {
 	uint64_t one = 1;
 
-	/* It fails only when so many were sent before that the wait ends anyway. */
+	/* Fails only when the counter is full; then the wait ends anyway. */
 	if (write(wakeup_fd, &one, sizeof one) == -1)
 		return;
 }

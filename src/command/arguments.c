@@ -16,9 +16,9 @@ enum id { CONFIG, LISTEN, VERBOSE, UPSTREAM, READY, VERSION, HELP, IDS };
 static const struct option {
 	const char *word;
 	enum id id;
-	const char *value; /* what must follow it; NULL: nothing may */
+	const char *value; /* its value, in words; NULL: it takes none */
 	const char *example;
-	const char *label; /* in the help; NULL: another word has it */
+	const char *label; /* in the help; NULL: not listed */
 	const char *help;
 } options[] = {
 	{ "-c", CONFIG, "a file", "-c config.yml", "-c FILE",
@@ -26,9 +26,9 @@ static const struct option {
 	{ "-l", LISTEN, "an address", "-l 127.0.0.1:53", "-l ADDRESS",
 	    "address to listen on, instead of `listen' in the file (healthcheck: to query)" },
 	{ "--upstream", UPSTREAM, NULL, NULL, "--upstream",
-	    "healthcheck: whether an upstream answers through it" },
+	    "healthcheck: check that an upstream answers" },
 	{ "--ready", READY, NULL, NULL, "--ready",
-	    "healthcheck: whether it has ever been connected to an upstream" },
+	    "healthcheck: check that an upstream has been connected at least once" },
 	{ "-v", VERBOSE, NULL, NULL, "-v", "log at level debug" },
 	{ "--version", VERSION, NULL, NULL, "--version",
 	    "print the versions of dot-proxy and OpenSSL" },
@@ -36,7 +36,7 @@ static const struct option {
 	{ "-h", HELP, NULL, NULL, NULL, NULL },
 };
 
-/* Options and commands of other programs, and what to do instead. */
+/* Options and commands of other programs, and what to write instead. */
 static const struct {
 	const char *word;
 	const char *here;
@@ -94,7 +94,7 @@ struct reading {
 	char **at; /* the current word; NULL follows the last one */
 	const struct command *commands;
 	struct arguments *args;
-	const char *given[IDS]; /* the value of each option that was there, or its word */
+	const char *given[IDS]; /* the value of each option given, or its word */
 	const struct option *last[IDS];
 	char *why;
 };
@@ -123,7 +123,7 @@ find_command(const struct command *commands, const char *name)
 	return NULL;
 }
 
-/* "check, probe or healthcheck" */
+/* Makes "check, probe or healthcheck". */
 static void
 list_commands(const struct command *commands, char *text, size_t size)
 {
@@ -151,7 +151,7 @@ find_other(const char *word, size_t len)
 	return NULL;
 }
 
-/* Whether WORD, of LEN characters, is nearly KNOWN or its beginning. */
+/* Whether WORD, of LEN characters, is similar to KNOWN or a prefix of it. */
 static bool
 is_near(const char *word, size_t len, const char *known)
 {
@@ -266,7 +266,7 @@ take(struct reading *r, const struct option *o, const char *value)
 	}
 }
 
-/* VALUE follows the option, in the same word or in the next one; NULL: there is none. */
+/* VALUE is the rest of the word or the next word; NULL: there is none. */
 static int
 take_value(struct reading *r, const struct option *o, const char *value)
 {
@@ -309,7 +309,7 @@ read_long(struct reading *r, const char *word)
 	return take(r, o, NULL);
 }
 
-/* Options of one letter: there may be several in a word, and the value of the last one. */
+/* Reads a word of one-letter options, of which the last may have a value. */
 static int
 read_short(struct reading *r, const char *word)
 {
@@ -318,7 +318,7 @@ read_short(struct reading *r, const char *word)
 	char one[3] = "-";
 	char with_two[32];
 
-	/* `-config', as programs in Go have it, is not `-c' with the file `onfig'. */
+	/* `-config', as programs in Go accept it, is not `-c' with the file `onfig'. */
 	(void)snprintf(with_two, sizeof with_two, "-%s", word);
 	if (word[2] != '\0' && find_other(with_two, strlen(with_two)) != NULL)
 		return refuse(r, "`%s': unknown option (%s)", word,
@@ -358,7 +358,7 @@ read_command(struct reading *r, const char *word)
 	return 0;
 }
 
-/* The option is not one of the command's. */
+/* Refuses an option that the command does not take. */
 static int
 refuse_option(struct reading *r, const struct option *o)
 {
@@ -368,15 +368,15 @@ refuse_option(struct reading *r, const struct option *o)
 	while (c->failure != NULL && strstr(c->arguments, o->word) == NULL)
 		c++;
 	if (name == NULL)
-		return refuse(r, "`%s': goes with `%s' only (write `dot-proxy %s %s')", o->word,
+		return refuse(r, "`%s': only valid with `%s' (write `dot-proxy %s %s')", o->word,
 		    c->name, c->name, o->word);
 	if (c->name == NULL)
-		return refuse(r, "`%s': does not go with `%s' (leave it out)", o->word, name);
-	return refuse(r, "`%s': does not go with `%s' (write `dot-proxy %s %s', or leave it out)",
+		return refuse(r, "`%s': not valid with `%s' (leave it out)", o->word, name);
+	return refuse(r, "`%s': not valid with `%s' (write `dot-proxy %s %s', or leave it out)",
 	    o->word, name, c->name, o->word);
 }
 
-/* Whether the options go with the command and with each other. */
+/* Checks that the options are valid for the command and do not conflict. */
 static int
 check_together(struct reading *r)
 {
@@ -388,7 +388,7 @@ check_together(struct reading *r)
 			return refuse_option(r, r->last[i]);
 	if (r->args->upstream && r->args->ready)
 		return refuse(r,
-		    "`--ready': does not go with `--upstream' (give one of the two; for both run "
+		    "`--ready': cannot be combined with `--upstream' (give one of the two, or run "
 		    "it twice)");
 	return 0;
 }

@@ -19,8 +19,8 @@ add(struct diagnostics *to, const struct config_place *place, const struct failu
 }
 
 /*
- * An address that no interface has is only a warning when another one exists: it is served once an
- * interface has it. The address of -l is not in the file.
+ * An address that no interface has is only a warning if another address exists, because it is
+ * served once an interface has it. The address of -l is skipped: it is not in the file.
  */
 static void
 check_listeners(const struct config *config, struct diagnostics *errors,

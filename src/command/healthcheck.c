@@ -10,7 +10,7 @@
 
 enum { TOTAL_MS = 2000 };
 
-/* The address that is queried, over one of the two transports, and until when. */
+/* One check of an address, by one transport at a time. */
 struct check {
 	struct address address;
 	bool udp;
@@ -30,7 +30,7 @@ exchange(struct check *c, struct failure *why)
 		return 0;
 	case ONESHOT_TIMED_OUT:
 		(void)fail_with(why, "no response in %d ms", TOTAL_MS);
-		fail_remedy(why, "its log may say why; `dot-proxy probe' tries the upstreams");
+		fail_remedy(why, "see its log; `dot-proxy probe' tests the upstreams");
 		return -1;
 	case ONESHOT_UNREACHED:
 		fail_remedy(why, "is dot-proxy running? use -l to give its address");
@@ -40,7 +40,7 @@ exchange(struct check *c, struct failure *why)
 	}
 }
 
-/* Whether the response is the right one: NOERROR, and the text WANTED (NULL: any). */
+/* Checks for NOERROR and the text WANTED (NULL: any). */
 static int
 check_response(const struct oneshot *o, const char *wanted, struct failure *why)
 {
@@ -54,11 +54,11 @@ check_response(const struct oneshot *o, const char *wanted, struct failure *why)
 		(void)fail_with(why, "%s%s%s", dns_format_rcode(rcode, name),
 		    text[0] != '\0' ? ": " : "", text);
 		if (rcode == DNS_SERVFAIL)
-			fail_remedy(why, "`dot-proxy probe' tries the upstreams");
+			fail_remedy(why, "`dot-proxy probe' tests the upstreams");
 		else if (rcode == DNS_REFUSED)
-			fail_remedy(why, "`allow' must have this machine's address");
+			fail_remedy(why, "add this machine's address to `allow'");
 		else
-			fail_remedy(why, "is it dot-proxy that listens there?");
+			fail_remedy(why, "is dot-proxy listening there?");
 		return -1;
 	}
 	if (wanted == NULL || dns_txt_equals(message, o->answer_len, wanted))
@@ -68,50 +68,50 @@ check_response(const struct oneshot *o, const char *wanted, struct failure *why)
 	return -1;
 }
 
-/* Asks one question; the response must have the text WANTED (NULL: any). -1 with the reason. */
+/* Sends one query; the response must have the text WANTED (NULL: any). -1 with the reason. */
 static int
-ask(struct check *c, enum dns_own_question question, const char *wanted, struct failure *why)
+query(struct check *c, enum dns_own_question question, const char *wanted, struct failure *why)
 {
 	if (oneshot_begin(&c->o, question, why) == -1 || exchange(c, why) == -1)
 		return -1;
 	return check_response(&c->o, wanted, why);
 }
 
-/* Only a query makes dot-proxy connect to an upstream: when it never has, it gets one. */
+/* Only a query makes dot-proxy connect to an upstream, so send one if it never has. */
 static int
-ask_ready(struct check *c, struct failure *why)
+query_ready(struct check *c, struct failure *why)
 {
 	struct failure first;
 
-	if (ask(c, DNS_OWN_READY, "ready", why) == 0)
+	if (query(c, DNS_OWN_READY, "ready", why) == 0)
 		return 0;
 	if (c->o.answer_len == 0 ||
 	    dns_response_rcode(oneshot_message(&c->o), c->o.answer_len) != DNS_SERVFAIL)
 		return -1;
-	if (ask(c, DNS_OWN_ROOT, NULL, &first) == 0)
-		return ask(c, DNS_OWN_READY, "ready", why);
-	/* An upstream that was connected to counts, even if it then refused the query. */
-	if (ask(c, DNS_OWN_READY, "ready", why) == 0)
+	if (query(c, DNS_OWN_ROOT, NULL, &first) == 0)
+		return query(c, DNS_OWN_READY, "ready", why);
+	/* A connected upstream counts, even if it refused the query. */
+	if (query(c, DNS_OWN_READY, "ready", why) == 0)
 		return 0;
 	*why = first;
 	return -1;
 }
 
 static int
-ask_over(struct check *c, bool udp, enum healthcheck_question question, struct failure *why)
+query_over(struct check *c, bool udp, enum healthcheck_question question, struct failure *why)
 {
 	c->udp = udp;
 	switch (question) {
 	case HEALTHCHECK_READY:
-		return ask_ready(c, why);
+		return query_ready(c, why);
 	case HEALTHCHECK_UPSTREAM:
-		return ask(c, DNS_OWN_ROOT, NULL, why);
+		return query(c, DNS_OWN_ROOT, NULL, why);
 	default:
-		return ask(c, DNS_OWN_HEALTH, "ok", why);
+		return query(c, DNS_OWN_HEALTH, "ok", why);
 	}
 }
 
-/* The first listener whose address this machine has; the first of all when it has none. */
+/* The first listener whose address this machine has; if there is none, the first one. */
 static const struct config_listener *
 first_available(const struct config *config)
 {
@@ -135,7 +135,7 @@ target(const struct config_listener *l)
 	return a;
 }
 
-/* Whether `allow' has our source address towards TO, whose text becomes FROM. */
+/* Whether `allow' has our source address towards TO; FROM becomes its text. */
 static bool
 is_allowed(const struct config *config, const struct address *to,
     char from[static ADDRESS_TEXT_MAX])
@@ -165,19 +165,19 @@ healthcheck(const struct config *config, enum healthcheck_question question, FIL
 	(void)address_format(&c.address, name);
 	if (is_dropped && !l->tcp) {
 		(void)fail_with(why, "%s over UDP: %s is not in `allow'", name, from);
-		fail_remedy(why, "add it there, or let it listen over TCP, too");
+		fail_remedy(why, "add it to `allow', or enable TCP for this address");
 		return -1;
 	}
-	if (l->udp && !is_dropped && ask_over(&c, true, question, why) == -1)
+	if (l->udp && !is_dropped && query_over(&c, true, question, why) == -1)
 		return fail_in(why, "%s over UDP", name);
-	if (l->tcp && ask_over(&c, false, question, why) == -1)
+	if (l->tcp && query_over(&c, false, question, why) == -1)
 		return fail_in(why, "%s over TCP", name);
 	fprintf(out, "%s: %s over %s", name, good[question],
 	    !l->tcp                   ? "UDP" :
 		l->udp && !is_dropped ? "UDP and TCP" :
 					"TCP");
 	if (is_dropped)
-		fprintf(out, " (and not over UDP: %s is not in `allow')", from);
+		fprintf(out, " (UDP not checked: %s is not in `allow')", from);
 	fprintf(out, ", %.1f ms\n", (double)deadline_us_between(start, deadline_now()) / 1000);
 	return 0;
 }

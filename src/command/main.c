@@ -21,7 +21,7 @@
 /* Exit statuses. */
 enum { EXIT_OK = 0, EXIT_RUNTIME = 1, EXIT_CONFIG = 2 };
 
-/* How long to wait for a supervisor to say where it listens. */
+/* How long to wait for a supervisor's answer on the status socket. */
 enum { STATUS_TIMEOUT_MS = 500 };
 
 static void
@@ -33,7 +33,7 @@ print_failure(const char *where, const struct failure *why)
 	    why->remedy, has_remedy ? ")" : "");
 }
 
-/* Prints what is wrong with the configuration. Returns the number of errors. */
+/* Prints errors and warnings of the configuration. Returns the number of errors. */
 static size_t
 print_report(struct config_report *report)
 {
@@ -62,7 +62,7 @@ set_listen(const struct arguments *args, struct config *config)
 	return -1;
 }
 
-/* The configuration of the file and the command line, or NULL after printing the errors. */
+/* Loads the configuration of the file and the command line; NULL after printing the errors. */
 static struct config *
 load(const struct arguments *args)
 {
@@ -148,8 +148,8 @@ run_probe(const struct arguments *args)
 }
 
 /*
- * The configuration that is running, whatever the file says by now; or else that of the file. Its
- * warnings were logged when it was started, and a healthcheck comes every few seconds.
+ * The running configuration, even if the file has changed since; or else that of the file. Warnings
+ * are not printed, because they were logged at the start and a healthcheck runs every few seconds.
  */
 static struct config *
 find_running(const struct arguments *args)

@@ -9,7 +9,7 @@
 
 #include "transport/net.h"
 
-/* A datagram that was dropped under load says nothing about health. */
+/* Resent because a datagram may be dropped under load. */
 enum { RESEND_MS = 500 };
 
 int
@@ -41,7 +41,7 @@ matches(const struct oneshot *o)
 		dns_question_len(query, o->query_len)) != DNS_MISMATCH;
 }
 
-/* A socket call failed, with errno. */
+/* Converts the errno of a failed socket call. */
 static enum oneshot_end
 fail_socket(struct failure *why, const char *step)
 {
@@ -53,7 +53,7 @@ fail_socket(struct failure *why, const char *step)
 
 /* ---- UDP ---- */
 
-/* Receives datagrams until one is the response: 1; 0 when UNTIL has come; -1 with errno. */
+/* Receives datagrams until one is the response: 1; 0 at the moment UNTIL; -1 with errno. */
 static int
 receive_datagram(struct oneshot *o, int fd, struct deadline until)
 {
@@ -111,7 +111,7 @@ oneshot_wait(const struct dot *d, struct deadline by)
 	return net_wait(dot_fd(d), (dot_events(d) & EPOLLOUT) != 0 ? POLLOUT : POLLIN, by);
 }
 
-/* Up to CAP bytes: how many, 0 when none are there now, -1 with the reason. */
+/* Reads up to CAP bytes: their number, 0 when there are none now, -1 with the reason. */
 static ssize_t
 read_tcp(int fd, uint8_t *buf, size_t cap, enum oneshot_end *end, struct failure *why)
 {
@@ -128,7 +128,7 @@ read_tcp(int fd, uint8_t *buf, size_t cap, enum oneshot_end *end, struct failure
 	return -1;
 }
 
-/* Reads the response over TLS, or where D is NULL, over TCP. */
+/* Reads the response over TLS, or over TCP if D is NULL. */
 static enum oneshot_end
 receive_frame(struct oneshot *o, int fd, struct dot *d, struct deadline by, struct failure *why)
 {
@@ -151,7 +151,7 @@ receive_frame(struct oneshot *o, int fd, struct dot *d, struct deadline by, stru
 	return ONESHOT_FAILED;
 }
 
-/* Nothing was written on the connection before, so that the query always fits. */
+/* The query always fits into the send buffer of a new connection. */
 static enum oneshot_end
 exchange_tcp(struct oneshot *o, int fd, struct deadline by, struct failure *why)
 {

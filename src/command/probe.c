@@ -7,7 +7,7 @@
 #include "transport/dot.h"
 #include "upstream/upstream.h"
 
-/* Runs the stage to its end; *TOOK_MS becomes how many milliseconds that took. */
+/* Completes a stage; *TOOK_MS becomes the time that it took. */
 static int
 run_stage(struct dot *d, enum dot_stage stage, int ms, double *took_ms, struct failure *why)
 {
@@ -24,7 +24,7 @@ run_stage(struct dot *d, enum dot_stage stage, int ms, double *took_ms, struct f
 	return 0;
 }
 
-/* Asks for the name servers of the root, which every resolver knows. */
+/* Queries the name servers of the root, which every resolver can answer. */
 static int
 query_root(struct dot *d, int ms, double *took_ms, enum dns_rcode *rcode, struct failure *why)
 {
@@ -86,7 +86,7 @@ probe_upstream(const struct config *config, const struct config_upstream *u, FIL
 	    (server = dot_server_new(trust, &identity, config->tls.fast_open, why)) != NULL &&
 	    (d = dot_open(server, NULL, 0, why)) != NULL)
 		rc = probe_connection(d, config, out, why);
-	if (rc == -1 && d != NULL && dot_may_try_again(d)) {
+	if (rc == -1 && d != NULL && dot_should_retry_reduced(d)) {
 		fprintf(out, "  retry        %s\n", dot_retry_text(d));
 		dot_close(d);
 		if ((d = dot_open(server, NULL, 0, why)) != NULL)

@@ -248,7 +248,7 @@ tcp_gather(struct tcp *t, struct query **queries, size_t room, struct deadline n
 	while ((addr = quota_next_released(t->quota)) != NULL)
 		tcp_wake_throttled(t, addr);
 	last = TAILQ_LAST(&t->ready, client_list);
-	while (count < room && query_table_room(t->table) > 0 &&
+	while (count < room && query_table_free_slots(t->table) > 0 &&
 	    (c = TAILQ_FIRST(&t->ready)) != NULL) {
 		count += gather_from(t, c, queries + count, room - count, now);
 		if (c == last)
@@ -261,7 +261,7 @@ bool
 tcp_has_work(const struct tcp *t)
 {
 	return (!TAILQ_EMPTY(&t->ready) || quota_has_released(t->quota)) &&
-	    query_table_room(t->table) > 0;
+	    query_table_free_slots(t->table) > 0;
 }
 
 struct query *
@@ -423,7 +423,8 @@ due(const struct tcp *t, enum client_state state)
 	if (state == CLIENT_IDLE && idle_ms > 0)
 		ms = idle_ms;
 	else if (state == CLIENT_WRITING)
-		ms = query_table_room(t->table) > 0 ? t->config->timeouts.query_ms : WRITE_GRACE_MS;
+		ms = query_table_free_slots(t->table) > 0 ? t->config->timeouts.query_ms :
+							    WRITE_GRACE_MS;
 	else
 		ms = t->config->timeouts.client_read_ms;
 	return deadline_after(c->since, ms);
@@ -435,7 +436,7 @@ expire_client(struct tcp *t, struct client *c, struct deadline now)
 	bool unread = tcp_has_input(c) && !tcp_holds_scarce_memory(t, c) &&
 	    (c->state == CLIENT_IDLE ||
 		(c->state == CLIENT_READING &&
-		    (c->throttled != NULL || query_table_room(t->table) == 0)));
+		    (c->throttled != NULL || query_table_free_slots(t->table) == 0)));
 
 	/* What it has sent is not read before there is a slot for it. */
 	if (c->state == CLIENT_IDLE && !unread && tcp_client_has_sent(t, c, now))

@@ -38,7 +38,7 @@ enum {
 static bool
 has_share(const struct tcp *t, const struct client *c)
 {
-	size_t free_slots = query_table_room(t->table);
+	size_t free_slots = query_table_free_slots(t->table);
 
 	return quota_allows(c->addr, free_slots) &&
 	    c->queries_in_flight <= SHARE_OF_CLIENT * free_slots;
@@ -176,7 +176,7 @@ tcp_wake_throttled(struct tcp *t, const struct client_addr *addr)
 {
 	struct client *c;
 
-	if (!quota_allows(addr, query_table_room(t->table)))
+	if (!quota_allows(addr, query_table_free_slots(t->table)))
 		return;
 	/* Those before it that have no share have many queries each, so they are few. */
 	TAILQ_FOREACH(c, &t->throttled[addr->index], throttle_link) {

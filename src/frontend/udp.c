@@ -121,7 +121,7 @@ udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overf
     int set, struct query_table *table, struct quota *quota, struct failure *why)
 {
 	struct udp *u = pages_new(1, sizeof *u);
-	size_t slots = query_table_room(table);
+	size_t slots = query_table_free_slots(table);
 	size_t i;
 
 	if (u == NULL) {
@@ -202,7 +202,7 @@ udp_free(struct udp *u)
 static size_t
 free_slots(const struct udp *u)
 {
-	size_t in_table = query_table_room(u->table);
+	size_t in_table = query_table_free_slots(u->table);
 	size_t for_udp = u->in_flight_max - u->in_flight_count;
 
 	return in_table < for_udp ? in_table : for_udp;

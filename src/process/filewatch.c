@@ -5,10 +5,10 @@
 
 #include "base/file.h"
 
-/* More than a configuration can have; what is behind is not looked at. */
-enum { LOOKED_AT_MAX = 1024 * 1024 };
+/* More than a configuration can have; the rest of a larger file is ignored. */
+enum { HASHED_MAX = 1024 * 1024 };
 
-/* FNV-1a: told apart are an edited file and its former self, not the work of an adversary. */
+/* FNV-1a: detects edits; it need not resist an attacker. */
 static uint64_t
 hash_content(const char *path)
 {
@@ -21,7 +21,7 @@ hash_content(const char *path)
 
 	if (f == NULL)
 		return 0;
-	while (total < LOOKED_AT_MAX && (n = fread(buf, 1, sizeof buf, f)) > 0) {
+	while (total < HASHED_MAX && (n = fread(buf, 1, sizeof buf, f)) > 0) {
 		total += n;
 		for (i = 0; i < n; i++)
 			hash = (hash ^ buf[i]) * UINT64_C(0x100000001b3);
@@ -31,7 +31,7 @@ hash_content(const char *path)
 }
 
 void
-filewatch_look(struct filewatch *w, const char *path)
+filewatch_record(struct filewatch *w, const char *path)
 {
 	if (stat(path, &w->stat) == -1)
 		memset(&w->stat, 0, sizeof w->stat);

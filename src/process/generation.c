@@ -89,7 +89,7 @@ generation_free(struct generation *g, const struct listeners *keep)
 {
 	if (g == NULL)
 		return;
-	listeners_leave(&g->listeners, keep);
+	listeners_forget_shared(&g->listeners, keep);
 	listeners_close(&g->listeners);
 	upstream_list_free(g->upstreams);
 	if (g->number != -1)

@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "transport/net.h"
 
-/* Passed sockets have this number and the next ones (sd_listen_fds(3)). */
+/* The first passed descriptor; the others follow (sd_listen_fds(3)). */
 enum { FIRST_PASSED = 3 };
 
 static void
@@ -71,7 +71,7 @@ listeners_close(struct listeners *l)
 }
 
 void
-listeners_leave(struct listeners *l, const struct listeners *to)
+listeners_forget_shared(struct listeners *l, const struct listeners *to)
 {
 	size_t i;
 	size_t k;
@@ -85,7 +85,7 @@ listeners_leave(struct listeners *l, const struct listeners *to)
 		}
 }
 
-/* Whether they stand for the same address, though its interface may have come, gone, or been made again. */
+/* Whether both mean the same address; the index of its interface may have changed. */
 static bool
 is_same(const struct config_listener *a, const struct config_listener *b)
 {
@@ -97,7 +97,7 @@ is_same(const struct config_listener *a, const struct config_listener *b)
 	return address_equal(&a->address, &other);
 }
 
-/* Takes over the sockets that are already open for that address, as far as they are wanted. */
+/* Shares the open sockets of FROM for the same address, for the transports that are configured. */
 static void
 inherit(struct listener *l, const struct listeners *from)
 {
@@ -133,9 +133,9 @@ log_listener(const struct listener *l)
 	if (l->absent) {
 		log_event(LOG_LEVEL_WARN, "listen address missing", "address=%s cause=%s remedy=%s",
 		    config_listener_format(&l->wanted, text),
-		    config_listener_is_late(&l->wanted) ? "there is no such interface" :
+		    config_listener_is_late(&l->wanted) ? "no such interface" :
 							  "no interface has the address",
-		    "it is served as soon as one has; `ip address' shows those there are");
+		    "it is served once an interface has it; `ip address' lists them");
 		return;
 	}
 	if (l->tcp != -1)
@@ -144,7 +144,7 @@ log_listener(const struct listener *l)
 		log_listening(&l->wanted, "UDP", "");
 }
 
-/* A small buffer loses bursts, and leaves few other traces. */
+/* A small buffer drops bursts, which is hard to see otherwise. */
 static void
 log_receive_buffer(int fd, const char *remedy)
 {
@@ -155,20 +155,20 @@ log_receive_buffer(int fd, const char *remedy)
 		    "bytes=%d requested=%d remedy=%s", granted, NET_DATAGRAM_BUFFER, remedy);
 }
 
-/* Logs, once and for the first UDP socket, what the kernel does not grant. */
+/* Logs the limits of the kernel for one UDP socket; they are the same for all. */
 static void
 log_udp_limits(int fd, const char *remedy)
 {
 	log_receive_buffer(fd, remedy);
 	if (!net_counts_drops(fd))
 		log_event(LOG_LEVEL_INFO, "UDP drops are not counted", "cause=%s",
-		    "this kernel does not know SO_RXQ_OVFL");
+		    "the kernel does not support SO_RXQ_OVFL");
 	if (!net_forbids_fragments(fd))
 		log_event(LOG_LEVEL_INFO, "UDP answers may be fragmented", "cause=%s",
-		    "this kernel does not know IP_MTU_DISCOVER");
+		    "the kernel does not support IP_MTU_DISCOVER");
 }
 
-/* Opens what is wanted and not there yet. */
+/* Opens the sockets that are configured and not open yet. */
 static int
 open_missing(struct listener *l, struct failure *why)
 {
@@ -195,9 +195,9 @@ open_missing(struct listener *l, struct failure *why)
 	return 0;
 }
 
-/* There is nothing to bind to yet: see listeners_check_addresses(). */
+/* The interface does not exist yet: see listeners_check_addresses(). */
 static void
-await(struct listener *l)
+mark_absent(struct listener *l)
 {
 	bool was_absent = l->absent;
 
@@ -243,9 +243,9 @@ listeners_check_address(const struct config_listener *l, struct failure *why)
 
 	if (!config_listener_is_late(l))
 		return net_check_address(&l->address, why);
-	(void)fail_with(why, "listen on %s: there is no interface `%s'",
+	(void)fail_with(why, "listen on %s: no such interface `%s'",
 	    config_listener_format(l, text), l->interface);
-	fail_remedy(why, "`ip link' shows those there are");
+	fail_remedy(why, "`ip link' lists the interfaces");
 	return -1;
 }
 
@@ -273,7 +273,7 @@ replace_udp(struct listener *l)
 	log_event(LOG_LEVEL_WARN, "listening socket was shut down",
 	    "address=%s over=%s cause=%s remedy=%s", config_listener_format(&l->wanted, text),
 	    "UDP", fd == -1 ? why.text : "",
-	    fd == -1 ? "restart dot-proxy" : "a new one takes its place");
+	    fd == -1 ? "restart dot-proxy" : "replaced by a new socket");
 	if (fd == -1)
 		return false;
 	close_socket(&l->udp);
@@ -296,7 +296,7 @@ listeners_replace(struct listeners *l, bool sends)
 	return any;
 }
 
-/* One address at least must be there, or have been. */
+/* At least one address must exist, or be listened on by FROM. */
 static int
 require_one_address(const struct config *config, const struct listeners *from, struct failure *why)
 {
@@ -319,7 +319,7 @@ int
 listeners_open(struct listeners *l, const struct config *config, const struct listeners *from,
     struct failure *why)
 {
-	bool told = from != NULL;
+	bool reported = from != NULL;
 	size_t i;
 
 	l->count = 0;
@@ -332,27 +332,27 @@ listeners_open(struct listeners *l, const struct config *config, const struct li
 			config->listen[i].address.in6.sin6_scope_id, false, -1, -1 };
 		inherit(one, from);
 		if (config_listener_is_late(&one->wanted)) {
-			await(one);
+			mark_absent(one);
 			continue;
 		}
 		if (open_missing(one, why) == -1) {
-			listeners_leave(l, from);
+			listeners_forget_shared(l, from);
 			listeners_close(l);
 			return -1;
 		}
-		if (one->udp != -1 && !told) {
+		if (one->udp != -1 && !reported) {
 			log_udp_limits(one->udp,
-			    "so that bursts over UDP are not lost, set the sysctl "
-			    "net.core.rmem_max to what is wanted");
-			told = true;
+			    "to keep bursts over UDP from being dropped, set the sysctl "
+			    "net.core.rmem_max to the requested size");
+			reported = true;
 		}
 	}
 	return 0;
 }
 
-/* ---- sockets that were open before ---- */
+/* ---- passed sockets ---- */
 
-/* The listener of an address, a new one where there is none yet; NULL when there are too many. */
+/* Finds or adds the listener of an address; NULL when there are too many. */
 static struct listener *
 listener_for(struct listeners *l, const struct address *at)
 {
@@ -390,7 +390,7 @@ take(struct listeners *l, int fd, struct failure *why)
 	return 0;
 }
 
-/* The number of sockets that the environment says were passed; -1 when it is not a number. */
+/* The number of passed sockets, from LISTEN_FDS; -1 when that is not a number. */
 static long
 count_passed(void)
 {
@@ -422,13 +422,14 @@ listeners_take_passed(struct listeners *l, struct failure *why)
 		return fail_with(why, "LISTEN_FDS is not a number");
 	for (i = 0; i < count; i++)
 		if (take(l, FIRST_PASSED + (int)i, why) == -1)
-			return fail_in(why, "socket that was passed as descriptor %d",
+			return fail_in(why, "socket passed as descriptor %d",
 			    FIRST_PASSED + (int)i);
 	for (i = 0; i < (long)l->count && l->at[i].udp == -1; i++)
 		;
 	if (i < (long)l->count)
 		log_udp_limits(l->at[i].udp,
-		    "so that bursts over UDP are not lost, set ReceiveBuffer= in the socket unit");
+		    "to keep bursts over UDP from being dropped, set ReceiveBuffer= in the socket "
+		    "unit");
 	return 0;
 }
 

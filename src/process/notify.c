@@ -13,12 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a service manager takes at once is a page. */
+/* systemd reads at most a page at a time. */
 enum { MESSAGE_MAX = 2048 };
 
-/* A whole number of the environment, 0 where there is none. */
+/* Parses a decimal number; 0 when TEXT is NULL or not a number. */
 static uint64_t
-number_of(const char *text)
+parse_number(const char *text)
 {
 	char *end;
 	unsigned long long n;
@@ -30,12 +30,12 @@ number_of(const char *text)
 	return errno == 0 && *end == '\0' ? n : 0;
 }
 
-/* A watchdog that waits for another process is none of ours. */
+/* WATCHDOG_USEC in milliseconds; 0 when WATCHDOG_PID names another process. */
 static int
 read_watchdog(void)
 {
 	const char *pid = getenv("WATCHDOG_PID");
-	uint64_t ms = number_of(getenv("WATCHDOG_USEC")) / 1000;
+	uint64_t ms = parse_number(getenv("WATCHDOG_USEC")) / 1000;
 	char own[16];
 
 	(void)snprintf(own, sizeof own, "%d", (int)getpid());
@@ -44,7 +44,7 @@ read_watchdog(void)
 	return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
-/* A path, or with `@' in front a name that no file has. */
+/* NAME is a path, or an abstract name with a leading `@'. */
 static int
 connect_to(const char *name, struct failure *why)
 {
@@ -77,7 +77,7 @@ notify_open(struct notify *n, struct failure *why)
 	*n = (struct notify){ .fd = wanted ? connect_to(name, why) : -1 };
 	if (n->fd != -1)
 		n->watchdog_ms = read_watchdog();
-	/* Whoever else is started in this environment is not the service. */
+	/* Child processes are not the service and must not send notifications. */
 	(void)unsetenv("NOTIFY_SOCKET");
 	(void)unsetenv("WATCHDOG_USEC");
 	(void)unsetenv("WATCHDOG_PID");
@@ -95,7 +95,7 @@ notify_send(const struct notify *n, const char *assignments, const char *status)
 		return 0;
 	(void)snprintf(message, sizeof message, "%s%s%s", assignments,
 	    status != NULL ? "STATUS=" : "", status != NULL ? status : "");
-	/* A newline in a file's name must not become an assignment. */
+	/* A newline in a file name would begin another assignment. */
 	for (i = words; i < sizeof message && message[i] != '\0'; i++)
 		if (message[i] < ' ' || message[i] > '~')
 			message[i] = '?';

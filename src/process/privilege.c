@@ -17,7 +17,7 @@
 
 #include "base/sanitized.h"
 
-/* The user where there is no /etc/passwd, as in an image from scratch. */
+/* The user ID of `nobody' if there is no /etc/passwd, as in a container image from scratch. */
 enum { NOBODY = 65534 };
 
 static const int supervisor_capabilities[] = { CAP_NET_BIND_SERVICE, CAP_SETUID, CAP_SETGID,
@@ -25,7 +25,7 @@ static const int supervisor_capabilities[] = { CAP_NET_BIND_SERVICE, CAP_SETUID,
 
 /* ---- the user ---- */
 
-/* getpwnam(3) would load modules; this reads the file, also in a static program. */
+/* getpwnam(3) would load NSS modules, which a static program cannot. */
 static int
 read_passwd(const char *name, struct privilege *p)
 {
@@ -61,8 +61,8 @@ privilege_find_user(const char *user, struct privilege *p, struct failure *why)
 	errno = 0;
 	number = strtoul(user, &end, 10);
 	if (errno != 0 || *end != '\0' || end == user || number == 0 || number >= UINT_MAX) {
-		(void)fail_with(why, "user %s: there is no such user", user);
-		fail_remedy(why, "name one that /etc/passwd has, or give a number above 0");
+		(void)fail_with(why, "user %s: no such user", user);
+		fail_remedy(why, "use a name in /etc/passwd, or a number above 0");
 		return -1;
 	}
 	p->uid = (uid_t)number;
@@ -84,7 +84,7 @@ has_capability(int capability)
 static int
 plan_user(const char *user, struct privilege *p, struct failure *why)
 {
-	bool able = has_capability(CAP_SETUID) && has_capability(CAP_SETGID);
+	bool can_change = has_capability(CAP_SETUID) && has_capability(CAP_SETGID);
 
 	if (geteuid() != 0 && user == NULL)
 		return 0;
@@ -92,11 +92,12 @@ plan_user(const char *user, struct privilege *p, struct failure *why)
 		return -1;
 	if (p->uid == geteuid())
 		return 0;
-	p->change_user = able;
-	/* A container may have taken the capability from root: then there is less to drop. */
-	if (able || user == NULL)
+	p->change_user = can_change;
+	/* Root in a container may lack the capabilities; without `user' that is no error. */
+	if (can_change || user == NULL)
 		return 0;
-	(void)fail_with(why, "user %s: no right to become this user", user);
+	(void)fail_with(why, "user %s: changing to this user needs CAP_SETUID and CAP_SETGID",
+	    user);
 	fail_remedy(why, "start as root, or leave `user' out");
 	return -1;
 }
@@ -121,14 +122,14 @@ note_missing(struct privilege *p, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* 0, or -1 with the reason where nothing may be missing. */
+/* Returns -1 with the reason when something is missing and the sandbox is strict, else 0. */
 static int
-may_be_missing(const struct privilege *p, struct failure *why)
+check_missing(const struct privilege *p, struct failure *why)
 {
 	if (p->sandbox != CONFIG_SANDBOX_STRICT || p->missing[0] == '\0')
 		return 0;
 	(void)fail_with(why, "sandbox: missing %s", p->missing);
-	fail_remedy(why, "set `sandbox: best-effort' to do without it");
+	fail_remedy(why, "set `sandbox: best-effort' to start without");
 	return -1;
 }
 
@@ -140,7 +141,7 @@ plan_sandbox(struct privilege *p)
 	if ((p->landlock = sandbox_landlock_version(&reason)) == -1)
 		note_missing(p, "Landlock (%s)", reason.text);
 	else if (p->landlock < SANDBOX_LANDLOCK_TCP)
-		note_missing(p, "Landlock for TCP (no Landlock for TCP before Linux 6.7)");
+		note_missing(p, "Landlock for TCP (needs Linux 6.7)");
 	if (!(p->seccomp = sandbox_has_seccomp(&reason) == 0))
 		note_missing(p, "seccomp (%s)", reason.text);
 }
@@ -159,7 +160,7 @@ privilege_plan(const char *user, enum config_sandbox sandbox, struct privilege *
 		    SANITIZED ? "under sanitizers" : "in the configuration");
 	else
 		plan_sandbox(p);
-	return may_be_missing(p, why);
+	return check_missing(p, why);
 }
 
 const char *
@@ -174,17 +175,17 @@ privilege_in_force(const struct privilege *p)
 
 /* ---- dropping ---- */
 
-/* Drops all but MASK for good. Without CAP_SETPCAP the set stays, and no_new_privs makes it harmless. */
+/* Drops all but MASK for good. Without CAP_SETPCAP this fails, but no_new_privs has the effect. */
 static void
 limit_bounding_set(uint64_t mask)
 {
 	int capability;
-	int is_there;
+	int is_set;
 
-	for (capability = 0; (is_there = prctl(PR_CAPBSET_READ, capability, 0, 0, 0)) >= 0;
+	for (capability = 0; (is_set = prctl(PR_CAPBSET_READ, capability, 0, 0, 0)) >= 0;
 	     capability++)
-		/* Each call that drops one makes new credentials. */
-		if (is_there == 1 && (mask & UINT64_C(1) << capability) == 0)
+		/* A drop makes the kernel copy the credentials, so drop only what is set. */
+		if (is_set == 1 && (mask & UINT64_C(1) << capability) == 0)
 			(void)prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 }
@@ -245,7 +246,7 @@ privilege_limit_supervisor(struct failure *why)
 	limit_bounding_set(mask);
 	if (limit_capabilities(mask, why) == -1 || forbid_core_dumps(why) == -1)
 		return -1;
-	/* Where the kernel does not know one of these, workers say so. */
+	/* Errors are ignored here: the workers report what is missing. */
 	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	(void)prctl(PR_SET_DUMPABLE, SANITIZED, 0, 0, 0);
 	return 0;
@@ -262,7 +263,7 @@ privilege_limit_worker(struct privilege *p, struct failure *why)
 		note_missing(p, "no_new_privs (%s)", strerror(errno));
 	if (prctl(PR_SET_DUMPABLE, SANITIZED, 0, 0, 0) == -1)
 		note_missing(p, "PR_SET_DUMPABLE (%s)", strerror(errno));
-	return may_be_missing(p, why);
+	return check_missing(p, why);
 }
 
 int
@@ -279,5 +280,5 @@ privilege_sandbox_worker(struct privilege *p, const struct sandbox_bounds *bound
 		note_missing(p, "seccomp (%s)", reason.text);
 		p->seccomp = false;
 	}
-	return may_be_missing(p, why);
+	return check_missing(p, why);
 }

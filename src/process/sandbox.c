@@ -45,16 +45,16 @@ sandbox_landlock_version(struct failure *why)
 	if (version > 0)
 		return (int)version;
 	if (errno == ENOSYS)
-		return fail_with(why, "none in this kernel, Linux has it since 5.13");
+		return fail_with(why, "not in this kernel, needs Linux 5.13");
 	if (errno == EOPNOTSUPP)
-		return fail_with(why, "not among the lsm= of this kernel");
+		return fail_with(why, "not enabled in this kernel, see its lsm= parameter");
 	return fail_errno(why, "landlock_create_ruleset");
 }
 
 static uint64_t
 all_file_access(int version)
 {
-	/* The first version had 13 kinds of access; 2 added one, 3 and 5 each another. */
+	/* Version 1 has 13 access rights; versions 2, 3 and 5 added one each. */
 	uint64_t all = (UINT64_C(1) << 13) - 1;
 
 	if (version >= 2)
@@ -95,7 +95,7 @@ sandbox_forbid_files(int version, const struct sandbox_bounds *bounds, struct fa
 
 #ifdef __x86_64__
 
-/* What the loop, OpenSSL and libc need after the start; others have conditions, below. */
+/* Needed by the loop, OpenSSL and libc after the start. Those with conditions are below. */
 static const int allowed[] = { __NR_read, __NR_write, __NR_readv, __NR_writev, __NR_recvfrom,
 	__NR_recvmsg, __NR_recvmmsg, __NR_signalfd4, __NR_epoll_ctl, __NR_epoll_pwait, __NR_ppoll,
 	__NR_accept, __NR_accept4, __NR_getsockopt, __NR_getsockname, __NR_getpeername, __NR_close,
@@ -105,7 +105,7 @@ static const int allowed[] = { __NR_read, __NR_write, __NR_readv, __NR_writev, _
 	__NR_exit_group, __NR_poll, __NR_epoll_wait, __NR_epoll_create1, __NR_time };
 
 /*
- * These fail with EACCES and do not end the process, because libc and OpenSSL may call them.
+ * These fail with EACCES instead of killing the process, because libc and OpenSSL may call them.
  * fcntl(2) could send signals to other processes (F_SETOWN), and change shared sockets.
  */
 static const int refused[] = { __NR_openat, __NR_newfstatat, __NR_faccessat, __NR_fstat, __NR_fcntl,
@@ -114,11 +114,11 @@ static const int refused[] = { __NR_openat, __NR_newfstatat, __NR_faccessat, __N
 enum {
 	LENGTH_OF_ALLOWED = sizeof allowed / sizeof allowed[0],
 	LENGTH_OF_REFUSED = sizeof refused / sizeof refused[0],
-	/* The rest of the program: its head, the calls with conditions, its end. */
+	/* 96 for the head of the program, the calls with conditions, and the end. */
 	FILTER_MAX = 2 * (LENGTH_OF_ALLOWED + LENGTH_OF_REFUSED) + 4 * SANDBOX_LISTENERS_MAX + 96
 };
 
-/* A jump is over less than 256 instructions: the longest is over two for each listener. */
+/* The offset of a BPF jump is 8 bits; the longest jump is over two instructions per listener. */
 _Static_assert(2 * SANDBOX_LISTENERS_MAX + 8 < 256, "connect(2) fits in one jump");
 
 struct filter {
@@ -138,7 +138,7 @@ load(struct filter *f, size_t offset)
 	add(f, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset));
 }
 
-/* The low half of an argument, which is all of an int. */
+/* Loads the low half of an argument, which is all of an int. */
 static void
 load_argument(struct filter *f, int n)
 {
@@ -146,20 +146,20 @@ load_argument(struct filter *f, int n)
 }
 
 static void
-give(struct filter *f, uint32_t verdict)
+add_verdict(struct filter *f, uint32_t verdict)
 {
 	add(f, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, verdict));
 }
 
-/* If the system call, which is loaded, is this one: the verdict. */
+/* Adds a verdict for a system call, whose number is loaded. */
 static void
-give_for(struct filter *f, int call, uint32_t verdict)
+add_verdict_for(struct filter *f, int call, uint32_t verdict)
 {
 	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 0, 1));
-	give(f, verdict);
+	add_verdict(f, verdict);
 }
 
-/* What follows, up to allow(), is for this system call only. Returns where it begins. */
+/* Begins a block, ended by allow(), for this system call only. Returns its start. */
 static size_t
 begin(struct filter *f, int call)
 {
@@ -167,22 +167,22 @@ begin(struct filter *f, int call)
 	return f->len;
 }
 
-/* The system call that began there is allowed: all of its conditions hold. */
+/* Ends the block: the system call is allowed if it has passed all conditions. */
 static void
 allow(struct filter *f, size_t begun)
 {
-	give(f, SECCOMP_RET_ALLOW);
+	add_verdict(f, SECCOMP_RET_ALLOW);
 	f->code[begun - 1].jf = (uint8_t)(f->len - begun);
 }
 
-/* The conditions, each for the argument that is loaded: where it does not hold, the process ends. */
+/* Conditions for the loaded argument: where one does not hold, the process is killed. */
 
 static void
 require_one_of(struct filter *f, uint32_t a, uint32_t b)
 {
 	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, a, 2, 0));
 	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, b, 1, 0));
-	give(f, SECCOMP_RET_KILL_PROCESS);
+	add_verdict(f, SECCOMP_RET_KILL_PROCESS);
 }
 
 static void
@@ -195,7 +195,7 @@ static void
 forbid_flag(struct filter *f, uint32_t flag)
 {
 	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, flag, 0, 1));
-	give(f, SECCOMP_RET_KILL_PROCESS);
+	add_verdict(f, SECCOMP_RET_KILL_PROCESS);
 }
 
 static void
@@ -207,7 +207,7 @@ forbid_listeners(struct filter *f, const struct sandbox_bounds *bounds)
 		add(f,
 		    (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
 			(uint32_t)bounds->listeners[i], 0, 1));
-		give(f, SECCOMP_RET_KILL_PROCESS);
+		add_verdict(f, SECCOMP_RET_KILL_PROCESS);
 	}
 }
 
@@ -224,7 +224,7 @@ allow_send(struct filter *f, int call, int flags)
 	allow(f, begun);
 }
 
-/* Memory that can be written or read is allowed, and none that can be executed. */
+/* Allows memory mappings that are not executable. */
 static void
 allow_without_exec(struct filter *f, int call)
 {
@@ -235,7 +235,7 @@ allow_without_exec(struct filter *f, int call)
 	allow(f, begun);
 }
 
-/* TCP, and nothing that Landlock does not know as TCP: no MPTCP, no SCTP, no raw sockets. */
+/* Allows TCP only: Landlock does not restrict MPTCP, SCTP or raw sockets. */
 static void
 allow_tcp_sockets(struct filter *f)
 {
@@ -253,7 +253,7 @@ allow_tcp_sockets(struct filter *f)
 	allow(f, begun);
 }
 
-/* Workers share the listeners: connect(2) with AF_UNSPEC, or a filter, would stop one for all. */
+/* connect(2) with AF_UNSPEC, or a socket filter, would stop a listener for all workers. */
 static void
 allow_but_on_listeners(struct filter *f, int call, const struct sandbox_bounds *bounds)
 {
@@ -275,7 +275,7 @@ allow_signals_to_itself(struct filter *f)
 	allow(f, begun);
 }
 
-/* Only copies of the standard input are made; see listeners_give_up_tcp(). */
+/* Only copies of standard input are needed; see listeners_give_up_tcp(). */
 static void
 allow_copies_of_stdin(struct filter *f)
 {
@@ -293,15 +293,15 @@ write_filter(struct filter *f, const struct sandbox_bounds *bounds)
 
 	load(f, offsetof(struct seccomp_data, arch));
 	add(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0));
-	give(f, SECCOMP_RET_KILL_PROCESS);
+	add_verdict(f, SECCOMP_RET_KILL_PROCESS);
 	load(f, offsetof(struct seccomp_data, nr));
 	allow_send(f, __NR_sendmmsg, 3);
 	allow_send(f, __NR_sendto, 3);
 	allow_send(f, __NR_sendmsg, 2);
 	for (i = 0; i < LENGTH_OF_ALLOWED; i++)
-		give_for(f, allowed[i], SECCOMP_RET_ALLOW);
+		add_verdict_for(f, allowed[i], SECCOMP_RET_ALLOW);
 	for (i = 0; i < LENGTH_OF_REFUSED; i++)
-		give_for(f, refused[i], SECCOMP_RET_ERRNO | EACCES);
+		add_verdict_for(f, refused[i], SECCOMP_RET_ERRNO | EACCES);
 	allow_without_exec(f, __NR_mmap);
 	allow_without_exec(f, __NR_mprotect);
 	allow_tcp_sockets(f);
@@ -309,17 +309,17 @@ write_filter(struct filter *f, const struct sandbox_bounds *bounds)
 	allow_but_on_listeners(f, __NR_setsockopt, bounds);
 	allow_signals_to_itself(f);
 	allow_copies_of_stdin(f);
-	give(f, SECCOMP_RET_KILL_PROCESS);
+	add_verdict(f, SECCOMP_RET_KILL_PROCESS);
 }
 
 int
 sandbox_has_seccomp(struct failure *why)
 {
-	/* Where there are filters, the kernel looks for this one first, and finds none at address 0. */
+	/* A kernel with filters fails to read one at address NULL: EFAULT. */
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL, 0, 0) == -1 && errno == EFAULT)
 		return 0;
 	if (errno == EINVAL)
-		return fail_with(why, "no filters in this kernel");
+		return fail_with(why, "not in this kernel");
 	return fail_errno(why, "PR_SET_SECCOMP");
 }
 
@@ -336,7 +336,7 @@ sandbox_limit_system_calls(const struct sandbox_bounds *bounds, struct failure *
 	return 0;
 }
 
-#else /* the list of system calls was never tried on this architecture */
+#else /* the list of system calls is only tested on x86-64 */
 
 #if defined(__aarch64__)
 #define ARCHITECTURE "aarch64"
@@ -353,7 +353,7 @@ sandbox_limit_system_calls(const struct sandbox_bounds *bounds, struct failure *
 int
 sandbox_has_seccomp(struct failure *why)
 {
-	return fail_with(why, "no list for " ARCHITECTURE " in this build");
+	return fail_with(why, "not available for " ARCHITECTURE);
 }
 
 int

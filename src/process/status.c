@@ -25,7 +25,7 @@ enum {
 
 /* ---- the name ---- */
 
-/* FNV-1a: a path may be longer than the name of a socket. */
+/* FNV-1a. The path is hashed because it may be longer than the name of a socket. */
 static uint64_t
 hash_text(uint64_t hash, const char *text)
 {
@@ -34,7 +34,7 @@ hash_text(uint64_t hash, const char *text)
 	return hash;
 }
 
-/* A number for the absolute path of a file. Only its directory must exist. */
+/* Hashes the absolute path of a file, of which only the directory must exist. */
 static int
 hash_path(const char *file, uint64_t *hash, struct failure *why)
 {
@@ -54,7 +54,7 @@ hash_path(const char *file, uint64_t *hash, struct failure *why)
 	return 0;
 }
 
-/* "@dot-proxy/pid:[4026531836]/0123456789abcdef". Returns the length of the address, 0 with the reason. */
+/* Makes "@dot-proxy/pid:[4026531836]/0123456789abcdef". Returns the length, 0 with the reason. */
 static socklen_t
 write_name(const char *config_file, struct sockaddr_un *name, struct failure *why)
 {
@@ -151,14 +151,14 @@ status_answer(int fd, const struct config *config)
 		peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (peer == -1)
 			return;
-		/* The buffer of a new connection holds all of it. */
+		/* The send buffer of a new connection has space for the whole text. */
 		if (peer_is_own_user_or_root(peer))
 			(void)send(peer, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 		(void)close(peer);
 	}
 }
 
-/* ---- the side that asks ---- */
+/* ---- the client's side ---- */
 
 static int
 connect_to(const char *config_file)
@@ -169,7 +169,7 @@ connect_to(const char *config_file)
 
 	if (len == 0 || (fd = open_socket(NULL)) == -1)
 		return -1;
-	/* Any user can take a name that is free; root asks services that run as another user. */
+	/* Any user can bind a free name, so only root accepts services of another user. */
 	if (connect(fd, (const struct sockaddr *)&name, len) == -1 ||
 	    (geteuid() != 0 && !peer_is_own_user_or_root(fd))) {
 		(void)close(fd);
@@ -178,7 +178,7 @@ connect_to(const char *config_file)
 	return fd;
 }
 
-/* Reads until the end into TEXT, which it terminates. -1 when the end does not come, or not in time. */
+/* Reads until EOF into TEXT and terminates it. -1 when that fails, or takes longer than BY. */
 static int
 read_all(int fd, char text[static TEXT_MAX], struct deadline by)
 {
@@ -200,7 +200,7 @@ read_all(int fd, char text[static TEXT_MAX], struct deadline by)
 	return -1;
 }
 
-/* What else a line says is from another version, and passed over. */
+/* Unknown keys and words come from another version and are ignored. */
 static int
 read_line(char *line, struct config *config)
 {

@@ -85,7 +85,7 @@ close_sockets_of_others(const struct supervisor *s, const struct generation *own
 	for (g = s->newest; g != NULL; g = g->older) {
 		if (g == own)
 			continue;
-		listeners_leave(&g->listeners, &own->listeners);
+		listeners_forget_shared(&g->listeners, &own->listeners);
 		listeners_close(&g->listeners);
 	}
 }
@@ -257,7 +257,7 @@ reload(struct supervisor *s, struct deadline now)
 
 	s->reload_wanted = false;
 	service_reloading(&s->service);
-	filewatch_look(&s->file, s->launch->config_file);
+	filewatch_record(&s->file, s->launch->config_file);
 	if ((config = read_config(s)) == NULL)
 		return;
 	if (s->passed.count == 0)
@@ -285,7 +285,7 @@ hand_over(struct supervisor *s, struct deadline now)
 	    "file=%s workers=%d version=%s", s->launch->config_file, g->config->workers,
 	    s->launch->version);
 	for (g = g->older; g != NULL; g = g->older) {
-		listeners_leave(&g->listeners, &s->newest->listeners);
+		listeners_forget_shared(&g->listeners, &s->newest->listeners);
 		listeners_close(&g->listeners);
 		generation_retire(g, now);
 	}
@@ -302,7 +302,7 @@ fall_back(struct supervisor *s, struct deadline now)
 	reload_failed(s, "no worker could start with it", 1, NULL);
 	generation_give_up(g, now);
 	s->newest = g->older;
-	listeners_leave(&g->listeners, &s->newest->listeners);
+	listeners_forget_shared(&g->listeners, &s->newest->listeners);
 	listeners_close(&g->listeners);
 	/* Its rows in shared memory are in use until its workers have been reaped. */
 	g->older = s->newest->older;
@@ -598,7 +598,7 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 	}
 	service_open(&s.service);
 	s.descriptors = net_raise_descriptor_limit();
-	filewatch_look(&s.file, launch->config_file);
+	filewatch_record(&s.file, launch->config_file);
 	if (share_memory(&s, &why) == -1 || open_waitset(&s, &signals, &why) == -1 ||
 	    privilege_raise(&why) == -1) {
 		config_free(config);

@@ -347,14 +347,14 @@ release_memory(struct worker *w, struct deadline now)
 {
 	if (!deadline_passed(w->idle_at, now))
 		return;
-	if (query_table_room(w->table) < (size_t)w->config->inflight) {
+	if (query_table_free_slots(w->table) < (size_t)w->config->inflight) {
 		/* Some are still in flight. */
 		w->idle_at = deadline_after(now, IDLE_MS);
 		return;
 	}
 	w->idle_at = DEADLINE_NEVER;
-	query_table_relax(w->table);
-	heap_relax();
+	query_table_trim(w->table);
+	heap_trim();
 }
 
 static void
@@ -487,7 +487,7 @@ publish_state(const struct worker *w)
 	bool stopping = w->stopping || w->retiring;
 
 	stats_set_state(w->row, stopping ? STATS_STOPPING : STATS_SERVING);
-	stats_set_load(w->row, (size_t)w->config->inflight - query_table_room(w->table),
+	stats_set_load(w->row, (size_t)w->config->inflight - query_table_free_slots(w->table),
 	    tcp_client_count(w->tcp));
 	affinity_set_accepting(w->setup->shared->affinity, w->number, !stopping);
 }

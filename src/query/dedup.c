@@ -35,7 +35,7 @@ dedup_free(struct dedup *d)
 	free(d);
 }
 
-/* The hash of what makes two queries the same: address, port, ID, flags and question. */
+/* A hash of what two equal queries share: address, port, ID, flags and question. */
 static uint64_t
 hash_query(const struct dedup *d, const struct query *q, size_t question_len)
 {
@@ -50,7 +50,7 @@ hash_query(const struct dedup *d, const struct query *q, size_t question_len)
 	return hash_bytes(&d->chains.key, bytes, wire_written(&w));
 }
 
-/* A name says itself where it ends, so equal bytes are an equal question. */
+/* Names are self-delimiting, so equal bytes mean equal questions. */
 static bool
 is_same(const struct query *a, const struct query *b, size_t question_len)
 {

@@ -15,11 +15,11 @@ enum { SLOT_LEN = DNS_MESSAGE_MAX + 1 + FRAME_MAX + 1 + 64 };
 struct query_table {
 	uint8_t *bytes;
 	struct query *queries;
-	struct query **free_slots; /* a stack: the slot used last is the warmest */
+	struct query **free_slots; /* a stack: the slot used last is likely in the cache */
 	size_t free_count;
 	size_t count;
 	size_t large;  /* see query_table_large() */
-	bool was_busy; /* many slots were in use since query_table_relax() */
+	bool was_busy; /* many slots were in use since query_table_trim() */
 };
 
 struct query_table *
@@ -55,7 +55,7 @@ query_table_free(struct query_table *t)
 }
 
 size_t
-query_table_room(const struct query_table *t)
+query_table_free_slots(const struct query_table *t)
 {
 	return t->free_count;
 }
@@ -82,7 +82,7 @@ query_new(struct query_table *t, const uint8_t *message, size_t len)
 	q->len = len;
 	q->large = pages_beyond_first(len);
 	t->large += q->large;
-	/* Behind the query, on the same page where both are small, and the prefix in front of it. */
+	/* The response follows the query, on the same page if both are small, behind its prefix. */
 	q->response = q->message + (len + FRAME_PREFIX_LEN + 7) / 8 * 8;
 	q->hedge_at = DEADLINE_NEVER;
 	q->first_failed_upstream = -1;
@@ -92,7 +92,7 @@ query_new(struct query_table *t, const uint8_t *message, size_t len)
 void
 query_free(struct query_table *t, struct query *q)
 {
-	/* Also a response that came when its client had gone. */
+	/* A response may be large without query_answered() if its client has disconnected. */
 	if (q->large > 0 || q->response_len > PAGES_LEN)
 		pages_clear(q->message, 1, SLOT_LEN);
 	t->large -= q->large;
@@ -108,7 +108,7 @@ query_answered(struct query_table *t, struct query *q)
 	if (q->large > 0)
 		pages_clear(q->message, 1, q->len);
 	else
-		/* Small ones of both kinds can be more than a page together. */
+		/* A message and a response, each small, can exceed a page together. */
 		len += (size_t)(q->response - q->message);
 	q->large = pages_beyond_first(len);
 	t->large += q->large;
@@ -130,7 +130,7 @@ query_table_large(const struct query_table *t)
 }
 
 void
-query_table_relax(struct query_table *t)
+query_table_trim(struct query_table *t)
 {
 	if (!t->was_busy || t->free_count < t->count)
 		return;

@@ -5,12 +5,13 @@
 #include "base/pages.h"
 
 /*
- * An address may have so many times the slots that are free: one alone is stopped when 7 of 1,024
- * slots are left, and a single free slot still serves anybody who has no more than 128 queries.
+ * The most queries in flight of an address, as a multiple of the free slots: a single busy address
+ * is stopped when 7 of 1,024 slots are left, and the last free slot is open to every address with
+ * at most 128 queries.
  */
 enum { SHARE = 128 };
 
-/* How many addresses share a chain when all are in use: few ever are, and each chain costs memory. */
+/* Addresses per chain when all are in use. Few ever are, and each chain takes memory. */
 enum { ADDRESSES_PER_CHAIN = 4 };
 
 TAILQ_HEAD(addr_list, client_addr);
@@ -20,12 +21,12 @@ struct quota {
 	size_t queries;
 	struct chains chains;
 	struct client_addr *addrs;
-	struct addr_list vacant; /* those that were used before */
-	size_t touched;          /* of the addresses, the first ones, were ever used */
+	struct addr_list unused; /* entries that were used before */
+	size_t touched;          /* the first so many of `addrs' were ever used */
 
 	/*
-	 * List N holds the addresses with N queries in flight by UDP. Those up to `initialised' are;
-	 * `heaviest' is the last one that is not empty, or 0.
+	 * ranks[n] lists the addresses with n queries in flight by UDP. The lists up to
+	 * `initialised' are initialised; `heaviest' is the last one that is not empty, or 0.
 	 */
 	struct addr_list *ranks;
 	size_t initialised;
@@ -43,7 +44,7 @@ quota_new(size_t addresses, size_t queries)
 		return NULL;
 	q->capacity = addresses;
 	q->queries = queries;
-	TAILQ_INIT(&q->vacant);
+	TAILQ_INIT(&q->unused);
 	TAILQ_INIT(&q->released);
 	q->addrs = pages_new(addresses, sizeof *q->addrs);
 	q->ranks = pages_new(queries + 1, sizeof *q->ranks);
@@ -89,10 +90,10 @@ find(const struct quota *q, const struct address *a, uint64_t hash)
 static struct client_addr *
 add(struct quota *q, const struct address *a, uint64_t hash)
 {
-	struct client_addr *addr = TAILQ_FIRST(&q->vacant);
+	struct client_addr *addr = TAILQ_FIRST(&q->unused);
 
 	if (addr != NULL)
-		TAILQ_REMOVE(&q->vacant, addr, rank_link);
+		TAILQ_REMOVE(&q->unused, addr, rank_link);
 	else
 		addr = &q->addrs[q->touched++];
 	*addr = (struct client_addr){ .address = *a, .index = (size_t)(addr - q->addrs) };
@@ -137,8 +138,8 @@ quota_leave(struct quota *q, struct client_addr *addr)
 		return;
 	chains_remove(&addr->link);
 	set_released(q, addr, false);
-	/* The one used last is the warmest. */
-	TAILQ_INSERT_HEAD(&q->vacant, addr, rank_link);
+	/* The entry used last is the most likely one to be in the cache. */
+	TAILQ_INSERT_HEAD(&q->unused, addr, rank_link);
 }
 
 bool

@@ -5,7 +5,7 @@
 #include "base/pages.h"
 #include "format/frame.h"
 
-/* Address space for one of the largest frames in each direction, of which only pages in use cost memory. */
+/* Address space for the largest frame in each direction; only pages in use take memory. */
 enum { BUFFERS_LEN = 2 * FRAME_MAX };
 
 struct connection *
@@ -110,19 +110,19 @@ connection_unanswered(const struct connection *c)
 	return c->outstanding - (c->canary.at != NULL && c->canary.sent);
 }
 
-/* Puts the frame of an attempt into the batch. False when there is no room, or no ID, for it now. */
+/* Adds the frame of an attempt to the batch. False when it does not fit, or no ID is left. */
 static bool
 add_frame(struct connection *c, struct outstanding *ids, struct attempt *a)
 {
 	const struct query *q = a->query;
 	uint8_t *frame = c->out + c->out_len;
-	size_t room = FRAME_MAX - c->out_len;
+	size_t space = FRAME_MAX - c->out_len;
 	size_t len;
 	int id;
 
-	if (room < FRAME_PREFIX_LEN)
+	if (space < FRAME_PREFIX_LEN)
 		return false;
-	len = edns_write_query(frame + FRAME_PREFIX_LEN, room - FRAME_PREFIX_LEN, q->message,
+	len = edns_write_query(frame + FRAME_PREFIX_LEN, space - FRAME_PREFIX_LEN, q->message,
 	    q->len, &q->dns, c->edns, a->edns);
 	if (len == 0 || (id = outstanding_add(ids, c->index, a)) == -1)
 		return false;
@@ -149,7 +149,7 @@ write_batch(struct connection *c, struct failure *why)
 	return 0;
 }
 
-/* Puts as much of what waits into a batch as there is room for. */
+/* Moves as many waiting attempts into the batch as fit. */
 static void
 fill_batch(struct connection *c, struct outstanding *ids, struct deadline now)
 {
@@ -173,7 +173,7 @@ int
 connection_send(struct connection *c, struct outstanding *ids, struct deadline now,
     struct failure *why)
 {
-	/* Batch after batch, until nothing waits or the connection takes no more. */
+	/* One batch after the other, until nothing waits or the write would block. */
 	do {
 		fill_batch(c, ids, now);
 		if (c->out_len == 0)
@@ -192,7 +192,7 @@ unlink_sent(struct connection *c, struct attempt *a)
 	a->sent = false;
 }
 
-/* Reads on until a whole frame is there: 1, with its length; 0 none now; -1 lost. */
+/* Reads until a frame is complete: 1, with its length; 0 none now; -1 with the reason. */
 static int
 read_frame(struct connection *c, size_t *len, struct failure *why)
 {
@@ -231,9 +231,9 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 		return rc;
 	message = c->in + c->in_pos + FRAME_PREFIX_LEN;
 	if (len < DNS_HEADER_LEN)
-		return fail_with(why, "read: a message of %zu octets is no DNS message", len);
+		return fail_with(why, "read: short message (%zu bytes)", len);
 	if (!outstanding_take(ids, c->index, dns_id(message), &a, &since))
-		return fail_with(why, "read: a message came that answers no query");
+		return fail_with(why, "read: unexpected response ID");
 	*arrival = (struct arrival){ .attempt = a, .since = since, .message = message, .len = len };
 	if (a == NULL) {
 		c->given_up--;
@@ -244,7 +244,7 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 		if (arrival->match == DNS_MISMATCH) {
 			c->mismatched = a;
 			TAILQ_INSERT_TAIL(&c->waiting, a, link);
-			return fail_with(why, "read: a message came that answers another question");
+			return fail_with(why, "read: response to another question");
 		}
 		a->at = NULL;
 		a->state = ATTEMPT_FREE;

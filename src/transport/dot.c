@@ -15,16 +15,16 @@
 
 enum {
 	/*
-	 * A larger ClientHello may take more than one segment, which some firewalls and servers
-	 * lose: what is left of the smallest MTU of IPv6.
+	 * A larger ClientHello may need a second TCP segment, which some firewalls and servers
+	 * drop. This fits into the minimum MTU of IPv6.
 	 */
 	SMALL_HELLO_MAX = 1220,
 
-	/* How long only small ones are sent after a large one was lost. */
+	/* How long the ClientHello stays small after a large one was lost. */
 	SMALL_HELLO_MS = 3600000
 };
 
-/* A server that does not speak of protocols at all says so with an alert; it is asked without. */
+/* A server that refuses ALPN does so with an alert; later connections omit ALPN. */
 static void
 note_alpn(struct dot *d, unsigned long code)
 {
@@ -35,8 +35,8 @@ note_alpn(struct dot *d, unsigned long code)
 }
 
 /*
- * The handshake of a connection timed out. When nothing at all came back and the ClientHello was
- * large, its size may be the reason, and the next one is small.
+ * Called when a handshake has timed out. If the server sent nothing and the ClientHello was large,
+ * its size may be the reason, so the next one is small.
  */
 static void
 note_lost_hello(struct dot *d)
@@ -48,7 +48,7 @@ note_lost_hello(struct dot *d)
 	d->retry = "with a smaller ClientHello, since the large one got no response";
 }
 
-/* A small ClientHello got through where a large one did not. */
+/* A small ClientHello has worked after a large one was lost. */
 static void
 note_small_hello(struct dot *d)
 {
@@ -62,8 +62,8 @@ note_small_hello(struct dot *d)
 }
 
 /*
- * Says in words why the OpenSSL call that returned RC failed, and leaves the error
- * queue empty. Nothing else in the program looks at that queue.
+ * Sets the reason why an OpenSSL call returned RC, and clears the error queue, which nothing else
+ * reads.
  */
 static int
 fail_ssl(struct failure *why, struct dot *d, int rc, const char *step)
@@ -84,11 +84,10 @@ fail_ssl(struct failure *why, struct dot *d, int rc, const char *step)
 		note_alpn(d, code);
 		(void)fail_with(why, "%s: %s", step, reason != NULL ? reason : "TLS error");
 		if (ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER)
-			fail_remedy(why,
-			    "what answers at this port does not speak TLS: check the port");
+			fail_remedy(why, "the port is not a TLS port: check `address'");
 		return -1;
 	}
-	/* How a connection ends tells nothing against its sessions, which OpenSSL would not use again. */
+	/* Without this, OpenSSL would not resume the session after an unclean end. */
 	SSL_set_shutdown(d->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	if (kind == SSL_ERROR_SYSCALL && saved != 0)
 		return fail_with(why, "%s: %s", step, strerror(saved));
@@ -130,7 +129,7 @@ dot_server_free(struct dot_server *s)
 	free(s);
 }
 
-/* The trust anchor is the last one of the chain, and is trusted as given: it needs no CRL. */
+/* The last certificate of the chain is the trust anchor, which needs no CRL. */
 static bool
 lacks_only_anchor_crl(X509_STORE_CTX *store)
 {
@@ -140,8 +139,8 @@ lacks_only_anchor_crl(X509_STORE_CTX *store)
 }
 
 /*
- * OpenSSL asks after each certificate of the chain. Its answer stands, unless only the key
- * counts, which is looked at when the handshake is done and nothing has been sent yet.
+ * Called by OpenSSL for each certificate of the chain. With `pins_only' its result is ignored: the
+ * key is checked after the handshake, before anything is sent.
  */
 static int
 on_verify(int ok, X509_STORE_CTX *store)
@@ -154,11 +153,11 @@ on_verify(int ok, X509_STORE_CTX *store)
 		return 1;
 	}
 	if (!ok && d->verdict.text[0] == '\0')
-		dot_certificate_blame(&d->verdict, d->server, store);
+		dot_describe_verify_error(&d->verdict, d->server, store);
 	return ok;
 }
 
-/* What the certificate must name, said in the only way that checks it. */
+/* Sets the name that OpenSSL requires in the certificate. */
 static int
 set_identity(SSL *ssl, const struct dot_server *s)
 {
@@ -166,7 +165,7 @@ set_identity(SSL *ssl, const struct dot_server *s)
 	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
 
 	X509_VERIFY_PARAM_set_hostflags(param, DOT_NAME_FLAGS);
-	/* An address is no server name (RFC 6066 3). */
+	/* SNI must not be an address (RFC 6066 3). */
 	if (s->identity.hostname == NULL) {
 		char *zone = strchr(address_format_host(&s->identity.address, text), '%');
 
@@ -180,7 +179,7 @@ set_identity(SSL *ssl, const struct dot_server *s)
 	    -1;
 }
 
-/* RFC 7301; the name is registered with IANA. */
+/* RFC 7301; `dot' is registered with IANA. */
 static void
 offer_protocol(SSL *ssl)
 {
@@ -189,7 +188,7 @@ offer_protocol(SSL *ssl)
 	(void)SSL_set_alpn_protos(ssl, dot, sizeof dot);
 }
 
-/* One segment: no post-quantum key share, whatever this OpenSSL offers by default. */
+/* No post-quantum key share, which newer versions of OpenSSL send by default. */
 static void
 offer_small_groups(SSL *ssl)
 {
@@ -239,7 +238,7 @@ dot_close(struct dot *d)
 {
 	if (d == NULL)
 		return;
-	/* The small ClientHello has not helped either: the next one is as usual. */
+	/* The small ClientHello failed as well: the next one is normal again. */
 	if (d->small_hello && d->stage != DOT_READY)
 		d->server->small_hello_next = false;
 	if (d->ssl != NULL) {
@@ -279,16 +278,15 @@ dot_events(const struct dot *d)
 	}
 }
 
-/* Whether OpenSSL wants its call again once the socket is ready. */
 static bool
-again(const struct dot *d, int rc)
+would_block(const struct dot *d, int rc)
 {
 	int error = SSL_get_error(d->ssl, rc);
 
 	return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
 }
 
-/* What is left to check when TLS is content. */
+/* The checks that OpenSSL does not make. */
 static int
 finish_handshake(struct dot *d, struct failure *why)
 {
@@ -300,11 +298,11 @@ finish_handshake(struct dot *d, struct failure *why)
 		d->broken = true;
 		return fail_in(why, "handshake");
 	}
-	/* A server may pass over the question, but not answer another one (RFC 9325 3.7). */
+	/* A server may ignore ALPN, but must not select another protocol (RFC 9325 3.7). */
 	SSL_get0_alpn_selected(d->ssl, &protocol, &len);
 	if (len > 0 && (len != 3 || memcmp(protocol, "dot", 3) != 0)) {
 		d->broken = true;
-		return fail_with(why, "handshake: the server chose another protocol than DNS");
+		return fail_with(why, "handshake: server selected unexpected ALPN protocol");
 	}
 	(void)dot_validity(d);
 	dot_session_keep(d);
@@ -313,7 +311,7 @@ finish_handshake(struct dot *d, struct failure *why)
 }
 
 bool
-dot_may_try_again(const struct dot *d)
+dot_should_retry_reduced(const struct dot *d)
 {
 	return d->retry != NULL;
 }
@@ -338,7 +336,7 @@ dot_step(struct dot *d, struct failure *why)
 		ERR_clear_error();
 		errno = 0;
 		if ((rc = SSL_connect(d->ssl)) != 1)
-			return again(d, rc) ? 0 : fail_ssl(why, d, rc, "handshake");
+			return would_block(d, rc) ? 0 : fail_ssl(why, d, rc, "handshake");
 		if (finish_handshake(d, why) == -1)
 			return -1;
 		d->stage = DOT_READY;
@@ -352,7 +350,7 @@ dot_fail_timeout(struct dot *d, int ms, struct failure *why)
 	switch (d->stage) {
 	case DOT_CONNECTING:
 		(void)fail_with(why, "connect: timed out after %d ms (timeouts.connect)", ms);
-		fail_remedy(why, "a firewall on the way may drop TCP to port %u",
+		fail_remedy(why, "a firewall may drop TCP to port %u",
 		    (unsigned)address_port(&d->server->identity.address));
 		break;
 	case DOT_HANDSHAKING:
@@ -362,7 +360,7 @@ dot_fail_timeout(struct dot *d, int ms, struct failure *why)
 			    "the server responds, but not fast enough: raise `timeouts.handshake'");
 		else
 			fail_remedy(why,
-			    "there was no response: check the port, and raise "
+			    "there was no response: check the port, or raise "
 			    "`timeouts.handshake' if the server is far away");
 		note_lost_hello(d);
 		break;
@@ -383,7 +381,7 @@ dot_read(struct dot *d, uint8_t *buf, size_t cap, struct failure *why)
 	errno = 0;
 	if ((rc = SSL_read_ex(d->ssl, buf, cap, &n)) == 1)
 		return (ssize_t)n;
-	return again(d, rc) ? 0 : fail_ssl(why, d, rc, "read");
+	return would_block(d, rc) ? 0 : fail_ssl(why, d, rc, "read");
 }
 
 bool
@@ -404,7 +402,7 @@ dot_write(struct dot *d, const uint8_t *buf, size_t len, struct failure *why)
 	d->blocked = rc != 1;
 	if (rc == 1)
 		return (ssize_t)n;
-	return again(d, rc) ? 0 : fail_ssl(why, d, rc, "write");
+	return would_block(d, rc) ? 0 : fail_ssl(why, d, rc, "write");
 }
 
 void

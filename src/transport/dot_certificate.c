@@ -10,7 +10,7 @@
 
 #include "dot_internal.h"
 
-/* A clock that shows less is wrong: this program did not exist yet. 2026-11-01. */
+/* 2026-11-01: an earlier time means that the system clock is wrong. */
 enum { RELEASED = 1793491200 };
 
 void
@@ -23,8 +23,8 @@ dot_certificate_day(const ASN1_TIME *t, char text[static 16])
 }
 
 /*
- * Writes bytes that a stranger chose as printable ASCII: anything else as \xHH, and "..." where
- * the rest does not fit. CAP is at least 4.
+ * Writes untrusted bytes as printable ASCII, others as \xHH, and "..." in place of what does not
+ * fit. CAP is at least 4.
  */
 static void
 escape(char *text, size_t cap, const unsigned char *bytes, size_t len)
@@ -101,7 +101,7 @@ dot_certificate_names(X509 *cert, char *list, size_t cap)
 	GENERAL_NAMES_free(names);
 }
 
-/* A subject or an issuer, "/C=CH/O=Example/CN=Example Root". */
+/* Formats a subject or issuer as "/C=CH/O=Example/CN=Example Root". */
 static void
 distinguished_name(const X509_NAME *name, char *text, size_t cap)
 {
@@ -121,7 +121,7 @@ has_expected_name(const struct dot_server *s, X509 *cert)
 
 	if (s->identity.hostname != NULL)
 		return X509_check_host(cert, s->identity.hostname, 0, DOT_NAME_FLAGS, NULL) == 1;
-	/* Certificates know no zone. */
+	/* An address in a certificate has no zone. */
 	text[strcspn(address_format_host(&s->identity.address, text), "%")] = '\0';
 	return X509_check_ip_asc(cert, text, 0) == 1;
 }
@@ -141,26 +141,27 @@ is_in_private_network(const struct address *address)
 }
 
 /*
- * What to do about a certificate of no known issuer. A private server may have a CA of its own,
- * if the name is right. Anything else is an interceptor: the remedy must not be to trust it.
+ * The remedy for an unknown issuer. Only a server in a private network whose certificate has the
+ * right name may plausibly use a private CA. Anything else may be an interception: the remedy must
+ * not be to trust it.
  */
 static void
 advise_on_issuer(struct failure *why, const struct dot_server *s, X509 *leaf)
 {
 	if (has_expected_name(s, leaf) && is_in_private_network(&s->identity.address))
 		fail_remedy(why,
-		    "trusted are the certificates in %s; if its operator has a CA of its own, get "
-		    "that certificate from there and set `ca_file'",
+		    "only the certificates in %s are trusted; if the server uses a private CA, get "
+		    "its certificate from the operator and set `ca_file'",
 		    s->trust->file);
 	else
 		fail_remedy(why,
-		    "something else answers in its place, such as a firewall that inspects TLS or "
-		    "a captive portal; trusted are only the certificates in %s",
+		    "the connection may be intercepted, for example by a firewall that inspects "
+		    "TLS or a captive portal; only the certificates in %s are trusted",
 		    s->trust->file);
 }
 
 static void
-blame_name(struct failure *why, const struct dot_server *s, X509 *cert)
+describe_name(struct failure *why, const struct dot_server *s, X509 *cert)
 {
 	char expected[ADDRESS_TEXT_MAX];
 	char names[192];
@@ -169,19 +170,19 @@ blame_name(struct failure *why, const struct dot_server *s, X509 *cert)
 	if (s->identity.hostname != NULL) {
 		(void)fail_with(why, "certificate names %s, not %s", names, s->identity.hostname);
 		fail_remedy(why,
-		    "check `address' and `hostname' against what its operator publishes; if they "
-		    "are right, something else answers in its place");
+		    "check `address' and `hostname' against what the operator publishes; if they "
+		    "are right, the connection may be intercepted");
 	} else {
 		(void)fail_with(why, "certificate names %s, not the address %s", names,
 		    address_format_host(&s->identity.address, expected));
 		fail_remedy(why,
-		    "give the upstream the `hostname' that its operator publishes; if the "
-		    "certificate does not name that, something else answers in its place");
+		    "set `hostname' to what the operator publishes; if the certificate does not "
+		    "name it, the connection may be intercepted");
 	}
 }
 
 static void
-blame_clock(struct failure *why, X509 *cert)
+describe_not_yet_valid(struct failure *why, X509 *cert)
 {
 	char from[16];
 	char today[16];
@@ -190,15 +191,15 @@ blame_clock(struct failure *why, X509 *cert)
 
 	dot_certificate_day(X509_get0_notBefore(cert), from);
 	(void)strftime(today, sizeof today, "%Y-%m-%d", gmtime_r(&now, &tm));
-	(void)fail_with(why, "certificate is not yet valid: it begins %s", from);
+	(void)fail_with(why, "certificate is not yet valid: not before %s", from);
 	if (now < RELEASED)
-		fail_remedy(why, "the clock of this machine is wrong: it says %s; set it", today);
+		fail_remedy(why, "the system clock is wrong (%s): set it", today);
 	else
-		fail_remedy(why, "the clock of this machine says %s: check it", today);
+		fail_remedy(why, "the system clock says %s: check it", today);
 }
 
 static void
-blame_issuer(struct failure *why, const struct dot_server *s, X509 *cert, X509 *leaf)
+describe_issuer(struct failure *why, const struct dot_server *s, X509 *cert, X509 *leaf)
 {
 	char issuer[160];
 	char names[128];
@@ -210,7 +211,7 @@ blame_issuer(struct failure *why, const struct dot_server *s, X509 *cert, X509 *
 }
 
 static void
-blame_self_signed(struct failure *why, const struct dot_server *s, X509 *leaf)
+describe_self_signed(struct failure *why, const struct dot_server *s, X509 *leaf)
 {
 	char names[192];
 
@@ -219,9 +220,9 @@ blame_self_signed(struct failure *why, const struct dot_server *s, X509 *leaf)
 	advise_on_issuer(why, s, leaf);
 }
 
-/* What a CRL says, or that there is none: WHOSE certificate it is about. */
+/* A certificate, named by WHOSE, is revoked, or its issuer has no current CRL. */
 static void
-blame_revocation(struct failure *why, const struct dot_server *s, X509_STORE_CTX *store,
+describe_revocation(struct failure *why, const struct dot_server *s, X509_STORE_CTX *store,
     const char *whose)
 {
 	const X509_CRL *crl = X509_STORE_CTX_get0_current_crl(store);
@@ -233,7 +234,7 @@ blame_revocation(struct failure *why, const struct dot_server *s, X509_STORE_CTX
 	switch (X509_STORE_CTX_get_error(store)) {
 	case X509_V_ERR_CERT_REVOKED:
 		(void)fail_with(why, "%s was revoked by its issuer %s", whose, issuer);
-		fail_remedy(why, "its operator must get a new one");
+		fail_remedy(why, "the operator must replace it");
 		break;
 	case X509_V_ERR_CRL_HAS_EXPIRED:
 		if (crl != NULL)
@@ -242,14 +243,14 @@ blame_revocation(struct failure *why, const struct dot_server *s, X509_STORE_CTX
 		fail_remedy(why, "put the current CRL into %s and reload", s->trust->crl_file);
 		break;
 	default:
-		(void)fail_with(why, "%s: there is no CRL of its issuer %s", whose, issuer);
+		(void)fail_with(why, "%s: no CRL of its issuer %s found", whose, issuer);
 		fail_remedy(why, "add the CRL of that CA to %s and reload", s->trust->crl_file);
 		break;
 	}
 }
 
 void
-dot_certificate_blame(struct failure *why, const struct dot_server *s, X509_STORE_CTX *store)
+dot_describe_verify_error(struct failure *why, const struct dot_server *s, X509_STORE_CTX *store)
 {
 	X509 *cert = X509_STORE_CTX_get_current_cert(store);
 	X509 *leaf = X509_STORE_CTX_get0_cert(store);
@@ -265,29 +266,29 @@ dot_certificate_blame(struct failure *why, const struct dot_server *s, X509_STOR
 	switch (error) {
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:
-		blame_name(why, s, cert);
+		describe_name(why, s, cert);
 		break;
 	case X509_V_ERR_CERT_HAS_EXPIRED:
 		dot_certificate_day(X509_get0_notAfter(cert), day);
 		(void)fail_with(why, "%s expired %s", whose, day);
-		fail_remedy(why, "its operator must renew it; if not, check this machine's clock");
+		fail_remedy(why, "the operator must renew it, or the system clock is wrong");
 		break;
 	case X509_V_ERR_CERT_NOT_YET_VALID:
-		blame_clock(why, cert);
+		describe_not_yet_valid(why, cert);
 		break;
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
 	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
 	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
 	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-		blame_issuer(why, s, cert, leaf);
+		describe_issuer(why, s, cert, leaf);
 		break;
 	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-		blame_self_signed(why, s, leaf);
+		describe_self_signed(why, s, leaf);
 		break;
 	case X509_V_ERR_CERT_REVOKED:
 	case X509_V_ERR_CRL_HAS_EXPIRED:
 	case X509_V_ERR_UNABLE_TO_GET_CRL:
-		blame_revocation(why, s, store, whose);
+		describe_revocation(why, s, store, whose);
 		break;
 	default:
 		(void)fail_with(why, "certificate: %s", X509_verify_cert_error_string(error));
@@ -321,7 +322,7 @@ dot_certificate_is_pinned(X509 *cert, const struct dot_identity *identity, struc
 	for (i = 0; i < identity->pin_count; i++)
 		if (strcmp(identity->pins[i], pin) == 0)
 			return true;
-	(void)fail_with(why, "certificate has a key that is not pinned: %s", pin);
-	fail_remedy(why, "if its operator says that this is the new key, add it to `pins'");
+	(void)fail_with(why, "certificate key is not pinned: %s", pin);
+	fail_remedy(why, "if the operator confirms that this is the new key, add it to `pins'");
 	return false;
 }

@@ -6,7 +6,7 @@
 
 #include "dot_internal.h"
 
-/* With a larger ticket, a ClientHello may not fit into one segment. */
+/* With a larger ticket, the ClientHello may not fit into one TCP segment. */
 enum { SMALL_TICKET_MAX = 512 };
 
 static void
@@ -23,7 +23,7 @@ keep(struct dot *d, SSL_SESSION *session)
 	s->sessions[s->session_count++] = (struct dot_session){ session, dot_validity(d) };
 }
 
-/* Takes over a session that the server has given; TLS 1.3 does so after the handshake. */
+/* Called by OpenSSL for a new session, which TLS 1.3 sends after the handshake. */
 static int
 on_session(SSL *ssl, SSL_SESSION *session)
 {
@@ -59,7 +59,7 @@ dot_session_keep(struct dot *d)
 }
 
 void
-dot_session_offer(struct dot *d, const uint8_t *octets, size_t len)
+dot_session_offer(struct dot *d, const uint8_t *bytes, size_t len)
 {
 	struct dot_validity validity;
 	SSL_SESSION *session;
@@ -69,12 +69,12 @@ dot_session_offer(struct dot *d, const uint8_t *octets, size_t len)
 
 	if (len < sizeof validity)
 		return;
-	memcpy(&validity, octets, sizeof validity);
-	/* The clock may have been set back, too. */
+	memcpy(&validity, bytes, sizeof validity);
+	/* The lower bound is for a clock that was set back. */
 	if (now < validity.since || now >= validity.until)
 		return;
-	octets += sizeof validity;
-	if ((session = d2i_SSL_SESSION(NULL, &octets, (long)(len - sizeof validity))) != NULL)
+	bytes += sizeof validity;
+	if ((session = d2i_SSL_SESSION(NULL, &bytes, (long)(len - sizeof validity))) != NULL)
 		SSL_SESSION_get0_ticket(session, &ticket, &ticket_len);
 	if (session != NULL && (!d->small_hello || ticket_len <= SMALL_TICKET_MAX) &&
 	    SSL_set_session(d->ssl, session) == 1)
@@ -83,7 +83,7 @@ dot_session_offer(struct dot *d, const uint8_t *octets, size_t len)
 	ERR_clear_error();
 }
 
-/* How long a session may be used: as long as the server says, and while it is valid. */
+/* How long a session may be used: its lifetime hint, limited by its validity. */
 static int
 lifetime_ms(const struct dot_session *s)
 {
@@ -97,21 +97,21 @@ lifetime_ms(const struct dot_session *s)
 	return (int)(hint > 0 && hint < (unsigned long)left ? hint : (unsigned long)left) * 1000;
 }
 
-/* Writes a session: what is offered again by dot_session_offer(). 0 when it does not fit. */
+/* Serializes a session for dot_session_offer(). Returns the length, 0 when it does not fit. */
 static size_t
-write_session(const struct dot_session *s, uint8_t *octets, size_t cap)
+write_session(const struct dot_session *s, uint8_t *bytes, size_t cap)
 {
 	int len = i2d_SSL_SESSION(s->session, NULL);
 
 	if (len <= 0 || sizeof s->validity + (size_t)len > cap)
 		return 0;
-	memcpy(octets, &s->validity, sizeof s->validity);
-	octets += sizeof s->validity;
-	return sizeof s->validity + (size_t)i2d_SSL_SESSION(s->session, &octets);
+	memcpy(bytes, &s->validity, sizeof s->validity);
+	bytes += sizeof s->validity;
+	return sizeof s->validity + (size_t)i2d_SSL_SESSION(s->session, &bytes);
 }
 
 size_t
-dot_next_session(struct dot_server *s, uint8_t *octets, size_t cap, int *ms)
+dot_next_session(struct dot_server *s, uint8_t *bytes, size_t cap, int *ms)
 {
 	size_t len = 0;
 
@@ -119,7 +119,7 @@ dot_next_session(struct dot_server *s, uint8_t *octets, size_t cap, int *ms)
 		const struct dot_session *next = &s->sessions[--s->session_count];
 
 		if ((*ms = lifetime_ms(next)) > 0)
-			len = write_session(next, octets, cap);
+			len = write_session(next, bytes, cap);
 		SSL_SESSION_free(next->session);
 	}
 	return len;

@@ -14,7 +14,7 @@
 #include "base/file.h"
 #include "dot_internal.h"
 
-/* Of CA certificates, and of a revocation list; the system's bundle has 0.2 MiB. */
+/* For CA files and CRL files; the CA bundle of a distribution has 0.2 MiB. */
 enum { FILE_MAX = 16 * 1024 * 1024 };
 
 static const char *const bundles[] = {
@@ -36,15 +36,13 @@ find_bundle(struct failure *why)
 	for (i = 0; i < sizeof bundles / sizeof bundles[0]; i++)
 		if (access(bundles[i], R_OK) == 0)
 			return bundles[i];
-	(void)fail_with(why,
-	    "no file of CA certificates found: looked at $SSL_CERT_FILE, %s and %zu more",
-	    bundles[0], sizeof bundles / sizeof bundles[0] - 1);
-	fail_remedy(why,
-	    "install the package ca-certificates, or name a file as `tls: {ca_file: ...}'");
+	(void)fail_with(why, "no CA file found: tried $SSL_CERT_FILE, %s and %zu more", bundles[0],
+	    sizeof bundles / sizeof bundles[0] - 1);
+	fail_remedy(why, "install the package ca-certificates, or set `tls: {ca_file: ...}'");
 	return NULL;
 }
 
-/* OpenSSL's own words for a file that cannot be read are of no use. */
+/* Opened here because OpenSSL's messages for unreadable files lack the cause. */
 static BIO *
 open_file(const char *what, const char *file, struct failure *why)
 {
@@ -71,8 +69,8 @@ open_file(const char *what, const char *file, struct failure *why)
 }
 
 /*
- * Whether reading PEM entries, COUNT of them so far, has ended because there are no more. If not,
- * the next one is at fault, and the error queue says why.
+ * Checks that reading PEM entries, COUNT of them so far, has ended at the end of the file. If not,
+ * the next entry is damaged, and OpenSSL's error queue has the cause.
  */
 static int
 check_end(const char *what, const char *file, const char *entry, size_t count, struct failure *why)
@@ -85,14 +83,13 @@ check_end(const char *what, const char *file, const char *entry, size_t count, s
 	ERR_clear_error();
 	if (at_end)
 		return 0;
-	(void)fail_with(why, "%s file %s: %s %zu in it is damaged: %s", what, file, entry,
-	    count + 1, reason != NULL ? reason : "it cannot be read");
-	fail_remedy(why, "replace or remove it: it begins with -----BEGIN number %zu of its kind",
-	    count + 1);
+	(void)fail_with(why, "%s file %s: %s %zu is damaged: %s", what, file, entry, count + 1,
+	    reason != NULL ? reason : "unreadable");
+	fail_remedy(why, "replace or remove entry %zu, counted by its -----BEGIN lines", count + 1);
 	return -1;
 }
 
-/* Adds one entry, of LEN bytes, to a digest; the bytes are the library's. */
+/* Adds one entry of LEN bytes, allocated by OpenSSL, to a digest, and frees it. */
 static bool
 add_to_digest(EVP_MD_CTX *digest, unsigned char *der, int len)
 {
@@ -131,12 +128,12 @@ load_certificates(SSL_CTX *ctx, const char *file, EVP_MD_CTX *digest, struct fai
 		return dot_fail_setup(why, "CA file");
 	if (count > 0)
 		return 0;
-	(void)fail_with(why, "CA file %s: there is no certificate in it", file);
-	fail_remedy(why, "it must hold certificates in PEM form (-----BEGIN CERTIFICATE-----)");
+	(void)fail_with(why, "CA file %s: no certificates found", file);
+	fail_remedy(why, "it must contain PEM certificates (-----BEGIN CERTIFICATE-----)");
 	return -1;
 }
 
-/* From then on a certificate is refused, too, without a current CRL of each issuer in its chain. */
+/* Afterwards each issuer in a chain must have a current CRL. */
 static int
 load_revocations(SSL_CTX *ctx, const char *file, EVP_MD_CTX *digest, struct failure *why)
 {
@@ -165,8 +162,8 @@ load_revocations(SSL_CTX *ctx, const char *file, EVP_MD_CTX *digest, struct fail
 	if (!digested)
 		return dot_fail_setup(why, "CRL file");
 	if (count == 0) {
-		(void)fail_with(why, "CRL file %s: there is no revocation list in it", file);
-		fail_remedy(why, "it must hold lists in PEM form (-----BEGIN X509 CRL-----)");
+		(void)fail_with(why, "CRL file %s: no CRLs found", file);
+		fail_remedy(why, "it must contain PEM CRLs (-----BEGIN X509 CRL-----)");
 		return -1;
 	}
 	(void)X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
@@ -189,9 +186,8 @@ has_valid_root(SSL_CTX *ctx)
 }
 
 /*
- * What a handshake looks up for the first time, the library builds then, and keeps. Looked up
- * before the processes part, it is memory that they share. What is missing, if anything, the
- * handshake will say.
+ * OpenSSL builds an algorithm at its first use and keeps it. Fetching those of a handshake before
+ * fork(2) lets the workers share that memory. A failure here will show in the handshake.
  */
 static void
 fetch_algorithms(void)
@@ -203,7 +199,7 @@ fetch_algorithms(void)
 	ERR_clear_error();
 }
 
-/* Loads both files, and makes the digest of what is in them. */
+/* Loads both files, and makes the digest of their content. */
 static int
 load_files(struct dot_trust *t, struct failure *why)
 {
@@ -237,26 +233,26 @@ dot_trust_new(const char *ca_file, const char *crl_file, struct failure *why)
 	}
 	fetch_algorithms();
 	(void)SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION);
-	/* An end without close_notify is an end: where a message ends, its length says (RFC 7858 3.4). */
+	/* EOF without close_notify is harmless: messages have a length prefix (RFC 7858 3.3). */
 	(void)SSL_CTX_set_options(t->ctx,
 	    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
 	(void)SSL_CTX_set_mode(t->ctx,
 	    SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 		SSL_MODE_RELEASE_BUFFERS);
-	/* The head of a record and its body in one call, see dot_has_read_ahead(). */
+	/* One read(2) for header and body of a record, see dot_has_read_ahead(). */
 	SSL_CTX_set_read_ahead(t->ctx, 1);
-	/* A connection puts its own callback in the place of the default one. */
+	/* Each connection sets its own callback. */
 	SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
 	dot_session_arrange(t->ctx);
-	/* Any certificate of the file is trusted as given, a root or not. */
+	/* Every certificate in the file is a trust anchor, a root or not. */
 	(void)X509_STORE_set_flags(SSL_CTX_get_cert_store(t->ctx), X509_V_FLAG_PARTIAL_CHAIN);
 	if (load_files(t, why) == -1) {
 		dot_trust_free(t);
 		return NULL;
 	}
 	if (!has_valid_root(t->ctx)) {
-		(void)fail_with(why, "CA file %s: all certificates in it have expired", ca_file);
-		fail_remedy(why, "check this machine's clock, or bring the file up to date");
+		(void)fail_with(why, "CA file %s: all certificates have expired", ca_file);
+		fail_remedy(why, "check the system clock, or update the file");
 		dot_trust_free(t);
 		return NULL;
 	}
@@ -280,7 +276,7 @@ dot_trust_file(const struct dot_trust *t)
 	return t->file;
 }
 
-/* A text and the NUL at its end, so that two texts one after the other are never another two. */
+/* Includes the terminating NUL, so that different pairs of texts have different digests. */
 static bool
 digest_text(EVP_MD_CTX *ctx, const char *text)
 {

@@ -4,7 +4,7 @@
 
 #include "dot_internal.h"
 
-/* How long a stolen key, or a CA that was removed from the trust store, may still be accepted. */
+/* How long resumption may keep accepting a stolen key, or a CA removed from the trust store. */
 enum { FULL_HANDSHAKE_MAX_S = 24 * 3600 };
 
 /* Certificates and CRLs that never expire. */
@@ -16,7 +16,7 @@ sooner(time_t a, time_t b)
 	return a < b ? a : b;
 }
 
-/* A time that cannot be read has passed, as in the verification. */
+/* An invalid time counts as passed, as in OpenSSL's verification. */
 static time_t
 seconds(const ASN1_TIME *t)
 {
@@ -25,7 +25,7 @@ seconds(const ASN1_TIME *t)
 	return ASN1_TIME_to_tm(t, &tm) == 1 ? timegm(&tm) : 0;
 }
 
-/* When no CRL of that issuer can be used any more: the last one counts. */
+/* When the last CRL of that issuer expires. */
 static time_t
 crl_end(X509_STORE *store, const X509_NAME *issuer)
 {
@@ -60,7 +60,7 @@ chain_end(const struct dot_trust *trust, STACK_OF(X509) * chain)
 		X509 *cert = sk_X509_value(chain, i);
 
 		end = sooner(end, seconds(X509_get0_notAfter(cert)));
-		/* The last one is the trust anchor, which no CRL revokes. */
+		/* The last certificate is the trust anchor, which needs no CRL. */
 		if (trust->crl_file != NULL && i < count - 1)
 			end = sooner(end, crl_end(store, X509_get_issuer_name(cert)));
 	}

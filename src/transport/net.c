@@ -10,7 +10,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-/* What is not acknowledged for so long is on a path that has died. */
+/* TCP_USER_TIMEOUT: data that is not acknowledged for so long means that the path is broken. */
 enum { USER_TIMEOUT_MS = 5000 };
 
 static int
@@ -21,7 +21,7 @@ set_flag(int fd, int level, int option)
 	return setsockopt(fd, level, option, &on, sizeof on);
 }
 
-/* Ubuntu, Fedora and others run a stub resolver of systemd here; it takes port 53 of every address that is 0.0.0.0. */
+/* The stub of systemd-resolved (Ubuntu, Fedora), which keeps 0.0.0.0:53 from being bound. */
 static bool
 resolved_stub_is_up(void)
 {
@@ -32,7 +32,7 @@ resolved_stub_is_up(void)
 	(void)address_parse("127.0.0.53", 53, &stub);
 	if ((fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) == -1)
 		return false;
-	/* Loopback answers at once, whether yes or no. */
+	/* On loopback connect() does not block. */
 	up = connect(fd, &stub.sa, address_len(&stub)) == 0;
 	(void)close(fd);
 	return up;
@@ -51,16 +51,14 @@ fail_bind(struct failure *why, const struct address *a, const char *how)
 		    "/etc/systemd/resolved.conf and restart it, or listen on 127.0.0.1:53");
 	else if (saved == EADDRINUSE)
 		fail_remedy(why,
-		    "another program has the port: `ss -lntup' shows which; stop it, "
+		    "another program uses the port: `ss -lntup' shows which; stop it, "
 		    "or listen on another address or port");
 	else if (saved == EACCES)
 		fail_remedy(why,
-		    "ports below 1024 take a right: start as root, or give the program "
-		    "CAP_NET_BIND_SERVICE, or set the sysctl net.ipv4.ip_unprivileged_port_start=53");
+		    "binding to a port below 1024 needs CAP_NET_BIND_SERVICE: run as root, grant "
+		    "it, or set the sysctl net.ipv4.ip_unprivileged_port_start=53");
 	else if (saved == EADDRNOTAVAIL)
-		fail_remedy(why,
-		    "no interface of this machine has the address: `ip address' shows "
-		    "those there are");
+		fail_remedy(why, "no interface has this address: `ip address' lists them");
 	return -1;
 }
 
@@ -69,22 +67,22 @@ net_check_address(const struct address *a, struct failure *why)
 {
 	struct address any_port = *a;
 	int fd = socket(a->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	bool is_there;
+	bool available;
 
 	if (fd == -1)
 		return 0;
 	address_set_port(&any_port, 0);
-	is_there = bind(fd, &any_port.sa, address_len(&any_port)) == 0 ||
+	available = bind(fd, &any_port.sa, address_len(&any_port)) == 0 ||
 	    (errno != EADDRNOTAVAIL && errno != ENODEV &&
-		/* A link-local address without its interface. */
+		/* EINVAL: a link-local address without its interface. */
 		errno != EINVAL);
-	if (!is_there)
+	if (!available)
 		(void)fail_bind(why, a, "");
 	(void)close(fd);
-	return is_there ? 0 : -1;
+	return available ? 0 : -1;
 }
 
-/* An address that no interface has yet can be bound, too; without the option, bind(2) says so. */
+/* Lets bind(2) accept an address that no interface has yet. */
 static void
 allow_missing_address(int fd, const struct address *a)
 {
@@ -101,7 +99,7 @@ net_listen(const struct address *a, struct failure *why)
 	if (fd == -1)
 		return fail_bind(why, a, "");
 	allow_missing_address(fd, a);
-	/* [::] takes IPv6 only, so that it can stand beside 0.0.0.0. */
+	/* [::] is IPv6 only, so that 0.0.0.0 can be bound as well. */
 	if (set_flag(fd, SOL_SOCKET, SO_REUSEADDR) == -1 ||
 	    set_flag(fd, IPPROTO_TCP, TCP_NODELAY) == -1 ||
 	    (a->sa.sa_family == AF_INET6 && set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY) == -1) ||
@@ -113,7 +111,7 @@ net_listen(const struct address *a, struct failure *why)
 	return fd;
 }
 
-/* Without the right to go beyond the limit of the system (net.core.rmem_max) it is what it is. */
+/* The FORCE options need CAP_NET_ADMIN; without it, net.core.rmem_max and wmem_max apply. */
 static void
 enlarge_buffers(int fd)
 {
@@ -126,9 +124,8 @@ enlarge_buffers(int fd)
 }
 
 /*
- * No fragments, neither ours nor those that a router would make: DF is set, and what is known
- * to be too large for the path is refused. A forged ICMP message could make that less than the
- * path takes; then larger answers go by TCP, and nothing worse.
+ * Sets DF, so that neither we nor a router make fragments, and sending fails with EMSGSIZE above
+ * the path MTU. A forged ICMP message can lower that MTU; then larger answers only move to TCP.
  */
 static void
 forbid_fragments(int fd, int family)
@@ -141,13 +138,13 @@ forbid_fragments(int fd, int family)
 	(void)setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &v4, sizeof v4);
 }
 
-/* What a UDP socket has to tell of what it receives. One of IPv6 may get datagrams of IPv4, too. */
+/* Requests ancillary data. An adopted IPv6 socket may also receive IPv4 datagrams. */
 static int
 prepare_udp(int fd, const struct address *a)
 {
 	bool v6 = a->sa.sa_family == AF_INET6;
 
-	/* Emulators of a kernel do not know both of them: net_counts_drops(), net_forbids_fragments(). */
+	/* Emulated kernels may lack these: see net_counts_drops(), net_forbids_fragments(). */
 	(void)set_flag(fd, SOL_SOCKET, SO_RXQ_OVFL);
 	forbid_fragments(fd, a->sa.sa_family);
 	if (!address_is_wildcard(a))
@@ -157,9 +154,9 @@ prepare_udp(int fd, const struct address *a)
 	return set_flag(fd, IPPROTO_IP, IP_PKTINFO);
 }
 
-/* BESIDE: another socket of ours has the address still, and lets this one have it, too. */
+/* SHARED: another socket of ours still has the address, with SO_REUSEADDR. */
 static int
-bind_udp(int fd, const struct address *a, bool beside)
+bind_udp(int fd, const struct address *a, bool shared)
 {
 	int off = 0;
 
@@ -169,23 +166,23 @@ bind_udp(int fd, const struct address *a, bool beside)
 		return -1;
 	allow_missing_address(fd, a);
 	enlarge_buffers(fd);
-	if (beside && set_flag(fd, SOL_SOCKET, SO_REUSEADDR) == -1)
+	if (shared && set_flag(fd, SOL_SOCKET, SO_REUSEADDR) == -1)
 		return -1;
 	if (bind(fd, &a->sa, address_len(a)) == -1)
 		return -1;
-	/* Nobody else may. */
-	return beside ? setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &off, sizeof off) : 0;
+	/* Other programs must not bind the address. */
+	return shared ? setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &off, sizeof off) : 0;
 }
 
 static int
-open_udp(const struct address *a, bool beside, struct failure *why)
+open_udp(const struct address *a, bool shared, struct failure *why)
 {
 	int fd;
 
 	fd = socket(a->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return fail_bind(why, a, " (UDP)");
-	if (bind_udp(fd, a, beside) == -1) {
+	if (bind_udp(fd, a, shared) == -1) {
 		(void)fail_bind(why, a, " (UDP)");
 		(void)close(fd);
 		return -1;
@@ -202,7 +199,7 @@ net_listen_udp(const struct address *a, struct failure *why)
 int
 net_replace_udp(int fd, const struct address *a, struct failure *why)
 {
-	/* Other processes have it as well, and so its address. */
+	/* The old socket stays bound as long as other processes have it. */
 	(void)set_flag(fd, SOL_SOCKET, SO_REUSEADDR);
 	return open_udp(a, true, why);
 }
@@ -225,7 +222,7 @@ net_sends_no_more(int fd)
 	    sendto(fd, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL, &own.sa, len) == -1 && errno == EPIPE;
 }
 
-/* A number; -1 with errno. */
+/* The value of an int option; -1 with errno. */
 static int
 option_at(int fd, int level, int option)
 {
@@ -266,11 +263,11 @@ net_listen_again(int fd)
 int
 net_receive_buffer(int fd)
 {
-	/* The kernel counts its own needs as well, and so shows twice what was asked for. */
+	/* The kernel doubles the requested size for its own overhead (socket(7)). */
 	return option_of(fd, SO_RCVBUF) / 2;
 }
 
-/* Learns its address, and refuses what it cannot be used for. */
+/* Reads the address of a passed socket, and rejects kinds that cannot be used. */
 static int
 examine(int fd, struct address *at, struct failure *why)
 {
@@ -281,26 +278,26 @@ examine(int fd, struct address *at, struct failure *why)
 	int protocol = option_of(fd, SO_PROTOCOL);
 
 	if (family == -1)
-		return fail_errno(why, "no socket");
+		return fail_errno(why, "not a socket");
 	if (family != AF_INET && family != AF_INET6)
-		return fail_with(why, "a socket of neither IPv4 nor IPv6");
+		return fail_with(why, "not an IPv4 or IPv6 socket");
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
-		return fail_with(why, "a socket of neither UDP nor TCP");
+		return fail_with(why, "not a UDP or TCP socket");
 	if (getsockname(fd, &at->sa, &len) == -1)
-		return fail_errno(why, "address");
+		return fail_errno(why, "getsockname");
 	if (protocol == IPPROTO_TCP && option_of(fd, SO_ACCEPTCONN) != 1) {
-		(void)fail_with(why, "a TCP socket that does not listen");
+		(void)fail_with(why, "TCP socket is not listening");
 		fail_remedy(why, "set Accept=no in the socket unit");
 		return -1;
 	}
 	if (address_port(at) == 0)
-		return fail_with(why, "a UDP socket without a port");
+		return fail_with(why, "UDP socket without a port");
 	if (protocol == IPPROTO_UDP && getpeername(fd, &peer.sa, &peer_len) == 0)
-		return fail_with(why, "a UDP socket for one client only");
+		return fail_with(why, "connected UDP socket");
 	return 0;
 }
 
-/* Only with the right to go beyond the limit of the system; without, it could lose what it has. */
+/* Only SO_RCVBUFFORCE: SO_RCVBUF could make a larger buffer smaller. */
 static void
 enlarge_adopted_buffers(int fd)
 {
@@ -320,14 +317,14 @@ net_adopt(int fd, struct address *at, struct failure *why)
 	if (examine(fd, at, why) == -1)
 		return -1;
 	if (fcntl(fd, F_SETFD, FD_CLOEXEC) == -1 || fcntl(fd, F_SETFL, O_NONBLOCK) == -1)
-		return fail_errno(why, "no blocking");
+		return fail_errno(why, "fcntl");
 	if (type == SOCK_STREAM) {
 		if (set_flag(fd, IPPROTO_TCP, TCP_NODELAY) == -1 || listen(fd, NET_BACKLOG) == -1)
 			return fail_errno(why, "listen");
 		return type;
 	}
 	if (prepare_udp(fd, at) == -1)
-		return fail_errno(why, "UDP");
+		return fail_errno(why, "setsockopt");
 	enlarge_adopted_buffers(fd);
 	return type;
 }
@@ -341,7 +338,7 @@ net_connect(const struct address *a, bool fast_open, struct failure *why)
 	fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return fail_errno(why, "socket");
-	/* Without it a delayed ACK of the server adds 40 ms to every second query. */
+	/* Without TCP_NODELAY, a delayed ACK of the server adds 40 ms to every second query. */
 	(void)set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms,
 	    sizeof user_timeout_ms);

@@ -8,14 +8,14 @@
 #include "query/query.h"
 
 /*
- * A hash table with linear probing. From the place where an entry belongs to the place
- * where it is, no place is free; outstanding_take() and its kin keep it so by moving
- * entries back. It is never more than three quarters full.
+ * A hash table with linear probing. No slot between the home slot of an entry and its actual slot
+ * is free; erase() keeps this true by moving entries back. The table is never more than three
+ * quarters full.
  */
 struct entry {
 	union {
 		struct attempt *attempt;
-		struct deadline since; /* when it was sent, once it is given up */
+		struct deadline since; /* when it was sent; valid if given up */
 	};
 	uint16_t connection;
 	uint16_t id;
@@ -27,7 +27,7 @@ enum { RANDOM_AT_ONCE = 256 };
 
 struct outstanding {
 	struct entry *entries;
-	size_t mask; /* one less than their number, a power of two */
+	size_t mask; /* the number of entries, a power of two, less one */
 	size_t used;
 	uint16_t random[RANDOM_AT_ONCE];
 	size_t random_left;
@@ -60,14 +60,14 @@ outstanding_free(struct outstanding *o)
 	free(o);
 }
 
-/* IDs are random already: no more mixing than to set connections apart. */
+/* IDs are random already, so only connections need mixing. */
 static size_t
 home(const struct outstanding *o, size_t connection, uint16_t id)
 {
 	return (id + connection * 0x9e37) & o->mask;
 }
 
-/* The entry, or the free one where it would go. */
+/* The slot of the entry, or the free one where it would be added. */
 static size_t
 find(const struct outstanding *o, size_t connection, uint16_t id)
 {
@@ -93,7 +93,7 @@ erase(struct outstanding *o, size_t hole)
 		e = &o->entries[i];
 		if (!e->used)
 			return;
-		/* It may go back into the hole unless it belongs behind it. */
+		/* An entry whose home is behind the hole must stay behind it. */
 		if (((i - home(o, e->connection, e->id)) & o->mask) < ((i - hole) & o->mask))
 			continue;
 		o->entries[hole] = *e;
@@ -122,7 +122,7 @@ outstanding_add(struct outstanding *o, size_t connection, struct attempt *attemp
 
 	if (o->used >= (o->mask + 1) / 4 * 3)
 		return -1;
-	/* At most a quarter of the IDs of a connection is taken, so this ends soon. */
+	/* At most a quarter of a connection's IDs are in use, so this ends soon. */
 	do {
 		if (!draw(o, &id))
 			return -1;
@@ -169,7 +169,7 @@ outstanding_clear(struct outstanding *o, size_t connection)
 {
 	size_t i = 0;
 
-	/* What is moved into the hole must be looked at too. */
+	/* erase() may move another entry into slot I, so check that slot again. */
 	while (i <= o->mask) {
 		if (o->entries[i].used && o->entries[i].connection == connection)
 			erase(o, i);

@@ -104,11 +104,11 @@ stream_fail_timeout(struct stream *s, int ms, struct failure *why)
 }
 
 bool
-stream_may_try_again(const struct stream *s)
+stream_should_retry_reduced(const struct stream *s)
 {
 	switch (s->kind) {
 	case STREAM_TLS:
-		return dot_may_try_again(s->tls);
+		return dot_should_retry_reduced(s->tls);
 	case STREAM_CLOSED:
 		break;
 	}

@@ -192,7 +192,7 @@ may_pause(const struct query *q, const struct policy_group *g)
 static struct policy_step
 improve(const struct query *q, const struct policy_group *g)
 {
-	int i = q->has_second_opinion ? -1 : search(q, g, QUERY_SEARCH_UP);
+	int i = q->error_retried ? -1 : search(q, g, QUERY_SEARCH_UP);
 
 	return i == -1 ? finish(QUERY_ANSWERED) : try_upstream(i);
 }

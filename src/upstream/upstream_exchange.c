@@ -166,7 +166,7 @@ note_no_slot(struct upstream_list *l, struct query *q)
 {
 	q->search = QUERY_SEARCH_NONE;
 	if (q->response_len > 0) {
-		q->has_second_opinion = true;
+		q->error_retried = true;
 	} else if (!policy_is_in_flight(q)) {
 		q->waits_for_slot = true;
 		l->queries_wait = true;
@@ -195,7 +195,7 @@ try_upstream(struct upstream_list *l, struct query *q, size_t index, struct dead
 	if (started == FAILED)
 		return false;
 	if (q->response_len > 0)
-		q->has_second_opinion = true;
+		q->error_retried = true;
 	else if (!begins)
 		l->hedged++;
 	if (q->is_hedge)

@@ -44,7 +44,7 @@ judge_end(const struct upstream *u, const struct connection *c)
 	if (connection_unanswered(c) == 1)
 		return is_spent(c) ? END_NO_ATTEMPT : END_ATTEMPT;
 	if (stream_stage(&c->stream) != STREAM_READY)
-		return stream_may_try_again(&c->stream) ? END_NO_ATTEMPT : END_ATTEMPT;
+		return stream_should_retry_reduced(&c->stream) ? END_NO_ATTEMPT : END_ATTEMPT;
 	if (health_is_down(u->health) ||
 	    deadline_us_between(u->answered, c->opened) > (int64_t)HEARD_OF_LATE_MS * 1000)
 		return END_ATTEMPT;
@@ -65,7 +65,7 @@ note_end(struct upstream_list *l, const struct connection *c, const struct failu
 	if (c->has_answered || c->stalled)
 		return;
 	if (stream_stage(&c->stream) != STREAM_READY) {
-		if (!stream_may_try_again(&c->stream))
+		if (!stream_should_retry_reduced(&c->stream))
 			upstream_report_failure(l, c->upstream, why, now);
 		return;
 	}
@@ -196,7 +196,7 @@ keep_response(const struct upstream_list *l, const struct upstream *u,
 	q->response_len = edns_write_canonical(q->response, arrival->message, arrival->len, r,
 	    &l->config->privacy, q->dns.is_signed, &q->opt_len);
 	if (q->response_len == 0) {
-		(void)fail_with(&why, "%s: query: the answer cannot be read", u->name);
+		(void)fail_with(&why, "%s: query: malformed response", u->name);
 		q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns,
 		    DNS_SERVFAIL, DNS_EDE_NETWORK_ERROR, why.text);
 		return;
@@ -287,7 +287,7 @@ use_answer(struct upstream_list *l, struct connection *c, const struct arrival *
 		keep_response(l, &l->upstreams[c->upstream], arrival, response);
 	/* Another upstream has the query already. */
 	if (policy_is_in_flight(q))
-		q->has_second_opinion = true;
+		q->error_retried = true;
 }
 
 /* An answer has come, whether or not anybody waits for it any more. */

@@ -156,7 +156,7 @@ def test_answer_that_cannot_be_read_is_servfail(env):
     server = env.upstream(faults.message(lambda asked: asked.answer()[:-1]))
     env.proxy(server)
     exchange = env.servfail(env.ask(Query(edns=EDNS)), 0.5)
-    assert exchange.answer.ede == [(23, f"{server.name}: query: the answer cannot be read")]
+    assert exchange.answer.ede == [(23, f"{server.name}: query: malformed response")]
 
 
 # A server that does not like our OPT.

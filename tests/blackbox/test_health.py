@@ -205,7 +205,7 @@ def test_check_of_an_upstream_fails_without_one(env, option, script, words):
     server = env.upstream(script)
     env.proxy(server)
     Check(env, option).bad(f" over UDP: SERVFAIL: {server.name}: ", words,
-                             "(`dot-proxy probe' tries the upstreams")
+                             "(`dot-proxy probe' tests the upstreams")
 
 
 @pytest.mark.parametrize("option", ["--upstream", "--ready"])
@@ -271,9 +271,9 @@ def test_check_queries_the_address_of_the_option(env, tmp_path):
 def test_check_of_a_proxy_that_does_not_allow_loopback(env):
     server = env.upstream()
     env.proxy(server, allow=["192.0.2.0/24"])
-    Check(env).good(": it answers over TCP (and not over UDP: 127.0.0.1 is not in `allow')")
+    Check(env).good(": it answers over TCP (UDP not checked: 127.0.0.1 is not in `allow')")
     Check(env, "--upstream").bad(" over TCP: REFUSED: client address not allowed",
-                                   "`allow' must have this machine's address")
+                                   "add this machine's address to `allow'")
     assert not server.connections
     env.upstreams.clear()         # no client here is allowed, not even for the last query of the test
     server.close()
@@ -283,7 +283,7 @@ def test_check_cannot_be_made_by_udp_alone_without_loopback(env, tmp_path):
     config = proxy.write_config(str(tmp_path / "udp.yml"), {
         "upstreams": ["192.0.2.1"], "allow": ["192.0.2.0/24"],
         "listen": [{"address": f"{own_address()}:5353", "tcp": False}]})
-    Check(env, config=config).bad(" over UDP: 127.0.0.1 is not in `allow' (add it there")
+    Check(env, config=config).bad(" over UDP: 127.0.0.1 is not in `allow' (add it to `allow'")
 
 
 def test_check_of_a_proxy_that_has_stopped(env):
@@ -441,7 +441,7 @@ def test_check_waits_for_the_datagram_that_belongs_to_it(env, fake_server, reply
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 @table("reply, words", ("other-text", lambda query: [_ok(query, b"\2no")], "not from dot-proxy"),
        ("no-record", lambda query: [_ok(query, None)], "not from dot-proxy"),
-       ("NXDOMAIN", lambda query: [_ok(query, None, flags=QR | NXDOMAIN)], "NXDOMAIN (is it dot-proxy"),
+       ("NXDOMAIN", lambda query: [_ok(query, None, flags=QR | NXDOMAIN)], "NXDOMAIN (is dot-proxy listening"),
        ("REFUSED", lambda query: [_ok(query, None, flags=QR | REFUSED)], "REFUSED"),
        ("bare-SERVFAIL", lambda query: [query[:2] + b"\x80\x02" + bytes(8)], "SERVFAIL"))
 def test_check_wants_the_answer_of_dot_proxy(env, fake_server, transport, reply, words):

@@ -226,7 +226,7 @@ def test_only_address_is_of_an_interface_that_is_not_there(env, namespace):
     assert ended.wait(5) == 1
     ended.check_reports()
     line, = ended.log
-    assert line["cause"] == "listen on [fe80::77%vpn0]:5353: there is no interface `vpn0'"
+    assert line["cause"] == "listen on [fe80::77%vpn0]:5353: no such interface `vpn0'"
     assert "ip link" in line["remedy"]
 
 

@@ -153,11 +153,11 @@ AS_DOT = "as in `9.9.9.9#dns.quad9.net'"
        listener("localhost", "localhost:53", "is a host name, and names are not looked up",
                 "as in `127.0.0.1:53'"),
        listener("multicast", "224.0.0.251:5353", "is a multicast or broadcast address",
-                "write that of one machine"),
+                "write a unicast address"),
        listener("multicast-IPv6", "ff02::1%lo", "is a multicast or broadcast address",
-                "write that of one machine"),
+                "write a unicast address"),
        upstream("broadcast", "255.255.255.255", "is a multicast or broadcast address",
-                "write that of one machine"),
+                "write a unicast address"),
        listener("interface", "2001:db8::1%nowhere", "has an unknown interface", "`ip link' shows"),
        ("F-17-star-without-quotes", f"{GOOD}listen: *:53\n", "2:10", "not YAML: `*' cannot begin",
         "without quotes"),
@@ -285,23 +285,23 @@ def test_notation_that_is_clear_is_taken(tmp_path, configured, monkeypatch, auth
 
 
 @table("text, place, cause, cure",
-       ("F-16-user", "user: no-such-user\n", "1:7", "user no-such-user: there is no such user",
-        "name one that /etc/passwd has"),
-       ("F-16-user-root", "user: 0\n", "1:7", "user 0: there is no such user",
-        "give a number above 0"),
+       ("F-16-user", "user: no-such-user\n", "1:7", "user no-such-user: no such user",
+        "use a name in /etc/passwd"),
+       ("F-16-user-root", "user: 0\n", "1:7", "user 0: no such user",
+        "a number above 0"),
        ("F-16-CA-missing", "tls: {ca_file: none.pem}\n", "1:16",
         "CA file none.pem: No such file or directory", "check the path"),
-       ("F-16-CA-empty", "tls: {ca_file: empty}\n", "1:16", "CA file empty: ", "in PEM form"),
+       ("F-16-CA-empty", "tls: {ca_file: empty}\n", "1:16", "CA file empty: ", "must contain PEM"),
        ("F-16-CA-of-an-upstream",
         "tls: {ca_file: ca.pem}\n"
         "upstreams:\n  - 192.0.2.1\n  - {address: 192.0.2.2, ca_file: empty}\n", "4:35",
-        "CA file empty: ", "in PEM form"),
+        "CA file empty: ", "must contain PEM"),
        ("F-16-CRL-missing", "tls: {ca_file: ca.pem, crl_file: none.crl}\n", "1:34",
         "CRL file none.crl: No such file or directory", "check the path"),
        ("F-16-CRL-of-an-upstream",
         "tls: {ca_file: ca.pem}\nupstreams:\n"
         "  - {address: 192.0.2.2, ca_file: ca.pem, crl_file: empty}\n", "3:53",
-        "CRL file empty: ", "in PEM form"),
+        "CRL file empty: ", "must contain PEM"),
        ("F-16-pin-missing",
         "upstreams:\n  - {address: 192.0.2.2, verify: pins}\n", "2:26",
         "`verify: pins' without `pins'", "`dot-proxy probe' prints them"),
@@ -309,9 +309,9 @@ def test_notation_that_is_clear_is_taken(tmp_path, configured, monkeypatch, auth
         "upstreams:\n  - {address: 192.0.2.2, pins: [abc]}\n", "2:33", "not a pin: `abc'",
         "`dot-proxy probe' prints it"),
        ("F-16-address", f"listen: ['{IN_USE}:5399']\n", "1:10",
-        f"listen on {IN_USE}:5399: Cannot assign requested address", "`ip address' shows"),
+        f"listen on {IN_USE}:5399: Cannot assign requested address", "`ip address' lists"),
        ("F-16-address-of-a-map", f"listen:\n  - {{address: {IN_USE}, tcp: false}}\n", "2:15",
-        f"listen on {IN_USE}:53: Cannot assign requested address", "`ip address' shows"),
+        f"listen on {IN_USE}:53: Cannot assign requested address", "`ip address' lists"),
        ("F-16-loop", "listen: 127.0.0.1:853\nupstreams: [127.0.0.1]\n", "2:13",
         "a loop: dot-proxy itself listens on 127.0.0.1:853", "change one of the two"),
        ("F-16-neither", "listen: {address: 127.0.0.1, udp: false, tcp: false}\n", "1:9",
@@ -380,8 +380,8 @@ def test_check_by_another_user_warns_of_the_right_to_become_one(tmp_path, config
                           extra_groups=[], stdin=subprocess.DEVNULL, capture_output=True,
                           text=True, timeout=20)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ("config.yml:2:7: user daemon: no right to become this user "
-                           "(start as root, or leave `user' out)\n")
+    assert done.stderr == ("config.yml:2:7: user daemon: changing to this user needs CAP_SETUID "
+                           "and CAP_SETGID (start as root, or leave `user' out)\n")
 
 
 # F-18: the command line.
@@ -465,16 +465,16 @@ def word(name, args, at, cause, cure):
        word("address-ambiguous", ["-l", "::1:53"], "-l", "`::1:53' is ambiguous",
             'write "[::1]:53" for port 53'),
        word("address-of-no-interface", ["-l", IN_USE, "check"], "-l",
-            f"listen on {IN_USE}:53: Cannot assign requested address", "`ip address' shows"),
+            f"listen on {IN_USE}:53: Cannot assign requested address", "`ip address' lists"),
        word("address-loop", ["-l", "192.0.2.1:853", "check"], "-l",
             "`192.0.2.1:853' is an upstream: a loop", "name another address or port"),
        word("both", ["healthcheck", "--upstream", "--ready"], "`--ready'",
-            "does not go with `--upstream'", "give one of the two"),
-       word("not-with-check", ["check", "--ready"], "`--ready'", "does not go with `check'",
+            "cannot be combined with `--upstream'", "give one of the two"),
+       word("not-with-check", ["check", "--ready"], "`--ready'", "not valid with `check'",
             "write `dot-proxy healthcheck --ready'"),
-       word("not-with-probe", ["--upstream", "probe"], "`--upstream'", "does not go with `probe'",
+       word("not-with-probe", ["--upstream", "probe"], "`--upstream'", "not valid with `probe'",
             "write `dot-proxy healthcheck --upstream'"),
-       word("not-with-serving", ["--upstream"], "`--upstream'", "goes with `healthcheck' only",
+       word("not-with-serving", ["--upstream"], "`--upstream'", "only valid with `healthcheck'",
             "write `dot-proxy healthcheck --upstream'"))
 def test_mistake_in_command_line_has_word_cause_and_cure(tmp_path, configured, monkeypatch,
                                                          authority, args, at, cause, cure):

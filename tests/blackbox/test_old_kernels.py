@@ -40,14 +40,14 @@ def _serve(env, *lacks, prefix=(), **settings):
 
 @table("lacks, on, missing",
        ("P-32-nothing", (), ("Landlock for files", "seccomp"), ()),
-       ("P-32-landlock", ("landlock",), ("seccomp",), ("Landlock (none in this kernel", "5.13)")),
+       ("P-32-landlock", ("landlock",), ("seccomp",), ("Landlock (not in this kernel", "5.13)")),
        ("P-32-landlock-at-boot", ("landlock-at-boot",), ("seccomp",), ("Landlock (not", "lsm=")),
        ("P-32-landlock-by-a-filter", ("landlock-by-a-filter",), ("seccomp",),
         ("Landlock (landlock_create_ruleset: Operation not permitted)",)),
        ("P-32-landlock-in-use", ("landlock-in-use",), ("seccomp",),
         ("Landlock (landlock_restrict_self: Argument list too long)",)),
        ("P-32-seccomp", ("seccomp",), ("Landlock for files",),
-        ("seccomp (no filters in this kernel)",)),
+        ("seccomp (not in this kernel)",)),
        ("P-32-landlock-and-seccomp", ("landlock", "seccomp"), (), ("Landlock (", "seccomp (")),
        ("P-32-no-new-privs", ("no-new-privs",), (), ("no_new_privs (Invalid argument)",)),
        ("P-32-prctl", ("prctl",), (),
@@ -80,8 +80,8 @@ def test_strict_names_all_that_is_missing(env):
                           popen_args={"prefix": oldkernel.prefix("landlock", "seccomp")})
     assert running.wait() == 2
     line, = running.lines("cannot start")
-    assert "Landlock (none in this kernel" in line["cause"]
-    assert "seccomp (no filters in this kernel)" in line["cause"]
+    assert "Landlock (not in this kernel" in line["cause"]
+    assert "seccomp (not in this kernel)" in line["cause"]
     assert "best-effort" in line["remedy"]
 
 

@@ -537,22 +537,22 @@ def _twins(env):
 
 
 UNFIT = {
-    "Accept=yes": (_connected, "descriptor 3", "does not listen", "Accept=no"),
-    "Unix": (_unix, "descriptor 3", "neither IPv4 nor IPv6"),
-    "does-not-listen": (_silent_tcp, "descriptor 3", "does not listen"),
+    "Accept=yes": (_connected, "descriptor 3", "is not listening", "Accept=no"),
+    "Unix": (_unix, "descriptor 3", "not an IPv4 or IPv6 socket"),
+    "does-not-listen": (_silent_tcp, "descriptor 3", "is not listening"),
     "netlink": (lambda env: [socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)],
-                "neither IPv4 nor IPv6"),
+                "not an IPv4 or IPv6 socket"),
     "UDP-Lite": (lambda env: [socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 136)],
-                 "neither UDP nor TCP"),
+                 "not a UDP or TCP socket"),
     "UDP-without-a-port": (lambda env: [socket.socket(socket.AF_INET, socket.SOCK_DGRAM)],
                            "without a port"),
-    "UDP-of-one-client": (_connected_udp, "one client"),
-    "a-file": (lambda env: [open("/dev/null")], "descriptor 3", "no socket"),
+    "UDP-of-one-client": (_connected_udp, "connected UDP socket"),
+    "a-file": (lambda env: [open("/dev/null")], "descriptor 3", "not a socket"),
     "the-second-one": (_twins, "descriptor 4", "duplicate socket for"),
     "seventeen": (lambda env: [manager.bind((own_address(), 0)) for _ in range(17)],
                   "descriptor 19", "more than 16 addresses"),
     "good-and-bad": (lambda env: [manager.bind((own_address(), 0)), *_unix(env)],
-                     "descriptor 4", "neither IPv4 nor IPv6"),
+                     "descriptor 4", "not an IPv4 or IPv6 socket"),
 }
 
 
@@ -584,7 +584,7 @@ def test_unfit_sockets(env, make, words):
 
 @table("count, word", ("no-number", "two", "not a number"), ("negative", "-1", "not a number"),
        ("too-large", "99999999999999999999", "not a number"),
-       ("one-too-many", "3", "descriptor 5: no socket: Bad file descriptor"))
+       ("one-too-many", "3", "descriptor 5: not a socket: Bad file descriptor"))
 def test_unfit_number_of_sockets(env, count, word):
     sockets = _both(env)
     _refused(*_start(env, sockets, LISTEN_FDS=count), word)

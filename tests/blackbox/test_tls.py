@@ -391,7 +391,7 @@ INTERCEPTORS = {"own-CA": lambda ca: certs.Authority("Web Filter CA").identity(d
 def _remedy_of_interceptor(env, server, running, word):
     env.servfail(env.ask())
     line = went_down(running, server, word)
-    assert "something else answers in its place" in line["remedy"], line.text
+    assert "the connection may be intercepted" in line["remedy"], line.text
     for advice in "ca_file", "if you trust", "set its `hostname'":
         assert advice not in line["remedy"], line.text
     return line
@@ -405,7 +405,7 @@ def test_interceptor_of_a_public_server_is_not_to_be_trusted(env, namespace, aut
     running = env.proxy(server)
     _remedy_of_interceptor(env, server, running, "certificate")
     done = namespace.call(_probe, env)
-    assert "something else answers in its place" in done.stdout
+    assert "the connection may be intercepted" in done.stdout
 
 
 @table("make", ("F-19-own-CA", lambda: certs.Authority("Web Filter").identity(dns=["fw.test"])),

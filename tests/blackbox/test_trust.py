@@ -296,7 +296,7 @@ def test_damaged_entry_is_named_by_its_position(tmp_path, authority, kind, damag
         done = _run(tmp_path, text, command)
         assert done.returncode == 2
         what = {"CA": "certificate", "CRL": "CRL"}[kind]
-        assert f"{kind} file {path}: {what} {position} in it is damaged" in done.stderr
+        assert f"{kind} file {path}: {what} {position} is damaged" in done.stderr
 
 
 # The end of a certificate, or of a list, while sessions are resumed and connections persist.
@@ -428,7 +428,7 @@ def test_what_is_configured_is_refused(tmp_path, name):
 
 
 @table("make, message", ("crl-file-missing", None, "No such file or directory"),
-       ("crl-file-without-a-list", lambda ca: ca.path, "there is no revocation list in it"))
+       ("crl-file-without-a-list", lambda ca: ca.path, "no CRLs found"))
 @pytest.mark.parametrize("entry", [
     "tls: {{ca_file: {ca}, crl_file: {crl}}}\nupstreams: [192.0.2.1]",
     "upstreams: [{{address: 192.0.2.1, ca_file: {ca}, crl_file: {crl}}}]"], ids=["tls", "upstream"])

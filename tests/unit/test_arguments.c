@@ -54,14 +54,14 @@ static const struct row {
 	{ "near a command", WORDS("shcema"), { 0 },
 	    "`shcema': unknown command (did you mean `schema'?)" },
 	{ "option of another command", WORDS("--ready", "check"), { 0 },
-	    "`--ready': does not go with `check' (write `dot-proxy healthcheck --ready', or leave "
+	    "`--ready': not valid with `check' (write `dot-proxy healthcheck --ready', or leave "
 	    "it out)" },
 	{ "option that serving has", WORDS("schema", "-c", "f"), { 0 },
-	    "`-c': does not go with `schema' (leave it out)" },
+	    "`-c': not valid with `schema' (leave it out)" },
 	{ "option of a command alone", WORDS("--upstream"), { 0 },
-	    "`--upstream': goes with `healthcheck' only (write `dot-proxy healthcheck --upstream')" },
+	    "`--upstream': only valid with `healthcheck' (write `dot-proxy healthcheck --upstream')" },
 	{ "two questions", WORDS("healthcheck", "--ready", "--upstream"), { 0 },
-	    "`--ready': does not go with `--upstream' (give one of the two; for both run it twice)" },
+	    "`--ready': cannot be combined with `--upstream' (give one of the two, or run it twice)" },
 	{ "near an option", WORDS("--redy"), { 0 },
 	    "`--redy': unknown option (did you mean `--ready'?)" },
 	{ "wrong address", WORDS("-l", "x:y:z"), { 0 },

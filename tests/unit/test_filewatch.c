@@ -152,7 +152,7 @@ sees_what_has_changed(void **state)
 	(void)snprintf(path, sizeof path, "%s/..data/config.yml", directory);
 	renew_content();
 	swap();
-	filewatch_look(&w, path);
+	filewatch_record(&w, path);
 	for (i = 0; i < STEPS_MAX; i++) {
 		do_step(row->steps[i]);
 		assert_int_equal(filewatch_has_changed(&w, path), row->changed[i]);
@@ -184,7 +184,7 @@ waits_for_a_file_that_is_not_there_yet(void **state)
 	(void)snprintf(directory, sizeof directory, "/tmp/filewatch-XXXXXX");
 	assert_non_null(mkdtemp(directory));
 	(void)snprintf(path, sizeof path, "%s/config.yml", directory);
-	filewatch_look(&w, path);
+	filewatch_record(&w, path);
 	assert_false(filewatch_has_changed(&w, path));
 	write_file(path, "workers: 2\n");
 	assert_true(filewatch_has_changed(&w, path));

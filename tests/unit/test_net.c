@@ -102,7 +102,7 @@ says_that_a_port_is_taken(void **state)
 	    address_format(&at, text));
 	assert_int_equal(net_listen(&at, &why), -1);
 	assert_string_equal(why.text, expected);
-	assert_non_null(strstr(why.remedy, "another program has the port"));
+	assert_non_null(strstr(why.remedy, "another program uses the port"));
 	(void)close(listener);
 }
 
@@ -124,7 +124,7 @@ says_that_a_udp_port_is_taken(void **state)
 	    address_format(&at, text));
 	assert_int_equal(net_listen_udp(&at, &why), -1);
 	assert_string_equal(why.text, expected);
-	assert_non_null(strstr(why.remedy, "another program has the port"));
+	assert_non_null(strstr(why.remedy, "another program uses the port"));
 	/* The same port of TCP is another one. */
 	listener = net_listen(&at, &why);
 	assert_is_ours(listener);

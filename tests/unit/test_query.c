@@ -19,16 +19,16 @@ gives_each_slot_once(void **state)
 	(void)state;
 	assert_non_null(t);
 	for (i = 0; i < SLOTS; i++) {
-		assert_int_equal(query_table_room(t), SLOTS - i);
+		assert_int_equal(query_table_free_slots(t), SLOTS - i);
 		taken[i] = query_new(t, bytes, 12);
 		assert_non_null(taken[i]);
 		for (k = 0; k < i; k++)
 			assert_ptr_not_equal(taken[i], taken[k]);
 	}
-	assert_int_equal(query_table_room(t), 0);
+	assert_int_equal(query_table_free_slots(t), 0);
 	assert_null(query_new(t, bytes, 12));
 	query_free(t, taken[7]);
-	assert_int_equal(query_table_room(t), 1);
+	assert_int_equal(query_table_free_slots(t), 1);
 	assert_ptr_equal(query_new(t, bytes, 12), taken[7]);
 	query_table_free(t);
 	query_table_free(NULL);
@@ -133,12 +133,12 @@ gives_memory_back(void **state)
 	message = taken[0]->message;
 	for (i = row->left; i < row->most; i++)
 		query_free(t, taken[i]);
-	query_table_relax(t);
+	query_table_trim(t);
 	/* Memory that was given back reads as zero. */
 	assert_int_equal(message[0], row->gives_back ? 0 : 'c');
 	for (i = row->left; i < row->most; i++)
 		assert_memory_equal(query_new(t, (const uint8_t *)"again", 5)->message, "again", 5);
-	assert_int_equal(query_table_room(t), SLOTS - row->most);
+	assert_int_equal(query_table_free_slots(t), SLOTS - row->most);
 	query_table_free(t);
 }
 
@@ -260,6 +260,6 @@ main(void)
 		relaxes[i] = (struct CMUnitTest){ .name = relax_rows[i].name,
 			.test_func = gives_memory_back, .initial_state = (void *)&relax_rows[i] };
 	return cmocka_run_group_tests_name("query, room for bytes", lengths, NULL, NULL) +
-	    cmocka_run_group_tests_name("query_table_relax", relaxes, NULL, NULL) +
+	    cmocka_run_group_tests_name("query_table_trim", relaxes, NULL, NULL) +
 	    cmocka_run_group_tests_name("query", others, NULL, NULL);
 }

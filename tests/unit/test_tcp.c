@@ -306,7 +306,7 @@ test_throttled_clients_of_an_address_served_in_turn(void **state)
 
 	(void)state;
 	hand.count = 0;
-	while (query_table_room(b.table) > 131)
+	while (query_table_free_slots(b.table) > 131)
 		(void)query_new(b.table, (const uint8_t *)A_MESSAGE, sizeof A_MESSAGE - 1);
 	for (i = 0; i < LENGTH(rows); i++) {
 		clients[i] = connect_client(&b);
@@ -314,7 +314,7 @@ test_throttled_clients_of_an_address_served_in_turn(void **state)
 		tcp_listener_ready(b.tcp, 0, deadline_now());
 		assert_int_equal(gather_all(&b, &hand), rows[i].taken);
 	}
-	assert_int_equal(query_table_room(b.table), 1);
+	assert_int_equal(query_table_free_slots(b.table), 1);
 	/* The busy one has waited longest, and then it is the other's turn. */
 	busy = hand.queries[0]->client;
 	answer_first(&b, &hand);
@@ -344,7 +344,7 @@ test_tcp_client_continues_when_udp_queries_of_its_address_end(void **state)
 
 	(void)state;
 	hand.count = 0;
-	while (query_table_room(b.table) > 1)
+	while (query_table_free_slots(b.table) > 1)
 		(void)query_new(b.table, (const uint8_t *)A_MESSAGE, sizeof A_MESSAGE - 1);
 	assert_int_equal(address_parse("127.0.0.1", 53, &from), 0);
 	addr = quota_use(b.quota, &from);
@@ -393,7 +393,7 @@ test_reset_client_frees_its_slots(void **state)
 	}
 	while ((q = tcp_next_abandoned(b.tcp)) != NULL)
 		query_free(b.table, q);
-	assert_int_equal(query_table_room(b.table), 1024);
+	assert_int_equal(query_table_free_slots(b.table), 1024);
 	end(&b);
 }
 
