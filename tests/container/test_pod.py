@@ -95,7 +95,7 @@ def _containers(template):
        ("sidecar-tcp", "sidecar", "use-vc", {"udp": False}),
        ("plain-udp", "sidecar-plain", "", {"tcp": False}),
        ("plain-tcp", "sidecar-plain", "use-vc", {"udp": False}))
-def test_application_resolves_by_glibc(pod, server, authority, base, options, listener):
+def test_application_resolves_with_glibc(pod, server, authority, base, options, listener):
     """The other protocol is not listened on, so that it can only have been this one."""
     upstream = server()
 

@@ -97,12 +97,12 @@ def test_commands_of_the_readme(engine, image, readme, server, directory, name, 
        ("root-without-capabilities-but-that", ("--user", "0", "--cap-drop", "ALL", "--cap-add",
                                                "NET_BIND_SERVICE")),
        ("another-user", ("--user", "12345:12345")))
-def test_whoever_runs_it(run, server, directory, name, options):
+def test_any_user_can_run_it(run, server, directory, name, options):
     made = run(*PUBLISHED, *options, "-v", f"{configure(directory, server())}:/app")
     answers(made, name)
 
 
-def test_stops_at_once_and_answers_what_it_has(engine, run, loop, server, directory, name):
+def test_stop_answers_queries_in_flight(engine, run, loop, server, directory, name):
     upstream = server()
     made = run(*PUBLISHED, "-v", f"{configure(directory, upstream)}:/app")
     clients = [Client(made.address("tcp"), loop), Datagrams(made.address("udp"), loop)]
@@ -129,7 +129,7 @@ def asks(upstream, made, name):
     wait_until(asked, 15, "the other server is asked")
 
 
-def test_change_in_a_mounted_directory_is_taken_up(run, server, directory, name):
+def test_change_in_a_mounted_directory_is_reloaded(run, server, directory, name):
     one, other = server(), server()
     made = run(*PUBLISHED, "-v", f"{configure(directory, one)}:/app:ro")
     asks(one, made, name)
@@ -137,7 +137,7 @@ def test_change_in_a_mounted_directory_is_taken_up(run, server, directory, name)
     asks(other, made, name)
 
 
-def test_change_of_a_config_map_is_taken_up(run, server, directory, name):
+def test_change_of_a_config_map_is_reloaded(run, server, directory, name):
     """As the kubelet does it: all files are links through `..data', which is put in its place."""
     one, other = server(), server()
     volume = directory.parent / "volume"
@@ -180,7 +180,7 @@ def test_health(run, server, directory, name):
 
 @table("spoil", ("F-14-typo", lambda file: file.write_text("upstream: [192.0.2.1]\n")),
        ("F-14-deleted", lambda file: file.unlink()))
-def test_health_of_what_runs_when_the_file_is_wrong(run, server, directory, name, spoil):
+def test_health_with_an_invalid_file(run, server, directory, name, spoil):
     """No typo makes an engine, or Kubernetes, end what serves."""
     made = run(*PUBLISHED, "-v", f"{configure(directory, server())}:/app")
     command = healthcheck(made)
@@ -191,13 +191,13 @@ def test_health_of_what_runs_when_the_file_is_wrong(run, server, directory, name
         assert done.returncode == 0, (option, done.stdout, done.stderr)
 
 
-def test_health_where_the_command_says_to_listen(run, server, directory):
+def test_health_with_a_listen_option(run, server, directory):
     made = run("-v", f"{configure(directory, server())}:/app", args=("-l", "127.0.0.1:5355"))
     done = made.execute(*healthcheck(made))
     assert done.returncode == 0 and done.stdout.startswith("127.0.0.1:5355: "), done
 
 
-def test_health_without_any_upstream(run, server, directory):
+def test_health_without_upstreams(run, server, directory):
     """An outage of the internet is no reason to start anew, and one not to be ready."""
     made = run("-v", f"{configure(directory, server(Script(listening=False)))}:/app")
     command = healthcheck(made)
@@ -206,7 +206,7 @@ def test_health_without_any_upstream(run, server, directory):
         assert made.execute(*command, option).returncode == 1
 
 
-def test_processes_have_no_right_left(run, server, directory, name):
+def test_processes_have_no_capabilities(run, server, directory, name):
     """What the sandbox of the program takes from it, it takes in the image too."""
     made = run(*PUBLISHED, "-v", f"{configure(directory, server())}:/app")
     answers(made, name)
