@@ -42,7 +42,7 @@ def _answer_last(env, query):
     env.loop.call(query.connection.reply(query.answer(options=NO_MORE_QUERIES)))
 
 
-def test_query_is_never_twice_on_one_connection(env):
+def test_query_is_sent_once_per_connection(env):
     """A silent connection's query has been asked on the next one when the silent one breaks."""
     server = env.upstream(Script(asked=_silent_to_some))
     running = env.proxy(server, timeouts={"answer": "2s", "query": "4s"})
@@ -60,7 +60,7 @@ def test_query_is_never_twice_on_one_connection(env):
     assert running.workers() == [worker]
 
 
-def test_query_waits_only_once_where_it_was_asked(env):
+def test_query_that_was_sent_does_not_wait_for_the_same_upstream(env):
     """The same where it would have to wait, and the answer comes when nobody else can be asked."""
     server = env.upstream(Script(asked=_silent_to_some))
     running = env.proxy(server, timeouts={"answer": "2s", "query": "4s"}, user="root")
@@ -77,7 +77,7 @@ def test_query_waits_only_once_where_it_was_asked(env):
     resource.prlimit(worker, resource.RLIMIT_NOFILE, was)
 
 
-def test_answer_to_another_question_is_an_attempt(env):
+def test_response_with_wrong_question_counts_as_attempt(env):
     """However well a connection has begun: the upstream gets no query more than three times."""
     server = env.upstream(Script(asked=_silent_to_some))
     env.proxy(server, timeouts={"answer": "2s", "query": "4s"})
@@ -112,7 +112,7 @@ def test_queries_on_stalled_connection_are_resent(env):
     assert len(kept.queries) == asked + 10 + 1, "each once, and one canary"
 
 
-def test_client_with_half_a_message_gets_its_answers(env):
+def test_incomplete_message_does_not_cancel_earlier_queries(env):
     """Its time for the rest of the message ends before the answer comes."""
     env.proxy(env.upstream(), timeouts={"answer": "2s"})
     client = env.client()
@@ -122,7 +122,7 @@ def test_client_with_half_a_message_gets_its_answers(env):
     client.wait_closed()
 
 
-def test_idle_connection_that_ends_in_a_rush_is_not_cut_short(env):
+def test_close_behind_a_full_read_is_not_an_aborted_connection(env):
     """More has come than a look of the worker takes in, and behind it the end: nothing goes there."""
     server = env.upstream()
     running = env.proxy(server, timeouts={"client_idle": "20s"})

@@ -76,7 +76,7 @@ def test_reloads_lose_nothing(env):
 
 @row("P6-P8")
 @pytest.mark.timeout(240)
-def test_deaths_lose_only_what_the_worker_had_in_hand(env):
+def test_killed_worker_loses_only_its_queries_in_flight(env):
     """
     Workers are killed at random while the configuration is reloaded every second. Who asks
     again loses nothing; others lose what the worker had in hand at that moment.

@@ -38,7 +38,7 @@ def test_silent_client_is_closed(env):
 
 @table("octets", ("C-02-one-octet-of-the-length", b"\0"),
        ("C-03-half-a-message", struct.pack("!H", 100) + bytes(50)))
-def test_client_that_stops_halfway_is_closed(env, octets):
+def test_client_with_incomplete_message_is_closed(env, octets):
     server = env.upstream()
     env.proxy(server)
     client = env.client()
@@ -66,7 +66,7 @@ def test_message_in_two_segments_split_anywhere(env):
 
 
 @row("C-04")
-def test_message_in_segments_of_one_octet(env):
+def test_message_in_one_byte_segments(env):
     env.proxy(env.upstream())
     client = env.client()
     exchange = client.expect(Query())
@@ -76,7 +76,7 @@ def test_message_in_segments_of_one_octet(env):
 
 
 @row("C-05")
-def test_slow_loris_is_closed_at_the_deadline_of_the_message(env):
+def test_slow_loris_is_closed_after_client_read(env):
     env.proxy(env.upstream())
     client = env.client()
     octets = iter(dnsmsg.framed(Query("a-name-long-enough-to-last.test").wire))
@@ -102,7 +102,7 @@ def _descriptors_without(env, client):
 
 
 @row("C-06")
-def test_client_that_reads_slowly_is_cut_off(env):
+def test_slow_reader_is_closed(env):
     env.may_grow = 64 * MIB
     env.proxy(env.upstream())
     slow = env.client(receive_buffer=4096)
@@ -124,7 +124,7 @@ def test_client_that_reads_slowly_is_cut_off(env):
 
 
 @row("C-07")
-def test_idle_connections_do_not_hold_the_worker(env):
+def test_idle_connections_do_not_block_the_worker(env):
     env.proxy(env.upstream())
     for _ in range(10):
         env.client()
@@ -133,7 +133,7 @@ def test_idle_connections_do_not_hold_the_worker(env):
 
 
 @row("C-08")
-def test_slow_lorises_do_not_hold_the_others_up(env):
+def test_slow_lorises_do_not_delay_other_clients(env):
     env.proxy(env.upstream())
     octets = dnsmsg.framed(Query().wire)
     slow, begin, asked = [], now(), 0
@@ -154,7 +154,7 @@ def test_slow_lorises_do_not_hold_the_others_up(env):
 
 
 @row("C-10", "C-11")
-def test_oldest_idle_client_makes_room_below_the_limit_of_descriptors(env, row):
+def test_longest_idle_client_is_closed_at_descriptor_limit(env, row):
     running = env.proxy(env.upstream(), timeouts={"client_idle": "20s"},
                           popen_args={"prefix": ("prlimit", "--nofile=128:128")})
     env.assert_ok(env.ask())
@@ -174,7 +174,7 @@ def test_oldest_idle_client_makes_room_below_the_limit_of_descriptors(env, row):
 
 
 @row("C-13")
-def test_client_that_never_reads(env):
+def test_client_that_never_reads_is_closed(env):
     env.may_grow = 64 * MIB
     running = env.proxy(env.upstream())
     client = env.client(receive_buffer=4096)
@@ -217,7 +217,7 @@ def test_pipelined_queries_in_one_segment(env):
 
 
 @row("C-14")
-def test_a_slow_answer_delays_nobody(env):
+def test_slow_response_does_not_delay_other_queries(env):
     """Neither another client nor the next query of the same one."""
     env.proxy(env.upstream(), timeouts={"answer": "1500ms"})
     env.assert_ok(env.ask("warm.test"))
@@ -246,7 +246,7 @@ def test_many_queries_on_one_connection(env):
 
 
 @row("C-16")
-def test_client_that_goes_with_a_query_in_flight(env):
+def test_client_reset_with_query_in_flight(env):
     server = env.upstream()
     env.proxy(server)
     for n in range(300):
@@ -260,7 +260,7 @@ def test_client_that_goes_with_a_query_in_flight(env):
 
 
 @row("C-17")
-def test_half_closed_client_gets_its_answer(env):
+def test_half_closed_client_gets_its_response(env):
     env.proxy(env.upstream())
     client = env.client()
     asked = client.send(Query("delay-100.test"), Query("delay-200.test"))
@@ -322,7 +322,7 @@ def test_message_of_length_0(env):
 
 
 @row("C-20", "C-36")
-def test_garbage_behind_a_question_not_forwarded(env):
+def test_garbage_after_the_question_not_forwarded(env):
     server = env.upstream()
     env.proxy(server)
     query = Query(ident=7).wire
@@ -334,7 +334,7 @@ def test_garbage_behind_a_question_not_forwarded(env):
 
 
 @row("C-20")
-def test_message_of_65535_octets_of_garbage(env):
+def test_65535_bytes_of_garbage(env):
     server = env.upstream()
     head = dnsmsg.header(7, dnsmsg.RD, 1, 0, 0, 0)
     env.proxy(server)
@@ -348,7 +348,7 @@ def test_message_of_65535_octets_of_garbage(env):
 
 
 @table("qtype", ("C-21-AXFR", dnsmsg.AXFR), ("C-21-IXFR", dnsmsg.IXFR))
-def test_zone_transfer(env, qtype):
+def test_zone_transfer_is_refused(env, qtype):
     server = env.upstream(faults.multi_message)
     env.proxy(server)
     env.assert_ok(env.ask("warm.test"))
@@ -436,7 +436,7 @@ TAILS = [
 @table("query, tail", *TAILS)
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 @pytest.mark.parametrize("padding", [True, False])
-def test_bytes_behind_the_last_record_of_a_query_not_forwarded(env, query, tail, transport,
+def test_bytes_after_the_last_record_of_a_query_not_forwarded(env, query, tail, transport,
                                                                padding):
     server = env.upstream()
     env.proxy(server, privacy={"padding": padding})
@@ -451,7 +451,7 @@ def test_bytes_behind_the_last_record_of_a_query_not_forwarded(env, query, tail,
 
 @table("signature", ("C-36-TSIG", dnsmsg.record(b"\3key\0", 250, 255, 0, b"tsig")),
        ("C-36-SIG-0", dnsmsg.record(b"\0", 24, 255, 0, b"\0\0sig0")))
-def test_bytes_behind_a_signature_are_a_format_error(env, signature):
+def test_bytes_after_a_signature_are_a_format_error(env, signature):
     server = env.upstream()
     env.proxy(server)
     client = env.client()
@@ -503,7 +503,7 @@ def test_resolver_arpa_refused_to_clients_not_allowed(env):
 
 
 @row("C-22")
-def test_error_has_an_opt_only_where_the_query_had_one(env):
+def test_error_has_opt_only_if_the_query_had_one(env):
     env.proxy(env.upstream())
     client = env.client()
     plain, = client.send(_query(2 << 11))
@@ -523,7 +523,7 @@ def test_error_has_an_opt_only_where_the_query_had_one(env):
        ("C-25-escape", (b"\x1b[31mred", b"test")), ("C-25-high", (b"\xff\xfe", b"test")),
        ("C-25-quote", (b'a" b="c\\', b"test")), ("C-25-root", ()),
        ("C-25-longest", (b"a" * 63, b"b" * 63, b"c" * 63, b"d" * 61)))
-def test_octets_of_labels_are_kept(env, parts):
+def test_label_bytes_are_preserved(env, parts):
     server = env.upstream()
     running = env.proxy(server, log={"level": "debug", "queries": True})
     env.assert_ok(env.ask(parts, qtype=dnsmsg.TXT))
@@ -537,7 +537,7 @@ def test_octets_of_labels_are_kept(env, parts):
 
 
 @row("C-26")
-def test_case_of_the_name_is_kept(env):
+def test_name_case_is_preserved(env):
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask("eXaMpLe.TeSt"))
@@ -545,7 +545,7 @@ def test_case_of_the_name_is_kept(env):
 
 
 @row("C-26")
-def test_answer_carries_the_case_of_the_client(env):
+def test_response_has_the_name_case_of_the_query(env):
     """Also when the upstream forgets about it."""
     env.proxy(env.upstream(faults.message(lambda asked: asked.answer(
         parts=tuple(part.lower() for part in asked.seen.parts)))))
@@ -580,7 +580,7 @@ def test_same_id_twice_on_one_connection(env):
        ("C-29-CD", dnsmsg.RD | dnsmsg.CD, None), ("C-29-Z", dnsmsg.RD | dnsmsg.Z, None),
        ("C-29-all", dnsmsg.RD | dnsmsg.AD | dnsmsg.CD | dnsmsg.Z, None),
        ("C-29-DO", dnsmsg.RD, dnsmsg.opt(flags=dnsmsg.DO)))
-def test_flags_are_kept(env, flags, edns):
+def test_query_flags_are_forwarded(env, flags, edns):
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask(Query(flags=flags, edns=edns)))
@@ -592,7 +592,7 @@ def test_flags_are_kept(env, flags, edns):
 @table("qtype, qclass", ("C-30-type-0", 0, 1), ("C-30-ANY", 255, 1), ("C-30-type-65535", 65535, 1),
        ("C-30-class-CH", 16, 3), ("C-30-class-ANY", 16, 255), ("C-30-unknown", 65280, 65280),
        ("C-30-AAAA", 28, 1), ("C-30-HTTPS", 65, 1))
-def test_any_type_and_class_is_relayed(env, qtype, qclass):
+def test_any_type_and_class_is_forwarded(env, qtype, qclass):
     server = env.upstream()
     env.proxy(server)
     exchange = env.assert_ok(env.ask("any.test", qtype=qtype, qclass=qclass))
@@ -607,7 +607,7 @@ def test_any_type_and_class_is_relayed(env, qtype, qclass):
 @table("allow, rcode", ("allow-private", ["private"], dnsmsg.NOERROR),
        ("allow-any", ["any"], dnsmsg.NOERROR), ("allow-prefix", ["127.0.0.0/8"], dnsmsg.NOERROR),
        ("allow-others", ["192.0.2.0/24", "2001:db8::/32"], dnsmsg.REFUSED))
-def test_who_may_ask(env, allow, rcode):
+def test_allow_list(env, allow, rcode):
     server = env.upstream()
     env.proxy(server, allow=allow)
     exchange = env.ask(Query(edns=dnsmsg.opt()))
@@ -620,7 +620,7 @@ def test_who_may_ask(env, allow, rcode):
 
 
 @pytest.mark.parametrize("inflight", [2, 8])
-def test_no_more_than_inflight_queries_are_in_hand(env, inflight):
+def test_inflight_limits_queries(env, inflight):
     server = env.upstream()
     env.proxy(server, inflight=inflight, timeouts={"answer": "1s"})
     client = env.client()

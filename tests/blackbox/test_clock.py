@@ -67,7 +67,7 @@ JUMPS = [("P-13-10-years-on", "+10y"), ("P-13-10-years-back", "-10y"),
 
 
 @table("jump", *JUMPS)
-def test_jump_of_the_clock_moves_no_deadline(env, clock, ageless, jump):
+def test_clock_jump_does_not_change_deadlines(env, clock, ageless, jump):
     """Of a query, of a client that is idle, of a client that is slow."""
     server = env.upstream(identity=_ageless(ageless))
     running = clock.serve(env, server, tls={"ca_file": ageless.path},
@@ -97,7 +97,7 @@ def test_jump_of_the_clock_moves_no_deadline(env, clock, ageless, jump):
 
 
 @table("jump", *JUMPS)
-def test_jump_of_the_clock_moves_no_back_off(env, clock, ageless, jump):
+def test_clock_jump_does_not_change_backoff(env, clock, ageless, jump):
     identity = _ageless(ageless)
     a, b = env.upstream(faults.accept_and_close, identity=identity), env.upstream(
         identity=identity)
@@ -117,7 +117,7 @@ def test_jump_of_the_clock_moves_no_back_off(env, clock, ageless, jump):
 
 
 @row("P-13-certificates")
-def test_certificates_are_checked_by_the_new_time(env, clock):
+def test_certificates_are_checked_with_the_new_time(env, clock):
     server = env.upstream()
     running = clock.serve(env, server)
     env.assert_ok(env.ask("before.test"))
@@ -154,7 +154,7 @@ def test_session_ends_24_hours_after_its_last_full_handshake(env, clock, ageless
 
 
 @row("P-14")
-def test_start_in_1970_and_then_the_clock_is_set(env, clock):
+def test_start_with_clock_at_1970_recovers_when_set(env, clock):
     """As on a board without a battery: no answers and one clear line, then answers."""
     server = env.upstream()
     clock.off_by("-56y")

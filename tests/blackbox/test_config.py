@@ -168,7 +168,7 @@ def test_huge_file(tmp_path):
        ("F-13-port-out-of-range", GOOD + b"listen: 127.0.0.1:65536\n",
         ["2:9: `127.0.0.1:65536' has a port that is not a number from 1 to 65535 "
          "(write one, as in `127.0.0.1:53')"]))
-def test_refused(tmp_path, config, text, messages):
+def test_invalid_configuration_is_refused(tmp_path, config, text, messages):
     config(text, trusted=False)
     refused(tmp_path, *(f"config.yml:{message}" for message in messages))
 
@@ -180,7 +180,7 @@ def test_refused(tmp_path, config, text, messages):
        ("F-13-port-0-as-option", "127.0.0.1:0"),
        ("F-13-zone-missing-as-option", "fe80::1"),
        ("F-13-IPv4-mapped-as-option", "[::ffff:127.0.0.1]:53"))
-def test_option_refused(tmp_path, config, listen):
+def test_invalid_listen_option_is_refused(tmp_path, config, listen):
     config(b"upstreams: [127.0.0.1]\n")
     for command in ([], ["check"]):
         done = run(tmp_path, "-l", listen, *command)
@@ -257,7 +257,7 @@ def test_foreign_owner_is_a_warning_for_root(tmp_path, config, user, owner, warn
        ("F-13-IPv6-brackets", "[2001:db8::1]", "[2001:db8::1]:53"),
        ("F-13-zone", "fe80::1%lo", "[fe80::1%lo]:53"),
        ("F-13-zone-port", "[fe80::1%lo]:8853", "[fe80::1%lo]:8853"))
-def test_address_is_understood(tmp_path, config, any_address, written, address):
+def test_address_notations(tmp_path, config, any_address, written, address):
     config(GOOD + f"listen: '{written}'\n".encode())
     printed, warnings = any_address(understood, tmp_path)
     assert f"\nlisten:\n  - \"{address}\"\ntls:\n" in printed
@@ -266,7 +266,7 @@ def test_address_is_understood(tmp_path, config, any_address, written, address):
     assert any_address(understood, tmp_path, "-l", written) == (printed, [])
 
 
-def test_output_of_check_is_the_same_configuration(tmp_path, config):
+def test_output_of_check_is_an_equal_configuration(tmp_path, config):
     config(b"upstreams: [192.0.2.1, {address: '2001:db8::1', port: 8853, hostname: dns.test}]\n"
            b"timeouts: {query: 2s, client_idle: 0}\nallow: [any]\nlog: {level: debug}\n")
     printed, warnings = understood(tmp_path)
@@ -275,14 +275,14 @@ def test_output_of_check_is_the_same_configuration(tmp_path, config):
     assert understood(tmp_path, "-c", "again.yml") == (printed, [])
 
 
-def test_file_of_the_predecessor_means_the_same(tmp_path, config):
+def test_file_of_the_previous_version_means_the_same(tmp_path, config):
     config(b"DNS_SERVERS:\n  - 192.0.2.1\n  - 192.0.2.2\nSOCKET_ADDRESS: 127.0.0.1:5353\n")
     ancestors = understood(tmp_path)
     config(b"upstreams: [192.0.2.1, 192.0.2.2]\nlisten: 127.0.0.1:5353\n")
     assert understood(tmp_path) == ancestors
 
 
-def test_shipped_file_is_understood():
+def test_shipped_file_is_valid():
     printed, warnings = understood(os.path.join(os.path.dirname(__file__), "..", ".."))
     assert warnings == []
     assert printed.count("- address: ") == 4

@@ -34,7 +34,7 @@ def _options(wire):
 
 @table("edns", ("D-20-no-OPT", None), ("D-20-OPT", EDNS),
        ("D-20-options", dnsmsg.opt(OF_ONE_HOP + THAT_CROSS, flags=dnsmsg.DO)))
-def test_what_the_upstream_reads(env, edns):
+def test_upstream_gets_padded_private_queries(env, edns):
     """No cleartext, whole blocks, nothing that tells one client from another."""
     server = env.upstream()
     env.proxy(server)
@@ -59,7 +59,7 @@ def test_what_the_upstream_reads(env, edns):
 
 
 @row("D-20")
-def test_batch_is_padded_query_by_query(env):
+def test_each_query_of_a_batch_is_padded(env):
     server = env.upstream()
     env.proxy(server)
     client = env.client()
@@ -70,7 +70,7 @@ def test_batch_is_padded_query_by_query(env):
 
 
 @row("D-20")
-def test_padding_can_be_left_out(env):
+def test_padding_can_be_disabled(env):
     server = env.upstream()
     env.proxy(server, privacy={"padding": False})
     query = Query("example.test", edns=EDNS)
@@ -83,7 +83,7 @@ def test_padding_can_be_left_out(env):
 @table("options, wanted", ("client-subnet-of-the-client", CLIENT_SUBNET,
                            [(SUBNET, b"\0\1\x18\0\xc0\0\2")]),
        ("client-subnet-none", b"", []))
-def test_client_subnet_crosses_where_it_is_asked_for(env, options, wanted):
+def test_client_subnet_is_forwarded_if_configured(env, options, wanted):
     server = env.upstream(faults.wrong(options=options))
     env.proxy(server, privacy={"client_subnet": True})
     exchange = env.assert_ok(env.ask(Query(edns=dnsmsg.opt(options))))
@@ -93,7 +93,7 @@ def test_client_subnet_crosses_where_it_is_asked_for(env, options, wanted):
 
 @table("signature", ("C-29-TSIG", dnsmsg.record(b"\3key\0", 250, 255, 0, b"tsig")),
        ("C-29-SIG-0", dnsmsg.record(b"\0", 24, 255, 0, b"\0\0sig0")))
-def test_signed_messages_cross_whole(env, signature):
+def test_signed_messages_are_forwarded_unmodified(env, signature):
     """Both ways, but for the ID."""
     env.wrong_answers_are_relayed = True
     edns = dnsmsg.opt(OF_ONE_HOP + THAT_CROSS, size=4096)
@@ -116,7 +116,7 @@ def test_signed_messages_cross_whole(env, signature):
 
 
 @table("edns", ("D-27-no-OPT", None), ("D-27-OPT", EDNS))
-def test_options_of_the_answer(env, edns):
+def test_response_options(env, edns):
     ede = option(dnsmsg.EDE, b"\0\3stale")
     hop = OF_ONE_HOP.replace(option(KEEPALIVE), option(KEEPALIVE, b"\0\xff"))
     env.proxy(env.upstream(faults.wrong(options=hop + THAT_CROSS + ede)))
@@ -128,7 +128,7 @@ def test_options_of_the_answer(env, edns):
 
 
 @row("D-27")
-def test_opt_is_there_though_the_upstream_has_none(env):
+def test_response_has_opt_if_the_upstream_sends_none(env):
     """RFC 6891 6.1.1: who sends one gets one."""
     env.proxy(env.upstream(faults.message(lambda asked: dnsmsg.outside_opt(asked.answer()))))
     assert env.assert_ok(env.ask(Query(edns=EDNS))).answer.opt is not None
@@ -143,7 +143,7 @@ def test_extended_rcode(env, edns, rcode):
 
 
 @row("D-12")
-def test_answer_that_cannot_be_read_is_asked_for_elsewhere(env):
+def test_malformed_response_is_retried_on_the_next_upstream(env):
     a, b = env.pair(faults.message(lambda asked: asked.answer()[:-1]))
     running = env.proxy(a, b)
     env.assert_ok(env.ask(), 0.5)
@@ -152,7 +152,7 @@ def test_answer_that_cannot_be_read_is_asked_for_elsewhere(env):
 
 
 @row("D-12")
-def test_answer_that_cannot_be_read_is_servfail(env):
+def test_malformed_response_of_the_only_upstream_is_servfail(env):
     server = env.upstream(faults.message(lambda asked: asked.answer()[:-1]))
     env.proxy(server)
     exchange = env.servfail(env.ask(Query(edns=EDNS)), 0.5)
@@ -180,7 +180,7 @@ def _has_keepalive(seen):
 
 @table("edns, dislikes", ("D-23-OPT", None, _has_opt), ("D-23-options", EDNS, _has_keepalive))
 @pytest.mark.parametrize("questions", [0, 1])
-def test_formerr_to_our_additions(env, edns, dislikes, questions):
+def test_formerr_to_our_edns_options_is_retried_without(env, edns, dislikes, questions):
     """Asked once more without, on the same connection, and remembered."""
     a, b = env.pair(_formerr(dislikes, rcode=dnsmsg.FORMERR, questions=questions))
     env.proxy(a, b)
@@ -194,7 +194,7 @@ def test_formerr_to_our_additions(env, edns, dislikes, questions):
 
 
 @row("D-23")
-def test_formerr_that_is_not_about_our_additions(env):
+def test_formerr_without_our_edns_options_is_not_remembered(env):
     """The server is asked once more, and nothing is remembered."""
     server = env.upstream(faults.rcode(dnsmsg.FORMERR))
     env.proxy(server)
@@ -206,7 +206,7 @@ def test_formerr_that_is_not_about_our_additions(env):
 
 
 @row("D-23")
-def test_formerr_and_the_connection_is_no_more(env):
+def test_formerr_and_close_is_retried_on_a_new_connection(env):
     """It is asked without our additions on a fresh one."""
     async def asked(connection, query):
         await connection.reply(query.answer(rcode=dnsmsg.FORMERR if query.seen.opt else 0))
@@ -249,7 +249,7 @@ def _keepalive(data):
 
 
 @row("D-24")
-def test_keepalive_of_0(env):
+def test_keepalive_0_closes_the_drained_connection(env):
     """Each connection is closed once it is drained, and the next query comes on another."""
     server = env.upstream(_keepalive(b"\0\0"))
     running = env.proxy(server)
@@ -262,7 +262,7 @@ def test_keepalive_of_0(env):
 
 
 @row("D-24")
-def test_keepalive_of_0_with_queries_in_flight(env):
+def test_keepalive_0_with_queries_in_flight(env):
     """What was sent is still answered; what comes now goes elsewhere."""
     async def asked(connection, query):
         data = b"\0\0" if query.name == "last.test" else b"\3\xe8"
@@ -287,7 +287,7 @@ def test_keepalive_of_0_with_queries_in_flight(env):
 
 
 @row("D-24")
-def test_keepalive_of_0_with_queries_that_wait(env):
+def test_keepalive_0_with_queued_queries(env):
     """What was not sent yet goes to the next connection."""
     server = env.upstream()
     env.proxy(server)
@@ -306,7 +306,7 @@ def test_keepalive_of_0_with_queries_that_wait(env):
 
 
 @row("D-24")
-def test_keepalive_that_is_shorter_than_our_own_limit(env):
+def test_keepalive_shorter_than_upstream_idle(env):
     server = env.upstream(_keepalive(b"\0\5"))        # half a second
     env.proxy(server)
     exchange = env.assert_ok(env.ask())
@@ -318,7 +318,7 @@ def test_keepalive_that_is_shorter_than_our_own_limit(env):
 
 @table("data", ("D-24-100-s", b"\3\xe8"), ("D-24-empty", b""), ("D-24-one-octet", b"\0"),
        ("D-24-three-octets", b"\0\0\0"))
-def test_keepalive_that_changes_nothing(env, data):
+def test_keepalive_without_effect(env, data):
     server = env.upstream(_keepalive(data))
     env.proxy(server, timeouts={"upstream_idle": "400ms"})
     exchange = env.assert_ok(env.ask("first.test"))
@@ -396,7 +396,7 @@ def _same(crossed, wire):
     assert all(rrset in wire.additional for rrset in crossed.additional)
 
 
-def test_any_well_formed_message_crosses(env):
+def test_any_well_formed_message_is_forwarded(env):
     """Everything outside the OPT, octet by octet, both ways."""
     env.wrong_answers_are_relayed = True
     answers = []

@@ -43,7 +43,7 @@ def test_servfail_keeps_rd_and_cd(env):
 
 
 @row("O-7")
-def test_one_line_when_an_upstream_goes_down_and_one_when_it_is_back(env):
+def test_one_log_line_for_upstream_down_and_one_for_up(env):
     a, b = env.pair(faults.refuse)
     running = env.proxy(a, b)
     for n in range(30):
@@ -68,7 +68,7 @@ def test_servfails_do_not_flood_the_log(env):
 
 
 @row("O-7")
-def test_names_are_not_logged_unless_asked_for(env):
+def test_names_are_not_logged_by_default(env):
     a, b = env.pair(faults.close_after_query)
     running = env.proxy(a, b, log={"level": "debug"})
     ask_until(env, lambda: times_down(running, a), 3, "it is marked down")
@@ -78,7 +78,7 @@ def test_names_are_not_logged_unless_asked_for(env):
 
 
 @row("O-7")
-def test_names_are_logged_when_asked_for(env):
+def test_names_are_logged_if_configured(env):
     running = env.proxy(env.upstream(), log={"queries": True})
     env.assert_ok(env.ask("public-name.test"))
     running.stop()

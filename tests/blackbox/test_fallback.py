@@ -69,7 +69,7 @@ def _in_step(env, client, server, connection):
 
 
 @row("X-10-default")
-def test_next_one_is_asked_beside_after_400_ms(env):
+def test_query_is_hedged_after_400_ms(env):
     a, b = env.upstream(late(0.8)), env.upstream()
     running = env.proxy(a, b, timeouts=DEFAULTS)
     client = env.client()
@@ -86,7 +86,7 @@ def test_next_one_is_asked_beside_after_400_ms(env):
 
 
 @row("X-10-doubt")
-def test_suspect_upstream_and_the_next_one_are_asked_at_once(env):
+def test_suspect_upstream_races_immediately(env):
     """It has not even answered a canary: the server may have gone."""
     a, b = env.upstream(faults.slow(1.2)), env.upstream()
     env.proxy(a, b, timeouts=DEFAULTS)
@@ -110,7 +110,7 @@ def test_slow_name_does_not_make_its_upstream_suspect(env):
 
 
 @table("after", ("X-10-100ms", "100ms"), ("X-10-1s", "1s"))
-def test_next_one_is_asked_beside_when_it_is_told_to(env, after):
+def test_query_is_hedged_after_the_configured_time(env, after):
     a, b, c = env.upstream(late(1.6)), env.upstream(late(1.6)), env.upstream()
     env.proxy(a, b, c, fallback={"after": after}, timeouts=DEFAULTS)
     seconds = 0.1 if after == "100ms" else 1.0
@@ -126,7 +126,7 @@ def test_next_one_is_asked_beside_when_it_is_told_to(env, after):
 
 
 @row("X-10-all-at-once")
-def test_all_are_asked_at_once(env):
+def test_all_upstreams_race_with_fallback_after_0(env):
     servers = [env.upstream(late(0.3)), env.upstream(late(0.6)), env.upstream()]
     env.proxy(*servers, fallback={"after": 0}, timeouts=DEFAULTS)
     client = env.client()
@@ -142,7 +142,7 @@ def test_all_are_asked_at_once(env):
 
 
 @row("X-10-never")
-def test_next_one_is_asked_only_when_the_first_fails(env):
+def test_next_upstream_gets_the_query_only_after_failure(env):
     a, b = env.upstream(late(1.2)), env.upstream()
     env.proxy(a, b, fallback={"after": "never"}, timeouts=DEFAULTS)
     exchange = env.assert_ok(env.ask("late.test"), 1.4)
@@ -159,7 +159,7 @@ ERRORS = {"SERVFAIL": dnsmsg.SERVFAIL, "NOTIMP": 4, "REFUSED": 5}
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda name: f"X-09-{name}")
-def test_faster_error_does_not_win_over_the_slower_answer(env, error):
+def test_fast_error_does_not_beat_a_slow_answer(env, error):
     a, b = env.upstream(faults.rcode(ERRORS[error])), env.upstream(faults.slow(0.3))
     env.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
     exchange = env.assert_ok(env.ask(), 0.5)
@@ -168,7 +168,7 @@ def test_faster_error_does_not_win_over_the_slower_answer(env, error):
 
 
 @row("X-09-beside")
-def test_error_of_the_one_beside_does_not_win(env):
+def test_error_of_the_hedged_upstream_does_not_win(env):
     a, b = env.upstream(late(0.8)), env.upstream(faults.rcode(dnsmsg.SERVFAIL))
     env.proxy(a, b, timeouts=DEFAULTS)
     exchange = env.assert_ok(env.ask("late.test"), 1.0)
@@ -185,7 +185,7 @@ def test_faster_nxdomain_wins(env):
 
 
 @row("X-09-all-errors")
-def test_first_error_counts_when_there_is_nothing_else(env):
+def test_first_error_is_returned_without_a_better_response(env):
     a, b = env.upstream(late(0.2, faults.rcode(dnsmsg.SERVFAIL))), env.upstream()
     b.do(late(0, faults.rcode(5)))
     env.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
@@ -195,7 +195,7 @@ def test_first_error_counts_when_there_is_nothing_else(env):
 
 
 @row("X-10-late-error")
-def test_loser_that_fails_late_changes_nothing(env):
+def test_late_failure_of_the_losing_attempt_has_no_effect(env):
     """It ends its connection without an answer, long after another one has answered."""
     a, b = env.upstream(late(0.3, faults.close_after_query)), env.upstream()
     running = env.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
@@ -218,7 +218,7 @@ HOLES = {"U-02-SYN-is-dropped": (False, None), "U-04-silent-after-accept":
 
 
 @pytest.mark.parametrize("name", HOLES)
-def test_black_hole(env, request, name):
+def test_blackhole_delays_only_the_first_query(env, request, name):
     """The first answer within 500 ms, and from then on each at once, whatever A is tried for."""
     warm, script = HOLES[name]
     namespace = None if script else request.getfixturevalue("namespace")
@@ -246,7 +246,7 @@ def test_black_hole(env, request, name):
 
 
 @row("U-17-trials")
-def test_recovery_costs_no_client_its_deadline(env):
+def test_no_deadline_missed_during_recovery(env):
     """While A is a black hole, and while it is tried, and when it is back."""
     a, b = env.pair(faults.accept_and_silence)
     running = env.proxy(a, b)
@@ -269,7 +269,7 @@ def test_recovery_costs_no_client_its_deadline(env):
        ("U-11-silent-after-accept", faults.accept_and_silence, 0.5, "400ms"),
        ("U-11-silent-and-no-fallback", faults.never_answer, 2.2, "never"),
        ("U-11-refused-and-no-fallback", faults.refuse, 0.2, "never"))
-def test_marks_reorder_the_list_and_never_empty_it(env, script, limit, fallback):
+def test_down_upstreams_are_tried_last_and_never_skipped(env, script, limit, fallback):
     """A is marked down but good again, when B, which is up, falls silent."""
     a, b = env.pair(faults.refuse)
     running = env.proxy(a, b, timeouts=DEFAULTS, fallback={"after": fallback})
@@ -283,7 +283,7 @@ def test_marks_reorder_the_list_and_never_empty_it(env, script, limit, fallback)
 
 
 @row("X-10-extra-load")
-def test_healthy_first_upstream_is_asked_alone(env):
+def test_healthy_first_upstream_gets_all_queries(env):
     a, b = env.pair(faults.slow(0.02))
     env.proxy(a, b, timeouts=DEFAULTS)
     clients = [env.client() for _ in range(10)]
@@ -300,7 +300,7 @@ def test_healthy_first_upstream_is_asked_alone(env):
 
 
 @pytest.mark.parametrize("upstreams", [1, 2])
-def test_slow_answer_and_then_50_fast_ones(env, upstreams):
+def test_one_slow_response_does_not_delay_50_fast_ones(env, upstreams):
     servers = [env.upstream() for _ in range(upstreams)]
     running = env.proxy(*servers, timeouts=DEFAULTS)
     client = env.client()
@@ -314,7 +314,7 @@ def test_slow_answer_and_then_50_fast_ones(env, upstreams):
     assert not running.lines("upstream down")
 
 
-def test_slow_answer_on_one_of_20_kept_connections(env):
+def test_slow_response_on_one_of_20_persistent_connections(env):
     server, other = env.upstream(), env.upstream()
     env.proxy(server, other, timeouts=DEFAULTS)
     clients = [env.client() for _ in range(20)]
@@ -333,7 +333,7 @@ def test_slow_answer_on_one_of_20_kept_connections(env):
 # The fastest first.
 
 
-def test_fastest_is_asked_first(env):
+def test_fastest_upstream_gets_the_queries(env):
     """The first in the list is not: what it took was seen once, by the way."""
     a, b, c = env.upstream(faults.slow(0.1)), env.upstream(faults.slow(0.2)), env.upstream()
     env.proxy(a, c, b, order="fastest", timeouts=DEFAULTS)
@@ -346,7 +346,7 @@ def test_fastest_is_asked_first(env):
     assert len(a.queries) + len(b.queries) == slower
 
 
-def test_those_that_are_about_as_fast_stand_in_the_order_of_the_list(env):
+def test_upstreams_of_similar_latency_keep_the_configured_order(env):
     a, b = env.upstream(faults.slow(0.1)), env.upstream(faults.slow(0.098))
     env.proxy(a, b, order="fastest", timeouts=DEFAULTS)
     client = env.client()
@@ -356,7 +356,7 @@ def test_those_that_are_about_as_fast_stand_in_the_order_of_the_list(env):
     assert 1 <= len(b.queries) <= 2, "it was looked at"
 
 
-def test_fastest_that_becomes_slow_is_not_asked_first_any_more(env):
+def test_upstream_that_becomes_slow_loses_its_rank(env):
     a, b = env.upstream(faults.slow(0.04)), env.upstream()
     env.proxy(a, b, order="fastest", timeouts=DEFAULTS)
     client = env.client()
@@ -372,7 +372,7 @@ def test_fastest_that_becomes_slow_is_not_asked_first_any_more(env):
 
 
 @pytest.mark.timeout(40)
-def test_slower_one_is_looked_at_now_and_then(env):
+def test_slower_upstream_is_probed_about_every_10_s(env):
     """By a real query, beside the one that answers it, and about every 10 s."""
     a, b = env.upstream(faults.slow(0.1)), env.upstream()
     env.proxy(a, b, order="fastest", timeouts=DEFAULTS)
@@ -436,7 +436,7 @@ GOOD = b"upstreams: [192.0.2.1#dns.test]\n"
         "2:11: expected keys and values, found a single value (as in `{after: 400ms}')"),
        ("order", b"order: quickest", "2:8: expected list or fastest, found `quickest'"),
        ("fallback-unknown-key", b"fallback: {before: 1s}", "2:12: unknown key `before' (one of: after)"))
-def test_fallback_that_is_refused(tmp_path, text, message):
+def test_invalid_fallback_is_refused(tmp_path, text, message):
     (tmp_path / "config.yml").write_bytes(GOOD + text + b"\n")
     refused(tmp_path, f"config.yml:{message}")
 
@@ -469,7 +469,7 @@ def _fail_in_turn(servers, chance, until, good):
 
 @pytest.mark.timeout(RANDOM_SECONDS + 60)
 @row("X-10-three-in-turn")
-def test_three_upstreams_that_fail_in_turn(env):
+def test_three_upstreams_failing_in_turn_lose_no_query(env):
     """200 queries a second: none is lost, and none fails while one upstream is good."""
     servers = [env.upstream() for _ in range(3)]
     env.proxy(*servers, timeouts=DEFAULTS)

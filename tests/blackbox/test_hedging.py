@@ -40,7 +40,7 @@ def _counted(running, key):
 
 
 @row("U-auto")
-def test_late_query_is_hedged_after_the_usual_time(env):
+def test_late_query_is_hedged_after_the_usual_response_time(env):
     a, b = env.upstream(_tail(1)), env.upstream()
     running = env.proxy(a, b, fallback=AUTO, timeouts=DEFAULTS)
     _ask_each(env, [f"n{n}.test" for n in range(60)])
@@ -55,7 +55,7 @@ def test_late_query_is_hedged_after_the_usual_time(env):
 
 
 @row("U-auto")
-def test_nothing_is_known_yet(env):
+def test_first_query_is_hedged_after_400_ms(env):
     """Then it is as with a fixed time of 400 ms."""
     a, b = env.upstream(_tail(1)), env.upstream()
     env.proxy(a, b, fallback=AUTO, timeouts=DEFAULTS)
@@ -83,7 +83,7 @@ def test_extra_queries_stay_under_5_percent(env):
 
 
 @row("U-auto")
-def test_silent_upstream_is_left_however_many_queries_that_takes(env):
+def test_silent_upstream_is_left_despite_the_hedging_limit(env):
     a, b = env.pair(faults.never_answer)
     env.proxy(a, b, fallback=AUTO, timeouts=DEFAULTS)
     client = env.datagrams()

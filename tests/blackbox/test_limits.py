@@ -34,7 +34,7 @@ def _clients(env, count, **args):
 
 
 @row("C-07")
-def test_idle_clients_of_every_worker_hold_nobody_up(env):
+def test_idle_clients_at_every_worker_delay_no_other_client(env):
     processes.start_workers(env, env.upstream(), workers=3, timeouts=PATIENT)
     for _ in range(3):
         processes.one_each(env)
@@ -44,7 +44,7 @@ def test_idle_clients_of_every_worker_hold_nobody_up(env):
 
 
 @row("C-08", "P9")
-def test_slow_lorises_at_every_worker_hold_nobody_up(env):
+def test_slow_lorises_at_every_worker_delay_no_other_client(env):
     workers, seconds = 3, 4
     processes.start_workers(env, env.upstream(), workers=workers)
     octets = dnsmsg.framed(Query("a-name-that-takes-a-while.test").wire)
@@ -73,7 +73,7 @@ def test_slow_lorises_at_every_worker_hold_nobody_up(env):
 
 
 @row("C-09")
-def test_address_with_too_many_clients_makes_room_by_its_own(env):
+def test_address_over_its_limit_loses_its_longest_idle_client(env):
     """The one of them that has been idle longest goes; nobody else does."""
     running = env.proxy(env.upstream(), timeouts=PATIENT,
                           clients={"max": 100, "per_address": 5})
@@ -93,7 +93,7 @@ def test_address_with_too_many_clients_makes_room_by_its_own(env):
 
 
 @row("C-09")
-def test_address_whose_clients_all_wait_gets_no_more(env):
+def test_address_limit_refuses_if_all_its_clients_are_active(env):
     server = env.upstream()
     env.proxy(server, timeouts=PATIENT, clients={"max": 100, "per_address": 3})
     waiting = _clients(env, 3, source="127.0.0.8")
@@ -110,7 +110,7 @@ def test_address_whose_clients_all_wait_gets_no_more(env):
 
 
 @row("C-10", "C-11")
-def test_oldest_idle_client_makes_room_below_the_limit(env, row):
+def test_longest_idle_client_is_closed_at_client_limit(env, row):
     running = env.proxy(env.upstream(), timeouts=PATIENT, clients={"max": 20})
     env.assert_ok(env.ask())
     old = _clients(env, 4)
@@ -133,7 +133,7 @@ def test_oldest_idle_client_makes_room_below_the_limit(env, row):
 
 
 @row("C-10")
-def test_clients_that_all_wait_are_not_pushed_out(env):
+def test_active_clients_are_not_evicted(env):
     """Who comes then waits in the queue of the kernel, and is served when there is room."""
     server = env.upstream()
     env.proxy(server, timeouts={"answer": "2s", **PATIENT}, clients={"max": 8})
@@ -154,7 +154,7 @@ def test_clients_that_all_wait_are_not_pushed_out(env):
 
 
 @row("C-10")
-def test_client_whose_query_was_not_read_yet_is_not_idle(env):
+def test_client_with_unread_query_is_not_idle(env):
     """More than there are places for come, and ask, while the worker looks elsewhere."""
     running = env.proxy(env.upstream(), timeouts=PATIENT, clients={"max": 8})
     worker, = running.workers()
@@ -168,7 +168,7 @@ def test_client_whose_query_was_not_read_yet_is_not_idle(env):
 
 
 @row("C-12")
-def test_patience_is_shorter_in_a_crowd_and_comes_back(env):
+def test_idle_timeout_shrinks_under_load_and_recovers(env):
     idle = 1.5
     env.proxy(env.upstream(), timeouts={"client_idle": "1500ms"}, clients={"max": 20})
     crowd = [env.client() for _ in range(19)]
@@ -182,7 +182,7 @@ def test_patience_is_shorter_in_a_crowd_and_comes_back(env):
 
 
 @row("C-13")
-def test_clients_that_never_read_at_every_worker(env):
+def test_clients_that_never_read_use_bounded_memory(env):
     """10,000 answers wait for nobody for ever, and not in memory without a bound."""
     workers = 2
     env.may_grow = 64 * MIB
@@ -218,7 +218,7 @@ def test_clients_that_never_read_at_every_worker(env):
 
 
 @row("C-10")
-def test_as_many_clients_as_there_are_places(env):
+def test_exactly_the_client_limit_evicts_nobody(env):
     """None of them makes room for somebody who is not there."""
     server = env.upstream()
     running = processes.start_workers(env, server, timeouts={"answer": "2s", **PATIENT}, clients={"max": 8})
@@ -257,7 +257,7 @@ def told_once_without_a_spin(env, cause, remedy):
 
 
 @row("P-01")
-def test_no_descriptor_for_clients(env):
+def test_descriptor_shortage_at_accept(env):
     """No spin, no flood of lines; who is there is served, who comes later is, later."""
     server = env.upstream()
     running = env.proxy(server, timeouts={"query": "4s", "answer": "4s", **PATIENT},
@@ -305,7 +305,7 @@ can_tamper = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("strace") is N
 
 @row("P-01")
 @can_tamper
-def test_no_descriptor_in_the_whole_system(env):
+def test_system_wide_descriptor_shortage(env):
     """ENFILE, the shortage of others. The list of allowed calls would not let the tracer do it."""
     running = env.proxy(env.upstream(), user="root", sandbox="off")
     worker, = running.workers()
@@ -374,7 +374,7 @@ def test_interrupted_sendmsg_is_retried_and_stops_no_other_client(env):
 
 
 @row("P-02")
-def test_no_descriptor_for_the_upstream_then_one_again(env):
+def test_descriptor_shortage_for_the_upstream_recovers(env):
     server = env.upstream()
     running = env.proxy(server, timeouts=PATIENT, user="root")
     worker, = running.workers()
@@ -391,7 +391,7 @@ def test_no_descriptor_for_the_upstream_then_one_again(env):
 
 
 @row("P-02")
-def test_no_descriptor_for_the_second_upstream(env):
+def test_descriptor_shortage_for_the_second_upstream(env):
     """The first one's connection goes on."""
     a, b = env.pair()
     running = env.proxy(a, b, timeouts=PATIENT, user="root")
@@ -433,7 +433,7 @@ accept4(int fd, struct sockaddr *from, socklen_t *len, int flags)
 
 
 @row("P-06")
-def test_accept_that_fails_for_a_passing_reason(env):
+def test_transient_accept_errors(env):
     """Two calls of three do, with each of the errors in turn."""
     source, library = (os.path.join(env.directory, name) for name in ("accept.c", "accept.so"))
     with open(source, "w") as file:
@@ -456,7 +456,7 @@ def test_accept_that_fails_for_a_passing_reason(env):
 
 
 @row("P-06")
-def test_clients_that_go_before_they_are_accepted(env):
+def test_clients_reset_before_accept(env):
     running = processes.start_workers(env, env.upstream())
     workers = running.workers()
     for pid in workers:

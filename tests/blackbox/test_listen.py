@@ -61,7 +61,7 @@ def _wait_count(running, event, address, count):
 
 @table("host, first", ("F-20-IPv4-second", LATE["IPv4"], False),
        ("F-20-IPv4-first", LATE["IPv4"], True), ("F-20-IPv6-second", LATE["IPv6"], False))
-def test_late_address_is_served_when_it_comes_and_comes_back(env, namespace, host, first):
+def test_late_address_is_served_when_added_and_added_again(env, namespace, host, first):
     """The others serve all the while; each change is logged once, and nothing is restarted."""
     main = env.free_address(own_address())
     late = host, main[1]
@@ -88,7 +88,7 @@ def test_late_address_is_served_when_it_comes_and_comes_back(env, namespace, hos
 
 
 @row("F-20")
-def test_nothing_is_lost_at_other_addresses(env, namespace):
+def test_late_address_loses_no_query_at_other_addresses(env, namespace):
     main = env.free_address(own_address())
     late = LATE["IPv4"], main[1]
     made = Address(namespace, late[0])
@@ -108,7 +108,7 @@ def test_nothing_is_lost_at_other_addresses(env, namespace):
 
 
 @row("F-20")
-def test_interface_that_is_made_again(env, namespace):
+def test_recreated_interface_is_served(env, namespace):
     """As a VPN does it: the interface goes with its address, and another one of that name comes."""
     main = env.free_address(own_address())
     late = LATE["IPv4"], main[1]
@@ -125,7 +125,7 @@ def test_interface_that_is_made_again(env, namespace):
 
 
 @table("first", ("F-20-link-local-second", False), ("F-20-link-local-first", True))
-def test_link_local_address_of_an_interface_that_is_made_again(env, namespace, first):
+def test_link_local_address_of_a_recreated_interface(env, namespace, first):
     """Each time the interface has another index; nobody reads the file again by hand."""
     main = env.free_address(own_address())
     named = f"[fe80::77%vpn0]:{main[1]}"
@@ -155,7 +155,7 @@ def test_link_local_address_of_an_interface_that_is_made_again(env, namespace, f
 
 
 @row("F-20")
-def test_interface_comes_while_the_file_is_wrong(env, namespace):
+def test_interface_added_while_the_file_is_invalid(env, namespace):
     """It is read once for it, not every few seconds."""
     main = env.free_address(own_address())
     running = env.proxy(env.upstream(), host=main[0], port=main[1], reload="signal",
@@ -203,7 +203,7 @@ def _reload(env, **changes):
 
 
 @row("F-20")
-def test_no_address_is_there(env, namespace):
+def test_start_fails_without_any_listen_address(env, namespace):
     """It exits; whoever restarts it succeeds once one is there."""
     listen = [f"{host}:5353" if "." in host else f"[{host}]:5353" for host in LATE.values()]
     ended = env.proxy(env.upstream(), start=False, listen=listen)
@@ -221,7 +221,7 @@ def test_no_address_is_there(env, namespace):
 
 
 @row("F-20")
-def test_only_address_is_of_an_interface_that_is_not_there(env, namespace):
+def test_start_fails_if_the_only_interface_is_missing(env, namespace):
     ended = env.proxy(env.upstream(), start=False, listen="[fe80::77%vpn0]:5353")
     assert ended.wait(5) == 1
     ended.check_reports()
@@ -258,7 +258,7 @@ def _shut_down(pid, port, kind=socket.SOCK_STREAM, how=socket.SHUT_RDWR):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to reach into another process")
 @row("P-29")
-def test_tcp_socket_that_was_shut_down_listens_again(env):
+def test_shut_down_tcp_socket_listens_again(env):
     running = processes.start_workers(env, env.upstream(), workers=2)
     kept = env.client()
     env.assert_ok(kept.ask("kept.test"))
@@ -278,7 +278,7 @@ def test_tcp_socket_that_was_shut_down_listens_again(env):
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to reach into another process")
 @table("how", ("P-29-UDP-receiving", socket.SHUT_RD), ("P-29-UDP-sending", socket.SHUT_WR),
        ("P-29-UDP-both", socket.SHUT_RDWR))
-def test_udp_socket_that_was_shut_down_is_replaced(env, how):
+def test_shut_down_udp_socket_is_replaced(env, how):
     running = processes.start_workers(env, env.upstream(), workers=2)
     env.assert_ok(env.datagrams().ask("before.test"))
     _shut_down(running.pid, running.address[1], socket.SOCK_DGRAM, how)
@@ -294,7 +294,7 @@ def test_udp_socket_that_was_shut_down_is_replaced(env, how):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to reach into another process")
 @row("P-29")
-def test_udp_socket_on_which_answers_are_lost_is_replaced(env):
+def test_udp_socket_with_failing_sends_is_replaced(env):
     """A worker sees it, and the supervisor makes sure of it."""
     running = processes.start_workers(env, env.upstream(), workers=2)
     _shut_down(running.pid, running.address[1], socket.SOCK_DGRAM, socket.SHUT_WR)

@@ -60,7 +60,7 @@ def test_server_answers(env, server):
     assert line["tls"] == "TLSv1.3" and "dot.test" in line["certificate"], line.text
 
 
-def test_server_says_that_there_is_no_such_name(env, server):
+def test_server_returns_nxdomain(env, server):
     env.proxy(server.config())
     for edns in (None, EDNS):
         exchange = env.ask(Query("nothing.test", edns=edns))
@@ -70,14 +70,14 @@ def test_server_says_that_there_is_no_such_name(env, server):
 
 
 @table("name, least", ("several-kB", peers.LARGE, 7000), ("60-kB", "huge.test", 60000))
-def test_server_gives_a_large_answer(env, server, name, least):
+def test_server_returns_a_large_response(env, server, name, least):
     env.proxy(server.config())
     seen = env.ask(name, qtype=TXT).answer
     assert sorted(seen.rdatas) == sorted(peers.rdatas(name, TXT))
     assert len(seen.wire) > least and not seen.flags & dnsmsg.TC
 
 
-def test_server_is_asked_many_at_once(env, server):
+def test_server_gets_many_queries_at_once(env, server):
     """More than a server takes in hand from one connection, which is 100 for some."""
     env.proxy(server.config())
     clients = [env.client() for _ in range(3)]
@@ -90,7 +90,7 @@ def test_server_is_asked_many_at_once(env, server):
     assert len(server.open_connections) == 1
 
 
-def test_server_with_another_name_is_not_believed(env, server):
+def test_server_with_another_name_is_rejected(env, server):
     running = env.proxy(server.config(hostname="other.test"))
     env.servfail(env.ask(), 1)
     line = running.wait_line("upstream down")
@@ -98,7 +98,7 @@ def test_server_with_another_name_is_not_believed(env, server):
     running.stop()      # what was never right cannot become right again
 
 
-def test_server_goes_and_comes_back(env, server):
+def test_server_restarts(env, server):
     running = env.proxy(server.config())
     env.assert_ok(env.ask("n0.test"))
     server.restart()
@@ -154,7 +154,7 @@ def test_server_that_closes_idle_connections(env, start):
        ("bogus", "www.bogus.example", RD, None, SERVFAIL, 0, False),
        ("bogus-DO", "www.bogus.example", RD, DO, SERVFAIL, 0, False),
        ("bogus-CD", "www.bogus.example", RD | CD, None, NOERROR, CD, False))
-def test_dnssec_passes(env, start, name, flags, edns, rcode, says, signed):
+def test_dnssec_records_are_forwarded(env, start, name, flags, edns, rcode, says, signed):
     env.proxy(start(peers.ValidatingUnbound).config())
     edns = None if edns is None else dnsmsg.opt(flags=edns)
     seen = env.ask(Query(name, flags=flags, edns=edns)).answer
@@ -237,7 +237,7 @@ def test_several_queries_on_one_connection(env, namespace, command):
 
 @pytest.mark.parametrize("command", [DIG, ("kdig", "+tcp", "+retry=0", "+time=5")],
                          ids=["dig", "kdig"])
-def test_a_connection_for_each_query(env, command):
+def test_one_connection_per_query(env, command):
     server = env.upstream()
     env.proxy(server)
     assert run(env, *command, "+short", *at(env), *QUESTIONS).split() == RIGHT
@@ -364,7 +364,7 @@ def without(missing):
 @table("script, name", ("at-once", Script(), "example.test"), ("A-is-late", late(A), "late-a.test"),
        ("AAAA-is-late", late(AAAA), "late-aaaa.test"),
        ("20-kB", Script(), "size-20000.test"))
-def test_glibc_asks_for_both_on_one_connection(env, namespace, resolve, script, name):
+def test_glibc_sends_both_questions_on_one_connection(env, namespace, resolve, script, name):
     server = listen_on_port_53(env, script)
     env.assert_ok(env.ask("warm.test"))
     before = connections(namespace)
@@ -381,7 +381,7 @@ def test_glibc_with_other_options(env, resolve, options):
     assert found(resolve("getent", "ahosts", "example.test", options=options)) == right
 
 
-def test_glibc_asks_for_many_names(env, resolve):
+def test_glibc_resolves_many_names(env, resolve):
     """One process asks again and again, with both answers rightly told apart."""
     server = listen_on_port_53(env)
     names = [f"n{n}.test" for n in range(50)]
@@ -393,7 +393,7 @@ def test_glibc_asks_for_many_names(env, resolve):
     assert len(server.connections) == 1
 
 
-def test_glibc_hears_that_there_is_no_such_name(env, resolve):
+def test_glibc_gets_nxdomain(env, resolve):
     server = listen_on_port_53(env, faults.rcode(NXDOMAIN))
     program = ("import socket\ntry: socket.getaddrinfo('nothing.test', 80)\n"
                "except socket.gaierror as error: print(error.errno == socket.EAI_NONAME)")
@@ -401,7 +401,7 @@ def test_glibc_hears_that_there_is_no_such_name(env, resolve):
     assert len(server.asked("nothing.test")) == 2
 
 
-def test_glibc_gets_no_answer_from_upstream(env, resolve):
+def test_glibc_reports_try_again_on_servfail(env, resolve):
     """SERVFAIL: it must say "try again", at once, not "there is no such name"."""
     listen_on_port_53(env, faults.refuse)
     program = ("import socket\ntry: socket.getaddrinfo('example.test', 80)\n"
@@ -423,7 +423,7 @@ def by_tcp(namespace):
 @pytest.mark.parametrize("command", [("dig", "+tries=1", "+time=5"), ("kdig", "+retry=0", "+time=5")],
                          ids=["dig", "kdig"])
 @pytest.mark.parametrize("options", ["", "+noedns", "+dnssec +bufsize=4096", "+ignore"])
-def test_by_udp(env, by_tcp, command, options):
+def test_udp_clients(env, by_tcp, command, options):
     server = env.upstream()
     env.proxy(server)
     before = by_tcp(server)
@@ -435,7 +435,7 @@ def test_by_udp(env, by_tcp, command, options):
 
 @pytest.mark.parametrize("command", [("dig", "+tries=1", "+time=5"), ("kdig", "+retry=0", "+time=5")],
                          ids=["dig", "kdig"])
-def test_by_udp_and_then_by_tcp(env, by_tcp, command):
+def test_truncated_udp_response_is_retried_over_tcp(env, by_tcp, command):
     """What is too large for UDP is asked again."""
     server = env.upstream()
     env.proxy(server)
@@ -447,7 +447,7 @@ def test_by_udp_and_then_by_tcp(env, by_tcp, command):
     assert by_tcp(server) - before == 1
 
 
-def test_dnsperf_by_udp(env, tmp_path):
+def test_dnsperf_over_udp(env, tmp_path):
     """2,000 queries of 20 clients: none is lost."""
     server = env.upstream()
     env.proxy(server)
@@ -456,7 +456,7 @@ def test_dnsperf_by_udp(env, tmp_path):
     assert {query.name for query in server.queries} == set(names)
 
 
-def test_dnspython_by_udp(env):
+def test_dnspython_over_udp(env):
     env.proxy(env.upstream())
     host, port = env.proxies[-1].address
     for name, too_large in (("example.test", False), ("size-9000.test", True)):
@@ -469,7 +469,7 @@ def test_dnspython_by_udp(env):
 @table("script, name, too_large", ("at-once", Script(), "example.test", False),
        ("A-is-late", late(A), "late-a.test", False), ("AAAA-is-late", late(AAAA), "late-aaaa.test", False),
        ("20-kB", Script(), "size-20000.test", True))
-def test_glibc_by_udp(env, resolve, by_tcp, script, name, too_large):
+def test_glibc_over_udp(env, resolve, by_tcp, script, name, too_large):
     """Both questions from one socket; what is too large, by TCP."""
     server = listen_on_port_53(env, script)
     before = by_tcp(server)
@@ -480,7 +480,7 @@ def test_glibc_by_udp(env, resolve, by_tcp, script, name, too_large):
 
 @pytest.mark.parametrize("options", ["edns0", "trust-ad edns0", "single-request",
                                      "single-request-reopen", "no-aaaa"])
-def test_glibc_by_udp_with_other_options(env, resolve, options):
+def test_glibc_over_udp_with_other_options(env, resolve, options):
     listen_on_port_53(env)
     right = [right_text("example.test", A)] if options == "no-aaaa" else both("example.test")
     assert found(resolve("getent", "ahosts", "example.test", options=options, by="")) == right
@@ -515,7 +515,7 @@ def test_musl(env, resolve, by_tcp, musl, script, name):
     assert by_tcp(server) == before
 
 
-def test_musl_asks_for_many_names(env, resolve, musl):
+def test_musl_resolves_many_names(env, resolve, musl):
     """One process asks again and again, with both answers rightly told apart."""
     server = listen_on_port_53(env)
     names = [f"n{n}.test" for n in range(300)]
@@ -524,7 +524,7 @@ def test_musl_asks_for_many_names(env, resolve, musl):
     assert len(server.queries) == 2 * len(names)
 
 
-def test_musl_and_what_is_too_large(env, resolve, by_tcp, musl):
+def test_musl_and_truncated_responses(env, resolve, by_tcp, musl):
     """It takes 512 octets. Only from 1.2.4 on does it ask again by TCP; before, there is no answer."""
     program, version = musl
     server = listen_on_port_53(env)
@@ -544,7 +544,7 @@ def test_musl_and_what_is_too_large(env, resolve, by_tcp, musl):
 
 @table("script, says", ("no-such-name", faults.rcode(NXDOMAIN), "Name does not resolve\n"),
        ("no-answer-from-upstream", faults.refuse, "Try again\n"))
-def test_musl_hears_what_went_wrong(env, resolve, musl, script, says):
+def test_musl_retries_after_servfail(env, resolve, musl, script, says):
     """It asks again after SERVFAIL, until its time is over."""
     listen_on_port_53(env, script)
     begin = now()
@@ -559,7 +559,7 @@ def forwarder(request, own_mounts, tmp_path):
     return lambda env: request.param(env, tmp_path)
 
 
-def test_resolver_forwards_to_it(env, by_tcp, forwarder):
+def test_resolver_forwards_to_dot_proxy(env, by_tcp, forwarder):
     """By UDP, and what is too large for that, by TCP."""
     server = env.upstream()
     env.proxy(server)
@@ -578,7 +578,7 @@ def test_resolver_forwards_to_it(env, by_tcp, forwarder):
     resolver.stop()         # it would keep that connection for a while
 
 
-def test_resolver_forwards_many_to_it(env, by_tcp, forwarder, tmp_path):
+def test_resolver_forwards_many_queries(env, by_tcp, forwarder, tmp_path):
     """600 names of 20 clients: none is lost."""
     server = env.upstream()
     env.proxy(server)

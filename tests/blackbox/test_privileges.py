@@ -67,7 +67,7 @@ def _works(env, running):
 
 
 @row("P-16")
-def test_workers_of_root_are_nobody(env):
+def test_workers_of_root_run_as_nobody(env):
     running = processes.start_workers(env, env.upstream())
     for pid in running.workers():
         _has_nothing(pid, NOBODY)
@@ -75,7 +75,7 @@ def test_workers_of_root_are_nobody(env):
 
 
 @row("P-16")
-def test_replaced_and_reloaded_workers_are_nobody_too(env):
+def test_replaced_and_reloaded_workers_run_as_nobody(env):
     running = processes.start_workers(env, env.upstream())
     old = running.workers()
     os.kill(old[0], signal.SIGKILL)
@@ -89,7 +89,7 @@ def test_replaced_and_reloaded_workers_are_nobody_too(env):
 
 
 @row("P-16")
-def test_supervisor_keeps_what_a_reload_needs(env):
+def test_supervisor_keeps_the_capabilities_for_reload(env):
     running = processes.start_workers(env, env.upstream())
     status = _status(running.pid)
     mask = sum(CAP.values())
@@ -102,7 +102,7 @@ def test_supervisor_keeps_what_a_reload_needs(env):
 
 @table("user, uid, gid", ("P-16-by-name", "daemon", *pwd.getpwnam("daemon")[2:4]),
        ("P-16-by-number", "12345", 12345, 12345))
-def test_workers_are_whom_the_configuration_says(env, user, uid, gid):
+def test_workers_run_as_the_configured_user(env, user, uid, gid):
     running = processes.start_workers(env, env.upstream(), user=user)
     for pid in running.workers():
         _has_nothing(pid, uid, gid)
@@ -110,7 +110,7 @@ def test_workers_are_whom_the_configuration_says(env, user, uid, gid):
 
 
 @table("level, seccomp", ("P-16-best-effort", "best-effort", True), ("P-16-off", "off", False))
-def test_sandbox_as_the_configuration_says(env, level, seccomp):
+def test_sandbox_as_configured(env, level, seccomp):
     running = processes.start_workers(env, env.upstream(), sandbox=level)
     for pid in running.workers():
         _has_nothing(pid, NOBODY, seccomp=seccomp)
@@ -119,7 +119,7 @@ def test_sandbox_as_the_configuration_says(env, level, seccomp):
 
 @row("P-16-strict")
 @pytest.mark.skipif(not SANDBOXED, reason="the sandbox is off under sanitizers")
-def test_strict_sandbox_starts_where_the_kernel_has_all_of_it(env):
+def test_strict_sandbox_starts_with_full_kernel_support(env):
     if _landlock() >= 4:
         running = processes.start_workers(env, env.upstream(), sandbox="strict")
         for pid in running.workers():
@@ -178,7 +178,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 @table("prefix, status", ("P-16-file-capability", UNPRIVILEGED, 0),
        ("P-16-file-capability-of-a-pod", OF_A_POD, 0),
        ("P-16-file-capability-that-is-not-to-be-had", (*UNPRIVILEGED, *DROPPED), 1))
-def test_right_to_the_port_from_the_file(env, namespace, public, prefix, status):
+def test_file_capability_binds_the_port(env, namespace, public, prefix, status):
     """As in the image: permitted, not effective, so that it starts in either case."""
     os.setxattr(proxy.BINARY, "security.capability",
                 struct.pack("<5I", 0x02000000, CAP["net_bind_service"], 0, 0, 0))
@@ -200,7 +200,7 @@ def test_right_to_the_port_from_the_file(env, namespace, public, prefix, status)
        ("P-16-container-with-a-read-only-root",
         ("unshare", "-m", "sh", "-c", 'mount -o remount,bind,ro / && exec setpriv --no-new-privs '
          + " ".join(DROPPED) + ' "$@"', "sh")))
-def test_started_as_root_without_any_right(env, prefix):
+def test_started_as_root_without_capabilities(env, prefix):
     """As in a container: it cannot become anybody else, and need not."""
     running = processes.start_workers(env, env.upstream(), popen_args={"prefix": prefix})
     for pid in running.workers():
@@ -213,7 +213,7 @@ def test_started_as_root_without_any_right(env, prefix):
 
 
 @row("P-16-user")
-def test_user_that_it_has_no_right_to_become(env):
+def test_user_change_without_privilege_is_refused(env):
     running = env.proxy(env.upstream(), user="daemon", start=False,
                           popen_args={"prefix": ("setpriv", *DROPPED)})
     assert running.wait() == 2
@@ -233,7 +233,7 @@ FORBIDDEN = ("socket-mptcp", "socket-udp", "socket-udp-lite", "socket-raw", "soc
 
 @table("call", ("P-16-forbidden-call", "uname"),
        *((f"P-28-{call}", call) for call in FORBIDDEN))
-def test_worker_that_makes_a_forbidden_call_dies(env, hooked, call):
+def test_forbidden_system_call_kills_the_worker(env, hooked, call):
     running = processes.start_workers(env, env.upstream(), workers=2)
     clients = processes.one_each(env)
     victim, other = clients
@@ -250,7 +250,7 @@ def test_worker_that_makes_a_forbidden_call_dies(env, hooked, call):
 
 @table("call, result", ("P-28-set-owner", "set-owner", "Permission denied"),
        ("P-28-tcp-is-allowed", "socket-tcp", "done"))
-def test_worker_lives_after_call_that_fails_or_is_allowed(env, hooked, call, result):
+def test_allowed_or_failing_system_call_does_not_kill_the_worker(env, hooked, call, result):
     running = env.proxy(env.upstream())
     hooks.make_try(running.workers()[0], call)
     assert hooks.wait_result(running, call) == result
@@ -258,7 +258,7 @@ def test_worker_lives_after_call_that_fails_or_is_allowed(env, hooked, call, res
 
 
 @row("P-28-abort")
-def test_worker_can_abort_itself(env, hooked):
+def test_worker_can_abort(env, hooked):
     running = processes.start_workers(env, env.upstream())
     victim = running.workers()[0]
     hooks.make_try(victim, "abort")
@@ -295,7 +295,7 @@ HARMLESS = ("uname", "socket-udp", "socket-raw", "socket-unix", "kill", "tgkill"
 
 
 @row("P-16-forbidden-call", "P-28-without-a-sandbox")
-def test_worker_that_makes_the_same_calls_without_a_sandbox_lives(env, hooked):
+def test_same_system_calls_pass_without_a_sandbox(env, hooked):
     """What the tests before this one have seen was the sandbox."""
     running = processes.start_workers(env, env.upstream(), workers=2, sandbox="off")
     clients = processes.one_each(env)

@@ -41,7 +41,7 @@ def test_stop_with_100_queries_in_flight(env, number):
 
 
 @row("P-19")
-def test_stop_takes_no_more_than_the_deadline_of_the_query_in_hand(env):
+def test_stop_lasts_at_most_one_query_timeout(env):
     running = env.proxy(env.upstream(faults.never_answer))
     client = env.client()
     asked, = client.send(Query())
@@ -52,7 +52,7 @@ def test_stop_takes_no_more_than_the_deadline_of_the_query_in_hand(env):
 
 
 @row("P-19")
-def test_second_sigterm_ends_at_once(env):
+def test_second_sigterm_stops_at_once(env):
     server = env.upstream(faults.never_answer)
     running = env.proxy(server, timeouts={"query": "8s", "answer": "8s"})
     client = env.client()
@@ -68,7 +68,7 @@ def test_second_sigterm_ends_at_once(env):
 
 
 @row("P-19")
-def test_who_connects_while_it_stops_is_not_left_waiting(env):
+def test_client_that_connects_during_stop_is_closed(env):
     """Refused, or closed when it ends; and never later than the query in hand may take."""
     server = env.upstream()
     running = env.proxy(server)
@@ -103,7 +103,7 @@ def test_idle_clients_do_not_delay_the_stop(env):
 
 @table("number", *((f"P-20-{name}", getattr(signal, name)) for name in
                    ("SIGPIPE", "SIGHUP", "SIGCONT", "SIGWINCH", "SIGCHLD", "SIGURG")))
-def test_harmless_signals(env, number):
+def test_ignored_signals(env, number):
     running = env.proxy(env.upstream())
     client = env.client()
     for n in range(10):
@@ -139,7 +139,7 @@ def test_standard_descriptors_are_closed_at_start(env, closed):
 
 
 @row("P-17")
-def test_log_that_nobody_reads(env):
+def test_full_log_pipe_does_not_block(env):
     """A full pipe at the other end costs lines, not the service."""
     a, b = env.pair()
     reading, writing = os.pipe()
@@ -240,7 +240,7 @@ def test_restart_at_once(env):
 
 
 @row("P-02")
-def test_no_descriptor_for_the_upstream(env):
+def test_descriptors_are_reserved_for_upstreams(env):
     """Clients may not take the last descriptors; and when they have, it recovers."""
     env.proxy(env.upstream(), timeouts={"client_idle": "20s"},
                 popen_args={"prefix": ("prlimit", "--nofile=32:32")})
@@ -254,7 +254,7 @@ def test_no_descriptor_for_the_upstream(env):
 
 
 @row("O-8")
-def test_idle_with_everything_open(env):
+def test_no_cpu_used_when_idle(env):
     """A warm upstream, one that is down, clients between two queries and in the middle of one."""
     a, b = env.pair(faults.refuse)
     env.proxy(a, b, timeouts={"client_idle": "10s", "client_read": "10s"})
@@ -268,7 +268,7 @@ def test_idle_with_everything_open(env):
 
 
 @row("P-start")
-def test_start_to_first_answer(env):
+def test_time_from_start_to_first_response(env):
     """Under 50 ms of our own, with a CA file of one certificate; here with some room."""
     running = env.proxy(env.upstream())
     env.within(0.5, running.started, running.serves)
@@ -276,7 +276,7 @@ def test_start_to_first_answer(env):
     assert len(running.lines("listening", over="TCP")) == 1
 
 
-def test_query_that_comes_before_all_is_set_up_waits(env, tmp_path):
+def test_query_during_startup_waits(env, tmp_path):
     """A large CA file takes a second to load: who asks meanwhile is not refused."""
     with open(env.authority.path) as file:
         (tmp_path / "ca.pem").write_text(file.read() * 2000)

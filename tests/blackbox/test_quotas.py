@@ -60,7 +60,7 @@ def _all_right(env, client, queries):
 # Queries.
 
 
-def test_client_with_many_slow_queries_leaves_places(env):
+def test_client_with_slow_queries_leaves_free_slots(env):
     """It gets all of its own answers, too."""
     gate = Gate(env.loop)
     server = env.upstream(gate.script)
@@ -79,7 +79,7 @@ def test_client_with_many_slow_queries_leaves_places(env):
 
 
 @pytest.mark.parametrize("clients", [1, 3, 25])
-def test_address_with_many_slow_queries_leaves_places(env, clients):
+def test_address_with_slow_queries_leaves_free_slots(env, clients):
     """However many connections they come by."""
     gate = Gate(env.loop)
     server = env.upstream(gate.script)
@@ -109,7 +109,7 @@ async def _is_late(connection, data):
     await connection.send_plain(data)
 
 
-def test_silent_upstreams_leave_ids(env):
+def test_silent_upstreams_do_not_exhaust_ids(env):
     """All are asked at once, and the only one that answers is asked last."""
     silent = [env.upstream(faults.never_answer) for _ in range(7)]
     env.proxy(*silent, env.upstream(Script(outgoing=_is_late)), inflight=500,
@@ -120,7 +120,7 @@ def test_silent_upstreams_leave_ids(env):
 # Connections to upstreams.
 
 
-def test_silent_upstream_leaves_connections(env):
+def test_silent_upstream_does_not_exhaust_connections(env):
     """Each query has a connection of its own to either, and there are not enough for all."""
     a, b = env.pair(faults.never_answer)
     env.proxy(a, b, inflight=64,
@@ -128,7 +128,7 @@ def test_silent_upstream_leaves_connections(env):
     _all_right(env, env.client(), _names(160, "n"))
 
 
-def test_slow_names_leave_connections(env):
+def test_slow_names_do_not_exhaust_connections(env):
     """A canary shows each time that the connection is well."""
     server = env.upstream(NEVER_SLOW)
     env.proxy(server, timeouts=LONG)
@@ -145,7 +145,7 @@ def test_slow_names_leave_connections(env):
 # Descriptors.
 
 
-def test_idle_clients_leave_descriptors(env):
+def test_idle_clients_do_not_exhaust_descriptors(env):
     server = env.upstream(faults.slow(0.3))
     env.proxy(server, inflight=256, clients={"max": 5000, "per_address": 5000},
                 timeouts={**LONG, "answer": "2s", "query": "4s", "client_idle": "20s",
@@ -161,7 +161,7 @@ def test_idle_clients_leave_descriptors(env):
 # Memory.
 
 
-def test_unfinished_messages_leave_memory(env):
+def test_unfinished_messages_do_not_exhaust_memory(env):
     """What each of them has taken is given back when it goes."""
     count, size = 200, 65000
     running = env.proxy(env.upstream(), timeouts={"client_read": "5s"},
@@ -232,7 +232,7 @@ def _given_back(env, watch, before):
 
 
 @table("clients, each", ("C-34-one-connection", 1, 400), ("C-34-many-connections", 40, 10))
-def test_large_queries_leave_memory(env, clients, each):
+def test_large_queries_do_not_exhaust_memory(env, clients, each):
     """One address pipelines queries of 65 kB whose answers are slow."""
     gate = Gate(env.loop)
     running = env.proxy(env.upstream(gate.script),
@@ -263,7 +263,7 @@ def test_large_queries_leave_memory(env, clients, each):
 
 
 @row("C-34")
-def test_large_answers_that_are_not_taken_leave_memory(env):
+def test_unread_large_responses_do_not_exhaust_memory(env):
     """The client is closed, and nobody else is."""
     running = env.proxy(env.upstream(), timeouts={**LONG, "client_idle": "20s"})
     env.assert_ok(env.ask("warm.test"))
@@ -286,7 +286,7 @@ def test_large_answers_that_are_not_taken_leave_memory(env):
 
 
 @row("C-34")
-def test_unfinished_messages_and_warm_slots_leave_memory(env):
+def test_unfinished_messages_and_used_slots_do_not_exhaust_memory(env):
     """
     One client fills all slots with queries and answers of just less than a page, and leaves as
     many unfinished messages as are read. Two such workers must fit into 64 MiB.
@@ -326,7 +326,7 @@ def test_unfinished_messages_and_warm_slots_leave_memory(env):
 
 
 @table("leave", ("C-34-those-before-leave", True), ("C-34-those-before-send-more", False))
-def test_memory_that_unfinished_messages_fill_is_for_others_again(env, leave):
+def test_memory_of_unfinished_messages_is_available_to_others(env, leave):
     """One address fills all memory for large messages; then another has a large query."""
     env.proxy(env.upstream(), timeouts={**LONG, "client_read": "6s" if leave else "1s",
                                             "client_idle": "20s"})
@@ -347,7 +347,7 @@ def test_memory_that_unfinished_messages_fill_is_for_others_again(env, leave):
 
 
 @row("C-34")
-def test_memory_is_given_back_after_slow_answers(env):
+def test_memory_is_released_after_slow_responses(env):
     """The last answers come long after the last queries."""
     running = env.proxy(env.upstream(), timeouts={**LONG, "answer": "8s", "client_idle": "20s"})
     padding = dnsmsg.opt(dnsmsg.option(65001, bytes(3000)), size=4096)

@@ -77,7 +77,7 @@ def _refused(env, *words, write=None, **changes):
 
 @row("P-12-reloads")
 @pytest.mark.timeout(120)
-def test_nothing_is_left_of_a_thousand_reloads(env):
+def test_1000_reloads_leak_nothing(env):
     times = 150 if env.sanitized else 1000
     running = processes.start_workers(env, env.upstream(), workers=2, reload="signal")
     env.assert_ok(env.ask())
@@ -137,7 +137,7 @@ BAD = {
 
 
 @table("make, words", *((name, make, words) for name, (make, *words) in BAD.items()))
-def test_bad_file_changes_nothing(env, make, words):
+def test_invalid_file_changes_nothing(env, make, words):
     server = env.upstream()
     running = processes.start_workers(env, server, reload="signal")
     client = env.client()
@@ -156,7 +156,7 @@ def test_bad_file_changes_nothing(env, make, words):
 
 
 @row("F-03")
-def test_file_that_is_gone_changes_nothing(env):
+def test_missing_file_changes_nothing(env):
     running = processes.start_workers(env, env.upstream())
     os.unlink(env.config_path)
     running.signal(signal.SIGHUP)
@@ -165,7 +165,7 @@ def test_file_that_is_gone_changes_nothing(env):
 
 
 @row("F-03")
-def test_address_that_is_taken_changes_nothing(env):
+def test_address_in_use_changes_nothing(env):
     """Not even the other address, which was free, is bound then."""
     running = processes.start_workers(env, env.upstream(), reload="signal")
     free = env.free_address(running.address[0])
@@ -180,7 +180,7 @@ def test_address_that_is_taken_changes_nothing(env):
 
 @row("F-03")
 @pytest.mark.skipif(proxy.sanitized(), reason="sanitizers need all of the address space")
-def test_workers_that_cannot_start_with_the_new_configuration(env):
+def test_old_workers_serve_if_new_ones_cannot_start(env):
     """The old ones go on."""
     running = processes.start_workers(env, env.upstream(), inflight=512, reload="signal",
                          popen_args={"prefix": ("prlimit", f"--as={1 << 30}")})
@@ -202,7 +202,7 @@ def test_workers_that_cannot_start_with_the_new_configuration(env):
 
 
 @row("F-04-order")
-def test_other_order_of_upstreams(env):
+def test_reload_with_other_order_of_upstreams(env):
     a, b = env.pair()
     processes.start_workers(env, a, b, reload="signal")
     env.assert_ok(env.ask("before.test"))
@@ -213,7 +213,7 @@ def test_other_order_of_upstreams(env):
 
 
 @row("F-04-name", "T-21")
-def test_other_name_of_an_upstream(env):
+def test_reload_with_other_hostname_of_an_upstream(env):
     """Neither its sessions nor its connections are used under another name."""
     a, b = env.pair()
     running = processes.start_workers(env, a, b, reload="signal")
@@ -229,7 +229,7 @@ def test_other_name_of_an_upstream(env):
 
 
 @row("F-04-ca")
-def test_other_trust(env):
+def test_reload_with_other_trust_store(env):
     other = certs.Authority("another authority")
     server = env.upstream(identity=other.identity(dns=["dot.test"]))
     processes.start_workers(env, server, reload="signal")
@@ -240,7 +240,7 @@ def test_other_trust(env):
 
 
 @row("F-04-listen")
-def test_other_addresses_to_listen_on(env):
+def test_reload_with_other_listen_addresses(env):
     """One stays, one goes, one comes."""
     server = env.upstream()
     running = processes.start_workers(env, server, reload="signal")
@@ -281,7 +281,7 @@ def _accepts(address):
 
 
 @table("count", ("F-04-more-workers", 4), ("F-04-fewer-workers", 1))
-def test_other_number_of_workers(env, count):
+def test_reload_with_other_number_of_workers(env, count):
     server = env.upstream()
     running = processes.start_workers(env, server, workers=2, reload="signal")
     old = running.workers()
@@ -298,7 +298,7 @@ def test_other_number_of_workers(env, count):
 
 
 @row("F-04-timeouts")
-def test_other_timeouts_and_log_level(env):
+def test_reload_with_other_timeouts_and_log_level(env):
     running = processes.start_workers(env, env.upstream(), reload="signal", timeouts={"client_idle": "20s"})
     _reload(env, timeouts={**env.config["timeouts"], "client_idle": "400ms"},
             log={"queries": True})
@@ -309,7 +309,7 @@ def test_other_timeouts_and_log_level(env):
 
 
 @row("P6")
-def test_who_is_in_the_middle_of_something_loses_nothing_by_a_reload(env):
+def test_reload_loses_no_query_of_active_clients(env):
     """Half a query, a pipeline of slow ones, a pause between two; and all are asked to go on."""
     server = env.upstream()
     running = processes.start_workers(env, server, reload="signal", timeouts={"client_read": "2s"})
@@ -414,7 +414,7 @@ def test_sessions_outlive_a_reload_unless_the_trust_store_changes(env, tmp_path)
 
 
 @row("P3")
-def test_what_is_known_of_upstreams_is_handed_on(env):
+def test_reload_keeps_the_upstream_state(env):
     """One that is down is not tried again only because of a reload."""
     a, b = env.pair(faults.accept_and_silence)
     running = processes.start_workers(env, a, b, reload="signal")
@@ -435,7 +435,7 @@ def test_what_is_known_of_upstreams_is_handed_on(env):
 
 
 @row("F-05")
-def test_hundred_hangups_in_a_second(env):
+def test_100_sighups_per_second(env):
     """The last configuration wins, and workers do not pile up."""
     a, b = env.pair()
     running = processes.start_workers(env, a, reload="signal")
@@ -458,7 +458,7 @@ def test_hundred_hangups_in_a_second(env):
 
 
 @row("F-05")
-def test_reload_while_old_workers_are_kept_by_their_clients(env):
+def test_retiring_workers_do_not_pile_up(env):
     """They may stay for a while, but not pile up; nothing is lost, and the last one wins."""
     server = env.upstream()
     running = processes.start_workers(env, server, reload="signal", timeouts={"query": "5s", "answer": "5s"})
@@ -516,7 +516,7 @@ def _by_rename(env):
 
 
 @table("write", ("reload-auto-in-place", _in_place), ("reload-auto-by-rename", _by_rename))
-def test_file_that_has_changed_is_reloaded(env, write):
+def test_changed_file_is_reloaded(env, write):
     a, b = env.pair()
     running = processes.start_workers(env, a)
     env.assert_ok(env.ask("before.test"))
@@ -533,7 +533,7 @@ def test_file_that_has_changed_is_reloaded(env, write):
 
 
 @row("reload-auto-symlink")
-def test_config_map_of_kubernetes_is_reloaded(env):
+def test_kubernetes_config_map_is_reloaded(env):
     """The file is behind two symbolic links, of which one is swapped; then the old one goes."""
     a, b = env.pair()
     volume = os.path.join(env.directory, "volume")
@@ -575,7 +575,7 @@ def upstream_address(env):
 
 
 @row("reload-auto-touch")
-def test_file_that_is_touched_is_not_reloaded(env):
+def test_touched_file_is_not_reloaded(env):
     running = processes.start_workers(env, env.upstream())
     workers = running.workers()
     with Opened(env.config_path) as opened:
@@ -589,7 +589,7 @@ def test_file_that_is_touched_is_not_reloaded(env):
 
 
 @row("reload-auto-bad")
-def test_bad_file_is_told_once(env):
+def test_invalid_file_is_logged_once(env):
     """It is not read again and again, and the next good one is taken."""
     a, b = env.pair()
     running = processes.start_workers(env, a)
@@ -609,7 +609,7 @@ def test_bad_file_is_told_once(env):
 
 
 @row("reload-signal")
-def test_file_that_has_changed_is_left_alone_when_told_so(env):
+def test_changed_file_is_not_reloaded_if_disabled(env):
     a, b = env.pair()
     running = processes.start_workers(env, a, reload="signal")
     with Opened(env.config_path) as opened:
@@ -634,7 +634,7 @@ def _wait_looks(running, count):
 
 
 @row("F-12")
-def test_trust_file_that_is_replaced_counts_from_the_next_reload_on(env):
+def test_replaced_ca_file_is_read_at_the_next_reload(env):
     """As when a package is upgraded."""
     old, new = certs.Authority("old roots"), certs.Authority("new roots")
     path = os.path.join(env.directory, "roots.pem")

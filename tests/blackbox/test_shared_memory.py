@@ -76,7 +76,7 @@ class Shared:
 
 @table("how", *((f"P-30-{how}", how) for how in ("random_octets", "words", "rows", "flips",
                                                  "zeros")))
-def test_any_octets_in_shared_memory_kill_no_process(env, how):
+def test_random_bytes_in_shared_memory_kill_no_process(env, how):
     """Each connection takes a session from there, and each query is answered."""
     running = processes.start_workers(env, env.upstream(faults.close_after_answer),
                          timeouts={"upstream_idle": 0})
@@ -98,7 +98,7 @@ def test_any_octets_in_shared_memory_kill_no_process(env, how):
 
 
 @row("P-30-heartbeat")
-def test_worker_whose_heartbeat_was_overwritten_lives(env):
+def test_overwritten_heartbeat_does_not_kill_the_worker(env):
     """The supervisor goes by the change of it, and signals nobody whom it does not know."""
     running = processes.start_workers(env, env.upstream())
     workers = running.workers()

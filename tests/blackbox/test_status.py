@@ -116,7 +116,7 @@ def test_healthcheck_asks_the_reloaded_address(env):
 
 
 @row("F-14")
-def test_running_allow_counts_and_not_that_of_the_file(env):
+def test_healthcheck_uses_the_running_allow_list(env):
     running = env.proxy(env.upstream(), reload="signal")
     proxy.write_config(env.config_path, {**env.config, "allow": ["192.0.2.0/24"]})
     Check(env).good(": it answers over UDP and TCP")
@@ -323,7 +323,7 @@ def test_status_peers_that_do_not_read_block_nothing(env):
 
 
 @row("F-14")
-def test_flood_of_connections_does_not_stop_the_supervisor(env):
+def test_status_connection_flood_does_not_block_the_supervisor(env):
     running = processes.start_workers(env, env.upstream(), workers=2)
     name = status.name(running.pid)
     floods = [subprocess.Popen([sys.executable, "-c", f"""

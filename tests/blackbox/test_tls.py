@@ -81,7 +81,7 @@ def test_bad_certificate_of_the_only_upstream_is_servfail(env, identities, name)
 
 
 @row("T-02")
-def test_expired_certificate_says_since_when(env, identities):
+def test_expired_certificate_is_reported_with_its_date(env, identities):
     identity = identities("T-02")
     server = env.upstream(Script(identity=identity))
     running = env.proxy(server)
@@ -120,7 +120,7 @@ def test_upstream_without_a_name_is_verified_by_its_address(env, authority):
 @table("names", ("T-09-address-as-name", lambda address: {"dns": [address]}),
        ("T-09-other-address", lambda address: {"ip": ["127.0.0.1"]}),
        ("T-09-name-only", lambda address: {"dns": [HOSTNAME]}))
-def test_certificate_without_the_address(env, authority, names):
+def test_certificate_without_the_address_is_rejected(env, authority, names):
     a, b = env.pair()
     a.do(Script(identity=authority.identity(**names(a.address))))
     running = env.proxy(a.config(hostname=None), b)
@@ -167,7 +167,7 @@ def test_tls_version(env, newest):
 
 
 @row("T-15")
-def test_what_the_client_hello_says(env):
+def test_client_hello_content(env):
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask())
@@ -191,7 +191,7 @@ def test_server_asks_for_a_client_certificate(env, authority, newest):
        ("T-17-renegotiation-while-idle", faults.answer_and_renegotiate, "1.2"),
        ("T-17-KeyUpdate-before-the-answer", faults.key_update_and_answer, "1.3"),
        ("T-17-KeyUpdate-while-idle", faults.answer_and_key_update, "1.3"))
-def test_new_keys_in_the_middle(env, script, newest):
+def test_key_update_and_renegotiation(env, script, newest):
     server = env.upstream(script, faults.by_openssl(newest))
     running = env.proxy(server)
     for n in range(5):
@@ -235,7 +235,7 @@ def test_session_is_resumed(env, newest, end):
 
 
 @row("T-19")
-def test_failed_handshake_does_not_disturb_the_warm_connection(env, identities):
+def test_failed_handshake_does_not_affect_the_persistent_connection(env, identities):
     a, b = env.pair(Script(identity=identities("T-01")))
     env.proxy(a, b)
     ask_until(env, lambda: len(a.connections) >= 2, 4, "A is tried again")
@@ -261,7 +261,7 @@ def test_two_names_at_one_address(env):
 
 @table("script", ("T-22-close-notify", faults.close_notify_in_handshake),
        ("T-22-fin", faults.fin_in_handshake), ("T-22-unrecognized-name", faults.unrecognized_name))
-def test_handshake_is_broken_off(env, script):
+def test_aborted_handshake(env, script):
     a, b = env.pair(script)
     running = env.proxy(a, b)
     env.assert_ok(env.ask("first.test"), 0.2)
@@ -280,7 +280,7 @@ def test_alert_after_the_query(env):
 
 
 @table("newest", ("T-23-TLS-1.2", "1.2"), ("T-23-TLS-1.3", "1.3"))
-def test_certificate_is_renewed_and_tickets_are_refused(env, authority, newest):
+def test_new_certificate_with_refused_tickets(env, authority, newest):
     script = Script(tls={"newest": newest})
     server = env.upstream(script)
     running = env.proxy(server)
@@ -342,7 +342,7 @@ PLACES = {"subjectAltName": (_with_hostile_name, {}), "issuer": (_with_hostile_i
 @pytest.mark.parametrize("hostile", HOSTILE)
 @pytest.mark.parametrize("place", PLACES)
 @row("T-29")
-def test_name_of_an_unverified_certificate_is_escaped_and_cut(env, authority, place, hostile):
+def test_unverified_certificate_name_is_escaped_and_truncated(env, authority, place, hostile):
     make, entry = PLACES[place][0], dict(PLACES[place][1])
     identity = make(authority, HOSTILE[hostile])
     if entry:
@@ -399,7 +399,7 @@ def _remedy_of_interceptor(env, server, running, word):
 
 @pytest.mark.parametrize("name", INTERCEPTORS)
 @row("F-19")
-def test_interceptor_of_a_public_server_is_not_to_be_trusted(env, namespace, authority, name):
+def test_interceptor_advice_for_a_public_server(env, namespace, authority, name):
     namespace.run("ip", "address", "add", "9.9.9.9/32", "dev", "lo")
     server = env.upstream(Script(identity=INTERCEPTORS[name](authority)), address="9.9.9.9")
     running = env.proxy(server)
@@ -410,14 +410,14 @@ def test_interceptor_of_a_public_server_is_not_to_be_trusted(env, namespace, aut
 
 @table("make", ("F-19-own-CA", lambda: certs.Authority("Web Filter").identity(dns=["fw.test"])),
        ("F-19-self-signed", lambda: certs.self_signed(["fw.test"])))
-def test_interceptor_in_a_private_network_has_another_name(env, make):
+def test_interceptor_advice_for_a_private_network(env, make):
     server = env.upstream(Script(identity=make()))
     _remedy_of_interceptor(env, server, env.proxy(server), "fw.test")
 
 
 @table("make", ("F-19-own-CA", lambda: certs.Authority("Our CA").identity(dns=[HOSTNAME])),
        ("F-19-self-signed", certs.self_signed))
-def test_private_server_with_a_ca_of_its_own_is_told_of_ca_file(env, make):
+def test_private_ca_error_names_ca_file(env, make):
     server = env.upstream(Script(identity=make()))
     running = env.proxy(server)
     env.servfail(env.ask())
@@ -453,7 +453,7 @@ def _small_hellos(server):
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @row("T-30")
-def test_large_client_hello_that_is_lost_is_followed_by_a_small_one(env, newest):
+def test_lost_large_client_hello_is_followed_by_a_small_one(env, newest):
     """Whether a post-quantum key share or a session ticket makes it large."""
     server = env.upstream(LARGE_TICKETS, faults.close_after_answer,
                             Script(largest_hello=SEGMENT, tls={"newest": newest}))
@@ -471,7 +471,7 @@ def test_large_client_hello_that_is_lost_is_followed_by_a_small_one(env, newest)
 
 
 @row("T-30")
-def test_small_client_hello_that_is_lost_too_is_not_remembered(env):
+def test_lost_small_client_hello_is_not_remembered(env):
     """A server that is silent whatever it gets is down, and its next ClientHello is as usual."""
     server = env.upstream(LARGE_TICKETS)
     running = env.proxy(server)
@@ -490,7 +490,7 @@ def test_small_client_hello_that_is_lost_too_is_not_remembered(env):
 
 
 @row("T-30")
-def test_probe_says_that_a_large_client_hello_was_lost(env):
+def test_probe_reports_a_lost_large_client_hello(env):
     server = env.upstream(Script(largest_hello=SEGMENT))
     env.proxy(server, start=False).kill()
     done = _probe(env)
@@ -501,7 +501,7 @@ def test_probe_says_that_a_large_client_hello_was_lost(env):
     assert len(server.connections) == 2 and len(server.canaries) == 1
 
 
-def test_nothing_waits_for_an_idle_tls_connection(env):
+def test_ticket_on_an_idle_connection_does_not_spin(env):
     """A ticket makes an idle connection readable; that must not keep the proxy awake."""
     server = env.upstream()
     env.proxy(server)

@@ -61,7 +61,7 @@ def _is_refused(a, b, running, *words):
        ("T-24-eight-pins", lambda right: [base64.b64encode(bytes([n] * 32)).decode()
                                           for n in range(7)] + [right]))
 @pytest.mark.parametrize("verify", [None, "chain", "pins"])
-def test_key_is_one_of_those_pinned(env, authority, pins, verify):
+def test_pinned_key_is_accepted(env, authority, pins, verify):
     identity = authority.identity(dns=[HOSTNAME])
     entry = {"pins": pins(pin(identity)), **({"verify": verify} if verify else {})}
     _is_accepted(*_pinned(env, identity, **entry)[:2])
@@ -69,7 +69,7 @@ def test_key_is_one_of_those_pinned(env, authority, pins, verify):
 
 @pytest.mark.parametrize("verify", ["chain", "pins"])
 @row("T-24-pin-mismatch")
-def test_key_is_not_pinned(env, authority, verify):
+def test_key_without_pin_is_rejected(env, authority, verify):
     identity = authority.identity(dns=[HOSTNAME])
     a, b, running = _pinned(env, identity, pins=[WRONG_PIN], verify=verify)
     line = _is_refused(a, b, running, "not pinned", pin(identity))
@@ -77,7 +77,7 @@ def test_key_is_not_pinned(env, authority, verify):
 
 
 @row("T-24-pin-mismatch")
-def test_key_of_the_only_upstream_is_not_pinned(env, authority):
+def test_key_without_pin_of_the_only_upstream_is_servfail(env, authority):
     server = env.upstream(Script(identity=authority.identity(dns=[HOSTNAME])))
     env.proxy(server.config(pins=[pin(server.identity)]))
     exchange = env.servfail(env.ask(Query(edns=EDNS)), 0.5)
@@ -93,7 +93,7 @@ CHAINS = {"self-signed": lambda ca: certs.self_signed(),
 
 
 @pytest.mark.parametrize("name", CHAINS, ids=lambda name: f"T-24-{name}")
-def test_pin_beside_the_chain_does_not_replace_it(env, authority, name):
+def test_pin_does_not_replace_the_chain(env, authority, name):
     identity = CHAINS[name](authority)
     _is_refused(*_pinned(env, identity, pins=[pin(identity)]))
 
@@ -132,7 +132,7 @@ def _probe(env):
 
 
 @row("T-24-probe")
-def test_probe_prints_the_pin_that_works(env, tmp_path):
+def test_probe_prints_a_usable_pin(env, tmp_path):
     a, b = env.pair()
     env.proxy(a, start=False).kill()
     done = _probe(env)
@@ -144,7 +144,7 @@ def test_probe_prints_the_pin_that_works(env, tmp_path):
 
 
 @row("T-24-probe")
-def test_probe_says_which_pin_is_there_instead(env):
+def test_probe_reports_the_actual_pin(env):
     server = env.upstream()
     env.proxy(server.config(pins=[WRONG_PIN]), start=False).kill()
     done = _probe(env)
@@ -346,7 +346,7 @@ def test_no_query_after_an_intermediate_has_expired(env, authority, ends):
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @PERSISTENT
-def test_no_query_after_the_list_has_run_out(env, authority, tmp_path, newest, ends):
+def test_no_query_after_the_revocation_list_has_expired(env, authority, tmp_path, newest, ends):
     path = _list(tmp_path, authority, end=datetime.timedelta(seconds=4))
     with open(path, "rb") as file:
         moment = x509.load_pem_x509_crl(file.read()).next_update
@@ -356,7 +356,7 @@ def test_no_query_after_the_list_has_run_out(env, authority, tmp_path, newest, e
 
 
 @row("T-26")
-def test_superseded_list_ends_no_session(env, authority, tmp_path):
+def test_superseded_revocation_list_ends_no_session(env, authority, tmp_path):
     """As when the next list was added before the last one runs out."""
     old = _list(tmp_path, authority, end=datetime.timedelta(seconds=3))
     with open(old, "rb") as file:
@@ -370,7 +370,7 @@ def test_superseded_list_ends_no_session(env, authority, tmp_path):
 
 
 @PERSISTENT
-def test_no_query_after_a_reload_with_a_list_that_revokes(env, authority, tmp_path, ends):
+def test_no_query_after_reload_with_a_revoking_list(env, authority, tmp_path, ends):
     a, b = env.pair(ends)
     path = _list(tmp_path, authority)
     running = processes.start_workers(env, a.config(crl_file=path), b, reload="signal")
@@ -418,7 +418,7 @@ def _run(directory, text, command):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_configured_is_refused(tmp_path, name):
+def test_invalid_trust_settings_are_refused(tmp_path, name):
     text, message = REFUSED[name]
     for command in ([], ["check"]):
         done = _run(tmp_path, text, command)
@@ -432,7 +432,7 @@ def test_what_is_configured_is_refused(tmp_path, name):
 @pytest.mark.parametrize("entry", [
     "tls: {{ca_file: {ca}, crl_file: {crl}}}\nupstreams: [192.0.2.1]",
     "upstreams: [{{address: 192.0.2.1, ca_file: {ca}, crl_file: {crl}}}]"], ids=["tls", "upstream"])
-def test_revocation_file_that_is_none(tmp_path, authority, make, message, entry):
+def test_invalid_revocation_file_is_refused(tmp_path, authority, make, message, entry):
     path = make(authority) if make else str(tmp_path / "missing.crl")
     text = f"listen: {own_address()}:5300\n{entry.format(ca=authority.path, crl=path)}"
     for command in ([], ["check"]):
@@ -445,7 +445,7 @@ def test_revocation_file_that_is_none(tmp_path, authority, make, message, entry)
 
 
 @row("ALPN-offered")
-def test_protocol_is_offered_and_chosen(env):
+def test_alpn_is_offered_and_selected(env):
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask())
@@ -463,7 +463,7 @@ def _by_openssl(newest, protocol, *more):
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @row("ALPN-refused")
-def test_protocol_is_refused_and_the_server_is_asked_without(env, newest):
+def test_refused_alpn_is_retried_without(env, newest):
     a, b = env.pair(_by_openssl(newest, None, faults.close_after_answer))
     running = env.proxy(a, b)
     for n in range(3):
@@ -477,7 +477,7 @@ def test_protocol_is_refused_and_the_server_is_asked_without(env, newest):
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @row("ALPN-other")
-def test_other_protocol_is_chosen(env, newest):
+def test_unexpected_alpn_protocol_is_rejected(env, newest):
     a, b = env.pair(_by_openssl(newest, "http/1.1"))
     running = env.proxy(a, b)
     env.assert_ok(env.ask())
@@ -486,7 +486,7 @@ def test_other_protocol_is_chosen(env, newest):
 
 
 @row("ALPN-refused")
-def test_probe_asks_without_a_protocol_too(env):
+def test_probe_retries_without_alpn(env):
     server = env.upstream(_by_openssl("1.3", None))
     env.proxy(server, start=False).kill()
     done = _probe(env)
@@ -503,7 +503,7 @@ def _hellos(server):
 
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
-def test_first_connection_of_the_next_worker_resumes(env, newest):
+def test_first_connection_of_another_worker_resumes(env, newest):
     server = env.upstream(Script(tls={"newest": newest}))
     running = processes.start_workers(env, server, workers=2)
     first, other = running.workers()
@@ -541,7 +541,7 @@ def test_session_is_used_once(env):
 
 
 @row("T-21")
-def test_session_of_one_name_is_not_offered_under_another(env, authority):
+def test_session_is_not_offered_under_another_hostname(env, authority):
     """Not even to a server whose certificate has both of them."""
     server = env.upstream(identity=authority.identity(dns=[HOSTNAME, "other.test"]))
     running = processes.start_workers(env, server, reload="signal")
@@ -559,7 +559,7 @@ def test_session_of_one_name_is_not_offered_under_another(env, authority):
 
 
 @row("T-21")
-def test_session_of_one_key_does_not_outlive_its_pin(env):
+def test_session_does_not_outlive_its_pin(env):
     """A reload that pins another key counts at once, though a session could be resumed."""
     a, b = env.pair()
     running = processes.start_workers(env, a.config(pins=[pin(a.identity)]), b, reload="signal")
@@ -576,7 +576,7 @@ def test_session_of_one_key_does_not_outlive_its_pin(env):
 
 
 @row("T-20")
-def test_session_of_one_name_is_not_offered_by_its_neighbour(env, authority):
+def test_session_is_not_offered_to_a_neighbour_with_another_hostname(env, authority):
     """Two upstreams at one address, of which the first has sessions when the second comes."""
     server = env.upstream(identity=authority.identity(dns=[HOSTNAME, "other.test"]))
     env.proxy(server, server.config(hostname="other.test"))
@@ -593,7 +593,7 @@ def test_session_of_one_name_is_not_offered_by_its_neighbour(env, authority):
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @row("T-23")
-def test_session_of_another_worker_is_refused(env, authority, newest):
+def test_refused_session_of_another_worker(env, authority, newest):
     """A full handshake, and no client sees an error."""
     script = Script(tls={"newest": newest})
     server = env.upstream(script)

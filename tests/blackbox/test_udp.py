@@ -32,7 +32,7 @@ def sized(size, opt):
     return Query(f"size-{size if opt else size + len(EDNS)}.test", edns=opt)
 
 
-def test_query_by_udp(env):
+def test_udp_query(env):
     server = env.upstream()
     env.proxy(server)
     client = env.datagrams()
@@ -42,7 +42,7 @@ def test_query_by_udp(env):
     assert len(server.handshakes) == 1
 
 
-def test_udp_and_tcp_at_a_time(env):
+def test_udp_and_tcp_at_the_same_time(env):
     env.proxy(env.upstream())
     clients = [env.datagrams() if n % 2 else env.client() for n in range(20)]
     for n, client in enumerate(clients):
@@ -53,7 +53,7 @@ def test_udp_and_tcp_at_a_time(env):
             env.assert_ok(exchange)
 
 
-def test_answers_of_our_own(env):
+def test_local_responses_over_udp(env):
     """An opcode that is not served, a message that is broken, an upstream that is not there."""
     env.proxy(env.upstream(faults.refuse))
     client = env.datagrams()
@@ -72,7 +72,7 @@ def test_answers_of_our_own(env):
 @table("says, most", ("X-01-none", None, 512), ("X-01-100", 100, 512), ("X-01-512", 512, 512),
        ("X-01-700", 700, 700), ("X-01-1232", 1232, 1232), ("X-01-4096", 4096, 1232),
        ("X-01-65535", 65535, 1232))
-def test_answer_that_is_too_large(env, says, most):
+def test_large_response_is_truncated(env, says, most):
     env.proxy(env.upstream())
     client = env.datagrams()
     opt = edns(says)
@@ -147,7 +147,7 @@ def test_no_fragments(env, namespace, tunnel, host, peer, mtu):
 
 
 @row("X-02")
-def test_path_that_takes_less_than_its_first_link(env, tunnel):
+def test_path_mtu_below_interface_mtu(env, tunnel):
     """A router says so, once; what is larger than that is asked for by TCP from then on."""
     running = env.proxy(env.upstream(), host="10.77.0.1")
     source = "10.77.0.2", 4000
@@ -165,7 +165,7 @@ def test_path_that_takes_less_than_its_first_link(env, tunnel):
 
 @table("wildcard, hosts", ("X-03-IPv4", "0.0.0.0", ["127.0.0.1", "127.9.8.7", "10.88.0.1", "10.88.1.1"]),
        ("X-03-IPv6", "::", ["::1", "::1", "fd88::1", "fd88::2"]))
-def test_answer_comes_from_where_the_query_went(env, namespace, wildcard, hosts):
+def test_response_source_is_the_query_destination(env, namespace, wildcard, hosts):
     for host in hosts[2:]:
         namespace.run("ip", "addr", "add", f"{host}/{128 if ':' in host else 32}", "dev", "lo")
     running = env.proxy(env.upstream(), host=wildcard)
@@ -177,7 +177,7 @@ def test_answer_comes_from_where_the_query_went(env, namespace, wildcard, hosts)
 
 
 @row("X-03")
-def test_both_families_of_one_port(env, namespace):
+def test_both_families_on_one_port(env, namespace):
     _, port = env.free_address("0.0.0.0")
     env.proxy(env.upstream(), host="0.0.0.0", port=port,
                 listen=[f"0.0.0.0:{port}", f"[::]:{port}"])
@@ -185,7 +185,7 @@ def test_both_families_of_one_port(env, namespace):
         env.assert_ok(env.datagrams((host, port)).ask("both.test"))
 
 
-def test_listeners_of_one_kind(env):
+def test_udp_only_and_tcp_only_listeners(env):
     host, port = env.free_address(own_address())
     env.proxy(env.upstream(), host=host, port=port,
                 listen=[{"address": f"{host}:{port}", "udp": False},
@@ -208,7 +208,7 @@ def raw_socket(env):
 
 
 @table("wildcard", ("X-04-one-address", False), ("X-04-wildcard", True))
-def test_queries_from_nobody(env, namespace, tunnel, wildcard):
+def test_datagrams_from_impossible_sources_are_dropped(env, namespace, tunnel, wildcard):
     """Port 0, our own port, broadcast and multicast, responses: nothing is asked, nothing is said."""
     server = env.upstream()
     host = "10.77.0.1"
@@ -236,7 +236,7 @@ def test_queries_from_nobody(env, namespace, tunnel, wildcard):
 
 
 @row("X-04")
-def test_two_that_answer_each_other(env, namespace):
+def test_two_proxies_do_not_loop(env, namespace):
     """One proxy's answers sent to another one: both say nothing."""
     server = env.upstream()
     first = env.proxy(server, host="127.0.1.1")
@@ -251,7 +251,7 @@ def test_two_that_answer_each_other(env, namespace):
 
 
 @row("X-05")
-def test_clients_that_have_gone(env):
+def test_icmp_errors_from_clients(env):
     """Their hosts say that the port cannot be reached, hundreds of times."""
     server = env.upstream()
     env.proxy(server)
@@ -266,7 +266,7 @@ def test_clients_that_have_gone(env):
     env.assert_ok(client.ask("after.test"), 0.5)
 
 
-def test_who_may_ask_by_udp(env):
+def test_allow_list_over_udp(env):
     """To who may not, TCP says so; UDP would say it to anybody whose address is forged."""
     server = env.upstream()
     env.proxy(server, allow=["127.0.0.1/32"])
@@ -285,7 +285,7 @@ def test_who_may_ask_by_udp(env):
        ("X-08-cut-behind-a-query",
         dnsmsg.header(1, RD, 1, 0, 0, 1) + Query().question
         + dnsmsg.opt(dnsmsg.option(65001, bytes(4096 - 12 - len(Query().question) - 15))) + b"x"))
-def test_datagrams_of_strange_sizes(env, message):
+def test_invalid_datagram_sizes(env, message):
     """Nothing is asked; there may be an answer, if it is FORMERR."""
     server = env.upstream()
     env.proxy(server)
@@ -302,7 +302,7 @@ def test_datagrams_of_strange_sizes(env, message):
 
 
 @table("inflight, most", ("X-06-default", 1024, 1001), ("X-06-inflight-200", 200, 197))
-def test_ten_thousand_queries_of_one_address(env, inflight, most):
+def test_10000_queries_of_one_address_are_bounded(env, inflight, most):
     """Its upstream is slow, and its answers come in one pulse, which is bounded; others are served."""
     env.may_grow = 64 * MIB
     server = env.upstream()
@@ -329,7 +329,7 @@ def test_ten_thousand_queries_of_one_address(env, inflight, most):
     env.assert_ok(flood.ask("after.test"), 1)
 
 
-def test_a_thousand_outstanding_of_one_address(env):
+def test_1000_outstanding_of_one_address_lose_nothing(env):
     """As many as a busy resolver has: none is lost."""
     env.may_grow = 64 * MIB
     env.proxy(env.upstream(), timeouts={"query": "4s", "answer": "4s"}, workers=1)
@@ -341,7 +341,7 @@ def test_a_thousand_outstanding_of_one_address(env):
 
 
 @row("X-06")
-def test_many_outstanding_of_several_addresses(env):
+def test_addresses_share_the_slots(env):
     """All together never have more in hand than there are places; the others wait for their turn."""
     server = env.upstream()
     env.proxy(server, inflight=200)
@@ -398,7 +398,7 @@ class Flood:
 
 
 @row("C-35")
-def test_slow_names_of_many_addresses_leave_others_served(env):
+def test_slow_names_of_many_addresses_do_not_block_others(env):
     """Each of their queries still gets one response, and the log says what was evicted."""
     env.may_grow = 64 * MIB
     running = env.proxy(env.upstream(Script(asked=_never_slow)), workers=1,
@@ -450,7 +450,7 @@ SMALL_BUFFERS = {"prefix": ("setpriv", "--bounding-set=-net_admin", "--inh-caps=
                  if os.geteuid() == 0 else ()}
 
 
-def test_receive_buffer_that_is_refused(env):
+def test_limited_receive_buffer_is_logged_once(env):
     """It is told once, whatever the number of listeners, and not again after a reload."""
     first, second = (env.free_address("127.0.0.1") for _ in range(2))
     running = env.proxy(env.upstream(), host=first[0], port=first[1], popen_args=SMALL_BUFFERS,
@@ -470,7 +470,7 @@ def udp_queue(namespace, port):
     return int(line[4].split(":")[1], 16), int(line[-1])
 
 
-def test_what_the_kernel_loses_is_counted_once(env, namespace):
+def test_kernel_drops_are_counted_once(env, namespace):
     """Workers share the socket and all see what it has lost."""
     running = processes.start_workers(env, env.upstream(), popen_args=SMALL_BUFFERS)
     client = env.datagrams()
@@ -505,7 +505,7 @@ def test_what_the_kernel_loses_is_counted_once(env, namespace):
 
 
 @table("edns", ("X-07-plain", None), ("X-07-EDNS", EDNS))
-def test_query_that_is_sent_again(env, edns):
+def test_retransmission_is_answered_once(env, edns):
     server = env.upstream()
     env.proxy(server, workers=1)
     client = env.datagrams()
@@ -527,7 +527,7 @@ def test_query_that_is_sent_again(env, edns):
     assert len(server.queries) == 5
 
 
-def test_one_at_a_time_by_udp_too(env):
+def test_one_query_at_a_time_over_udp(env):
     server = env.upstream()
     env.proxy(server, workers=1, inflight=1, timeouts={"query": "3s", "upstream_idle": "0s"})
     clients = [env.datagrams() if n % 2 else env.client() for n in range(10)]
@@ -575,7 +575,7 @@ def test_reload_loses_no_datagram(env):
 # ---- two questions from one socket, as musl and others ask ----
 
 
-def test_both_types_from_one_socket(env):
+def test_a_and_aaaa_from_one_socket(env):
     server = env.upstream()
     env.proxy(server)
     for n in range(20):

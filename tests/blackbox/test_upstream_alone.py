@@ -16,7 +16,7 @@ def _context(authority):
     return ssl.create_default_context(cafile=authority.path)
 
 
-def test_dnspython_gets_the_right_answer(env, authority):
+def test_dnspython_gets_the_expected_answer(env, authority):
     server = env.upstream()
     query = dns.message.make_query("example.test", "A", use_edns=True)
     answer = dns.query.tls(query, server.address, 5, server.port, server_hostname=server.hostname,
@@ -42,7 +42,7 @@ def test_kdig_verifies_and_gets_two_answers(env, authority):
     assert done.stdout.split() == expected
 
 
-def test_wrong_names_are_noticed_by_python(env, authority):
+def test_python_rejects_wrong_names(env, authority):
     server = env.upstream(hostname="other.test")
     with pytest.raises(ssl.SSLCertVerificationError):
         dns.query.tls(dns.message.make_query("example.test", "A"), server.address, 5, server.port,
@@ -50,7 +50,7 @@ def test_wrong_names_are_noticed_by_python(env, authority):
 
 
 @pytest.mark.parametrize("script", [faults.answer_and_renegotiate, faults.renegotiate_and_answer])
-def test_renegotiation_is_asked_for(env, authority, script):
+def test_server_requests_renegotiation(env, authority, script):
     server = env.upstream(script, faults.by_openssl("1.2"))
     context = _context(authority)
     context.options |= ssl.OP_NO_RENEGOTIATION

@@ -90,7 +90,7 @@ def test_first_upstream_is_unreachable(env, namespace, address):
 
 
 @row("U-07")
-def test_accept_queue_that_is_full_and_then_free(env):
+def test_full_accept_queue_recovers(env):
     with _full_accept_queue(env) as a:
         b = env.upstream()
         running = env.proxy(a, b)
@@ -103,7 +103,7 @@ def test_accept_queue_that_is_full_and_then_free(env):
 
 @row("U-08")
 @pytest.mark.timeout(90)
-def test_far_away_and_lossy(env, namespace):
+def test_long_delay_and_packet_loss(env, namespace):
     """300 ms to the upstream and back, and 5% of the packets lost on the way."""
     far = netns.Namespace()
     link = netns.Link(namespace.tun("near", "192.0.2.1", "192.0.2.2"),
@@ -131,7 +131,7 @@ def test_far_away_and_lossy(env, namespace):
 
 
 @row("U-10")
-def test_warm_connection_becomes_half_open(env, namespace):
+def test_persistent_connection_becomes_half_open(env, namespace):
     a, b = env.pair()
     env.proxy(a, b)
     env.assert_ok(env.ask("warm.test"))
@@ -146,7 +146,7 @@ def test_warm_connection_becomes_half_open(env, namespace):
 
 
 @row("U-10")
-def test_warm_connection_goes_silent_and_is_the_only_upstream(env):
+def test_stalled_connection_to_the_only_upstream(env):
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask("warm.test"))
@@ -202,7 +202,7 @@ def test_flapping_upstream(env):
 
 
 @row("U-15")
-def test_local_ports_run_out(env, namespace):
+def test_local_port_exhaustion(env, namespace):
     """All ports towards A are taken; towards B they may be used once more."""
     a, b = env.pair()
     running = env.proxy(a, b)
@@ -225,7 +225,7 @@ def _write(path, text):
 
 
 @row("U-16")
-def test_large_packets_are_lost(env, namespace):
+def test_large_packets_are_dropped(env, namespace):
     a, b = env.pair()
     namespace.drop("tcp", "sport", str(a.port), "meta", "length", "gt", "500")
     running = env.proxy(a, b)
@@ -284,7 +284,7 @@ def test_199_dead_upstreams(env, listening):
 
 
 @row("U-10")
-def test_idle_connection_is_closed_in_order(env):
+def test_idle_connection_is_closed_with_close_notify(env):
     """RFC 7766 6.2.3: the proxy does not sit on connections, and it says goodbye."""
     server = env.upstream()
     running = env.proxy(server, timeouts={"upstream_idle": "300ms"})
@@ -296,7 +296,7 @@ def test_idle_connection_is_closed_in_order(env):
 
 
 @row("U-random")
-def test_upstreams_that_fail_at_random(env):
+def test_upstreams_failing_at_random(env):
     """Two upstreams of which one is always good: no answer is lost, none is wrong."""
     chance = random.Random(17)
     scripts = [faults.refuse, faults.accept_and_close, faults.accept_and_reset, faults.http,

@@ -56,7 +56,7 @@ def _same(before, after):
 
 @row("P-12-deaths")
 @pytest.mark.timeout(120)
-def test_nothing_is_left_of_workers_that_died(env):
+def test_dead_workers_leak_nothing(env):
     workers, rounds = (20, 5) if env.sanitized else (50, 20)
     server = env.upstream()
     running = processes.start_workers(env, server, workers=workers)
@@ -90,7 +90,7 @@ def _born(pid):
 
 @row("first-stays-hot")
 @pytest.mark.parametrize("replaced", [False, True])
-def test_the_first_worker_takes_all_of_a_light_load(env, replaced):
+def test_first_worker_takes_all_of_a_light_load(env, replaced):
     """
     The kernel wakes the one that began to listen first. Who stands in front of the first
     worker leaves a query to it in vain, once, and is behind it from then on.
@@ -109,7 +109,7 @@ def test_the_first_worker_takes_all_of_a_light_load(env, replaced):
 
 
 @row("next-takes-over")
-def test_each_worker_takes_over_when_the_others_are_busy(env):
+def test_workers_share_a_heavy_load(env):
     server = env.upstream()
     running = processes.start_workers(env, server, workers=3)
     for n, worker in enumerate(running.workers()):
@@ -122,7 +122,7 @@ def test_each_worker_takes_over_when_the_others_are_busy(env):
 
 
 @row("P3")
-def test_a_silent_upstream_costs_its_time_once_for_all_workers(env):
+def test_silent_upstream_costs_its_timeout_once_for_all_workers(env):
     a, b = env.pair(faults.accept_and_silence)
     running = processes.start_workers(env, a, b, workers=4)
     clients = list(processes.one_each(env).values())
@@ -141,7 +141,7 @@ def test_a_silent_upstream_costs_its_time_once_for_all_workers(env):
 
 
 @row("P3")
-def test_all_workers_at_once_find_out_that_an_upstream_is_a_black_hole(env, namespace):
+def test_blackhole_seen_by_all_workers_counts_once(env, namespace):
     a, b = env.pair()
     namespace.drop("ip", "daddr", a.address, "tcp", "flags", "syn", "counter")
     running = processes.start_workers(env, a, b, workers=4)
@@ -168,7 +168,7 @@ def _dropped(namespace):
 
 
 @row("P5")
-def test_an_upstream_that_comes_back_is_seen_by_all_workers(env):
+def test_recovered_upstream_is_seen_by_all_workers(env):
     a, b = env.pair(faults.refuse)
     running = processes.start_workers(env, a, b, workers=3)
     clients = list(processes.one_each(env).values())
@@ -184,7 +184,7 @@ def test_an_upstream_that_comes_back_is_seen_by_all_workers(env):
 
 
 @row("P5")
-def test_outage_that_all_workers_see_at_once_counts_once(env):
+def test_outage_seen_by_all_workers_counts_once(env):
     """It is left alone no longer than if one of them had seen it."""
     a, b = env.pair()
     running = processes.start_workers(env, a, b, workers=6)
@@ -205,7 +205,7 @@ def test_outage_that_all_workers_see_at_once_counts_once(env):
 
 
 @row("SIGUSR1")
-def test_state_is_logged_when_asked_for(env):
+def test_state_is_logged_on_sigusr1(env):
     a, b = env.pair(faults.refuse)
     running = processes.start_workers(env, a, b, workers=3)
     for n, client in enumerate(processes.one_each(env).values()):
@@ -228,7 +228,7 @@ def test_state_is_logged_when_asked_for(env):
 
 @table("number", ("P-07-KILL", signal.SIGKILL), ("P-07-SEGV", signal.SIGSEGV),
        ("P-07-ABRT", signal.SIGABRT))
-def test_worker_that_dies_is_replaced(env, number):
+def test_dead_worker_is_replaced(env, number):
     server = env.upstream()
     running = processes.start_workers(env, server, workers=3,
                          popen_args={"env": SANITIZERS_LET_SIGNALS_PASS})
@@ -256,7 +256,7 @@ def test_worker_that_dies_is_replaced(env, number):
 
 
 @row("P-08")
-def test_worker_that_is_stuck_is_replaced(env):
+def test_stuck_worker_is_replaced(env):
     running = processes.start_workers(env, env.upstream(), workers=2)
     stuck, other = running.workers()
     lost, client = processes.client_of(env, stuck), processes.client_of(env, other)
@@ -277,7 +277,7 @@ def test_worker_that_is_stuck_is_replaced(env):
 
 
 @row("P-08")
-def test_a_pause_of_all_processes_is_nobodys_fault(env):
+def test_frozen_container_does_not_kill_workers(env):
     """A container that is paused, a machine that sleeps."""
     running = processes.start_workers(env, env.upstream(), workers=2)
     workers = running.workers()
@@ -329,7 +329,7 @@ def test_workers_that_never_start(env):
 
 @row("P-09")
 @pytest.mark.parametrize("workers", [2, 12])
-def test_workers_that_die_at_birth_do_not_make_a_storm(env, workers):
+def test_workers_dying_at_start_do_not_storm(env, workers):
     """The supervisor stays, tries ever less often, and recovers when it can."""
     server = env.upstream()
     running = processes.start_workers(env, server, workers=workers)
@@ -369,7 +369,7 @@ def _halt_after_births(running, old, workers):
 
 
 @row("P-09")
-def test_workers_that_die_at_birth_beside_others_that_serve(env):
+def test_workers_dying_at_start_while_others_serve(env):
     """The first five of a new generation die while others serve, and the supervisor looks elsewhere."""
     workers = 64
     running = processes.start_workers(env, env.upstream(), workers=workers, reload="signal")
@@ -389,7 +389,7 @@ def test_workers_that_die_at_birth_beside_others_that_serve(env):
 
 
 @row("P-09")
-def test_stop_while_a_new_generation_dies_at_birth(env):
+def test_stop_while_a_new_generation_dies_at_start(env):
     """What is in hand is still answered."""
     workers = 64
     running = processes.start_workers(env, env.upstream(), workers=workers, reload="signal")
@@ -428,7 +428,7 @@ def limited(env):
 
 
 @row("P-27")
-def test_fork_that_failed_once_is_tried_again_soon(env, limited):
+def test_failed_fork_is_retried_soon(env, limited):
     """Who asks meanwhile waits, and is answered."""
     running, limit = limited
     _wait_grown_up(running)
@@ -447,7 +447,7 @@ def test_fork_that_failed_once_is_tried_again_soon(env, limited):
 
 
 @row("P-27")
-def test_fork_that_fails_again_is_tried_ever_less_often(env, limited):
+def test_repeated_fork_failure_backs_off(env, limited):
     running, limit = limited
     uneven = 0.2 if env.sanitized else 0.05
     for name in "first", "second":      # the pauses begin anew
@@ -501,7 +501,7 @@ def _start_as_pid_1(env):
 
 @row("P-10")
 @needs_namespace
-def test_first_process_of_a_container_reaps_orphans(env):
+def test_pid_1_reaps_orphans(env):
     running, init = _start_as_pid_1(env)
     workers = _children(init)
     subprocess.run(["nsenter", "-t", str(init), "-p", "sh", "-c",
@@ -518,7 +518,7 @@ def test_first_process_of_a_container_reaps_orphans(env):
 
 @table("number", ("P-10-SIGTERM", signal.SIGTERM), ("P-10-SIGINT", signal.SIGINT))
 @needs_namespace
-def test_first_process_of_a_container_stops_when_told(env, number):
+def test_pid_1_stops_on_signal(env, number):
     running, init = _start_as_pid_1(env)
     env.assert_ok(env.ask())
     begin = now()
@@ -529,7 +529,7 @@ def test_first_process_of_a_container_stops_when_told(env, number):
 
 
 @row("P-11")
-def test_twenty_workers_killed_in_one_instant(env):
+def test_20_workers_killed_at_once(env):
     running = processes.start_workers(env, env.upstream(), workers=20)
     _wait_grown_up(running)
     old = running.workers()
@@ -582,7 +582,7 @@ def _runs(pid):
 
 
 @row("P-15")
-def test_port_is_free_while_workers_of_a_dead_supervisor_hold_idle_clients(env):
+def test_port_is_free_after_supervisor_death_with_idle_clients(env):
     running = processes.start_workers(env, env.upstream(), timeouts={"client_idle": "20s"})
     for client in processes.one_each(env).values():
         env.assert_ok(client.ask())
@@ -631,7 +631,7 @@ def test_stop_with_queries_in_flight_at_each_worker(env, number):
 
 
 @row("P-19")
-def test_second_sigterm_ends_all_workers_at_once(env):
+def test_second_sigterm_stops_all_workers_at_once(env):
     server = env.upstream(faults.never_answer)
     running = processes.start_workers(env, server, workers=3, timeouts={"query": "8s", "answer": "8s"})
     workers = running.workers()
@@ -649,7 +649,7 @@ def test_second_sigterm_ends_all_workers_at_once(env):
 
 
 @row("P-19")
-def test_stop_does_not_wait_for_a_worker_that_is_stuck(env):
+def test_stop_does_not_wait_for_a_stuck_worker(env):
     running = processes.start_workers(env, env.upstream(), workers=2, timeouts={"query": "1s"})
     processes.pause(running.workers()[0])
     begin = now()
@@ -661,7 +661,7 @@ def test_stop_does_not_wait_for_a_worker_that_is_stuck(env):
 @table("number", *((f"P-20-{name}", getattr(signal, name)) for name in
                    ("SIGHUP", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGCONT",
                     "SIGWINCH", "SIGCHLD", "SIGIO", "SIGRTMIN")))
-def test_signals_that_mean_nothing_to_a_worker(env, number):
+def test_signals_ignored_by_workers(env, number):
     running = processes.start_workers(env, env.upstream(), workers=2)
     clients = processes.one_each(env)
     for _ in range(3):
@@ -673,7 +673,7 @@ def test_signals_that_mean_nothing_to_a_worker(env, number):
 
 
 @table("number", ("P-20-SIGTERM", signal.SIGTERM), ("P-20-SIGQUIT", signal.SIGQUIT))
-def test_worker_that_is_told_to_go_is_replaced(env, number):
+def test_terminated_worker_is_replaced(env, number):
     """What it has in hand is answered first."""
     server = env.upstream()
     running = processes.start_workers(env, server, workers=2)
@@ -690,7 +690,7 @@ def test_worker_that_is_told_to_go_is_replaced(env, number):
 
 @table("number", *((f"P-20-{name}", getattr(signal, name)) for name in
                    ("SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGCONT", "SIGQUIT", "SIGIO")))
-def test_signals_that_mean_nothing_to_the_service(env, number):
+def test_signals_ignored_by_the_service(env, number):
     running = processes.start_workers(env, env.upstream(), workers=2)
     workers = running.workers()
     client = env.client()
@@ -701,7 +701,7 @@ def test_signals_that_mean_nothing_to_the_service(env, number):
 
 
 @table("closed", ("P-18-stdin-stdout", "<&- >&-"), ("P-18-all", "<&- >&- 2>&-"))
-def test_standard_descriptors_are_no_sockets_in_a_worker(env, closed):
+def test_standard_descriptors_are_not_sockets_in_a_worker(env, closed):
     running = processes.start_workers(env, env.upstream(), workers=3, popen_args={
         "prefix": ("sh", "-c", f'exec "$@" {closed}', "sh")})
     for client in processes.one_each(env).values():
@@ -715,7 +715,7 @@ def test_standard_descriptors_are_no_sockets_in_a_worker(env, closed):
 
 
 @row("P-17")
-def test_log_that_nobody_reads_stops_no_worker(env):
+def test_full_log_pipe_does_not_block_workers(env):
     """A full pipe: workers die and are replaced, the configuration is reloaded, all the same."""
     a, b = env.pair(faults.refuse)
     reading, writing = os.pipe()
