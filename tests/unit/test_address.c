@@ -104,7 +104,7 @@ parses_an_address(void **state)
 	assert_string_equal(address_format(&a, text), row->whole);
 	assert_int_equal(address_parse(row->whole, 1, &again), 0);
 	assert_true(address_equal(&a, &again));
-	/* No octet is left as it was: what is equal is so to the last one. */
+	/* No byte keeps its old value, so the comparison covers all of them. */
 	assert_memory_equal(&a, &again, sizeof a);
 	assert_true((address_problem(&a) != NULL) ==
 	    (strncmp(row->host, "::ffff:", 7) == 0 || strncmp(row->host, "ffff:", 5) == 0 ||

@@ -53,7 +53,7 @@ gives_the_official_values(void **state)
 	}
 }
 
-/* Changes that a multiplicative hash does not see, whatever its seed. */
+/* Changes that a multiplicative hash does not see, with any seed. */
 static const struct flip_row {
 	const char *name;
 	uint64_t flips[2]; /* of two words that follow each other */

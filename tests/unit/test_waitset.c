@@ -4,16 +4,16 @@
 
 #include "unit.h"
 
-/* Whether there is something to read, and whether the wait may take a while. */
+/* Whether there is something to read, and whether the wait may block. */
 static const struct signal_row {
 	const char *name;
 	bool readable;
 	int wait_ms;
 } signal_rows[] = {
 	{ "a signal ends the wait", false, 10000 },
-	{ "a signal arrives beside events", true, 10000 },
-	{ "a signal arrives where there is no time to wait", false, 0 },
-	{ "a signal arrives beside events and without time", true, 0 },
+	{ "a signal arrives together with events", true, 10000 },
+	{ "a signal arrives with timeout 0", false, 0 },
+	{ "a signal arrives with events and timeout 0", true, 0 },
 };
 
 static void
