@@ -1,10 +1,10 @@
 """
-Load that keeps account of every query, as a program of its own so that it has a processor to
-itself. Writes what it saw as JSON: churn.py HOST PORT SECONDS RATE KIND, where KIND is
+Load that accounts for every query, as a separate process so that it has a CPU of its own. Writes
+its results as JSON: churn.py HOST PORT SECONDS RATE KIND, where KIND is
 
   single  a connection for each query
-  kept    connections for many queries; one that is closed without an answer is no loss:
-          the query is asked again on a fresh one (RFC 7766 6.2.4)
+  kept    persistent connections; a query on one that is closed without a response is not lost: it
+          is resent on a new connection (RFC 7766 6.2.4)
 """
 
 import collections
@@ -22,7 +22,7 @@ now = time.monotonic
 
 
 class Asking:
-    """One connection and the query that is on its way there."""
+    """One connection and its query in flight."""
 
     def __init__(self, sock):
         self.sock = sock
@@ -72,7 +72,7 @@ class Load:
         try:
             asking.sock.send(dnsmsg.framed(query[0].wire))
         except OSError:
-            pass            # it was closed meanwhile, as will be seen at once
+            pass            # the close is seen at the next read
         self.busy[asking.sock.fileno()] = asking
         self.poll.register(asking.sock.fileno(), select.EPOLLIN)
 

@@ -9,7 +9,7 @@ from clock import wait_until
 
 
 def start_workers(env, *upstreams, workers=2, **settings):
-    """As env.proxy(), and all of the workers serve when this returns."""
+    """Like env.proxy(); all workers serve when this returns."""
     running = env.proxy(*upstreams, workers=workers, start=False, **settings)
     wait_all_serving(running, workers)
     wait_until(lambda: not running.log or running.lines("serving"), 2, "it says that it serves")
@@ -17,7 +17,7 @@ def start_workers(env, *upstreams, workers=2, **settings):
 
 
 def all_serving(running, count, without=()):
-    """Whether there are so many workers, all serve, and none of them is one of the `without`."""
+    """Whether `count` workers exist and serve, and none of them is in `without`."""
     assert running.alive, f"it ended:\n{running.log_text()}"
     pids = running.workers()
     return len(pids) == count and not set(pids) & set(without) and all(map(proxy.listens, pids))
@@ -29,26 +29,26 @@ def wait_all_serving(running, count, without=(), seconds=10):
 
 
 def state(pid):
-    """A letter, as in proc(5)."""
+    """The state letter of a process, see proc(5)."""
     with open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()[0]
 
 
 def wait_asleep(running):
-    """Until each worker is in its wait."""
+    """Waits until each worker sleeps."""
     for pid in running.workers():
         wait_until(lambda: state(pid) == "S", 2, "it waits")
 
 
 def pause(pid):
-    """Stops a process, and waits until it stands still."""
+    """Stops a process and waits until it is stopped."""
     os.kill(pid, signal.SIGSTOP)
     wait_until(lambda: state(pid) == "T", 2, "it stands still")
 
 
 @contextlib.contextmanager
 def only_this_worker(running, worker):
-    """Who connects meanwhile is this worker's: the others stand still."""
+    """Stops the other workers, so that this one accepts all clients."""
     others = [pid for pid in running.workers() if pid != worker]
     try:
         for pid in others:
@@ -70,5 +70,5 @@ def client_of(env, worker, **args):
 
 
 def one_each(env):
-    """A client of each worker, by the worker."""
+    """One client for each worker: a dictionary by PID."""
     return {worker: client_of(env, worker) for worker in env.proxies[-1].workers()}

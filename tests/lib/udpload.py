@@ -39,7 +39,7 @@ class Load:
     def run(self):
         due = now()
         while self.seen["asked"] < self.count or self.open:
-            # On a machine that is too slow it asks less often, and makes no bursts.
+            # A machine that is too slow sends fewer queries, without bursts.
             due = max(due, now() - 0.05)
             while self.seen["asked"] < self.count and due <= now():
                 self.ask()

@@ -1,4 +1,4 @@
-"""What a unit of systemd says, and what of it can be had without systemd as the first process."""
+"""systemd units, and their restrictions without systemd as PID 1."""
 
 import subprocess
 
@@ -67,7 +67,7 @@ def _expand(names):
 
 
 def shut_in(unit):
-    """A prefix for the program, which then runs as the unit says, as far as that can be had."""
+    """A command prefix that applies the restrictions of the unit, as far as possible."""
     families = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10}
     right = unit["AmbientCapabilities"].lower().removeprefix("cap_")
     bounds = unit["CapabilityBoundingSet"].lower().removeprefix("cap_")
