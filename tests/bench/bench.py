@@ -35,7 +35,7 @@ class Progress:
         return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
     def step(self, doing, seconds):
-        """Begins something that should take so long."""
+        """Prints the name and expected duration of a step."""
         now = time.monotonic()
         spent = now - self.began
         pace = spent / self.done if self.done > 0.1 * self.expected else 1
@@ -77,7 +77,7 @@ class Bench:
 
     @contextlib.contextmanager
     def started(self, name, **settings):
-        """A target that serves, and has not been asked anything."""
+        """A target that serves and has received no query."""
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self.scratch) as directory:
             running = self.targets[name].start(pathlib.Path(directory), asks=False, **settings)
             try:
@@ -140,7 +140,7 @@ class Bench:
         return sample
 
     def measure_crowd(self, running, _):
-        """How long a good client takes: alone, and beside those of each mode."""
+        """The latency of a good client: alone, and together with clients of each mode."""
         def median_ms():
             samples.append(load.by_client(self.client, "each", address, self.seconds))
             return samples[-1].get("p50_ms")
