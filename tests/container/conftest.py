@@ -31,7 +31,7 @@ def readme(engine):
 
 @pytest.fixture(scope="session")
 def image(engine, readme):
-    """Built as the README says; its name."""
+    """Builds the image with the command of the README; returns its name."""
     command = readme["build"]
     engine.build(*command[1:], cwd=ROOT)
     return command[command.index("-t") + 1]

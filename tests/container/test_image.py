@@ -1,4 +1,4 @@
-"""What is in the image, and that the same source makes the same program."""
+"""The contents of the image, and its reproducible build."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""The sidecars of deploy/kubernetes, played by podman: an application that resolves through them."""
+"""The sidecars of deploy/kubernetes in podman, with an application that resolves through them."""
 
 import json
 import os
@@ -96,7 +96,7 @@ def _containers(template):
        ("plain-udp", "sidecar-plain", "", {"tcp": False}),
        ("plain-tcp", "sidecar-plain", "use-vc", {"udp": False}))
 def test_application_resolves_with_glibc(pod, server, authority, base, options, listener):
-    """The other protocol is not listened on, so that it can only have been this one."""
+    """The other protocol has no listener, so only this one can have been used."""
     upstream = server()
 
     def configuration(text):
