@@ -1,4 +1,4 @@
-"""Queries that are asked more than once, or not where they were to be asked: one answer each."""
+"""Queries that are retried or moved to another connection get exactly one response."""
 
 import os
 import resource
@@ -23,13 +23,13 @@ async def _silent_to_some(connection, query):
 
 
 def _asked_on_the_next(server, name):
-    """Waits until a silent connection's query is asked on another one too; gives both askings."""
+    """Waits until a query on a silent connection is resent; returns both attempts."""
     return wait_until(lambda: len(server.asked(name)) > 1 and server.asked(name), 3,
                       "it is asked once more")
 
 
 def _break(env, running, connection):
-    """Waits until the proxy has seen that the connection has gone."""
+    """Waits until the proxy has seen the end of the connection."""
     async def reset():
         connection.reset()
 
@@ -43,7 +43,7 @@ def _answer_last(env, query):
 
 
 def test_query_is_sent_once_per_connection(env):
-    """A silent connection's query has been asked on the next one when the silent one breaks."""
+    """The silent connection breaks after its query was resent on the next one."""
     server = env.upstream(Script(asked=_silent_to_some))
     running = env.proxy(server, timeouts={"answer": "2s", "query": "4s"})
     worker, = running.workers()
@@ -61,7 +61,7 @@ def test_query_is_sent_once_per_connection(env):
 
 
 def test_query_that_was_sent_does_not_wait_for_the_same_upstream(env):
-    """The same where it would have to wait, and the answer comes when nobody else can be asked."""
+    """The same if it would have to wait, and no upstream is left when the response arrives."""
     server = env.upstream(Script(asked=_silent_to_some))
     running = env.proxy(server, timeouts={"answer": "2s", "query": "4s"}, user="root")
     client = env.client()
@@ -78,7 +78,7 @@ def test_query_that_was_sent_does_not_wait_for_the_same_upstream(env):
 
 
 def test_response_with_wrong_question_counts_as_attempt(env):
-    """However well a connection has begun: the upstream gets no query more than three times."""
+    """The upstream gets no query more than three times, even on connections that worked before."""
     server = env.upstream(Script(asked=_silent_to_some))
     env.proxy(server, timeouts={"answer": "2s", "query": "4s"})
     client, unlucky = env.client(), env.client()
@@ -91,7 +91,7 @@ def test_response_with_wrong_question_counts_as_attempt(env):
         times += 1
         env.loop.call(query.connection.reply(query.answer(parts=dnsmsg.labels("another.test"))))
         wait_until(lambda: query.connection.closed, 3, "the proxy closes the connection")
-        # It is asked on the next connection behind the other one, or with it, if at all.
+        # If resent, it follows the other query on the next connection or shares its record.
         env.assert_ok(client.ask(f"good-{times}.test"))
     assert times <= 3
     env.servfail(unlucky.receive_until(exchange))
@@ -113,7 +113,7 @@ def test_queries_on_stalled_connection_are_resent(env):
 
 
 def test_incomplete_message_does_not_cancel_earlier_queries(env):
-    """Its time for the rest of the message ends before the answer comes."""
+    """`client_read` ends for the incomplete message before the response arrives."""
     env.proxy(env.upstream(), timeouts={"answer": "2s"})
     client = env.client()
     asked, = client.send(Query("delay-800.test"))
@@ -123,7 +123,7 @@ def test_incomplete_message_does_not_cancel_earlier_queries(env):
 
 
 def test_close_behind_a_full_read_is_not_an_aborted_connection(env):
-    """More has come than a look of the worker takes in, and behind it the end: nothing goes there."""
+    """More data than one read takes, then the close: no query is sent there."""
     server = env.upstream()
     running = env.proxy(server, timeouts={"client_idle": "20s"})
     worker, = running.workers()
@@ -138,7 +138,7 @@ def test_close_behind_a_full_read_is_not_an_aborted_connection(env):
         os.kill(worker, signal.SIGCONT)
         for client, exchange in zip(clients, asked):
             env.assert_ok(client.receive_until(exchange))
-    # Nothing is remembered that would slow down what comes next.
+    # No state is kept that would delay the next queries.
     slow = [Query(f"delay-200.side-by-side-{n}.test") for n in range(10)]
     for exchange in clients[0].send(*slow):
         env.assert_ok(clients[0].receive_until(exchange), 0.5)

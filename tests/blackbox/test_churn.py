@@ -18,7 +18,7 @@ from rows import row
 RATE = 1000         # queries a second
 CHURN = os.path.join(os.path.dirname(__file__), "..", "lib", "churn.py")
 
-# What a worker can have in hand when it is killed: the load of a few milliseconds.
+# Queries in flight at a killed worker: the load of a few milliseconds.
 IN_HAND = RATE // 50
 
 
@@ -39,7 +39,7 @@ class Load:
         found = [json.loads(process.communicate(timeout=self._seconds + 20)[0])
                  for process in self._processes]
         for seen in found:
-            # A machine that is too slow asks less often, and that is all.
+            # A machine that is too slow only sends fewer queries.
             assert seen["asked"] >= RATE / 2 * self._seconds * 0.5
             assert seen["asked"] == seen["answered"] + seen["servfail"] + len(seen["lost"]) + \
                 len(seen["wrong"])
@@ -58,7 +58,7 @@ class Load:
 @row("P6")
 @pytest.mark.timeout(180)
 def test_reloads_lose_nothing(env):
-    """One a second, under load: every query is answered."""
+    """One reload per second under load: every query is answered."""
     server = env.upstream()
     env.may_grow = 64 * MIB
     running = processes.start_workers(env, server, workers=2)
@@ -78,8 +78,8 @@ def test_reloads_lose_nothing(env):
 @pytest.mark.timeout(240)
 def test_killed_worker_loses_only_its_queries_in_flight(env):
     """
-    Workers are killed at random while the configuration is reloaded every second. Who asks
-    again loses nothing; others lose what the worker had in hand at that moment.
+    Workers are killed at random while the configuration is reloaded every second. Clients that
+    retry lose nothing; others lose the worker's queries in flight.
     """
     server = env.upstream()
     env.may_grow = 64 * MIB

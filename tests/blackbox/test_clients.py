@@ -18,11 +18,11 @@ IDLE = {"client_idle": "500ms"}
 
 
 def _pace(client, seconds):
-    """Lets some time pass, less if the proxy says something; paces a slow client."""
+    """Waits some time, or until the proxy sends data; paces a slow client."""
     select.select([client.sock], [], [], seconds)
 
 
-# Clients that say nothing, or say it slowly.
+# Clients that send nothing, or send slowly.
 
 
 @row("C-01")
@@ -95,7 +95,7 @@ def test_slow_loris_is_closed_after_client_read(env):
 
 
 def _descriptors_without(env, client):
-    """What the proxy holds for clients, as far as we can tell."""
+    """The descriptors of the proxy that belong to clients."""
     running = env.proxies[-1]
     return running.descriptors() - sum(len(u.open_connections) for u in env.upstreams) \
         - running.descriptors_at_start
@@ -286,7 +286,7 @@ def test_urgent_data(env):
 @row("C-31")
 def test_connections_without_data(env):
     running = env.proxy(env.upstream())
-    # By then, each place in the table of clients has been used.
+    # By then, each slot of the client table has been used.
     _connect_and_go(env, 5000)
     env.assert_ok(env.ask("first.test"), 1)
     before, begin = running.memory(), now()
@@ -528,7 +528,7 @@ def test_label_bytes_are_preserved(env, parts):
     running = env.proxy(server, log={"level": "debug", "queries": True})
     env.assert_ok(env.ask(parts, qtype=dnsmsg.TXT))
     assert [asked.seen.parts for asked in server.queries] == [parts]
-    # What a name holds must not make lines of its own, nor reach a terminal.
+    # Bytes of a name must neither start a log line nor reach a terminal.
     running.wait_line("query")
     running.stop()
     for line in running.log:
@@ -546,7 +546,7 @@ def test_name_case_is_preserved(env):
 
 @row("C-26")
 def test_response_has_the_name_case_of_the_query(env):
-    """Also when the upstream forgets about it."""
+    """Also if the upstream changes the case."""
     env.proxy(env.upstream(faults.message(lambda asked: asked.answer(
         parts=tuple(part.lower() for part in asked.seen.parts)))))
     env.assert_ok(env.ask("eXaMpLe.TeSt"))
@@ -601,7 +601,7 @@ def test_any_type_and_class_is_forwarded(env, qtype, qclass):
     assert exchange.answer.wire[2:] == dnsmsg.outside_opt(server.queries[0].answer())[2:]
 
 
-# Who may ask, and how many at once.
+# Allowed clients, and the limit of queries in flight.
 
 
 @table("allow, rcode", ("allow-private", ["private"], dnsmsg.NOERROR),
@@ -615,7 +615,7 @@ def test_allow_list(env, allow, rcode):
     assert len(server.queries) == (rcode == dnsmsg.NOERROR)
     env.answered_within(0.2, exchange)
     if rcode == dnsmsg.REFUSED:
-        env.upstreams.clear()         # nobody here may ask, the test's last query included
+        env.upstreams.clear()         # no client is allowed, which includes the last query
         server.close()
 
 
@@ -629,5 +629,5 @@ def test_inflight_limits_queries(env, inflight):
     for exchange in asked:
         env.assert_ok(exchange)
     arrived = sorted(query.at for query in server.queries)
-    # The first that is too many comes when an answer has made room for it.
+    # The first surplus query is read when a response frees a slot.
     assert arrived[inflight] - arrived[0] >= 0.02

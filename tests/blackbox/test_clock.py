@@ -1,4 +1,4 @@
-"""Rows P-13 and P-14: nothing but certificates has anything to do with the time of day."""
+"""P-13 and P-14: the time of day affects only certificates."""
 
 import glob
 import os
@@ -27,7 +27,7 @@ pytestmark = [
 
 
 class Clock:
-    """The time of day as the proxy sees it: another library stands between it and the kernel's."""
+    """The time of day as the proxy sees it, changed by a preloaded library."""
 
     def __init__(self, directory):
         self._path = os.path.join(directory, "clock")
@@ -40,7 +40,7 @@ class Clock:
         os.rename(f"{self._path}.new", self._path)
 
     def serve(self, env, *upstreams, **settings):
-        """The library reads a file whenever the time is asked for, which no sandbox allows."""
+        """The library reads a file for each time query, which the sandbox forbids."""
         return processes.start_workers(env, *upstreams, sandbox="off", user="root", popen_args={"env": {
             **os.environ, "LD_PRELOAD": LIBRARY[0], "FAKETIME_TIMESTAMP_FILE": self._path,
             "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
@@ -68,7 +68,7 @@ JUMPS = [("P-13-10-years-on", "+10y"), ("P-13-10-years-back", "-10y"),
 
 @table("jump", *JUMPS)
 def test_clock_jump_does_not_change_deadlines(env, clock, ageless, jump):
-    """Of a query, of a client that is idle, of a client that is slow."""
+    """Neither of a query nor of an idle or slow client."""
     server = env.upstream(identity=_ageless(ageless))
     running = clock.serve(env, server, tls={"ca_file": ageless.path},
                           timeouts={"client_idle": "1200ms", "client_read": "800ms"})
@@ -133,7 +133,7 @@ def test_certificates_are_checked_with_the_new_time(env, clock):
 
 @row("T-26")
 def test_session_ends_24_hours_after_its_last_full_handshake(env, clock, ageless):
-    """However often it was resumed, and renewed by that, in between; and so does a connection."""
+    """Resumptions in between do not extend it; the same limit applies to a connection."""
     server = env.upstream(faults.close_after_answer, identity=_ageless(ageless))
     server.do(server.script, Script(tls={"raw": True, "ticket_seconds": 7 * 86400}))
     clock.serve(env, server, workers=1, tls={"ca_file": ageless.path})
@@ -155,7 +155,7 @@ def test_session_ends_24_hours_after_its_last_full_handshake(env, clock, ageless
 
 @row("P-14")
 def test_start_with_clock_at_1970_recovers_when_set(env, clock):
-    """As on a board without a battery: no answers and one clear line, then answers."""
+    """As on a board without a battery: SERVFAIL and one clear log line, then answers."""
     server = env.upstream()
     clock.off_by("-56y")
     running = clock.serve(env, server)

@@ -19,7 +19,7 @@ ALL_KEYS = (" (one of: upstreams, listen, tls, timeouts, order, fallback, inflig
 
 
 def run(directory, *args):
-    """Runs the program in the directory; it must end by itself."""
+    """Runs the program in the directory; it must exit without a signal."""
     return subprocess.run([proxy.BINARY, *args], cwd=directory, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=20)
 

@@ -1,5 +1,5 @@
 """
-Servers end connections when they like: after some queries, after some seconds, at a restart. Every
+Servers end connections at any time: after some queries, after some seconds, at a restart. Every
 query is counted, and none is lost.
 """
 
@@ -22,7 +22,7 @@ from env import EDNS
 from upstream_state import times_down
 from rows import row, table
 
-# As the program has them when nothing is said.
+# The defaults of the program.
 DEFAULTS = {"query": "4500ms", "connect": "1s", "handshake": "1500ms", "answer": "2s"}
 FLAP_SECONDS = float(os.environ.get("DOT_PROXY_FLAP_SECONDS", "30"))
 
@@ -112,7 +112,7 @@ def test_connection_age_limit_loses_no_query(env):
 
 @table("rest", ("U-20-at-once", 0), ("U-20-1s", 1), ("U-20-idle", 6))
 def test_closed_connection_does_not_stop_pipelining(env, rest):
-    """Twice; then as many queries are in flight as before."""
+    """After two closes as many queries are in flight as before."""
     server = env.upstream(faults.slow(0.1))
     running = env.proxy(server, timeouts={**DEFAULTS, "client_idle": "20s"})
     client = env.client()
@@ -145,7 +145,7 @@ def test_server_that_answers_one_query_per_connection_is_not_down(env, burst):
 
 @row("U-21-too-many")
 def test_query_is_not_sent_after_its_deadline(env):
-    """More than the connections that there may be can carry: what waits too long is given up."""
+    """More queries than the connections can carry: those past their deadline are dropped."""
     server = env.upstream(faults.ends_after(1, 1.0))
     env.proxy(server, timeouts=DEFAULTS)
     client = env.client()
@@ -212,7 +212,7 @@ async def _answer_canaries_only(connection, query):
        ("U-22-one-response-each", _answer_and_close_notify),
        ("U-22-canaries-only", _answer_canaries_only))
 def test_canary_used_up_by_each_connection_does_not_storm(env, otherwise):
-    """The name at which the server closes never gets a connection that has answered a canary."""
+    """The name at which the server closes never uses a connection that has answered a canary."""
     async def asked(connection, query):
         await (connection.close() if query.name == "bad.test" else otherwise(connection, query))
 
@@ -234,7 +234,7 @@ def test_canary_used_up_by_each_connection_does_not_storm(env, otherwise):
 
 @row("U-22-remembered")
 def test_name_that_closes_connections_gets_its_own_connection(env):
-    """It is sent on a connection of its own, and the one of all others stays."""
+    """The connection of all other queries stays open."""
     async def asked(connection, query):
         is_bad = query.name.startswith("bad")
         await (faults.close_after_query.asked if is_bad else faults.answer)(connection, query)
@@ -265,7 +265,7 @@ def test_every_second_connection_is_reset(env, upstreams):
 
 @row("U-23-refused")
 def test_flapping_upstream_is_logged_every_10_seconds(env):
-    """The second line says how often it went down since the first."""
+    """The second line has the number of times it went down since the first."""
     a, b = env.pair()
     running = env.proxy(a, b, timeouts=DEFAULTS)
     begin, n = now(), 0
@@ -330,7 +330,7 @@ def test_type_that_is_never_answered_marks_no_upstream_down(env, upstreams):
 
 @row("U-25-black-hole")
 def test_blackhole_is_marked_down(env):
-    """Within the time that two silent connections took before."""
+    """Within the time that two silent connections take."""
     a, b = env.upstream(faults.never_answer), env.upstream()
     running = env.proxy(a, b, timeouts=DEFAULTS)
     begin = now()
@@ -378,7 +378,7 @@ def test_random_connection_closes_lose_no_query(env):
     assert seen["slowest"] < 1.5, f"nothing is late: {seen} (seed {seed})"
 
 
-# Each SERVFAIL of our own says why.
+# Each local SERVFAIL has a reason.
 
 SILENT = {name: getattr(faults, name) for name in (
     "refuse", "accept_and_close", "accept_and_reset", "accept_and_silence", "http",

@@ -44,7 +44,7 @@ def test_upstream_that_never_responds_is_marked_down(env):
 
 @table("types", ("D-01", [dnsmsg.A]), ("D-01-and-its-AAAA", [dnsmsg.A, dnsmsg.AAAA]))
 def test_slow_name_does_not_mark_its_upstream_down(env, types):
-    """One name that takes long says nothing about the others, nor once it is answered."""
+    """One slow name is no evidence about the others, even after it is answered."""
     a, b = env.pair()
     running = env.proxy(a, b)
     env.assert_ok(env.ask("warm.test"))
@@ -137,7 +137,7 @@ def test_surplus_responses(env, script):
 @table("script", ("D-10-in-one-write", faults.answer_twice),
        ("D-10-apart", faults.answer_twice_apart), ("D-26-five-messages", faults.multi_message))
 def test_surplus_responses_to_pipelined_queries(env, script):
-    """Each stray message costs a connection, until the queries are asked elsewhere."""
+    """Each unexpected message closes a connection, until the queries are retried elsewhere."""
     env.proxy(*env.pair(script))
     client = env.client()
     client.send(*[Query(f"together-{n}.test") for n in range(10)])
@@ -275,7 +275,7 @@ def test_server_closes_after_each_query_without_response(env):
 
 @row("D-18")
 def test_unanswered_queries_are_resent_after_close(env):
-    """What is unanswered is asked again, on a fresh connection, once."""
+    """Unanswered queries are resent once on a new connection."""
     server = env.upstream()
     env.proxy(server)
     client = env.client()
@@ -337,7 +337,7 @@ def test_error_from_the_first_upstream(env, code):
 
 @table("code", *((f"D-21-{name}" if code == 2 else f"D-22-{name}", code) for name, code in ERRORS))
 def test_first_error_is_forwarded_if_both_fail(env, code):
-    """The first one's is relayed."""
+    """The error of the first upstream is forwarded."""
     a, b = env.pair(faults.rcode(code, ede=20, text=b"from A"))
     b.do(faults.rcode(dnsmsg.SERVFAIL if code != dnsmsg.SERVFAIL else dnsmsg.REFUSED, ede=20,
                       text=b"from B"))

@@ -1,4 +1,4 @@
-"""EDNS ends at the proxy: what reaches the upstream, what the client gets."""
+"""EDNS is terminated at the proxy: what the upstream and the client receive."""
 
 import struct
 
@@ -35,7 +35,7 @@ def _options(wire):
 @table("edns", ("D-20-no-OPT", None), ("D-20-OPT", EDNS),
        ("D-20-options", dnsmsg.opt(OF_ONE_HOP + THAT_CROSS, flags=dnsmsg.DO)))
 def test_upstream_gets_padded_private_queries(env, edns):
-    """No cleartext, whole blocks, nothing that tells one client from another."""
+    """No cleartext, padded blocks, no data that identifies a client."""
     server = env.upstream()
     env.proxy(server)
     client = env.client()
@@ -94,7 +94,7 @@ def test_client_subnet_is_forwarded_if_configured(env, options, wanted):
 @table("signature", ("C-29-TSIG", dnsmsg.record(b"\3key\0", 250, 255, 0, b"tsig")),
        ("C-29-SIG-0", dnsmsg.record(b"\0", 24, 255, 0, b"\0\0sig0")))
 def test_signed_messages_are_forwarded_unmodified(env, signature):
-    """Both ways, but for the ID."""
+    """In both directions, except for the ID."""
     env.wrong_answers_are_relayed = True
     edns = dnsmsg.opt(OF_ONE_HOP + THAT_CROSS, size=4096)
     body = Query("sIgNeD.test").question + edns + signature
@@ -129,7 +129,7 @@ def test_response_options(env, edns):
 
 @row("D-27")
 def test_response_has_opt_if_the_upstream_sends_none(env):
-    """RFC 6891 6.1.1: who sends one gets one."""
+    """RFC 6891 6.1.1: a query with OPT gets a response with OPT."""
     env.proxy(env.upstream(faults.message(lambda asked: dnsmsg.outside_opt(asked.answer()))))
     assert env.assert_ok(env.ask(Query(edns=EDNS))).answer.opt is not None
     assert env.assert_ok(env.ask(Query())).answer.opt is None
@@ -181,7 +181,7 @@ def _has_keepalive(seen):
 @table("edns, dislikes", ("D-23-OPT", None, _has_opt), ("D-23-options", EDNS, _has_keepalive))
 @pytest.mark.parametrize("questions", [0, 1])
 def test_formerr_to_our_edns_options_is_retried_without(env, edns, dislikes, questions):
-    """Asked once more without, on the same connection, and remembered."""
+    """Retried once without them on the same connection, and remembered."""
     a, b = env.pair(_formerr(dislikes, rcode=dnsmsg.FORMERR, questions=questions))
     env.proxy(a, b)
     client = env.client()     # of one worker
@@ -195,7 +195,7 @@ def test_formerr_to_our_edns_options_is_retried_without(env, edns, dislikes, que
 
 @row("D-23")
 def test_formerr_without_our_edns_options_is_not_remembered(env):
-    """The server is asked once more, and nothing is remembered."""
+    """The query is retried once, and nothing is remembered."""
     server = env.upstream(faults.rcode(dnsmsg.FORMERR))
     env.proxy(server)
     assert env.ask("first.test").rcode == dnsmsg.FORMERR
@@ -207,7 +207,7 @@ def test_formerr_without_our_edns_options_is_not_remembered(env):
 
 @row("D-23")
 def test_formerr_and_close_is_retried_on_a_new_connection(env):
-    """It is asked without our additions on a fresh one."""
+    """The retry without our options uses a new connection."""
     async def asked(connection, query):
         await connection.reply(query.answer(rcode=dnsmsg.FORMERR if query.seen.opt else 0))
         await connection.close()
@@ -218,7 +218,7 @@ def test_formerr_and_close_is_retried_on_a_new_connection(env):
 
 
 def _opt_among_answers(query):
-    """The right answer, but for our OPT record, which is in the answer section."""
+    """The expected answer with our OPT record in the answer section."""
     answer = query.answer()
     if query.seen.opt is None:
         return answer
@@ -228,7 +228,7 @@ def _opt_among_answers(query):
 
 @table("edns", ("D-28-without-OPT", None), ("D-28-with-OPT", EDNS))
 def test_server_that_echoes_opt_among_answers_gets_no_opt(env, edns):
-    """It is asked once more without, which is remembered, and logged once."""
+    """The query is retried without OPT; this is remembered and logged once."""
     a, b = env.pair(faults.message(_opt_among_answers))
     running = env.proxy(a, b)
     client = env.client()
@@ -250,7 +250,7 @@ def _keepalive(data):
 
 @row("D-24")
 def test_keepalive_0_closes_the_drained_connection(env):
-    """Each connection is closed once it is drained, and the next query comes on another."""
+    """Each connection is closed after its last response, and the next query opens another."""
     server = env.upstream(_keepalive(b"\0\0"))
     running = env.proxy(server)
     for n in range(5):
@@ -263,7 +263,7 @@ def test_keepalive_0_closes_the_drained_connection(env):
 
 @row("D-24")
 def test_keepalive_0_with_queries_in_flight(env):
-    """What was sent is still answered; what comes now goes elsewhere."""
+    """Sent queries are still answered; new ones use another connection."""
     async def asked(connection, query):
         data = b"\0\0" if query.name == "last.test" else b"\3\xe8"
         if query.delay:
@@ -288,7 +288,7 @@ def test_keepalive_0_with_queries_in_flight(env):
 
 @row("D-24")
 def test_keepalive_0_with_queued_queries(env):
-    """What was not sent yet goes to the next connection."""
+    """Queries not yet sent move to the next connection."""
     server = env.upstream()
     env.proxy(server)
     client = env.client()
@@ -390,14 +390,14 @@ def _crossing(wire):
 
 
 def _same(crossed, wire):
-    """Whoever reads what crossed reads what was sent."""
+    """The forwarded message parses to the message that was sent."""
     crossed, wire = dns.message.from_wire(crossed), dns.message.from_wire(wire)
     assert crossed.sections[:3] == wire.sections[:3] and crossed.flags == wire.flags
     assert all(rrset in wire.additional for rrset in crossed.additional)
 
 
 def test_any_well_formed_message_is_forwarded(env):
-    """Everything outside the OPT, octet by octet, both ways."""
+    """All bytes outside the OPT are equal in both directions."""
     env.wrong_answers_are_relayed = True
     answers = []
     server = env.upstream(faults.message(

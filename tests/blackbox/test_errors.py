@@ -1,4 +1,4 @@
-"""Errors a person reads: the Extended DNS Error of a SERVFAIL, and the log."""
+"""Errors for people: the Extended DNS Error of a SERVFAIL, and the log."""
 
 import dnsmsg
 import faults

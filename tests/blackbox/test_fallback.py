@@ -1,4 +1,4 @@
-"""Groups U and X, where the next upstream is asked beside the first."""
+"""Groups U and X: hedged and fallback queries to the next upstream."""
 
 import asyncio
 import math
@@ -19,7 +19,7 @@ from rows import row, table
 from test_config import refused
 from upstream import Script, answer
 
-# As the program has them when nothing is said, since they are what is promised.
+# The defaults of the program, which the documentation promises.
 DEFAULTS = {"query": "4500ms", "connect": "1s", "handshake": "1500ms", "answer": "2s"}
 AFTER = 0.4
 # The clock of a client starts when its query has left.
@@ -51,14 +51,14 @@ def _warm(env, client, *servers):
 
 
 def _loser_answers(server, name, seconds):
-    """Waits until the server has sent its answer, which nobody waits for any more."""
+    """Waits until the server has sent its response, which no query needs any more."""
     query = wait_until(lambda: server.asked(name), 2)[-1]
     wait_until(lambda: now() > query.at + seconds + 0.05, seconds + 1)
     return query.connection
 
 
 def _in_step(env, client, server, connection):
-    """Its connection is used on, for the right answers, or it is closed (X-10)."""
+    """The connection is still used, with correct responses, or it is closed (X-10)."""
     name = f"in-step-{server.address}.test"
     env.assert_ok(client.ask(name), 0.1)
     wait_until(lambda: connection.closed or server.asked(name), 2)
@@ -87,7 +87,7 @@ def test_query_is_hedged_after_400_ms(env):
 
 @row("X-10-doubt")
 def test_suspect_upstream_races_immediately(env):
-    """It has not even answered a canary: the server may have gone."""
+    """The upstream has not even answered a canary, so the server may be down."""
     a, b = env.upstream(faults.slow(1.2)), env.upstream()
     env.proxy(a, b, timeouts=DEFAULTS)
     client = env.client()
@@ -99,7 +99,7 @@ def test_suspect_upstream_races_immediately(env):
 
 @row("U-25-one-slow-name")
 def test_slow_name_does_not_make_its_upstream_suspect(env):
-    """A canary shows that the server is there."""
+    """An answered canary shows that the server is up."""
     a, b = env.upstream(late(1.2)), env.upstream()
     env.proxy(a, b, timeouts=DEFAULTS)
     client = env.client()
@@ -119,7 +119,7 @@ def test_query_is_hedged_after_the_configured_time(env, after):
         env.assert_ok(exchange, 2 * seconds + 0.1)
         assert exchange.took >= 2 * seconds - ABOUT
     else:
-        # The third would be asked after 2 s.
+        # The third upstream would get the query after 2 s.
         env.assert_ok(exchange, 1.7)
         assert not c.queries
     assert b.asked("late.test")[0].at >= exchange.at + seconds - ABOUT
@@ -196,7 +196,7 @@ def test_first_error_is_returned_without_a_better_response(env):
 
 @row("X-10-late-error")
 def test_late_failure_of_the_losing_attempt_has_no_effect(env):
-    """It ends its connection without an answer, long after another one has answered."""
+    """It closes its connection without a response, long after another upstream has answered."""
     a, b = env.upstream(late(0.3, faults.close_after_query)), env.upstream()
     running = env.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
     client = env.client()
@@ -219,7 +219,7 @@ HOLES = {"U-02-SYN-is-dropped": (False, None), "U-04-silent-after-accept":
 
 @pytest.mark.parametrize("name", HOLES)
 def test_blackhole_delays_only_the_first_query(env, request, name):
-    """The first answer within 500 ms, and from then on each at once, whatever A is tried for."""
+    """The first answer takes at most 500 ms, all later ones no delay, even while A is probed."""
     warm, script = HOLES[name]
     namespace = None if script else request.getfixturevalue("namespace")
     a, b = env.pair()
@@ -236,7 +236,7 @@ def test_blackhole_delays_only_the_first_query(env, request, name):
     env.assert_ok(client.ask("first.test"), 0.5)
     for n in range(10):
         env.assert_ok(client.ask(f"next-{n}.test"), 0.1)
-    # Its marks come and go meanwhile.
+    # It goes down and up during this time.
     until = now() + 4
     while now() < until:
         env.assert_ok(client.ask(f"later-{random.randrange(1 << 30)}.test"), 0.1)
@@ -247,7 +247,7 @@ def test_blackhole_delays_only_the_first_query(env, request, name):
 
 @row("U-17-trials")
 def test_no_deadline_missed_during_recovery(env):
-    """While A is a black hole, and while it is tried, and when it is back."""
+    """While A is a black hole, while it is probed, and when it is back."""
     a, b = env.pair(faults.accept_and_silence)
     running = env.proxy(a, b)
     env.assert_ok(env.ask("first.test"), 0.5)
@@ -270,7 +270,7 @@ def test_no_deadline_missed_during_recovery(env):
        ("U-11-silent-and-no-fallback", faults.never_answer, 2.2, "never"),
        ("U-11-refused-and-no-fallback", faults.refuse, 0.2, "never"))
 def test_down_upstreams_are_tried_last_and_never_skipped(env, script, limit, fallback):
-    """A is marked down but good again, when B, which is up, falls silent."""
+    """A is marked down but works again when B, which is up, becomes silent."""
     a, b = env.pair(faults.refuse)
     running = env.proxy(a, b, timeouts=DEFAULTS, fallback={"after": fallback})
     for n in range(3):
@@ -296,7 +296,7 @@ def test_healthy_first_upstream_gets_all_queries(env):
     assert len(a.queries) == 500 and not b.connections
 
 
-# A slow answer delays nobody.
+# A slow response delays no other query.
 
 
 @pytest.mark.parametrize("upstreams", [1, 2])
@@ -334,7 +334,7 @@ def test_slow_response_on_one_of_20_persistent_connections(env):
 
 
 def test_fastest_upstream_gets_the_queries(env):
-    """The first in the list is not: what it took was seen once, by the way."""
+    """Not the first in the list: its latency was measured once, by a losing attempt."""
     a, b, c = env.upstream(faults.slow(0.1)), env.upstream(faults.slow(0.2)), env.upstream()
     env.proxy(a, c, b, order="fastest", timeouts=DEFAULTS)
     client = env.client()
@@ -373,7 +373,7 @@ def test_upstream_that_becomes_slow_loses_its_rank(env):
 
 @pytest.mark.timeout(40)
 def test_slower_upstream_is_probed_about_every_10_s(env):
-    """By a real query, beside the one that answers it, and about every 10 s."""
+    """By a real query, in parallel with the upstream that answers it."""
     a, b = env.upstream(faults.slow(0.1)), env.upstream()
     env.proxy(a, b, order="fastest", timeouts=DEFAULTS)
     client = env.client()
@@ -494,7 +494,7 @@ def test_three_upstreams_failing_in_turn_lose_no_query(env):
     exchanges = [exchange for client in clients for exchange in client.exchanges]
     wrong = [exchange for exchange in exchanges if not exchange.answer.is_right]
     assert all(exchange.rcode == dnsmsg.SERVFAIL for exchange in wrong)
-    # Whoever asks while the good one changes may meet each of them at its worst.
+    # A query sent during a change may meet the failures of all three.
     failed = [exchange for exchange in wrong
               if any(begin <= exchange.at and exchange.answered <= end for begin, end in good)]
     assert not failed, f"{len(failed)} of {len(exchanges)} (seed {seed})"

@@ -1,4 +1,4 @@
-"""What dot-proxy says about itself, and `healthcheck', which asks for it."""
+"""Health queries, and `healthcheck', which sends them."""
 
 import os
 import shutil
@@ -73,7 +73,7 @@ BAD_UPSTREAMS = [("refused", faults.refuse), ("silent", faults.accept_and_silenc
 
 @table("script", *BAD_UPSTREAMS)
 def test_health_query_is_answered_without_upstreams(own, script):
-    """Also while others wait for the upstreams."""
+    """Also while other queries wait for upstreams."""
     server = own.upstream(script)
     own.proxy(server)
     waiting = own.client()
@@ -142,7 +142,7 @@ def test_ready_once_an_upstream_was_connected_to(own):
     _reload(own, b)
     assert not _ready(own), "a reload is no handshake"
     own.assert_ok(own.ask("first.test"))
-    # Whoever connected, all of them know.
+    # A connection of one worker is visible to all.
     for worker in running.workers():
         with processes.only_this_worker(running, worker):
             assert _ready(own)
@@ -210,7 +210,7 @@ def test_healthcheck_of_upstreams_fails_if_all_are_down(env, option, script, wor
 
 @pytest.mark.parametrize("option", ["--upstream", "--ready"])
 def test_healthcheck_of_a_slow_upstream_times_out(env, option):
-    """The whole of the time for a query is longer than that of the check."""
+    """The query timeout is longer than that of the health check."""
     env.proxy(env.upstream(faults.accept_and_silence),
                 timeouts={"query": "4s", "connect": "4s", "handshake": "4s"})
     check = Check(env, option).bad(" over UDP: no response in 2000 ms (")
@@ -226,7 +226,7 @@ def test_healthcheck_of_an_upstream(env):
 
 
 def test_healthcheck_of_readiness_connects_once(env):
-    """There are no probes: it asks, once, and not when it has been ready before."""
+    """The health check sends one query, and none if the proxy has been ready before."""
     server = env.upstream()
     env.proxy(server)
     assert not server.connections
@@ -275,7 +275,7 @@ def test_healthcheck_if_loopback_is_not_allowed(env):
     Check(env, "--upstream").bad(" over TCP: REFUSED: client address not allowed",
                                    "`allow' must have this machine's address")
     assert not server.connections
-    env.upstreams.clear()         # no client here is allowed, not even for the last query of the test
+    env.upstreams.clear()         # no client is allowed, which includes the last query
     server.close()
 
 
@@ -318,7 +318,7 @@ def test_healthcheck_passes_if_one_worker_is_stopped(env):
 
 
 def test_healthcheck_passes_under_load(env):
-    """In a pod all have one address; when it has all the places that one may have, others wait."""
+    """All containers of a pod share one address; beyond its quota, queries wait."""
     server = env.upstream(faults.never_answer)
     running = env.proxy(server, inflight=200)
     rush = env.datagrams()
@@ -326,11 +326,11 @@ def test_healthcheck_passes_under_load(env):
     running.wait_line("datagrams dropped")
     Check(env).good("it answers over UDP and TCP", AT_ONCE)
     assert len(server.queries) >= 190
-    rush.given_up = True            # it has asked too much at once
+    rush.given_up = True            # it has sent too many queries at once
 
 
 def test_healthcheck_passes_if_its_address_fills_its_tcp_quota(env):
-    """The same by TCP, and by several connections."""
+    """The same over TCP with several connections."""
     server = env.upstream(faults.never_answer)
     env.proxy(server, inflight=200, workers=1)
     rush = [env.client() for _ in range(3)]
@@ -343,7 +343,7 @@ def test_healthcheck_passes_if_its_address_fills_its_tcp_quota(env):
 
 
 def test_healthcheck_waits_for_a_free_slot(env):
-    """As any query does while `inflight' is reached."""
+    """Like any query while `inflight' is reached."""
     server = env.upstream()
     env.proxy(server, inflight=1, timeouts={"answer": "2s"})
     client = env.client()
@@ -365,7 +365,7 @@ def test_healthcheck_fails_without_a_free_slot_in_time(env):
 
 
 def test_healthcheck_needs_no_trust_store_and_no_privileges(env):
-    """Nor is anything said about the configuration that is said at the start."""
+    """It does not print the warnings of a start."""
     running = env.proxy(env.upstream())
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
@@ -380,12 +380,12 @@ def test_healthcheck_needs_no_trust_store_and_no_privileges(env):
     assert with_port(*running.address) in done.stdout
 
 
-# ---- what others say ----
+# ---- other servers ----
 
 
 @pytest.fixture
 def fake_server(env, tmp_path):
-    """Starts one, and returns it and a configuration that says it is dot-proxy."""
+    """Starts a fake server; returns it and a configuration that names it as dot-proxy."""
     def starts(reply, transport):
         made = FakeServer(reply)
         env.others.append(made)
@@ -397,7 +397,7 @@ def fake_server(env, tmp_path):
 
 
 def _ok(query, text=b"\2ok", **wrong):
-    """The right answer, but for what the arguments say."""
+    """The expected response, changed by the arguments."""
     seen = dnsmsg.read(query)
     ident = wrong.get("ident", seen.ident)
     question = wrong.get("question", seen.question)

@@ -47,7 +47,7 @@ def test_late_query_is_hedged_after_the_usual_response_time(env):
     before = len(b.queries)
     env.assert_ok(env.datagrams().ask("late.test"), SOONER)
     assert [q.name for q in b.queries[before:]] == ["late.test"]
-    # The first one is only slow: nothing is held against it.
+    # The first upstream is only slow, so it must stay up.
     env.assert_ok(env.datagrams().ask("next.test"))
     assert not b.asked("next.test")
     assert not running.lines("upstream down")
@@ -56,7 +56,7 @@ def test_late_query_is_hedged_after_the_usual_response_time(env):
 
 @row("U-auto")
 def test_first_query_is_hedged_after_400_ms(env):
-    """Then it is as with a fixed time of 400 ms."""
+    """As with a fixed time of 400 ms."""
     a, b = env.upstream(_tail(1)), env.upstream()
     env.proxy(a, b, fallback=AUTO, timeouts=DEFAULTS)
     _ask_each(env, ["n.test"])
@@ -68,7 +68,7 @@ def test_first_query_is_hedged_after_400_ms(env):
 
 @row("U-auto")
 def test_extra_queries_stay_under_5_percent(env):
-    """However many of them are late."""
+    """However many queries are late."""
     a, b = env.upstream(_tail(0.15)), env.upstream()
     running = env.proxy(a, b, fallback=AUTO, timeouts=DEFAULTS)
     _ask_each(env, [f"n{n}.test" for n in range(60)])

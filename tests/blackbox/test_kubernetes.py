@@ -1,4 +1,4 @@
-"""The bases in deploy/kubernetes: that they are whole, and give no right that is not needed."""
+"""The bases in deploy/kubernetes are complete and grant no unneeded privilege."""
 
 import os
 import re
@@ -15,7 +15,7 @@ README = (kustomize.ROOT / "README.md").read_text()
 BASES = sorted(path for path in kustomize.BASES.iterdir())
 WORKLOADS = "Deployment", "DaemonSet"
 HEALTHCHECK_SECONDS = 2
-# Who has more than nothing: to give the node an address; to bind port 53 of the node.
+# Containers with capabilities: to add an address to the node; to bind port 53 of the node.
 RANKS = {("node-local", "address"): "NET_ADMIN", ("node-local", "dot-proxy"): "NET_BIND_SERVICE"}
 
 every_base = pytest.mark.parametrize("base", BASES, ids=lambda base: base.name)
@@ -85,7 +85,7 @@ def test_containers_have_minimal_privileges(base):
 
 @every_base
 def test_port_53_can_be_bound(base):
-    """By the sysctl of the pod, or, where the pod has the node's network, by the file's right."""
+    """With the sysctl of the pod or, in the node's network, with the file capability."""
     objects = kustomize.render(base)
     spec = _template(objects)["spec"]
     sysctls = spec.get("securityContext", {}).get("sysctls", [])
@@ -154,7 +154,7 @@ def test_application_uses_the_sidecar(name):
 
 
 def test_init_container_adds_the_listen_address(namespace):
-    """By the command of the init container, again and again; any `ip' does."""
+    """By the command of the init container, also if repeated; with any `ip'."""
     objects = kustomize.render(kustomize.BASES / "node-local")
     command, = (c["command"] for c in _containers(objects) if c["name"] == "address")
     address = command[3].partition("/")[0]

@@ -1,4 +1,4 @@
-"""Groups C and P where there is not room for everybody: clients, descriptors, memory."""
+"""Groups C and P at the limits: clients, descriptors, memory."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ CROWDED = "too many clients"
 
 
 def _clients(env, count, **args):
-    """Clients that are taken in one after the other."""
+    """Clients that are accepted one after the other."""
     made = []
     for _ in range(count):
         made.append(env.client(**args))
@@ -74,7 +74,7 @@ def test_slow_lorises_at_every_worker_delay_no_other_client(env):
 
 @row("C-09")
 def test_address_over_its_limit_loses_its_longest_idle_client(env):
-    """The one of them that has been idle longest goes; nobody else does."""
+    """Only its longest idle client is closed."""
     running = env.proxy(env.upstream(), timeouts=PATIENT,
                           clients={"max": 100, "per_address": 5})
     others = _clients(env, 4, source="127.0.0.9")
@@ -134,7 +134,7 @@ def test_longest_idle_client_is_closed_at_client_limit(env, row):
 
 @row("C-10")
 def test_active_clients_are_not_evicted(env):
-    """Who comes then waits in the queue of the kernel, and is served when there is room."""
+    """New clients wait in the accept queue and are served when a slot is free."""
     server = env.upstream()
     env.proxy(server, timeouts={"answer": "2s", **PATIENT}, clients={"max": 8})
     waiting = []
@@ -155,7 +155,7 @@ def test_active_clients_are_not_evicted(env):
 
 @row("C-10")
 def test_client_with_unread_query_is_not_idle(env):
-    """More than there are places for come, and ask, while the worker looks elsewhere."""
+    """More clients than slots connect and send queries while the worker is paused."""
     running = env.proxy(env.upstream(), timeouts=PATIENT, clients={"max": 8})
     worker, = running.workers()
     processes.pause(worker)
@@ -183,7 +183,7 @@ def test_idle_timeout_shrinks_under_load_and_recovers(env):
 
 @row("C-13")
 def test_clients_that_never_read_use_bounded_memory(env):
-    """10,000 answers wait for nobody for ever, and not in memory without a bound."""
+    """10,000 unread responses are neither kept forever nor in unbounded memory."""
     workers = 2
     env.may_grow = 64 * MIB
     running = processes.start_workers(env, env.upstream(), workers=workers)
@@ -219,7 +219,7 @@ def test_clients_that_never_read_use_bounded_memory(env):
 
 @row("C-10")
 def test_exactly_the_client_limit_evicts_nobody(env):
-    """None of them makes room for somebody who is not there."""
+    """None of them is closed for a client that does not exist."""
     server = env.upstream()
     running = processes.start_workers(env, server, timeouts={"answer": "2s", **PATIENT}, clients={"max": 8})
     first = running.workers()[0]
@@ -258,7 +258,7 @@ def told_once_without_a_spin(env, cause, remedy):
 
 @row("P-01")
 def test_descriptor_shortage_at_accept(env):
-    """No spin, no flood of lines; who is there is served, who comes later is, later."""
+    """No spin, no log flood; connected clients are served, new ones later."""
     server = env.upstream()
     running = env.proxy(server, timeouts={"query": "4s", "answer": "4s", **PATIENT},
                           user="root")
@@ -306,7 +306,7 @@ can_tamper = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("strace") is N
 @row("P-01")
 @can_tamper
 def test_system_wide_descriptor_shortage(env):
-    """ENFILE, the shortage of others. The list of allowed calls would not let the tracer do it."""
+    """ENFILE, a shortage caused by others. The seccomp filter would block the tracer."""
     running = env.proxy(env.upstream(), user="root", sandbox="off")
     worker, = running.workers()
     env.assert_ok(env.ask())
@@ -336,7 +336,7 @@ def traced(pid):
         return "TracerPid:\t0\n" not in file.read()
 
 
-# Answers that the kernel does not take now.
+# Responses that the kernel does not accept at the moment.
 
 
 @can_tamper
@@ -392,7 +392,7 @@ def test_descriptor_shortage_for_the_upstream_recovers(env):
 
 @row("P-02")
 def test_descriptor_shortage_for_the_second_upstream(env):
-    """The first one's connection goes on."""
+    """The connection of the first upstream stays usable."""
     a, b = env.pair()
     running = env.proxy(a, b, timeouts=PATIENT, user="root")
     worker, = running.workers()
@@ -434,7 +434,7 @@ accept4(int fd, struct sockaddr *from, socklen_t *len, int flags)
 
 @row("P-06")
 def test_transient_accept_errors(env):
-    """Two calls of three do, with each of the errors in turn."""
+    """Two of three calls fail, with each of the errors in turn."""
     source, library = (os.path.join(env.directory, name) for name in ("accept.c", "accept.so"))
     with open(source, "w") as file:
         file.write(ACCEPT)

@@ -1,4 +1,4 @@
-"""Group F: the documents and man pages say what the program does."""
+"""Group F: documents and man pages match the program."""
 
 import pathlib
 import re
@@ -81,13 +81,13 @@ def setting(key, value):
 
 
 def answer(tmp_path, key, value):
-    """The first thing that the program says about such a configuration."""
+    """The first message of the program about such a configuration."""
     (tmp_path / "config.yml").write_text(setting(key, value))
     done = run(tmp_path, "check")
     return (done.stderr or done.stdout).splitlines()[0]
 
 
-# These take any text, or their own kind of it.
+# These accept any text, or have their own syntax.
 FREE = {"path", "host name", "name or number", "address[:port]"}
 LISTS = {"upstreams", "upstreams[].pins", "listen", "allow"}
 
@@ -127,7 +127,7 @@ def test_defaults_match_the_program(tmp_path, authority):
             key = outer                 # the entries of a list
         said.setdefault(key, value.strip('"'))
         said[key] = said[key] or value.strip('"')
-    # What is not printed where nothing is set, or in other words.
+    # Defaults that are not printed, or printed in another form.
     unsaid = {"required", "none", "private", "nobody", "tls.ca_file", "tls.crl_file",
               "the system's bundle"}
     documented = {key: default for key, (_, default) in KEYS.items()
@@ -217,7 +217,7 @@ def test_readme_log_lines_are_real():
     quoted = re.findall(r"^\| (`.*?) \|", table, re.M)
     assert quoted
     for text in re.findall(r"`([^`]+)`", " ".join(quoted)):
-        # Without addresses, files, names and what libc says.
+        # Without addresses, files, names and texts of libc.
         for piece in re.split(r"0\.0\.0\.0:53|config\.yml|\.\.\.|: [A-Z].*", text):
             assert piece.strip() in SOURCES, text
 
@@ -290,7 +290,7 @@ def test_health_diagram_matches_the_source():
 
 
 def test_environment_is_documented():
-    # Each of systemd's variables that ends so only says for whom another one is.
+    # Variables of systemd with this suffix only name the process that another one is for.
     variables = {name for name in re.findall(r'getenv\("(\w+)"\)', SOURCES)
                  if not name.endswith("_PID")}
     tags = re.findall(r"^\.It Ev (.*)", COMMAND_PAGE, re.M)

@@ -1,6 +1,6 @@
 """
-Group F: mistakes in configurations and command lines. Each message says where the mistake is (file,
-line and column, or the word of the command line), what is wrong, and what to do about it.
+Group F: mistakes in configurations and command lines. Each message has the place (file, line and
+column, or the word of the command line), the problem and the fix.
 """
 
 import os
@@ -23,7 +23,7 @@ IN_USE = "192.0.2.7"                    # of no interface here (RFC 5737)
 
 
 def says(done, place, cause, cure):
-    """Exit status 2, and a line with the place, the cause and the cure, in this order."""
+    """Exit status 2, and a line with the place, the cause and the fix, in this order."""
     assert done.returncode == 2, done
     assert done.stdout == ""
     for line in done.stderr.splitlines():
@@ -44,7 +44,7 @@ def configured(tmp_path):
 
 
 def upstream(name, written, cause, cure):
-    """An entry of `upstreams', in quotes, so that YAML takes it as it is."""
+    """An entry of `upstreams', quoted so that YAML does not interpret it."""
     return (f"F-17-upstream-{name}", f"upstreams: ['{written}']\n", "1:13", f"`{written}' {cause}",
             cure)
 
@@ -252,7 +252,7 @@ AS_DOT = "as in `9.9.9.9#dns.quad9.net'"
        key("dnsproxy", "insecure", ALWAYS_TLS, "true"),
        key("cloudflared", "proxy-dns-upstream", A_LIST),
        key("blocky", "bootstrapDns", "names are not looked up"),
-       # Keys of dot-proxy, at another place.
+       # Keys of dot-proxy in the wrong mapping.
        key("here", "level", "write `log: {level: ...}'"),
        key("here", "query", "write `timeouts: {query: ...}'"),
        key("here", "ca_file", "write `tls: {ca_file: ...}'"),
@@ -333,7 +333,7 @@ def test_check_finds_startup_errors(tmp_path, configured, monkeypatch, authority
        ("F-20-interface", "[fe80::77%vpn0]:5399"))
 def test_check_warns_about_a_missing_listen_address(tmp_path, configured, monkeypatch,
                                                          authority, address):
-    """The start does not refuse it, since the other address is served."""
+    """The start succeeds, since the other address is served."""
     monkeypatch.setenv("SSL_CERT_FILE", authority.path)
     configured(f"listen: [127.0.0.1, '{address}']\n{GOOD}")
     done = run(tmp_path, "check")

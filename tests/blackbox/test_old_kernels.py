@@ -1,4 +1,4 @@
-"""Row P-32: kernels, and emulators of one, that lack something that dot-proxy can do without."""
+"""P-32: kernels and emulators without features that dot-proxy does not require."""
 
 import os
 import platform
@@ -108,7 +108,7 @@ def test_workers_as_root_are_warned_about(env):
     running = processes.start_workers(env, env.upstream(), user="root")
     line, = running.lines("workers run as root")
     assert line["level"] == "warn" and line["remedy"]
-    running.stop()      # it would take the file of the next one for its own
+    running.stop()      # it would use the file of the next proxy
     processes.start_workers(env, env.upstream())
     assert not env.proxies[-1].lines("workers run as root")
 

@@ -1,4 +1,4 @@
-"""Programs of others at both ends: real servers behind the proxy, real clients before it."""
+"""Real servers and real clients of the proxy."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ DNSSEC_BOGUS = 6        # of the Extended DNS Errors, RFC 8914 4.7
 
 @pytest.fixture
 def start(env, authority, tmp_path):
-    """Starts a server of somebody else's, as one of the env's upstreams."""
+    """Starts a real server as an upstream of the env."""
     def starts(kind):
         directory = tmp_path / f"{kind.__name__}-{len(env.upstreams)}"
         directory.mkdir()
@@ -78,7 +78,7 @@ def test_server_returns_a_large_response(env, server, name, least):
 
 
 def test_server_gets_many_queries_at_once(env, server):
-    """More than a server takes in hand from one connection, which is 100 for some."""
+    """More than a server processes at once per connection, which is 100 for some."""
     env.proxy(server.config())
     clients = [env.client() for _ in range(3)]
     for client in clients:
@@ -95,7 +95,7 @@ def test_server_with_another_name_is_rejected(env, server):
     env.servfail(env.ask(), 1)
     line = running.wait_line("upstream down")
     assert "handshake" in line["cause"] and "dot.test" in line["cause"] + line["remedy"], line.text
-    running.stop()      # what was never right cannot become right again
+    running.stop()      # this upstream was never valid, so it cannot recover
 
 
 def test_server_restarts(env, server):
@@ -113,7 +113,7 @@ def test_server_restarts(env, server):
 
 
 def test_server_resumes_sessions(env, server):
-    """As OpenSSL does it, and as GnuTLS does."""
+    """With OpenSSL and with GnuTLS."""
     running = env.proxy(server.config(), timeouts={"upstream_idle": "0s"}, log={"level": "debug"})
     for n in range(5):
         env.assert_ok(env.ask(f"n{n}.test"), 0.5)
@@ -196,7 +196,7 @@ def at(env):
 
 
 def right_text(name, qtype):
-    """The one right answer as dig and others write it."""
+    """The expected answer in the format of dig."""
     data = dnsmsg.rdata_for(dnsmsg.labels(name), qtype)
     return socket.inet_ntop(socket.AF_INET if qtype == A else socket.AF_INET6, data)
 
@@ -208,7 +208,7 @@ RIGHT = [right_text(*question) for question in SEVERAL]
 DIG = ("dig", "+tcp", "+tries=1", "+time=5")
 
 
-# Options of dig, each by itself: what they put into a query must hurt nobody.
+# Options of dig, one at a time: none of them may cause a failure.
 @pytest.mark.parametrize("options", [
     "", "+noedns", "+dnssec +adflag +cdflag", "+cookie=0123456789abcdef", "+keepalive",
     "+padding=128", "+nsid +expire", "+subnet=192.0.2.0/24", "+norecurse", "+bufsize=512",
@@ -246,7 +246,7 @@ def test_one_connection_per_query(env, command):
 
 
 def dnsperf(env, tmp_path, mode, address, names, *options):
-    """20 clients ask for all names, each for one type, and none is lost. Returns what it says."""
+    """20 clients query all names, each for one type, and none is lost. Returns the output."""
     questions = tmp_path / "questions"
     questions.write_text("".join(f"{name} {'AAAA' if n % 2 else 'A'}\n"
                                  for n, name in enumerate(names)))
@@ -287,7 +287,7 @@ def test_dnspython(env):
 
 
 def test_dnspython_pipelined(env):
-    """Slow ones among them: answers come in another order than the questions."""
+    """Some are slow: responses arrive in another order than the queries."""
     env.proxy(env.upstream())
     names = [f"{'delay-200.' if n % 10 == 0 else ''}n{n}.test" for n in range(100)]
     queries = [dns.message.make_query(name, "A", id=1000 + n) for n, name in enumerate(names)]
@@ -309,7 +309,7 @@ def test_dnspython_pipelined(env):
 
 @pytest.fixture
 def own_mounts(env, namespace):
-    """The test may have files of its own in the place of this machine's."""
+    """The test may replace files of the machine."""
     allowed = env._popen(["unshare", "--mount", "mount", "--bind", "/etc", "/etc"],
                            stderr=subprocess.PIPE, text=True)
     _, error = allowed.communicate(timeout=20)
@@ -319,7 +319,7 @@ def own_mounts(env, namespace):
 
 @pytest.fixture
 def resolve(env, own_mounts, tmp_path):
-    """Runs a program that finds its names by asking the proxy on port 53, by TCP or by UDP first."""
+    """Runs a program that resolves names with the proxy on port 53, over TCP or UDP first."""
     def resolves(*command, options="", by="use-vc"):
         files = {"resolv.conf": f"nameserver 127.0.0.1\noptions {by} {options}\n",
                  "nsswitch.conf": "hosts: dns\n"}
@@ -334,7 +334,7 @@ def listen_on_port_53(env, *scripts):
 
 
 def both(name):
-    """What getaddrinfo finds, whatever the order."""
+    """The sorted result of getaddrinfo."""
     return sorted([right_text(name, A), right_text(name, AAAA)])
 
 
@@ -343,7 +343,7 @@ def found(out):
 
 
 def late(qtype, seconds=0.1):
-    """One of the two answers comes after the other."""
+    """One of the two responses is delayed."""
     async def asked(connection, query):
         if query.seen.qtype == qtype:
             await asyncio.sleep(seconds)
@@ -382,7 +382,7 @@ def test_glibc_with_other_options(env, resolve, options):
 
 
 def test_glibc_resolves_many_names(env, resolve):
-    """One process asks again and again, with both answers rightly told apart."""
+    """One process repeats queries, and never confuses the two responses."""
     server = listen_on_port_53(env)
     names = [f"n{n}.test" for n in range(50)]
     program = ("import json, socket, sys; print(json.dumps([sorted({info[4][0] for info in "
@@ -402,7 +402,7 @@ def test_glibc_gets_nxdomain(env, resolve):
 
 
 def test_glibc_reports_try_again_on_servfail(env, resolve):
-    """SERVFAIL: it must say "try again", at once, not "there is no such name"."""
+    """On SERVFAIL it must report "try again" immediately, not "no such name"."""
     listen_on_port_53(env, faults.refuse)
     program = ("import socket\ntry: socket.getaddrinfo('example.test', 80)\n"
                "except socket.gaierror as error: print(error.errno == socket.EAI_AGAIN)")
@@ -436,7 +436,7 @@ def test_udp_clients(env, by_tcp, command, options):
 @pytest.mark.parametrize("command", [("dig", "+tries=1", "+time=5"), ("kdig", "+retry=0", "+time=5")],
                          ids=["dig", "kdig"])
 def test_truncated_udp_response_is_retried_over_tcp(env, by_tcp, command):
-    """What is too large for UDP is asked again."""
+    """A response too large for UDP is truncated."""
     server = env.upstream()
     env.proxy(server)
     before = by_tcp(server)
@@ -470,7 +470,7 @@ def test_dnspython_over_udp(env):
        ("A-is-late", late(A), "late-a.test", False), ("AAAA-is-late", late(AAAA), "late-aaaa.test", False),
        ("20-kB", Script(), "size-20000.test", True))
 def test_glibc_over_udp(env, resolve, by_tcp, script, name, too_large):
-    """Both questions from one socket; what is too large, by TCP."""
+    """Both questions from one socket; large responses over TCP."""
     server = listen_on_port_53(env, script)
     before = by_tcp(server)
     assert found(resolve("getent", "ahosts", name, by="")) == both(name)
@@ -488,7 +488,7 @@ def test_glibc_over_udp_with_other_options(env, resolve, options):
 
 @pytest.fixture(scope="session")
 def musl(tmp_path_factory):
-    """A program that asks the resolver of musl for the addresses of names, and its version."""
+    """A program that resolves names with musl, and the version of musl."""
     program = tmp_path_factory.mktemp("musl") / "lookup"
     source = pathlib.Path(__file__).parent.parent / "lib/lookup.c"
     subprocess.run(["musl-gcc", "-static", "-o", program, source], check=True)
@@ -502,7 +502,7 @@ def musl(tmp_path_factory):
        ("AAAA-is-late", late(AAAA), "late-aaaa.test"), ("A-only", without(AAAA), "only-a.test"),
        ("AAAA-only", without(A), "only-aaaa.test"))
 def test_musl(env, resolve, by_tcp, musl, script, name):
-    """Both questions from one socket; a type that the name has not delays nothing."""
+    """Both questions from one socket; a missing type causes no delay."""
     server = listen_on_port_53(env, script)
     before = by_tcp(server)
     begin = now()
@@ -516,7 +516,7 @@ def test_musl(env, resolve, by_tcp, musl, script, name):
 
 
 def test_musl_resolves_many_names(env, resolve, musl):
-    """One process asks again and again, with both answers rightly told apart."""
+    """One process repeats queries, and never confuses the two responses."""
     server = listen_on_port_53(env)
     names = [f"n{n}.test" for n in range(300)]
     out = resolve(musl[0], *names, by="")
@@ -525,11 +525,11 @@ def test_musl_resolves_many_names(env, resolve, musl):
 
 
 def test_musl_and_truncated_responses(env, resolve, by_tcp, musl):
-    """It takes 512 octets. Only from 1.2.4 on does it ask again by TCP; before, there is no answer."""
+    """musl accepts 512 bytes. Since 1.2.4 it retries over TCP; before, there is no answer."""
     program, version = musl
     server = listen_on_port_53(env)
     before = by_tcp(server)
-    # The upstream's OPT is not for who has none.
+    # A client without OPT does not get the upstream's OPT.
     fits, too_large = (f"size-{size + len(EDNS)}.test" for size in (512, 513))
     assert sorted(resolve(program, fits, by="").split()) == both(fits)
     assert by_tcp(server) == before
@@ -545,7 +545,7 @@ def test_musl_and_truncated_responses(env, resolve, by_tcp, musl):
 @table("script, says", ("no-such-name", faults.rcode(NXDOMAIN), "Name does not resolve\n"),
        ("no-answer-from-upstream", faults.refuse, "Try again\n"))
 def test_musl_retries_after_servfail(env, resolve, musl, script, says):
-    """It asks again after SERVFAIL, until its time is over."""
+    """musl retries after SERVFAIL until its timeout."""
     listen_on_port_53(env, script)
     begin = now()
     assert resolve(musl[0], "example.test", options="timeout:1", by="") == says
@@ -555,12 +555,12 @@ def test_musl_retries_after_servfail(env, resolve, musl, script, says):
 @pytest.fixture(params=[forwarders.Unbound, forwarders.Resolved, forwarders.ResolvedAsProxy],
                 ids=["unbound", "systemd-resolved", "systemd-resolved-as-proxy"])
 def forwarder(request, own_mounts, tmp_path):
-    """Starts a resolver that asks the proxy of a env."""
+    """Starts a resolver that forwards to the proxy of an env."""
     return lambda env: request.param(env, tmp_path)
 
 
 def test_resolver_forwards_to_dot_proxy(env, by_tcp, forwarder):
-    """By UDP, and what is too large for that, by TCP."""
+    """Over UDP, and large responses over TCP."""
     server = env.upstream()
     env.proxy(server)
     resolver = forwarder(env)

@@ -1,4 +1,4 @@
-"""Row P-16: what the processes still may do, as the kernel says it of the running ones."""
+"""P-16: the privileges of the running processes, as reported by the kernel."""
 
 import ctypes
 import os
@@ -20,7 +20,7 @@ from dnsmsg import Query
 from rows import row, table
 
 NOBODY = 65534
-SANDBOXED = not proxy.sanitized()     # sanitizers look into their own process, and need more calls
+SANDBOXED = not proxy.sanitized()     # sanitizers need more system calls
 CAP = {name: 1 << number for name, number in (("kill", 5), ("dac_read_search", 2), ("setgid", 6),
                                               ("setuid", 7), ("setpcap", 8),
                                               ("net_bind_service", 10))}
@@ -55,7 +55,7 @@ def _has_nothing(pid, uid, gid=None, groups=(), bounding=0, seccomp=True):
         core, = (line for line in file if line.startswith("Max core file size"))
     assert core.split()[4:6] == ["0", "0"]
     if uid != 0 and SANDBOXED:
-        # What others must not look into is root's, whoever runs it.
+        # Processes that others must not inspect belong to root for any user.
         assert os.stat(f"/proc/{pid}/environ").st_uid == 0
 
 
@@ -133,7 +133,7 @@ def test_strict_sandbox_starts_with_full_kernel_support(env):
 
 @pytest.fixture
 def public(env, monkeypatch):
-    """The program and its files where everybody may read them."""
+    """The program and its files in a directory that all users can read."""
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         monkeypatch.setattr(proxy, "BINARY", shutil.copy(proxy.BINARY, directory))
@@ -179,7 +179,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
        ("P-16-file-capability-of-a-pod", OF_A_POD, 0),
        ("P-16-file-capability-that-is-not-to-be-had", (*UNPRIVILEGED, *DROPPED), 1))
 def test_file_capability_binds_the_port(env, namespace, public, prefix, status):
-    """As in the image: permitted, not effective, so that it starts in either case."""
+    """As in the image: permitted, not effective, so that it starts with and without."""
     os.setxattr(proxy.BINARY, "security.capability",
                 struct.pack("<5I", 0x02000000, CAP["net_bind_service"], 0, 0, 0))
     running = env.proxy(env.upstream(), workers=2, port=53, start=False, **public,
@@ -201,7 +201,7 @@ def test_file_capability_binds_the_port(env, namespace, public, prefix, status):
         ("unshare", "-m", "sh", "-c", 'mount -o remount,bind,ro / && exec setpriv --no-new-privs '
          + " ".join(DROPPED) + ' "$@"', "sh")))
 def test_started_as_root_without_capabilities(env, prefix):
-    """As in a container: it cannot become anybody else, and need not."""
+    """As in a container: it cannot change its user, and need not."""
     running = processes.start_workers(env, env.upstream(), popen_args={"prefix": prefix})
     for pid in running.workers():
         _has_nothing(pid, 0, groups=os.getgroups())
@@ -274,7 +274,7 @@ def _sockets(pid):
 
 @row("P-28-retiring")
 def test_retiring_worker_connects_to_its_upstreams(env):
-    """No new socket has the number of a listener that it closed, which the sandbox guards."""
+    """No new socket gets the number of a closed listener, which the sandbox protects."""
     running = env.proxy(env.upstream(faults.slow(0.4)), timeouts={"upstream_idle": 0})
     old, = running.workers()
     client = env.client()
@@ -296,7 +296,7 @@ HARMLESS = ("uname", "socket-udp", "socket-raw", "socket-unix", "kill", "tgkill"
 
 @row("P-16-forbidden-call", "P-28-without-a-sandbox")
 def test_same_system_calls_pass_without_a_sandbox(env, hooked):
-    """What the tests before this one have seen was the sandbox."""
+    """So the failures in the tests above are caused by the sandbox."""
     running = processes.start_workers(env, env.upstream(), workers=2, sandbox="off")
     clients = processes.one_each(env)
     worker = next(iter(clients))

@@ -1,4 +1,4 @@
-"""Group P, as far as one process goes: start, signals, descriptors, stop."""
+"""Group P for a single process: start, signals, descriptors, stop."""
 
 import contextlib
 import os
@@ -69,7 +69,7 @@ def test_second_sigterm_stops_at_once(env):
 
 @row("P-19")
 def test_client_that_connects_during_stop_is_closed(env):
-    """Refused, or closed when it ends; and never later than the query in hand may take."""
+    """Refused, or closed at exit; never later than the query timeout."""
     server = env.upstream()
     running = env.proxy(server)
     client = env.client()
@@ -140,7 +140,7 @@ def test_standard_descriptors_are_closed_at_start(env, closed):
 
 @row("P-17")
 def test_full_log_pipe_does_not_block(env):
-    """A full pipe at the other end costs lines, not the service."""
+    """A full pipe loses log lines, not queries."""
     a, b = env.pair()
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -162,7 +162,7 @@ def test_full_log_pipe_does_not_block(env):
 
 
 def _run(env, *prefix, address=None, seconds=5):
-    """Starts the program where it cannot serve; returns its exit status and what it said."""
+    """Starts the program where it cannot serve; returns its exit status and its output."""
     settings = {"listen": address, "upstreams": [env.upstream().config()],
                 "tls": {"ca_file": env.authority.path}}
     path = proxy.write_config(os.path.join(env.directory, "bad.yml"), settings)
@@ -241,7 +241,7 @@ def test_restart_at_once(env):
 
 @row("P-02")
 def test_descriptors_are_reserved_for_upstreams(env):
-    """Clients may not take the last descriptors; and when they have, it recovers."""
+    """Clients cannot use the last descriptors; if they have, the proxy recovers."""
     env.proxy(env.upstream(), timeouts={"client_idle": "20s"},
                 popen_args={"prefix": ("prlimit", "--nofile=32:32")})
     clients = [env.client() for _ in range(60)]
@@ -269,7 +269,7 @@ def test_no_cpu_used_when_idle(env):
 
 @row("P-start")
 def test_time_from_start_to_first_response(env):
-    """Under 50 ms of our own, with a CA file of one certificate; here with some room."""
+    """Under 50 ms with a CA file of one certificate; the test allows a margin."""
     running = env.proxy(env.upstream())
     env.within(0.5, running.started, running.serves)
     env.assert_ok(env.ask(), 0.1)
@@ -277,7 +277,7 @@ def test_time_from_start_to_first_response(env):
 
 
 def test_query_during_startup_waits(env, tmp_path):
-    """A large CA file takes a second to load: who asks meanwhile is not refused."""
+    """A large CA file takes a second to load: queries during this time are not refused."""
     with open(env.authority.path) as file:
         (tmp_path / "ca.pem").write_text(file.read() * 2000)
     running = env.proxy(env.upstream(), tls={"ca_file": str(tmp_path / "ca.pem")},

@@ -1,4 +1,4 @@
-"""Nobody takes all there is: places for queries and for connections, IDs, descriptors, memory."""
+"""No client can exhaust a shared resource: slots, connections, IDs, descriptors, memory."""
 
 import asyncio
 import contextlib
@@ -61,7 +61,7 @@ def _all_right(env, client, queries):
 
 
 def test_client_with_slow_queries_leaves_free_slots(env):
-    """It gets all of its own answers, too."""
+    """It also gets all of its own responses."""
     gate = Gate(env.loop)
     server = env.upstream(gate.script)
     env.proxy(server, timeouts=LONG, inflight=128)
@@ -80,7 +80,7 @@ def test_client_with_slow_queries_leaves_free_slots(env):
 
 @pytest.mark.parametrize("clients", [1, 3, 25])
 def test_address_with_slow_queries_leaves_free_slots(env, clients):
-    """However many connections they come by."""
+    """With any number of connections."""
     gate = Gate(env.loop)
     server = env.upstream(gate.script)
     env.proxy(server, timeouts=LONG, inflight=256, workers=1)
@@ -110,7 +110,7 @@ async def _is_late(connection, data):
 
 
 def test_silent_upstreams_do_not_exhaust_ids(env):
-    """All are asked at once, and the only one that answers is asked last."""
+    """All upstreams race, and the only one that responds is the last."""
     silent = [env.upstream(faults.never_answer) for _ in range(7)]
     env.proxy(*silent, env.upstream(Script(outgoing=_is_late)), inflight=500,
                 timeouts={**LONG, "query": "4s", "answer": "2s"}, fallback={"after": 0})
@@ -121,7 +121,7 @@ def test_silent_upstreams_do_not_exhaust_ids(env):
 
 
 def test_silent_upstream_does_not_exhaust_connections(env):
-    """Each query has a connection of its own to either, and there are not enough for all."""
+    """Each query needs a connection to both upstreams, and there are not enough for all."""
     a, b = env.pair(faults.never_answer)
     env.proxy(a, b, inflight=64,
                 timeouts={**LONG, "handshake": "6s", "query": "9s", "upstream_idle": 0})
@@ -129,7 +129,7 @@ def test_silent_upstream_does_not_exhaust_connections(env):
 
 
 def test_slow_names_do_not_exhaust_connections(env):
-    """A canary shows each time that the connection is well."""
+    """A canary shows each time that the connection works."""
     server = env.upstream(NEVER_SLOW)
     env.proxy(server, timeouts=LONG)
     client = env.client()
@@ -162,7 +162,7 @@ def test_idle_clients_do_not_exhaust_descriptors(env):
 
 
 def test_unfinished_messages_do_not_exhaust_memory(env):
-    """What each of them has taken is given back when it goes."""
+    """The memory of each is released when it disconnects."""
     count, size = 200, 65000
     running = env.proxy(env.upstream(), timeouts={"client_read": "5s"},
                           clients={"max": 1000, "per_address": 1000})
@@ -264,7 +264,7 @@ def test_large_queries_do_not_exhaust_memory(env, clients, each):
 
 @row("C-34")
 def test_unread_large_responses_do_not_exhaust_memory(env):
-    """The client is closed, and nobody else is."""
+    """Only that client is closed."""
     running = env.proxy(env.upstream(), timeouts={**LONG, "client_idle": "20s"})
     env.assert_ok(env.ask("warm.test"))
     with Watch(running) as watch:
@@ -327,7 +327,7 @@ def test_unfinished_messages_and_used_slots_do_not_exhaust_memory(env):
 
 @table("leave", ("C-34-those-before-leave", True), ("C-34-those-before-send-more", False))
 def test_memory_of_unfinished_messages_is_available_to_others(env, leave):
-    """One address fills all memory for large messages; then another has a large query."""
+    """One address fills all memory for large messages; then another sends a large query."""
     env.proxy(env.upstream(), timeouts={**LONG, "client_read": "6s" if leave else "1s",
                                             "client_idle": "20s"})
     greedy = [env.client(source="127.0.0.2") for _ in range(450)]
@@ -348,7 +348,7 @@ def test_memory_of_unfinished_messages_is_available_to_others(env, leave):
 
 @row("C-34")
 def test_memory_is_released_after_slow_responses(env):
-    """The last answers come long after the last queries."""
+    """The last responses arrive long after the last queries."""
     running = env.proxy(env.upstream(), timeouts={**LONG, "answer": "8s", "client_idle": "20s"})
     padding = dnsmsg.opt(dnsmsg.option(65001, bytes(3000)), size=4096)
     env.assert_ok(env.ask("warm.test"))

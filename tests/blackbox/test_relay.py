@@ -1,4 +1,4 @@
-"""The plain relay of the README: three settings make it, and it is strictly one at a time."""
+"""The plain relay of the README: three settings, one query at a time."""
 
 import pytest
 

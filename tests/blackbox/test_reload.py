@@ -1,4 +1,4 @@
-"""Group F where it is about a configuration that changes while it is in use."""
+"""Group F: changes of the configuration at run time."""
 
 import contextlib
 import ctypes
@@ -30,7 +30,7 @@ REFUSED = "reload failed"
 
 
 def _write(env, **changes):
-    """Puts another configuration in the place of the old one, as an editor does it."""
+    """Replaces the configuration file as an editor does."""
     env.config = {key: value for key, value in {**env.config, **changes}.items()
                     if value is not None}
     path = proxy.write_config(f"{env.config_path}.new", env.config)
@@ -38,7 +38,7 @@ def _write(env, **changes):
 
 
 def _reload(env, workers=None, **changes):
-    """Reloads a changed configuration, and waits until all that was before has gone."""
+    """Reloads a changed configuration and waits for the old workers to exit."""
     running = env.proxies[-1]
     before, old = len(running.lines(RELOADED)), running.workers()
     _write(env, workers=workers or env.config["workers"], **changes)
@@ -54,7 +54,7 @@ def _wait_gone(running, old, seconds=5):
 
 
 def _refused(env, *words, write=None, **changes):
-    """Tries to; returns the one line that says why it was not done."""
+    """A reload that must fail; returns its only log line."""
     running = env.proxies[-1]
     workers, before = running.workers(), len(running.log)
     if write is None:
@@ -72,7 +72,7 @@ def _refused(env, *words, write=None, **changes):
     return line
 
 
-# A thousand of them. First, since it takes longest.
+# 1,000 reloads. The first test, since it takes longest.
 
 
 @row("P-12-reloads")
@@ -181,7 +181,7 @@ def test_address_in_use_changes_nothing(env):
 @row("F-03")
 @pytest.mark.skipif(proxy.sanitized(), reason="sanitizers need all of the address space")
 def test_old_workers_serve_if_new_ones_cannot_start(env):
-    """The old ones go on."""
+    """The old workers keep serving."""
     running = processes.start_workers(env, env.upstream(), inflight=512, reload="signal",
                          popen_args={"prefix": ("prlimit", f"--as={1 << 30}")})
     workers = running.workers()
@@ -241,7 +241,7 @@ def test_reload_with_other_trust_store(env):
 
 @row("F-04-listen")
 def test_reload_with_other_listen_addresses(env):
-    """One stays, one goes, one comes."""
+    """One is kept, one removed, one added."""
     server = env.upstream()
     running = processes.start_workers(env, server, reload="signal")
     stays = running.address
@@ -257,7 +257,7 @@ def test_reload_with_other_listen_addresses(env):
     _asks_at(env, second)
     env.assert_ok(env.ask("stays.test"))
     waiting.wait_closed()
-    # What is not used any more is somebody else's.
+    # An unused address can be bound by another program.
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(first)
@@ -310,7 +310,7 @@ def test_reload_with_other_timeouts_and_log_level(env):
 
 @row("P6")
 def test_reload_loses_no_query_of_active_clients(env):
-    """Half a query, a pipeline of slow ones, a pause between two; and all are asked to go on."""
+    """Half a query, a pipeline of slow queries, a pause between two: all clients continue."""
     server = env.upstream()
     running = processes.start_workers(env, server, reload="signal", timeouts={"client_read": "2s"})
     half, many, pausing = env.client(), env.client(), env.client()
@@ -337,7 +337,7 @@ def test_reload_loses_no_query_of_active_clients(env):
 
 
 class Restless:
-    """A client that sends a query each 20 ms, now and then one that takes 2 s, and never pauses."""
+    """A client that sends a query every 20 ms, sometimes one of 2 s, and never pauses."""
 
     def __init__(self, env, number):
         self._env = env
@@ -401,7 +401,7 @@ def test_reload_loses_no_query_of_clients_that_never_pause(env):
 
 @row("P6-sessions")
 def test_sessions_outlive_a_reload_unless_the_trust_store_changes(env, tmp_path):
-    """A session stands for the certificates by which the server was verified."""
+    """A session represents the certificates that the server was verified with."""
     running = env.proxy(env.upstream(), reload="signal", log={"level": "debug"})
     env.assert_ok(env.ask("full.test"))
     _reload(env)
@@ -415,7 +415,7 @@ def test_sessions_outlive_a_reload_unless_the_trust_store_changes(env, tmp_path)
 
 @row("P3")
 def test_reload_keeps_the_upstream_state(env):
-    """One that is down is not tried again only because of a reload."""
+    """A reload does not cause a new attempt at an upstream that is down."""
     a, b = env.pair(faults.accept_and_silence)
     running = processes.start_workers(env, a, b, reload="signal")
     for _ in range(2):      # one failure is forgiven sooner
@@ -459,7 +459,7 @@ def test_100_sighups_per_second(env):
 
 @row("F-05")
 def test_retiring_workers_do_not_pile_up(env):
-    """They may stay for a while, but not pile up; nothing is lost, and the last one wins."""
+    """Old workers may stay for a while; nothing is lost, and the last reload wins."""
     server = env.upstream()
     running = processes.start_workers(env, server, reload="signal", timeouts={"query": "5s", "answer": "5s"})
     for n in range(6):
@@ -476,11 +476,11 @@ def test_retiring_workers_do_not_pile_up(env):
     processes.wait_all_serving(running, 2)
 
 
-# It sees by itself that the file has changed.
+# Changed files are reloaded without a signal.
 
 
 class Opened:
-    """Notes how often anybody has read a file and closed it again, by inotify(7)."""
+    """Counts how often a file was read and closed, by inotify(7)."""
 
     IN_CLOSE_NOWRITE = 0x10
 
@@ -534,7 +534,7 @@ def test_changed_file_is_reloaded(env, write):
 
 @row("reload-auto-symlink")
 def test_kubernetes_config_map_is_reloaded(env):
-    """The file is behind two symbolic links, of which one is swapped; then the old one goes."""
+    """The file is behind two symbolic links; one is swapped, then the old target is removed."""
     a, b = env.pair()
     volume = os.path.join(env.directory, "volume")
     os.mkdir(volume)
@@ -590,7 +590,7 @@ def test_touched_file_is_not_reloaded(env):
 
 @row("reload-auto-bad")
 def test_invalid_file_is_logged_once(env):
-    """It is not read again and again, and the next good one is taken."""
+    """It is not read repeatedly, and the next valid file is loaded."""
     a, b = env.pair()
     running = processes.start_workers(env, a)
     with open(env.config_path, "w") as file:

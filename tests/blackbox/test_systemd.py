@@ -1,4 +1,4 @@
-"""Under systemd, whose part the tests play: what it is told, the sockets that it passes, its units."""
+"""systemd, simulated by the tests: notifications, socket activation, units."""
 
 import os
 import re
@@ -49,7 +49,7 @@ def _rewrite(env, **changes):
     proxy.write_config(env.config_path, env.config)
 
 
-# ---- what it is told ----
+# ---- notifications ----
 
 
 @table("kind", ("path", "path"), ("abstract", "abstract"))
@@ -172,7 +172,7 @@ def _gaps(systemd, begin=0.0):
 
 @table("usec", ("shorter-than-a-tick", 300_000), ("longer-than-a-tick", 1_800_000))
 def test_watchdog_pings(env, systemd, usec):
-    """At less than half of the interval, but not all the time; whatever becomes of workers."""
+    """At less than half of the interval, but not continuously, even if workers die."""
     running = _serve(env, systemd, env.upstream(), environment={"WATCHDOG_USEC": str(usec)})
     half, begin = usec / 2e6, now()
     systemd.wait("WATCHDOG", count=3, seconds=10)
@@ -212,7 +212,7 @@ def test_no_watchdog_pings_unless_requested(env, systemd, variables):
 
 
 def test_no_watchdog_pings_without_a_worker(env, systemd):
-    """Workers that cannot start any more: somebody else has to help."""
+    """If workers cannot start any more, systemd must restart the service."""
     running = _serve(env, systemd, env.upstream(), workers=1,
                      environment={"WATCHDOG_USEC": "300000"})
     systemd.wait("WATCHDOG")
@@ -229,7 +229,7 @@ def test_no_watchdog_pings_without_a_worker(env, systemd):
     env.assert_ok(env.ask("again.test"))
 
 
-# ---- nobody there ----
+# ---- no service manager ----
 
 
 @table("name", ("no-such-path", "/nowhere/notify"), ("no-such-name", "@no-such-name"),
@@ -382,7 +382,7 @@ def test_refused_reload_keeps_passed_sockets(env):
 
 
 def test_restart_loses_no_query(env):
-    """What comes while nobody runs waits in the sockets."""
+    """Queries wait in the sockets while no process runs."""
     env.upstream()
     tcp, udp = _both(env)
     running = _passed(env, tcp, udp)
@@ -407,7 +407,7 @@ def test_restart_loses_no_query(env):
 
 
 def test_sockets_for_another_pid_are_ignored(env):
-    """LISTEN_PID names who is meant; the descriptors are nothing to us."""
+    """LISTEN_PID names another process, so the descriptors are ignored."""
     env.upstream()
     tcp, udp = _both(env)
     running = env.proxy(*env.upstreams,
@@ -440,7 +440,7 @@ def test_passed_sockets_behave_like_own_sockets(env):
 @table("hosts", ("IPv4", ["127.0.0.1", "127.9.8.7", "10.88.0.1", "10.88.1.1"]),
        ("IPv6", ["::1", "fd88::1", "fd88::2"]))
 def test_responses_of_a_dual_stack_socket(env, namespace, hosts):
-    """They come from where the query went to, which the client sees to."""
+    """The client checks that they come from the address of the query."""
     for host in hosts:
         if not host.startswith(("127.", "::1")):
             namespace.run("ip", "addr", "add", f"{host}/{128 if ':' in host else 32}", "dev", "lo")
@@ -456,7 +456,7 @@ def test_responses_of_a_dual_stack_socket(env, namespace, hosts):
 
 
 def test_allow_list_of_a_dual_stack_socket(env, namespace):
-    """An address of IPv4 counts as what it is, also where the socket sees it as one of IPv6."""
+    """An IPv4 address matches IPv4 networks, even if the socket reports it as IPv6."""
     server = env.upstream()
     running = _passed(env, *_both(env, "::", dual=True),
                       allow=["127.0.0.1", "127.0.0.8/30", "::1"],
@@ -557,7 +557,7 @@ UNFIT = {
 
 
 def _start(env, sockets, *args, upstreams=None, **variables):
-    """Tries to; returns the exit status and all that was said."""
+    """A start that must fail; returns the exit status and the output."""
     config = proxy.write_config(os.path.join(env.directory, "unfit.yml"), {
         "listen": "127.0.0.1:5", "tls": {"ca_file": env.authority.path},
         "upstreams": upstreams or [env.upstream().config()]})
@@ -636,7 +636,7 @@ def test_activation_by_a_datagram(env):
 
 @pytest.fixture(scope="module")
 def installed():
-    """Where everybody may read them: the program, and the units as `make install' leaves them."""
+    """The program, and the units as `make install' leaves them, readable by all users."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     with tempfile.TemporaryDirectory() as prefix:
         os.chmod(prefix, 0o755)
@@ -667,7 +667,7 @@ def test_units_are_valid(installed):
 @row("F-20")
 def test_service_restarts_unless_the_configuration_is_wrong(installed):
     """
-    Where no address of `listen' is there yet, it exits with 1, and with 2 for a mistake. systemd
+    It exits with 1 while no address of `listen' exists, and with 2 for a mistake. systemd
     prevents a restart by the status of the main process only, not of an ExecStartPre.
     """
     unit = units.Unit(_unit(installed))
@@ -694,7 +694,7 @@ def test_unit_is_not_exposed(installed):
 @pytest.mark.skipif(proxy.sanitized(), reason="sanitizers need more system calls")
 def test_program_works_with_the_restrictions_of_its_unit(env, namespace, installed,
                                                           monkeypatch):
-    """All that it does once: port 53, reload, a worker that dies, and workers that are shut in."""
+    """Port 53, a reload, a dead worker, and sandboxed workers."""
     unit = units.Unit(_unit(installed))
     ca = shutil.copy(env.authority.path, installed)
     os.chmod(ca, 0o644)

@@ -1,4 +1,4 @@
-"""Group T: certificates, and what else TLS has in store."""
+"""Group T: certificates and other parts of TLS."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ from upstream_state import ask_until, times_down, wait_idle_end, went_down
 from rows import row, table
 from upstream import Script
 
-# What the log and the client must be told, in words that help.
+# Helpful words that the log and the client must get.
 WORDS = {
     "T-01": r"other\.test", "T-02": r"expired \d{4}-\d\d-\d\d",
     "T-03": r"not (yet )?valid.*\d{4}-\d\d-\d\d", "T-04": r"self-signed", "T-05": r"unknown|issuer",
@@ -33,7 +33,7 @@ WORDS = {
 
 @pytest.fixture(scope="session")
 def identities(authority):
-    """Each is made once, when it is first asked for."""
+    """Each identity is made once, at its first use."""
     made = {}
 
     def get(name):
@@ -95,7 +95,7 @@ def test_expired_certificate_is_reported_with_its_date(env, identities):
        ("T-08-one-label", "*.example.test", "dot.example.test", True),
        ("T-08-two-labels", "*.example.test", "a.dot.example.test", False),
        ("T-08-no-label", "*.example.test", "example.test", False),
-       # OpenSSL takes no wildcard right below the root, and it is right to.
+       # OpenSSL accepts no wildcard directly below the root, which is correct.
        ("T-08-top-level", "*.test", "dot.test", False),
        ("T-08-two-stars", "*.*.test", "a.dot.test", False),
        ("T-08-star-alone", "*", "test", False))
@@ -225,7 +225,7 @@ ENDS = {"close-notify": faults.close_after_answer, "fin": faults.fin_without_clo
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @pytest.mark.parametrize("end", ENDS)
 def test_session_is_resumed(env, newest, end):
-    """RFC 7858 3.4: however the connection before has ended."""
+    """RFC 7858 3.4: however the previous connection ended."""
     server = env.upstream(ENDS[end], Script(tls={"newest": newest}))
     env.proxy(server)
     for n in range(4):
@@ -246,7 +246,7 @@ def test_failed_handshake_does_not_affect_the_persistent_connection(env, identit
 
 @row("T-20")
 def test_two_names_at_one_address(env):
-    """The certificate is for the second name only: it must not vouch for the first."""
+    """The certificate is for the second name only and must not be accepted for the first."""
     server = env.upstream()
     env.proxy(server.config(hostname="other.test"), server.config())
     for n in range(5):
@@ -365,7 +365,7 @@ def test_unverified_certificate_name_is_escaped_and_truncated(env, authority, pl
         assert all(" " <= c < "\x7f" or c == "\n" for c in text), repr(text)
         assert escaped[:40] in text.replace("\\\\", "\\"), text
         assert "\nlevel" not in text and len(text) < 1000
-    # Nothing but what is whole stands before the cut.
+    # Only complete escapes precede the cut.
     assert hostile != "4-KB" or all("x..." in text for text in shown), shown
 
 
@@ -429,7 +429,7 @@ def test_private_ca_error_names_ca_file(env, make):
 
 @row("T-31")
 def test_timeout_of_a_distant_server_names_the_setting(env):
-    """800 ms away, TLS 1.2 takes two round trips, and 1500 ms are too little."""
+    """At a round trip of 800 ms, TLS 1.2 takes two of them, and 1500 ms is too short."""
     async def late(connection, data):
         await asyncio.sleep(0.8)
         await connection.send_plain(data)
@@ -472,7 +472,7 @@ def test_lost_large_client_hello_is_followed_by_a_small_one(env, newest):
 
 @row("T-30")
 def test_lost_small_client_hello_is_not_remembered(env):
-    """A server that is silent whatever it gets is down, and its next ClientHello is as usual."""
+    """A server that never responds is down, and its next ClientHello is the usual one."""
     server = env.upstream(LARGE_TICKETS)
     running = env.proxy(server)
     env.assert_ok(env.ask("first.test"))
@@ -502,7 +502,7 @@ def test_probe_reports_a_lost_large_client_hello(env):
 
 
 def test_ticket_on_an_idle_connection_does_not_spin(env):
-    """A ticket makes an idle connection readable; that must not keep the proxy awake."""
+    """A ticket makes an idle connection readable, which must not use CPU."""
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask())

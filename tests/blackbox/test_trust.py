@@ -1,4 +1,4 @@
-"""Group T, where it is about more than the chain: pins, revocation lists, ALPN, sessions."""
+"""Group T beyond the chain: pins, revocation lists, ALPN, sessions."""
 
 import base64
 import datetime
@@ -53,7 +53,7 @@ def _is_refused(a, b, running, *words):
     return went_down(running, a, "handshake: certificate", *words)
 
 
-# Pins, beside the chain.
+# Pins in addition to the chain.
 
 
 @table("pins", ("T-24-right-pin", lambda right: [right]),
@@ -106,7 +106,7 @@ def test_pin_instead_of_the_chain(env, authority, name):
 
 @row("T-24-key-changes")
 def test_self_signed_certificate_with_another_key(env):
-    """Also when a session of the right one could be resumed."""
+    """Also if a session of the right certificate could be resumed."""
     right, wrong = certs.self_signed(), certs.self_signed()
     a, b, running = _pinned(env, right, pins=[pin(right)], verify="pins")
     a.restart(Script(identity=wrong))
@@ -187,7 +187,7 @@ def test_revocation_list(env, authority, tmp_path, name, key):
     make, word = LISTS[name]
     a, b = env.pair()
     path = make(tmp_path, authority, a.identity, b.identity)
-    # B has no such list: its authority stands in a file of its own.
+    # B has no such list: its authority is in a file of its own.
     b_entry = b.config(ca_file=authority.path)
     if key == "tls":
         running = env.proxy(a, b_entry, tls={"ca_file": authority.path, "crl_file": path})
@@ -256,7 +256,7 @@ def test_intermediate_alone_is_a_trust_anchor(env, authority, tmp_path, with_lis
     below = authority.below()
     entry = {"ca_file": below.path}
     if with_list:
-        # It is trusted as given: the list of its own issuer is not asked for.
+        # It is a trust anchor: the list of its own issuer is not required.
         entry["crl_file"] = _list(tmp_path, below)
     a, b = env.pair(Script(identity=below.identity(dns=[HOSTNAME])))
     env.proxy(a.config(**entry), b)
@@ -357,7 +357,7 @@ def test_no_query_after_the_revocation_list_has_expired(env, authority, tmp_path
 
 @row("T-26")
 def test_superseded_revocation_list_ends_no_session(env, authority, tmp_path):
-    """As when the next list was added before the last one runs out."""
+    """As when the next list was added before the last one expires."""
     old = _list(tmp_path, authority, end=datetime.timedelta(seconds=3))
     with open(old, "rb") as file:
         moment = x509.load_pem_x509_crl(file.read()).next_update
@@ -509,7 +509,7 @@ def test_first_connection_of_another_worker_resumes(env, newest):
     first, other = running.workers()
     client = processes.client_of(env, first)
     env.assert_ok(client.ask("first.test"))
-    # The session is there before the connection ends; TLS 1.3 gives it after the handshake.
+    # The session exists before the connection ends; TLS 1.3 sends it after the handshake.
     env.assert_ok(client.ask("second.test"))
     client.close()
     os.kill(first, signal.SIGKILL)
@@ -522,7 +522,7 @@ def test_first_connection_of_another_worker_resumes(env, newest):
 
 @row("T-21")
 def test_session_is_used_once(env):
-    """RFC 8446 C.4, by all workers together: whoever watches cannot tell who comes back."""
+    """RFC 8446 C.4, across all workers: an observer cannot recognise a returning client."""
     server = env.upstream()
     running = processes.start_workers(env, server, workers=3)
     clients = processes.one_each(env).values()
@@ -542,7 +542,7 @@ def test_session_is_used_once(env):
 
 @row("T-21")
 def test_session_is_not_offered_under_another_hostname(env, authority):
-    """Not even to a server whose certificate has both of them."""
+    """Not even to a server whose certificate has both names."""
     server = env.upstream(identity=authority.identity(dns=[HOSTNAME, "other.test"]))
     running = processes.start_workers(env, server, reload="signal")
     env.assert_ok(env.ask("before.test"))
@@ -560,7 +560,7 @@ def test_session_is_not_offered_under_another_hostname(env, authority):
 
 @row("T-21")
 def test_session_does_not_outlive_its_pin(env):
-    """A reload that pins another key counts at once, though a session could be resumed."""
+    """A reload with another pin applies immediately, even if a session could be resumed."""
     a, b = env.pair()
     running = processes.start_workers(env, a.config(pins=[pin(a.identity)]), b, reload="signal")
     env.assert_ok(env.ask("before.test"))
@@ -577,7 +577,7 @@ def test_session_does_not_outlive_its_pin(env):
 
 @row("T-20")
 def test_session_is_not_offered_to_a_neighbour_with_another_hostname(env, authority):
-    """Two upstreams at one address, of which the first has sessions when the second comes."""
+    """Two upstreams at one address; the first has sessions when the second connects."""
     server = env.upstream(identity=authority.identity(dns=[HOSTNAME, "other.test"]))
     env.proxy(server, server.config(hostname="other.test"))
     env.assert_ok(env.ask("first.test"))
@@ -594,7 +594,7 @@ def test_session_is_not_offered_to_a_neighbour_with_another_hostname(env, author
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @row("T-23")
 def test_refused_session_of_another_worker(env, authority, newest):
-    """A full handshake, and no client sees an error."""
+    """A full handshake follows, and no client sees an error."""
     script = Script(tls={"newest": newest})
     server = env.upstream(script)
     running = processes.start_workers(env, server, workers=2)

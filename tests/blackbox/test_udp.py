@@ -1,4 +1,4 @@
-"""Group X, as far as it is about UDP: sizes, addresses, what is dropped, and how much is in hand."""
+"""Group X, UDP: sizes, addresses, drops, and queries in flight."""
 
 import contextlib
 import itertools
@@ -23,12 +23,12 @@ from upstream import Script, answer, own_address
 
 
 def edns(size):
-    """The OPT record of a client that takes so much; None: it has no such record."""
+    """The OPT record of a client with this UDP size; None: no OPT."""
     return None if size is None else dnsmsg.opt(size=size)
 
 
 def sized(size, opt):
-    """A query whose answer has that size: the upstream's OPT is not for who has none."""
+    """A query whose response has that size; without OPT the upstream's OPT is removed."""
     return Query(f"size-{size if opt else size + len(EDNS)}.test", edns=opt)
 
 
@@ -54,7 +54,7 @@ def test_udp_and_tcp_at_the_same_time(env):
 
 
 def test_local_responses_over_udp(env):
-    """An opcode that is not served, a message that is broken, an upstream that is not there."""
+    """An unsupported opcode, a malformed message, an upstream that is down."""
     env.proxy(env.upstream(faults.refuse))
     client = env.datagrams()
     opcode = client.expect(dnsmsg.header(1, 2 << 11, 0, 0, 0, 0))
@@ -85,7 +85,7 @@ def test_large_response_is_truncated(env, says, most):
         assert len(seen.wire) <= most
         assert seen.counts == (1, 0, 0, 1 if opt else 0)
         assert bool(seen.opt) == bool(opt)
-        # So it is asked again by TCP.
+        # So the client retries over TCP.
         whole = env.assert_ok(env.ask(sized(size, opt)))
         assert len(whole.answer.wire) == size and not whole.answer.flags & TC
 
@@ -101,7 +101,7 @@ def test_udp_size(env, udp_size, says, most):
 
 
 class Tunnel:
-    """A link to the proxy's host, at whose other end stand we: 10.77.0.1 is theirs."""
+    """A link between the proxy's host (10.77.0.1) and the test."""
 
     def __init__(self, namespace):
         self.fd = namespace.tun("far", "10.77.0.1/32", "10.77.0.2")
@@ -134,7 +134,7 @@ def tunnel(env, namespace):
 @table("host, peer, mtu", ("X-02-IPv4", "10.77.0.1", "10.77.0.2", 600),
        ("X-02-IPv6", "fd77::1", "fd77::2", 1280))
 def test_no_fragments(env, namespace, tunnel, host, peer, mtu):
-    """The interface takes less than the answer, whatever the client says that it takes."""
+    """The MTU of the interface is below the response size, whatever size the client allows."""
     namespace.run("ip", "link", "set", "far", "mtu", str(mtu))
     running = env.proxy(env.upstream(), host=host, udp_size=4096)
     to, source = running.address, (peer, 4000)
@@ -148,7 +148,7 @@ def test_no_fragments(env, namespace, tunnel, host, peer, mtu):
 
 @row("X-02")
 def test_path_mtu_below_interface_mtu(env, tunnel):
-    """A router says so, once; what is larger than that is asked for by TCP from then on."""
+    """After one ICMP message of a router, larger responses are truncated."""
     running = env.proxy(env.upstream(), host="10.77.0.1")
     source = "10.77.0.2", 4000
     first = tunnel.ask(source, running.address, Query("size-1200.test", edns=EDNS))
@@ -209,7 +209,7 @@ def raw_socket(env):
 
 @table("wildcard", ("X-04-one-address", False), ("X-04-wildcard", True))
 def test_datagrams_from_impossible_sources_are_dropped(env, namespace, tunnel, wildcard):
-    """Port 0, our own port, broadcast and multicast, responses: nothing is asked, nothing is said."""
+    """Port 0, our own port, broadcast and multicast, responses: no query, no response."""
     server = env.upstream()
     host = "10.77.0.1"
     running = env.proxy(server, host="0.0.0.0" if wildcard else host, log={"level": "debug"})
@@ -237,7 +237,7 @@ def test_datagrams_from_impossible_sources_are_dropped(env, namespace, tunnel, w
 
 @row("X-04")
 def test_two_proxies_do_not_loop(env, namespace):
-    """One proxy's answers sent to another one: both say nothing."""
+    """Responses of one proxy sent to another one: both stay silent."""
     server = env.upstream()
     first = env.proxy(server, host="127.0.1.1")
     second = env.proxy(server, host="127.0.1.2")
@@ -252,7 +252,7 @@ def test_two_proxies_do_not_loop(env, namespace):
 
 @row("X-05")
 def test_icmp_errors_from_clients(env):
-    """Their hosts say that the port cannot be reached, hundreds of times."""
+    """Hundreds of times the clients' hosts report that the port is unreachable."""
     server = env.upstream()
     env.proxy(server)
     for n in range(300):
@@ -267,7 +267,7 @@ def test_icmp_errors_from_clients(env):
 
 
 def test_allow_list_over_udp(env):
-    """To who may not, TCP says so; UDP would say it to anybody whose address is forged."""
+    """Other clients get REFUSED over TCP, and nothing over UDP, where the source may be forged."""
     server = env.upstream()
     env.proxy(server, allow=["127.0.0.1/32"])
     stranger = env.datagrams(source="127.0.0.2")
@@ -286,7 +286,7 @@ def test_allow_list_over_udp(env):
         dnsmsg.header(1, RD, 1, 0, 0, 1) + Query().question
         + dnsmsg.opt(dnsmsg.option(65001, bytes(4096 - 12 - len(Query().question) - 15))) + b"x"))
 def test_invalid_datagram_sizes(env, message):
-    """Nothing is asked; there may be an answer, if it is FORMERR."""
+    """No query is forwarded; the only possible response is FORMERR."""
     server = env.upstream()
     env.proxy(server)
     client = env.datagrams()
@@ -298,12 +298,12 @@ def test_invalid_datagram_sizes(env, message):
     assert [query.name for query in server.queries] == ["canary.test"]
 
 
-# ---- what is in hand ----
+# ---- queries in flight ----
 
 
 @table("inflight, most", ("X-06-default", 1024, 1001), ("X-06-inflight-200", 200, 197))
 def test_10000_queries_of_one_address_are_bounded(env, inflight, most):
-    """Its upstream is slow, and its answers come in one pulse, which is bounded; others are served."""
+    """Its upstream is slow, and responses arrive in one bounded burst; others are served."""
     env.may_grow = 64 * MIB
     server = env.upstream()
     running = env.proxy(server, workers=1, inflight=inflight, timeouts={"query": "4s", "answer": "4s"})
@@ -325,12 +325,12 @@ def test_10000_queries_of_one_address_are_bounded(env, inflight, most):
     if inflight == 1024:
         line = running.wait_line("datagrams dropped", level="warn")
         assert line["client"] == "127.0.0.66" and int(line["client_limit"]) > 0, line.text
-    # All places are free again.
+    # All slots are free again.
     env.assert_ok(flood.ask("after.test"), 1)
 
 
 def test_1000_outstanding_of_one_address_lose_nothing(env):
-    """As many as a busy resolver has: none is lost."""
+    """The load of a busy resolver: none is lost."""
     env.may_grow = 64 * MIB
     env.proxy(env.upstream(), timeouts={"query": "4s", "answer": "4s"}, workers=1)
     client = env.datagrams()
@@ -342,7 +342,7 @@ def test_1000_outstanding_of_one_address_lose_nothing(env):
 
 @row("X-06")
 def test_addresses_share_the_slots(env):
-    """All together never have more in hand than there are places; the others wait for their turn."""
+    """Together they never have more queries in flight than there are slots; the others wait."""
     server = env.upstream()
     env.proxy(server, inflight=200)
     clients = [env.datagrams(source=f"127.0.0.{n + 1}") for n in range(8)]
@@ -353,7 +353,7 @@ def test_addresses_share_the_slots(env):
     for client in clients:
         client.receive_all(10)
         assert all(exchange.answer.is_right for exchange in client.exchanges)
-    # What is asked again on a fresh connection was in hand already.
+    # Queries resent on a new connection were in flight before.
     asked = {query.name: query for query in reversed(server.queries) if query.delay}.values()
     changes = sorted(change for query in asked
                      for change in ((query.at, 1), (query.at + query.delay, -1)))
@@ -399,7 +399,7 @@ class Flood:
 
 @row("C-35")
 def test_slow_names_of_many_addresses_do_not_block_others(env):
-    """Each of their queries still gets one response, and the log says what was evicted."""
+    """Each of their queries still gets one response, and the log has the number of evictions."""
     env.may_grow = 64 * MIB
     running = env.proxy(env.upstream(Script(asked=_never_slow)), workers=1,
                           timeouts={"query": "4s", "answer": "3s"})
@@ -445,13 +445,13 @@ def test_short_outage_evicts_no_query(env):
 # ---- what the kernel loses ----
 
 
-# Without the right to have larger buffers than the system allows to everybody.
+# Without the capability for larger buffers than the system limit.
 SMALL_BUFFERS = {"prefix": ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
                  if os.geteuid() == 0 else ()}
 
 
 def test_limited_receive_buffer_is_logged_once(env):
-    """It is told once, whatever the number of listeners, and not again after a reload."""
+    """Logged once for any number of listeners, and not again after a reload."""
     first, second = (env.free_address("127.0.0.1") for _ in range(2))
     running = env.proxy(env.upstream(), host=first[0], port=first[1], popen_args=SMALL_BUFFERS,
                           listen=[f"{host}:{port}" for host, port in (first, second)])
@@ -464,14 +464,14 @@ def test_limited_receive_buffer_is_logged_once(env):
 
 
 def udp_queue(namespace, port):
-    """Octets that wait in the receive buffer of a socket, and datagrams that did not fit into it."""
+    """Bytes queued in the receive buffer of a socket, and datagrams dropped because of it."""
     with namespace.call(open, "/proc/thread-self/net/udp") as file:
         line, = (line.split() for line in file if f":{port:04X} 00000000:0000" in line)
     return int(line[4].split(":")[1], 16), int(line[-1])
 
 
 def test_kernel_drops_are_counted_once(env, namespace):
-    """Workers share the socket and all see what it has lost."""
+    """Workers share the socket and all see its drop counter."""
     running = processes.start_workers(env, env.upstream(), popen_args=SMALL_BUFFERS)
     client = env.datagrams()
 
@@ -572,7 +572,7 @@ def test_reload_loses_no_datagram(env):
     assert all(exchange.answer.is_right for exchange in exchanges)
 
 
-# ---- two questions from one socket, as musl and others ask ----
+# ---- two questions from one socket, as musl and others send ----
 
 
 def test_a_and_aaaa_from_one_socket(env):

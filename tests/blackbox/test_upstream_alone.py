@@ -1,4 +1,4 @@
-"""The scripted upstream itself, asked by two clients that are not ours."""
+"""The scripted upstream itself, tested with two independent clients."""
 
 import shutil
 import ssl

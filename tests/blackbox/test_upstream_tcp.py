@@ -1,4 +1,4 @@
-"""Group U: upstreams that cannot be reached, or not well."""
+"""Group U: upstreams that are unreachable or unreliable."""
 
 import contextlib
 import random
@@ -104,7 +104,7 @@ def test_full_accept_queue_recovers(env):
 @row("U-08")
 @pytest.mark.timeout(90)
 def test_long_delay_and_packet_loss(env, namespace):
-    """300 ms to the upstream and back, and 5% of the packets lost on the way."""
+    """A round trip of 300 ms and 5% packet loss."""
     far = netns.Namespace()
     link = netns.Link(namespace.tun("near", "192.0.2.1", "192.0.2.2"),
                       far.tun("far", "192.0.2.2", "192.0.2.1"), delay=0.15, loss=0.05, seed=8)
@@ -139,7 +139,7 @@ def test_persistent_connection_becomes_half_open(env, namespace):
     namespace.drop("tcp", "sport", str(warm.peer_port), "ip", "daddr", a.address)
     namespace.drop("tcp", "dport", str(warm.peer_port), "ip", "saddr", a.address)
     env.assert_ok(env.ask("first.test"), QUERY)
-    # Whatever was tried on the dead connection, it is not tried there again.
+    # Queries of the dead connection are not resent on it.
     env.assert_ok(env.ask("second.test"), 0.2)
     assert [query.name for query in warm.queries] == ["warm.test"]
     namespace.drop_no_more()
@@ -203,7 +203,7 @@ def test_flapping_upstream(env):
 
 @row("U-15")
 def test_local_port_exhaustion(env, namespace):
-    """All ports towards A are taken; towards B they may be used once more."""
+    """All ports towards A are in use; towards B they can be reused."""
     a, b = env.pair()
     running = env.proxy(a, b)
     client = env.client()
@@ -260,7 +260,7 @@ def test_ipv6_on_both_sides(env):
 
 @table("listening", ("U-18-refused", False), ("U-18-silent", True))
 def test_199_dead_upstreams(env, listening):
-    """The deadline is shared: 199 times a step's own time would be minutes."""
+    """All attempts share one deadline: 199 step timeouts would take minutes."""
     dead = []
     for _ in range(199):
         sock = socket.socket()
@@ -285,7 +285,7 @@ def test_199_dead_upstreams(env, listening):
 
 @row("U-10")
 def test_idle_connection_is_closed_with_close_notify(env):
-    """RFC 7766 6.2.3: the proxy does not sit on connections, and it says goodbye."""
+    """RFC 7766 6.2.3: the proxy closes idle connections, with close_notify."""
     server = env.upstream()
     running = env.proxy(server, timeouts={"upstream_idle": "300ms"})
     exchange = env.assert_ok(env.ask())
@@ -297,7 +297,7 @@ def test_idle_connection_is_closed_with_close_notify(env):
 
 @row("U-random")
 def test_upstreams_failing_at_random(env):
-    """Two upstreams of which one is always good: no answer is lost, none is wrong."""
+    """Two upstreams, one of which always works: no response is lost or wrong."""
     chance = random.Random(17)
     scripts = [faults.refuse, faults.accept_and_close, faults.accept_and_reset, faults.http,
                faults.close_after_query, faults.reset_after_query, faults.half_a_message_and_close,

@@ -1,4 +1,4 @@
-"""Group P as far as it takes several processes: workers that die, hang, or never start."""
+"""Group P for several processes: workers that die, hang, or never start."""
 
 import contextlib
 import os
@@ -24,18 +24,18 @@ from rows import row, table
 RELOADED = "configuration reloaded"
 REFUSED = "reload failed"
 
-# A worker that has lived for so long did not die quickly.
+# A worker with this lifetime does not count as short-lived.
 GROWN_UP = 1.1
 SANITIZERS_LET_SIGNALS_PASS = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")
                                + ":handle_segv=0:handle_abort=0"}
 
 
 def _died(running, worker, cause, seconds=2):
-    """The one line that says so."""
+    """The only log line of its death."""
     return running.wait_line("worker died", seconds, pid=str(worker), cause=cause)
 
 
-# All of it dies, and nothing is lost. First, since it takes longest.
+# All workers die, and nothing leaks. The first test, since it takes longest.
 
 
 def _census(running):
@@ -85,15 +85,15 @@ def _born(pid):
         return int(file.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
-# Who takes what.
+# Distribution of the load.
 
 
 @row("first-stays-hot")
 @pytest.mark.parametrize("replaced", [False, True])
 def test_first_worker_takes_all_of_a_light_load(env, replaced):
     """
-    The kernel wakes the one that began to listen first. Who stands in front of the first
-    worker leaves a query to it in vain, once, and is behind it from then on.
+    The kernel wakes the worker that began to listen first. A worker ahead of the first one yields
+    a query to it once, and is behind it from then on.
     """
     server = env.upstream()
     running = processes.start_workers(env, server, workers=4)
@@ -185,7 +185,7 @@ def test_recovered_upstream_is_seen_by_all_workers(env):
 
 @row("P5")
 def test_outage_seen_by_all_workers_counts_once(env):
-    """It is left alone no longer than if one of them had seen it."""
+    """The backoff is the same as if one worker had seen it."""
     a, b = env.pair()
     running = processes.start_workers(env, a, b, workers=6)
     clients = list(processes.one_each(env).values())
@@ -210,7 +210,7 @@ def test_state_is_logged_on_sigusr1(env):
     running = processes.start_workers(env, a, b, workers=3)
     for n, client in enumerate(processes.one_each(env).values()):
         env.assert_ok(client.ask(f"n{n}.test"))
-    # A worker notes what it has in hand when it goes to wait.
+    # A worker publishes its queries in flight before it waits.
     running.signal(signal.SIGUSR1)
     wait_until(lambda: len(running.lines("upstream")) == 2)
     workers = running.lines("worker")
@@ -278,7 +278,7 @@ def test_stuck_worker_is_replaced(env):
 
 @row("P-08")
 def test_frozen_container_does_not_kill_workers(env):
-    """A container that is paused, a machine that sleeps."""
+    """As with a paused container or a suspended machine."""
     running = processes.start_workers(env, env.upstream(), workers=2)
     workers = running.workers()
     for pid in (running.pid, *workers):
@@ -310,7 +310,7 @@ def _enough_memory(running):
 
 @row("P-09")
 def test_workers_that_never_start(env):
-    """There is memory for everything but what a worker needs."""
+    """There is memory for everything except a worker."""
     running = processes.start_workers(env, env.upstream())
     enough = _enough_memory(running)
     running.stop()
@@ -330,7 +330,7 @@ def test_workers_that_never_start(env):
 @row("P-09")
 @pytest.mark.parametrize("workers", [2, 12])
 def test_workers_dying_at_start_do_not_storm(env, workers):
-    """The supervisor stays, tries ever less often, and recovers when it can."""
+    """The supervisor keeps running, retries with backoff, and recovers."""
     server = env.upstream()
     running = processes.start_workers(env, server, workers=workers)
     env.assert_ok(env.ask())
@@ -370,7 +370,7 @@ def _halt_after_births(running, old, workers):
 
 @row("P-09")
 def test_workers_dying_at_start_while_others_serve(env):
-    """The first five of a new generation die while others serve, and the supervisor looks elsewhere."""
+    """The first five new workers die while others serve and the supervisor is paused."""
     workers = 64
     running = processes.start_workers(env, env.upstream(), workers=workers, reload="signal")
     env.assert_ok(env.ask())
@@ -382,7 +382,7 @@ def test_workers_dying_at_start_while_others_serve(env):
     resource.prlimit(running.pid, resource.RLIMIT_AS, was)
     refusals = len(running.lines(REFUSED))
     os.kill(running.pid, signal.SIGCONT)
-    # Others of them mostly serve before it looks; if not, the old ones go on.
+    # Mostly other new workers serve before it checks; if not, the old workers continue.
     wait_until(lambda: running.lines(RELOADED) or len(running.lines(REFUSED)) > refusals, 10)
     processes.wait_all_serving(running, workers, seconds=20)
     env.assert_ok(env.ask("served.test"))
@@ -390,7 +390,7 @@ def test_workers_dying_at_start_while_others_serve(env):
 
 @row("P-09")
 def test_stop_while_a_new_generation_dies_at_start(env):
-    """What is in hand is still answered."""
+    """Queries in flight are still answered."""
     workers = 64
     running = processes.start_workers(env, env.upstream(), workers=workers, reload="signal")
     client = env.client()
@@ -409,7 +409,7 @@ def test_stop_while_a_new_generation_dies_at_start(env):
 
 @pytest.fixture
 def limited(env):
-    """The proxy with one worker, as a user that nobody else is; returns a setter of its RLIMIT_NPROC."""
+    """The proxy with one worker, as an unused user; returns a setter of its RLIMIT_NPROC."""
     if os.geteuid() != 0:
         pytest.skip("needs root to become somebody else")
     with tempfile.TemporaryDirectory() as directory:
@@ -429,7 +429,7 @@ def limited(env):
 
 @row("P-27")
 def test_failed_fork_is_retried_soon(env, limited):
-    """Who asks meanwhile waits, and is answered."""
+    """Queries in between wait and are answered."""
     running, limit = limited
     _wait_grown_up(running)
     old = running.workers()
@@ -450,7 +450,7 @@ def test_failed_fork_is_retried_soon(env, limited):
 def test_repeated_fork_failure_backs_off(env, limited):
     running, limit = limited
     uneven = 0.2 if env.sanitized else 0.05
-    for name in "first", "second":      # the pauses begin anew
+    for name in "first", "second":      # the backoff starts again
         _wait_grown_up(running)
         old, before = running.workers(), len(running.lines("fork failed"))
         limit(1)
@@ -550,7 +550,7 @@ def test_20_workers_killed_at_once(env):
 
 @row("P-15")
 def test_workers_end_with_the_supervisor(env):
-    """What they have in hand is answered; then the port is free."""
+    """Their queries in flight are answered; then the port is free."""
     server = env.upstream()
     running = processes.start_workers(env, server, workers=3)
     clients = processes.one_each(env)
@@ -574,7 +574,7 @@ def test_workers_end_with_the_supervisor(env):
 
 
 def _runs(pid):
-    """Whether it has not ended; its body may lie around until somebody takes care of it."""
+    """Whether the process still runs; a zombie does not count."""
     try:
         return processes.state(pid) != "Z"
     except FileNotFoundError:
@@ -674,7 +674,7 @@ def test_signals_ignored_by_workers(env, number):
 
 @table("number", ("P-20-SIGTERM", signal.SIGTERM), ("P-20-SIGQUIT", signal.SIGQUIT))
 def test_terminated_worker_is_replaced(env, number):
-    """What it has in hand is answered first."""
+    """Its queries in flight are answered first."""
     server = env.upstream()
     running = processes.start_workers(env, server, workers=2)
     told = running.workers()[0]
@@ -716,7 +716,7 @@ def test_standard_descriptors_are_not_sockets_in_a_worker(env, closed):
 
 @row("P-17")
 def test_full_log_pipe_does_not_block_workers(env):
-    """A full pipe: workers die and are replaced, the configuration is reloaded, all the same."""
+    """With a full pipe, workers are still replaced and the configuration is still reloaded."""
     a, b = env.pair(faults.refuse)
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
