@@ -22,13 +22,13 @@ async def _silent_to_some(connection, query):
         await answer(connection, query)
 
 
-def _asked_on_the_next(server, name):
+def _wait_resent(server, name):
     """Waits until a query on a silent connection is resent; returns both attempts."""
-    return wait_until(lambda: len(server.asked(name)) > 1 and server.asked(name), 3,
+    return wait_until(lambda: len(server.queries_for(name)) > 1 and server.queries_for(name), 3,
                       "it is asked once more")
 
 
-def _break(env, running, connection):
+def _abort_connection(env, running, connection):
     """Waits until the proxy has seen the end of the connection."""
     async def reset():
         connection.reset()
@@ -44,15 +44,15 @@ def _answer_last(env, query):
 
 def test_query_is_sent_once_per_connection(env):
     """The silent connection breaks after its query was resent on the next one."""
-    server = env.upstream(Script(asked=_silent_to_some))
+    server = env.upstream(Script(on_query=_silent_to_some))
     running = env.proxy(server, timeouts={"answer": "2s", "query": "4s"})
     worker, = running.workers()
     client = env.client()
     env.assert_ok(client.ask("warm.test"))
     silent, = client.send(Query("silent.test", edns=EDNS))
-    first, second = _asked_on_the_next(server, "silent.test")
+    first, second = _wait_resent(server, "silent.test")
     assert first.connection is not second.connection
-    _break(env, running, first.connection)
+    _abort_connection(env, running, first.connection)
     env.assert_ok(client.ask("behind.test"))
     assert [query.name for query in second.connection.queries].count("silent.test") == 1
     _answer_last(env, second)
@@ -62,13 +62,13 @@ def test_query_is_sent_once_per_connection(env):
 
 def test_query_that_was_sent_does_not_wait_for_the_same_upstream(env):
     """The same if it would have to wait, and no upstream is left when the response arrives."""
-    server = env.upstream(Script(asked=_silent_to_some))
+    server = env.upstream(Script(on_query=_silent_to_some))
     running = env.proxy(server, timeouts={"answer": "2s", "query": "4s"}, user="root")
     client = env.client()
     env.assert_ok(client.ask("warm.test"))
     silent, = client.send(Query("silent.test", edns=EDNS))
-    first, second = _asked_on_the_next(server, "silent.test")
-    _break(env, running, first.connection)
+    first, second = _wait_resent(server, "silent.test")
+    _abort_connection(env, running, first.connection)
     worker, = running.workers()
     was = no_more_descriptors(worker)
     _answer_last(env, second)
@@ -79,15 +79,15 @@ def test_query_that_was_sent_does_not_wait_for_the_same_upstream(env):
 
 def test_response_with_wrong_question_counts_as_attempt(env):
     """The upstream gets no query more than three times, even on connections that worked before."""
-    server = env.upstream(Script(asked=_silent_to_some))
+    server = env.upstream(Script(on_query=_silent_to_some))
     env.proxy(server, timeouts={"answer": "2s", "query": "4s"})
     client, unlucky = env.client(), env.client()
     env.assert_ok(client.ask("warm.test"))
     exchange, = unlucky.send(Query("silent.test", edns=EDNS))
-    wait_until(lambda: server.asked("silent.test"))
+    wait_until(lambda: server.queries_for("silent.test"))
     times = 0
-    while times < 6 and len(server.asked("silent.test")) > times:
-        query = server.asked("silent.test")[times]
+    while times < 6 and len(server.queries_for("silent.test")) > times:
+        query = server.queries_for("silent.test")[times]
         times += 1
         env.loop.call(query.connection.reply(query.answer(parts=dnsmsg.labels("another.test"))))
         wait_until(lambda: query.connection.closed, 3, "the proxy closes the connection")
@@ -117,7 +117,7 @@ def test_incomplete_message_does_not_cancel_earlier_queries(env):
     env.proxy(env.upstream(), timeouts={"answer": "2s"})
     client = env.client()
     asked, = client.send(Query("delay-800.test"))
-    client.send_octets(dnsmsg.framed(Query("half.test").wire)[:10])
+    client.send_bytes(dnsmsg.framed(Query("half.test").wire)[:10])
     env.assert_ok(client.receive_until(asked))
     client.wait_closed()
 
@@ -129,12 +129,12 @@ def test_close_behind_a_full_read_is_not_an_aborted_connection(env):
     worker, = running.workers()
     clients = [env.client() for _ in range(300)]
     for client in clients:
-        client.wait_taken()
+        client.wait_read()
     for n in range(3):
         env.assert_ok(env.ask(f"warm-{n}.test"))
         processes.pause(worker)
         asked = [client.send(Query(f"rush-{n}-{k}.test"))[0] for k, client in enumerate(clients)]
-        server.break_off()
+        server.close_all()
         os.kill(worker, signal.SIGCONT)
         for client, exchange in zip(clients, asked):
             env.assert_ok(client.receive_until(exchange))

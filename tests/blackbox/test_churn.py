@@ -71,7 +71,7 @@ def test_reloads_lose_nothing(env):
     assert not single["servfail"] and not kept["servfail"]
     assert len(running.lines("configuration reloaded")) >= 3
     assert not running.lines("worker died")
-    _settles(running, 2)
+    _wait_settled(running, 2)
 
 
 @row("P6-P8")
@@ -106,10 +106,10 @@ def test_killed_worker_loses_only_its_queries_in_flight(env):
             f"lost at {lost:.3f}, asked at {asked:.3f}: {how}; no worker died then"
     # Promise P1: what no worker had in its hands was answered by an upstream that is well.
     assert not single["servfail"] and not kept["servfail"]
-    _settles(running, 3)
+    _wait_settled(running, 3)
     assert len(running.lines("worker died")) <= len(deaths)
 
 
-def _settles(running, workers):
+def _wait_settled(running, workers):
     """Old generations go, and what died is replaced."""
     processes.wait_all_serving(running, workers, seconds=20)

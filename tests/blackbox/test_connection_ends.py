@@ -119,7 +119,7 @@ def test_closed_connection_does_not_stop_pipelining(env, rest):
     env.assert_ok(client.ask("warm.test"))
     for n in range(2):
         asked = client.send(*[Query(f"open-{n}-{k}.test") for k in range(10)])
-        wait_until(lambda: server.asked(f"open-{n}-9.test"))
+        wait_until(lambda: server.queries_for(f"open-{n}-9.test"))
         server.reset()
         client.receive_all()
         for exchange in asked:
@@ -151,7 +151,7 @@ def test_query_is_not_sent_after_its_deadline(env):
     client = env.client()
     asked = client.send(*[Query(f"many-{n}.test") for n in range(400)])
     client.receive_all()
-    right = [exchange for exchange in asked if exchange.answer.is_right]
+    right = [exchange for exchange in asked if exchange.answer.is_correct]
     assert len(right) >= 36
     for exchange in asked:
         if exchange not in right:
@@ -189,7 +189,7 @@ def test_name_that_closes_connections_fails_alone(env, count, delay, upstreams):
     assert bad["servfail"] == seen["asked"] // udpload.EVERY
     not_down(running, *servers)
     for server in servers:
-        assert len(server.asked("bad.test")) <= 3 * bad["servfail"]
+        assert len(server.queries_for("bad.test")) <= 3 * bad["servfail"]
 
 
 async def _answer_and_close_notify(connection, query):
@@ -204,7 +204,7 @@ async def _answer_with_keepalive_0(connection, query):
 
 
 async def _answer_canaries_only(connection, query):
-    await (_answer_and_close_notify if query.is_canary else faults.close_after_query.asked)(
+    await (_answer_and_close_notify if query.is_canary else faults.close_after_query.on_query)(
         connection, query)
 
 
@@ -216,7 +216,7 @@ def test_canary_used_up_by_each_connection_does_not_storm(env, otherwise):
     async def asked(connection, query):
         await (connection.close() if query.name == "bad.test" else otherwise(connection, query))
 
-    server = env.upstream(faults.Script(asked=asked))
+    server = env.upstream(faults.Script(on_query=asked))
     env.proxy(server, timeouts=DEFAULTS)
     client = env.client()
     for n in range(3):
@@ -237,9 +237,9 @@ def test_name_that_closes_connections_gets_its_own_connection(env):
     """The connection of all other queries stays open."""
     async def asked(connection, query):
         is_bad = query.name.startswith("bad")
-        await (faults.close_after_query.asked if is_bad else faults.answer)(connection, query)
+        await (faults.close_after_query.on_query if is_bad else faults.answer)(connection, query)
 
-    server = env.upstream(faults.Script(asked=asked))
+    server = env.upstream(faults.Script(on_query=asked))
     env.proxy(server, timeouts=DEFAULTS)
     client = env.client()
     env.servfail(client.ask("bad-rare.test"))
@@ -248,13 +248,13 @@ def test_name_that_closes_connections_gets_its_own_connection(env):
     env.assert_ok(client.ask("warm.test"))
     env.servfail(client.ask("bad-rare.test"))
     env.assert_ok(client.ask("good.test"))
-    (warm,), (good,) = server.asked("warm.test"), server.asked("good.test")
+    (warm,), (good,) = server.queries_for("warm.test"), server.queries_for("good.test")
     assert good.connection is warm.connection
 
 
 @table("upstreams", ("U-23-1-upstream", 1), ("U-23-2-upstreams", 2))
 def test_every_second_connection_is_reset(env, upstreams):
-    servers = [env.upstream(faults.cut_each_second | faults.ends_after(128, 0.02))
+    servers = [env.upstream(faults.reset_every_second | faults.ends_after(128, 0.02))
                for _ in range(upstreams)]
     running = env.proxy(*servers, timeouts=DEFAULTS)
     begin = now()
@@ -316,7 +316,7 @@ def test_type_that_is_never_answered_marks_no_upstream_down(env, upstreams):
         if query.seen.qtype != dnsmsg.AAAA:
             await faults.answer(connection, query)
 
-    servers = [env.upstream(faults.Script(asked=no_aaaa)) for _ in range(upstreams)]
+    servers = [env.upstream(faults.Script(on_query=no_aaaa)) for _ in range(upstreams)]
     running = env.proxy(*servers, timeouts=DEFAULTS)
     client = env.client()
     for n in range(3):
@@ -351,7 +351,7 @@ def _disturb(servers, chance, until):
         server = chance.choice(servers)
         what = chance.random()
         if what < 0.4:
-            server.break_off()
+            server.close_all()
         elif what < 0.6:
             server.reset()
         elif what < 0.8:

@@ -54,7 +54,7 @@ def test_upstream_gets_padded_private_queries(env, edns):
         assert seen.opt[3] == (dnsmsg.DO if edns and len(edns) > 11 else 0)
     assert {len(seen.wire) for seen in asked} <= {128, 256}
     for connection in server.connections:
-        assert connection.first_octet == 0x16 and connection.cleartext is None
+        assert connection.first_byte == 0x16 and connection.cleartext is None
         assert connection.facts["sni"] == server.hostname
 
 
@@ -95,7 +95,7 @@ def test_client_subnet_is_forwarded_if_configured(env, options, wanted):
        ("C-29-SIG-0", dnsmsg.record(b"\0", 24, 255, 0, b"\0\0sig0")))
 def test_signed_messages_are_forwarded_unmodified(env, signature):
     """In both directions, except for the ID."""
-    env.wrong_answers_are_relayed = True
+    env.allow_wrong_responses = True
     edns = dnsmsg.opt(OF_ONE_HOP + THAT_CROSS, size=4096)
     body = Query("sIgNeD.test").question + edns + signature
 
@@ -167,7 +167,7 @@ def _formerr(dislikes, **wrong):
     async def asked(connection, query):
         answer = query.answer(**wrong) if dislikes(query.seen) else query.answer()
         await connection.reply(answer)
-    return faults.Script(asked=asked)
+    return faults.Script(on_query=asked)
 
 
 def _has_opt(seen):
@@ -211,7 +211,7 @@ def test_formerr_and_close_is_retried_on_a_new_connection(env):
     async def asked(connection, query):
         await connection.reply(query.answer(rcode=dnsmsg.FORMERR if query.seen.opt else 0))
         await connection.close()
-    server = env.upstream(faults.Script(asked=asked))
+    server = env.upstream(faults.Script(on_query=asked))
     env.proxy(server)
     env.assert_ok(env.ask("first.test"))
     assert [_has_opt(query.seen) for query in server.queries] == [True, False]
@@ -270,7 +270,7 @@ def test_keepalive_0_with_queries_in_flight(env):
             await faults.answer(connection, query)
         else:
             await connection.reply(query.answer(options=option(KEEPALIVE, data)))
-    server = env.upstream(faults.Script(asked=asked))
+    server = env.upstream(faults.Script(on_query=asked))
     env.proxy(server)
     client = env.client()
     env.assert_ok(client.ask("warm.test"))
@@ -295,7 +295,7 @@ def test_keepalive_0_with_queued_queries(env):
     for n in range(2):
         env.assert_ok(client.ask(f"warm-{n}.test"))
         exchange, = client.send(Query(f"delay-100.cut-{n}.test"))
-        wait_until(lambda: server.asked(exchange.query.name), 2)
+        wait_until(lambda: server.queries_for(exchange.query.name), 2)
         server.reset()
         env.assert_ok(client.receive_until(exchange))
     server.do(_keepalive(b"\0\0"))
@@ -398,7 +398,7 @@ def _same(crossed, wire):
 
 def test_any_well_formed_message_is_forwarded(env):
     """All bytes outside the OPT are equal in both directions."""
-    env.wrong_answers_are_relayed = True
+    env.allow_wrong_responses = True
     answers = []
     server = env.upstream(faults.message(
         lambda asked: asked.seen.wire[:2] + answers[-1][2:]))

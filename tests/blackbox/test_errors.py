@@ -4,7 +4,7 @@ import dnsmsg
 import faults
 from dnsmsg import Query
 from env import EDNS
-from upstream_state import ask_until, comes_back, times_down, went_down
+from upstream_state import ask_until, wait_back, times_down, went_down
 from rows import row, table
 
 
@@ -51,7 +51,7 @@ def test_one_log_line_for_upstream_down_and_one_for_up(env):
     went_down(running, a, "connect", "refused")
     assert times_down(running, a) == 1
     a.restart()
-    comes_back(env, a)
+    wait_back(env, a)
     for n in range(30):
         env.assert_ok(env.ask(f"then-{n}.test"))
     assert times_down(running, a) == 1

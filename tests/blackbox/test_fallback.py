@@ -14,7 +14,7 @@ import dnsmsg
 import faults
 from clock import now, wait_until
 from dnsmsg import Query
-from upstream_state import comes_back, times_down, went_down
+from upstream_state import wait_back, times_down, went_down
 from rows import row, table
 from test_config import refused
 from upstream import Script, answer
@@ -36,8 +36,8 @@ def late(seconds, then=None):
             await answer(connection, query)
             return
         await asyncio.sleep(seconds)
-        await (then.asked if then else answer)(connection, query)
-    return Script(asked=asked)
+        await (then.on_query if then else answer)(connection, query)
+    return Script(on_query=asked)
 
 
 def _warm(env, client, *servers):
@@ -52,17 +52,17 @@ def _warm(env, client, *servers):
 
 def _loser_answers(server, name, seconds):
     """Waits until the server has sent its response, which no query needs any more."""
-    query = wait_until(lambda: server.asked(name), 2)[-1]
+    query = wait_until(lambda: server.queries_for(name), 2)[-1]
     wait_until(lambda: now() > query.at + seconds + 0.05, seconds + 1)
     return query.connection
 
 
-def _in_step(env, client, server, connection):
+def _assert_in_sync(env, client, server, connection):
     """The connection is still used, with correct responses, or it is closed (X-10)."""
     name = f"in-step-{server.address}.test"
     env.assert_ok(client.ask(name), 0.1)
-    wait_until(lambda: connection.closed or server.asked(name), 2)
-    assert connection.closed or server.asked(name)[0].connection is connection
+    wait_until(lambda: connection.closed or server.queries_for(name), 2)
+    assert connection.closed or server.queries_for(name)[0].connection is connection
 
 
 # When.
@@ -75,10 +75,10 @@ def test_query_is_hedged_after_400_ms(env):
     client = env.client()
     exchange = env.assert_ok(client.ask("late.test"), 0.5)
     assert exchange.took >= AFTER - ABOUT
-    assert len(a.asked("late.test")) == len(b.asked("late.test")) == 1
-    assert b.asked("late.test")[0].at >= exchange.at + AFTER - ABOUT
+    assert len(a.queries_for("late.test")) == len(b.queries_for("late.test")) == 1
+    assert b.queries_for("late.test")[0].at >= exchange.at + AFTER - ABOUT
     connection = _loser_answers(a, "late.test", 0.8)
-    _in_step(env, client, a, connection)
+    _assert_in_sync(env, client, a, connection)
     assert not connection.closed
     env.assert_ok(client.ask("after.test"), 0.1)
     assert len(b.queries) == 1, "A has answered, and is not in doubt any more"
@@ -93,8 +93,8 @@ def test_suspect_upstream_races_immediately(env):
     client = env.client()
     env.assert_ok(client.ask("late.test"), 0.5)
     env.assert_ok(client.ask("late-too.test"), 0.1)
-    assert b.asked("late-too.test")
-    wait_until(lambda: a.asked("late-too.test"), 2)
+    assert b.queries_for("late-too.test")
+    wait_until(lambda: a.queries_for("late-too.test"), 2)
 
 
 @row("U-25-one-slow-name")
@@ -106,7 +106,7 @@ def test_slow_name_does_not_make_its_upstream_suspect(env):
     env.assert_ok(client.ask("late.test"), 0.5)
     time.sleep(0.1)     # the canary's round trip
     env.assert_ok(client.ask("prompt.test"), 0.1)
-    assert a.asked("prompt.test") and not b.asked("prompt.test")
+    assert a.queries_for("prompt.test") and not b.queries_for("prompt.test")
 
 
 @table("after", ("X-10-100ms", "100ms"), ("X-10-1s", "1s"))
@@ -122,7 +122,7 @@ def test_query_is_hedged_after_the_configured_time(env, after):
         # The third upstream would get the query after 2 s.
         env.assert_ok(exchange, 1.7)
         assert not c.queries
-    assert b.asked("late.test")[0].at >= exchange.at + seconds - ABOUT
+    assert b.queries_for("late.test")[0].at >= exchange.at + seconds - ABOUT
 
 
 @row("X-10-all-at-once")
@@ -132,13 +132,13 @@ def test_all_upstreams_race_with_fallback_after_0(env):
     client = env.client()
     _warm(env, client, *servers)
     env.assert_ok(client.ask("late.test"), 0.1)
-    wait_until(lambda: all(server.asked("late.test") for server in servers), 2)
-    first = [server.asked("late.test")[0].at for server in servers]
+    wait_until(lambda: all(server.queries_for("late.test") for server in servers), 2)
+    first = [server.queries_for("late.test")[0].at for server in servers]
     env.within(0.1, min(first), max(first))
     for seconds, server in ((0.3, servers[0]), (0.6, servers[1])):
         connection = _loser_answers(server, "late.test", seconds)
-        _in_step(env, client, server, connection)
-    assert [len(server.asked("late.test")) for server in servers] == [1, 1, 1]
+        _assert_in_sync(env, client, server, connection)
+    assert [len(server.queries_for("late.test")) for server in servers] == [1, 1, 1]
 
 
 @row("X-10-never")
@@ -150,7 +150,7 @@ def test_next_upstream_gets_the_query_only_after_failure(env):
     assert not b.connections
     a.restart(faults.refuse)
     env.assert_ok(env.ask("refused.test"), 0.1)
-    assert b.asked("refused.test")
+    assert b.queries_for("refused.test")
 
 
 # Which answer.
@@ -202,9 +202,9 @@ def test_late_failure_of_the_losing_attempt_has_no_effect(env):
     client = env.client()
     _warm(env, client, a, b)
     env.assert_ok(client.ask("late.test"), 0.2)
-    wait_until(lambda: a.asked("late.test") and a.connections[0].closed, 3)
+    wait_until(lambda: a.queries_for("late.test") and a.connections[0].closed, 3)
     env.assert_ok(client.ask("after.test"), 0.1)
-    assert len(a.asked("late.test")) == 1
+    assert len(a.queries_for("late.test")) == 1
     assert running.alive
 
 
@@ -242,7 +242,7 @@ def test_blackhole_delays_only_the_first_query(env, request, name):
         env.assert_ok(client.ask(f"later-{random.randrange(1 << 30)}.test"), 0.1)
         time.sleep(0.02)
     if not script:
-        namespace.drop_no_more()
+        namespace.stop_dropping()
 
 
 @row("U-17-trials")
@@ -258,7 +258,7 @@ def test_no_deadline_missed_during_recovery(env):
         env.assert_ok(env.ask(f"n{number}.test"), 0.1)
         number += 1
     a.restart()
-    comes_back(env, a, 6)
+    wait_back(env, a, 6)
     before = len(b.queries)
     for n in range(20):
         env.assert_ok(env.ask(f"back-{n}.test"), 0.1)
@@ -279,7 +279,7 @@ def test_down_upstreams_are_tried_last_and_never_skipped(env, script, limit, fal
     a.do()
     b.restart(script)
     env.assert_ok(env.ask("after.test"), limit)
-    assert a.asked("after.test")
+    assert a.queries_for("after.test")
 
 
 @row("X-10-extra-load")
@@ -387,7 +387,7 @@ def test_slower_upstream_is_probed_about_every_10_s(env):
         if len(a.queries) > looks[-1]:
             looks.append(len(a.queries))
             # The client did not wait for it.
-            assert b.asked(a.queries[-1].name)
+            assert b.queries_for(a.queries[-1].name)
         time.sleep(0.02)
     assert looks[-1] == looks[0] + 2
     first, second = (query.at for query in a.queries[-2:])
@@ -411,7 +411,7 @@ def test_attempts_are_bounded(env, script, after):
     client = env.client()
     client.ask("first.test")
     client.ask("bounded.test")
-    sent = [len(server.asked("bounded.test")) for server in servers]
+    sent = [len(server.queries_for("bounded.test")) for server in servers]
     canaries = sum(len(server.canaries) for server in servers)
     assert sum(sent) + canaries > 0 or script is faults.close_after_handshake
     assert max(sent) <= 3 and sum(sent) <= 2 + len(servers), sent
@@ -487,12 +487,12 @@ def test_three_upstreams_failing_in_turn_lose_no_query(env):
             number += 1
         due += len(clients) / 200
         while now() < due:
-            _take_what_is_there(clients, due)
+            _receive_available(clients, due)
     for client in clients:
         client.receive_all()
     failing.join(20)
     exchanges = [exchange for client in clients for exchange in client.exchanges]
-    wrong = [exchange for exchange in exchanges if not exchange.answer.is_right]
+    wrong = [exchange for exchange in exchanges if not exchange.answer.is_correct]
     assert all(exchange.rcode == dnsmsg.SERVFAIL for exchange in wrong)
     # A query sent during a change may meet the failures of all three.
     failed = [exchange for exchange in wrong
@@ -502,7 +502,7 @@ def test_three_upstreams_failing_in_turn_lose_no_query(env):
     assert len(exchanges) > 150 * RANDOM_SECONDS or env.sanitized
 
 
-def _take_what_is_there(clients, until):
+def _receive_available(clients, until):
     ready, _, _ = select.select([client.sock for client in clients], [], [],
                                 max(0.0, until - now()))
     for client in clients:

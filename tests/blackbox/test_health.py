@@ -24,14 +24,14 @@ LIMIT = 2.5         # of a check that must fail after 2 s
 NOT_READY = 14      # of the Extended DNS Errors, RFC 8914 4.15
 
 
-def _says(text, name, **fields):
+def _txt_query(text, name, **fields):
     return Query(name, qtype=TXT, qclass=CH, **fields), bytes([len(text)]) + text.encode()
 
 
 @pytest.fixture
 def own(env):
     """Answers of the proxy's own, which are not those of the upstreams."""
-    env.wrong_answers_are_relayed = True
+    env.allow_wrong_responses = True
     return env
 
 
@@ -78,13 +78,13 @@ def test_health_query_is_answered_without_upstreams(own, script):
     own.proxy(server)
     waiting = own.client()
     waiting.send(*[Query(f"n{n}.test") for n in range(50)])
-    query, answer = _says("ok", "health.dot-proxy")
+    query, answer = _txt_query("ok", "health.dot-proxy")
     for client in (own.client(), own.datagrams()):
         exchange = client.ask(query)
         own.answered_within(AT_ONCE, exchange)
         assert exchange.answer.flags == QR | RD | RA
         assert exchange.answer.records == [(1, TXT, CH, 0, answer)]
-    assert not server.asked("health.dot-proxy")
+    assert not server.queries_for("health.dot-proxy")
     waiting.receive_all()
 
 
@@ -92,7 +92,7 @@ def test_health_query_is_answered_without_upstreams(own, script):
 def test_question_is_returned_unchanged(own, udp):
     own.proxy(own.upstream())
     client = own.datagrams() if udp else own.client()
-    query, answer = _says("ok", "hEALTh.Dot-ProXY", flags=RD | CD, edns=dnsmsg.opt(flags=dnsmsg.DO))
+    query, answer = _txt_query("ok", "hEALTh.Dot-ProXY", flags=RD | CD, edns=dnsmsg.opt(flags=dnsmsg.DO))
     exchange = client.ask(query)
     assert exchange.answer.question == query.question
     assert exchange.answer.flags == QR | RD | RA | CD
@@ -110,11 +110,11 @@ def test_other_questions_are_forwarded(env, fields):
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask(Query(**fields)))
-    assert len(server.asked(fields["name"])) == 1
+    assert len(server.queries_for(fields["name"])) == 1
 
 
 def _ready(env):
-    exchange = env.ask(_says("", "ready.dot-proxy", edns=EDNS)[0])
+    exchange = env.ask(_txt_query("", "ready.dot-proxy", edns=EDNS)[0])
     env.answered_within(AT_ONCE, exchange)
     if exchange.rcode == dnsmsg.NOERROR:
         assert exchange.answer.rdatas == [b"\5ready"]
@@ -177,13 +177,13 @@ def test_dig_gets_the_health_response(own, transport):
 def test_health_query_is_exempt_from_allow_over_tcp(own):
     """Over TCP; over UDP only clients in `allow' get a response."""
     own.proxy(own.upstream(), allow=["127.0.0.1/32"])
-    query, answer = _says("ok", "health.dot-proxy")
+    query, answer = _txt_query("ok", "health.dot-proxy")
     assert own.client(source="127.0.0.2").ask(query).answer.rdatas == [answer]
     stranger = own.datagrams(source="127.0.0.2")
     stranger.send(query)
     assert own.datagrams().ask(query).answer.rdatas == [answer]
-    stranger.hears_nothing()
-    stranger.given_up = True
+    stranger.assert_silent()
+    stranger.abandoned = True
 
 
 # ---- healthcheck ----
@@ -326,7 +326,7 @@ def test_healthcheck_passes_under_load(env):
     running.wait_line("datagrams dropped")
     Check(env).good("it answers over UDP and TCP", AT_ONCE)
     assert len(server.queries) >= 190
-    rush.given_up = True            # it has sent too many queries at once
+    rush.abandoned = True            # it has sent too many queries at once
 
 
 def test_healthcheck_passes_if_its_address_fills_its_tcp_quota(env):

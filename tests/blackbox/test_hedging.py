@@ -21,7 +21,7 @@ def _tail(seconds):
     async def asked(connection, query):
         await asyncio.sleep(seconds if query.name.startswith("late") else USUAL)
         await answer(connection, query)
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 def _ask_each(env, names):
@@ -49,7 +49,7 @@ def test_late_query_is_hedged_after_the_usual_response_time(env):
     assert [q.name for q in b.queries[before:]] == ["late.test"]
     # The first upstream is only slow, so it must stay up.
     env.assert_ok(env.datagrams().ask("next.test"))
-    assert not b.asked("next.test")
+    assert not b.queries_for("next.test")
     assert not running.lines("upstream down")
     assert _counted(running, "hedged") == len(b.queries)
 
@@ -63,7 +63,7 @@ def test_first_query_is_hedged_after_400_ms(env):
     exchange = env.datagrams().ask("late.test")
     env.assert_ok(exchange, 0.7)
     assert exchange.answered - exchange.at > SOONER
-    assert b.asked("late.test")
+    assert b.queries_for("late.test")
 
 
 @row("U-auto")

@@ -29,7 +29,7 @@ def _clients(env, count, **args):
     made = []
     for _ in range(count):
         made.append(env.client(**args))
-        made[-1].wait_taken()
+        made[-1].wait_read()
     return made
 
 
@@ -56,7 +56,7 @@ def test_slow_lorises_at_every_worker_delay_no_other_client(env):
         for entry in slow:
             entry[1] = min(entry[1] + 1, len(octets) - 1)
             try:
-                entry[0].send_octets(octets[entry[1] - 1:entry[1]])
+                entry[0].send_bytes(octets[entry[1] - 1:entry[1]])
             except OSError:
                 pass        # it was closed just now
         times.append(env.assert_ok(env.ask(f"good-{len(times)}.test")).took)
@@ -191,7 +191,7 @@ def test_clients_that_never_read_use_bounded_memory(env):
     pending = []
     octets = b"".join(dnsmsg.framed(Query(f"size-1500.n{n}.test").wire) for n in range(10000))
     for client in deaf:
-        client.given_up = True
+        client.abandoned = True
         client.sock.setblocking(False)
         pending.append([client, memoryview(octets)])
     most, begin, asked = 0, now(), 0
@@ -227,7 +227,7 @@ def test_exactly_the_client_limit_evicts_nobody(env):
         for n in range(8):
             env.client().send(Query(f"delay-300.n{n}.test"))
         for client in env.clients:
-            client.wait_taken()
+            client.wait_read()
     for client in env.clients:
         env.assert_ok(client.receive_until(client.exchanges[0]))
     assert not running.lines(CROWDED)
@@ -245,7 +245,7 @@ def no_more_descriptors(pid):
     return was
 
 
-def told_once_without_a_spin(env, cause, remedy):
+def assert_logged_once_without_spin(env, cause, remedy):
     running = env.proxies[-1]
     line = running.wait_line("accept failed", cause=cause)
     assert remedy in line["remedy"]
@@ -268,7 +268,7 @@ def test_descriptor_shortage_at_accept(env):
     wait_until(lambda: server.queries)
     was = no_more_descriptors(worker)
     late = [env.client() for _ in range(20)]
-    told_once_without_a_spin(env, "Too many open files", "ulimit -n")
+    assert_logged_once_without_spin(env, "Too many open files", "ulimit -n")
     assert asked.answer is None
     env.assert_ok(there.receive_until(asked))
     resource.prlimit(worker, resource.RLIMIT_NOFILE, was)
@@ -312,7 +312,7 @@ def test_system_wide_descriptor_shortage(env):
     env.assert_ok(env.ask())
     with tampered(worker, "accept4:error=ENFILE"):
         late = [env.client() for _ in range(20)]
-        told_once_without_a_spin(env, "Too many open files in system", "fs.file-max")
+        assert_logged_once_without_spin(env, "Too many open files in system", "fs.file-max")
     for n, client in enumerate(late):
         client.settle(now())
         env.assert_ok(client.ask(f"late-{n}.test"))
@@ -352,7 +352,7 @@ def test_failed_sendmmsg_is_retried_and_stops_no_other_client(env, error):
         waiting = client.send(*[Query(f"waiting-{n}.test") for n in range(100)])
         for n in range(5):
             env.assert_ok(env.ask(f"meanwhile-{n}.test"), 3)
-        client.hears_nothing()
+        client.assert_silent()
     for exchange in waiting:
         env.assert_ok(client.receive_until(exchange))
 
@@ -379,7 +379,7 @@ def test_descriptor_shortage_for_the_upstream_recovers(env):
     running = env.proxy(server, timeouts=PATIENT, user="root")
     worker, = running.workers()
     client = env.client()
-    client.wait_taken()
+    client.wait_read()
     was = no_more_descriptors(worker)
     for n in range(5):
         exchange = env.servfail(client.ask(f"n{n}.test", edns=dnsmsg.opt()), 0.5)
@@ -405,7 +405,7 @@ def test_descriptor_shortage_for_the_second_upstream(env):
     env.assert_ok(client.ask("good.test"), 0.5)
     resource.prlimit(worker, resource.RLIMIT_NOFILE, was)
     a.do(faults.rcode(dnsmsg.SERVFAIL))
-    wait_until(lambda: client.ask("better.test").answer.is_right, 3, "B is asked again")
+    wait_until(lambda: client.ask("better.test").answer.is_correct, 3, "B is asked again")
 
 
 # accept(2) fails for reasons of the client that connects.

@@ -299,7 +299,7 @@ def test_udp_socket_with_failing_sends_is_replaced(env):
     running = processes.start_workers(env, env.upstream(), workers=2)
     _shut_down(running.pid, running.address[1], socket.SOCK_DGRAM, socket.SHUT_WR)
     lost = env.datagrams()
-    lost.given_up = True
+    lost.abandoned = True
     lost.send(Query("lost.test"))
     wait_until(lambda: running.lines("configuration reloaded"), 5, "new workers have the new one")
     assert len(running.lines("listening socket was shut down", over="UDP")) == 1

@@ -163,7 +163,7 @@ def test_dnssec_records_are_forwarded(env, start, name, flags, edns, rcode, says
     assert any(record[1] == RRSIG for record in seen.records) == signed
     assert (seen.opt and seen.opt[3] & DO) == (edns and edns[7] << 8 & DO)
     if rcode == NOERROR:
-        assert seen.is_right
+        assert seen.is_correct
     elif edns:
         assert [code for code, _ in seen.ede] == [DNSSEC_BOGUS]
 
@@ -195,7 +195,7 @@ def at(env):
     return f"@{host}", "-p", str(port)
 
 
-def right_text(name, qtype):
+def expected_text(name, qtype):
     """The expected answer in the format of dig."""
     data = dnsmsg.rdata_for(dnsmsg.labels(name), qtype)
     return socket.inet_ntop(socket.AF_INET if qtype == A else socket.AF_INET6, data)
@@ -204,7 +204,7 @@ def right_text(name, qtype):
 SEVERAL = [(f"n{n}.test", qtype) for n in range(10) for qtype in (A, AAAA)]
 QUESTIONS = [word for name, qtype in SEVERAL
              for word in (name, {A: "A", AAAA: "AAAA"}[qtype])]
-RIGHT = [right_text(*question) for question in SEVERAL]
+RIGHT = [expected_text(*question) for question in SEVERAL]
 DIG = ("dig", "+tcp", "+tries=1", "+time=5")
 
 
@@ -217,9 +217,9 @@ def test_dig(env, options):
     server = env.upstream()
     env.proxy(server)
     out = run(env, *DIG, *at(env), "example.test", *options.split())
-    assert "status: NOERROR" in out and right_text("example.test", A) in out, out
+    assert "status: NOERROR" in out and expected_text("example.test", A) in out, out
     assert not re.search("warning|malformed|mismatch|unexpected", out, re.I), out
-    assert len(server.asked("example.test")) == 1
+    assert len(server.queries_for("example.test")) == 1
 
 
 @pytest.mark.parametrize("command", [DIG, ("kdig", "+tcp", "+retry=0", "+time=5")],
@@ -278,12 +278,12 @@ def test_dnspython(env):
     host, port = env.proxies[-1].address
     query = dns.message.make_query("example.test", "AAAA", want_dnssec=True)
     answer = dns.query.tcp(query, host, 5, port)
-    assert answer.answer[0][0].address == right_text("example.test", AAAA)
+    assert answer.answer[0][0].address == expected_text("example.test", AAAA)
     assert answer.rcode() == dns.rcode.NOERROR and not answer.flags & dns.flags.TC
     resolver = dns.resolver.Resolver(configure=False)
     resolver.nameservers, resolver.port = [host], port
     assert [record.address for record in resolver.resolve("example.test", "A", tcp=True)] \
-        == [right_text("example.test", A)]
+        == [expected_text("example.test", A)]
 
 
 def test_dnspython_pipelined(env):
@@ -299,7 +299,7 @@ def test_dnspython_pipelined(env):
             answer, _ = dns.query.receive_tcp(sock)
             number = answer.id - 1000
             assert queries[number].is_response(answer)
-            assert answer.answer[0][0].address == right_text(names[number], A)
+            assert answer.answer[0][0].address == expected_text(names[number], A)
             order.append(number)
     assert sorted(order) == list(range(100)) != order
 
@@ -335,7 +335,7 @@ def listen_on_port_53(env, *scripts):
 
 def both(name):
     """The sorted result of getaddrinfo."""
-    return sorted([right_text(name, A), right_text(name, AAAA)])
+    return sorted([expected_text(name, A), expected_text(name, AAAA)])
 
 
 def found(out):
@@ -348,7 +348,7 @@ def late(qtype, seconds=0.1):
         if query.seen.qtype == qtype:
             await asyncio.sleep(seconds)
         await answer(connection, query)
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 def without(missing):
@@ -358,7 +358,7 @@ def without(missing):
             await connection.reply(query.answer(empty=True))
         else:
             await answer(connection, query)
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 @table("script, name", ("at-once", Script(), "example.test"), ("A-is-late", late(A), "late-a.test"),
@@ -369,7 +369,7 @@ def test_glibc_sends_both_questions_on_one_connection(env, namespace, resolve, s
     env.assert_ok(env.ask("warm.test"))
     before = connections(namespace)
     assert found(resolve("getent", "ahosts", name)) == both(name)
-    assert sorted(query.seen.qtype for query in server.asked(name)) == [A, AAAA]
+    assert sorted(query.seen.qtype for query in server.queries_for(name)) == [A, AAAA]
     assert connections(namespace) - before == 1
 
 
@@ -377,7 +377,7 @@ def test_glibc_sends_both_questions_on_one_connection(env, namespace, resolve, s
                                      "single-request-reopen", "no-aaaa", "timeout:1 attempts:1"])
 def test_glibc_with_other_options(env, resolve, options):
     listen_on_port_53(env)
-    right = [right_text("example.test", A)] if options == "no-aaaa" else both("example.test")
+    right = [expected_text("example.test", A)] if options == "no-aaaa" else both("example.test")
     assert found(resolve("getent", "ahosts", "example.test", options=options)) == right
 
 
@@ -398,7 +398,7 @@ def test_glibc_gets_nxdomain(env, resolve):
     program = ("import socket\ntry: socket.getaddrinfo('nothing.test', 80)\n"
                "except socket.gaierror as error: print(error.errno == socket.EAI_NONAME)")
     assert resolve("/usr/bin/python3", "-c", program) == "True\n"
-    assert len(server.asked("nothing.test")) == 2
+    assert len(server.queries_for("nothing.test")) == 2
 
 
 def test_glibc_reports_try_again_on_servfail(env, resolve):
@@ -442,7 +442,7 @@ def test_truncated_udp_response_is_retried_over_tcp(env, by_tcp, command):
     before = by_tcp(server)
     # kdig warns of it, and of nothing else.
     out = run(env, "sh", "-c", 'exec "$@" 2>&1', "sh", *command, *at(env), "size-9000.test", "A")
-    assert "NOERROR" in out and right_text("size-9000.test", A) in out, out
+    assert "NOERROR" in out and expected_text("size-9000.test", A) in out, out
     assert len(re.findall("warning|truncated", out, re.I)) <= 2, out
     assert by_tcp(server) - before == 1
 
@@ -462,7 +462,7 @@ def test_dnspython_over_udp(env):
     for name, too_large in (("example.test", False), ("size-9000.test", True)):
         query = dns.message.make_query(name, "AAAA", use_edns=True)
         answer, used_tcp = dns.query.udp_with_fallback(query, host, 5, port)
-        assert answer.answer[0][0].address == right_text(name, AAAA)
+        assert answer.answer[0][0].address == expected_text(name, AAAA)
         assert used_tcp == too_large
 
 
@@ -474,7 +474,7 @@ def test_glibc_over_udp(env, resolve, by_tcp, script, name, too_large):
     server = listen_on_port_53(env, script)
     before = by_tcp(server)
     assert found(resolve("getent", "ahosts", name, by="")) == both(name)
-    assert {query.seen.qtype for query in server.asked(name)} == {A, AAAA}
+    assert {query.seen.qtype for query in server.queries_for(name)} == {A, AAAA}
     assert (by_tcp(server) > before) == too_large
 
 
@@ -482,7 +482,7 @@ def test_glibc_over_udp(env, resolve, by_tcp, script, name, too_large):
                                      "single-request-reopen", "no-aaaa"])
 def test_glibc_over_udp_with_other_options(env, resolve, options):
     listen_on_port_53(env)
-    right = [right_text("example.test", A)] if options == "no-aaaa" else both("example.test")
+    right = [expected_text("example.test", A)] if options == "no-aaaa" else both("example.test")
     assert found(resolve("getent", "ahosts", "example.test", options=options, by="")) == right
 
 
@@ -509,9 +509,9 @@ def test_musl(env, resolve, by_tcp, musl, script, name):
     out = resolve(musl[0], name, by="")
     env.within(1, begin)
     missing = {"only-a.test": AAAA, "only-aaaa.test": A}.get(name)
-    assert sorted(out.split()) == sorted(right_text(name, qtype) for qtype in (A, AAAA)
+    assert sorted(out.split()) == sorted(expected_text(name, qtype) for qtype in (A, AAAA)
                                          if qtype != missing)
-    assert sorted(query.seen.qtype for query in server.asked(name)) == [A, AAAA]
+    assert sorted(query.seen.qtype for query in server.queries_for(name)) == [A, AAAA]
     assert by_tcp(server) == before
 
 
@@ -568,12 +568,12 @@ def test_resolver_forwards_to_dot_proxy(env, by_tcp, forwarder):
     for name, qtype in SEVERAL:
         answer, _ = resolver.ask(name, qtype)
         assert [record.address for rrset in answer.answer for record in rrset] \
-            == [right_text(name, qtype)]
-        assert len(server.asked(name)) <= 2
+            == [expected_text(name, qtype)]
+        assert len(server.queries_for(name)) <= 2
     assert {(query.name, query.seen.qtype) for query in server.queries} >= set(SEVERAL)
     assert by_tcp(server) == before
     large, we_used_tcp = resolver.ask("size-9000.test", A)
-    assert large.answer[0][0].address == right_text("size-9000.test", A)
+    assert large.answer[0][0].address == expected_text("size-9000.test", A)
     assert by_tcp(server) - before - we_used_tcp == 1
     resolver.stop()         # it would keep that connection for a while
 

@@ -35,7 +35,7 @@ def test_stop_with_100_queries_in_flight(env, number):
     env.within(2, begin)
     running.check_reports()
     assert running.lines("stopped")
-    assert all(e.answer.is_right for client in clients for e in client.exchanges)
+    assert all(e.answer.is_correct for client in clients for e in client.exchanges)
     wait_until(lambda: not server.open_connections)
     assert {connection.ended for connection in server.connections} == {"close_notify"}
 
@@ -45,7 +45,7 @@ def test_stop_lasts_at_most_one_query_timeout(env):
     running = env.proxy(env.upstream(faults.never_answer))
     client = env.client()
     asked, = client.send(Query())
-    client.wait_taken()
+    client.wait_read()
     running.signal(signal.SIGTERM)
     env.servfail(client.receive_until(asked), 2.2)
     assert running.wait(5) == 0
@@ -91,8 +91,8 @@ def test_idle_clients_do_not_delay_the_stop(env):
     running = env.proxy(env.upstream(), timeouts={"client_idle": "20s"})
     env.assert_ok(env.ask())
     silent, half = env.client(), env.client()
-    half.send_octets(b"\0\x50abc")
-    half.wait_taken()
+    half.send_bytes(b"\0\x50abc")
+    half.wait_read()
     begin = now()
     running.signal(signal.SIGTERM)
     assert running.wait() == 0
@@ -246,7 +246,7 @@ def test_descriptors_are_reserved_for_upstreams(env):
                 popen_args={"prefix": ("prlimit", "--nofile=32:32")})
     clients = [env.client() for _ in range(60)]
     exchange = clients[-1].ask("crowded.test")
-    assert exchange.answer.is_right or exchange.rcode == dnsmsg.SERVFAIL
+    assert exchange.answer.is_correct or exchange.rcode == dnsmsg.SERVFAIL
     env.idle(0.3)
     for client in clients:
         client.close()
@@ -262,8 +262,8 @@ def test_no_cpu_used_when_idle(env):
     for n, client in enumerate(clients):
         env.assert_ok(client.ask(f"n{n}.test"))
     for client in clients[:5]:
-        client.send_octets(b"\0")
-        client.wait_taken()
+        client.send_bytes(b"\0")
+        client.wait_read()
     env.idle(0.5)
 
 

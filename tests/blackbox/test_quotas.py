@@ -22,7 +22,7 @@ class Gate:
     def __init__(self, loop):
         self._loop = loop
         self._open = loop.call(self._make())
-        self.script = Script(asked=self._asked)
+        self.script = Script(on_query=self._asked)
 
     async def _make(self):
         return asyncio.Event()
@@ -44,14 +44,14 @@ async def _never_slow(connection, query):
         await answer(connection, query)
 
 
-NEVER_SLOW = Script(asked=_never_slow)
+NEVER_SLOW = Script(on_query=_never_slow)
 
 
 def _names(count, first):
     return [Query(f"{first}-{n}.test") for n in range(count)]
 
 
-def _all_right(env, client, queries):
+def _assert_all_ok(env, client, queries):
     for exchange in client.send(*queries):
         client.receive_until(exchange)
         env.assert_ok(exchange)
@@ -114,7 +114,7 @@ def test_silent_upstreams_do_not_exhaust_ids(env):
     silent = [env.upstream(faults.never_answer) for _ in range(7)]
     env.proxy(*silent, env.upstream(Script(outgoing=_is_late)), inflight=500,
                 timeouts={**LONG, "query": "4s", "answer": "2s"}, fallback={"after": 0})
-    _all_right(env, env.client(), _names(500, "n"))
+    _assert_all_ok(env, env.client(), _names(500, "n"))
 
 
 # Connections to upstreams.
@@ -125,7 +125,7 @@ def test_silent_upstream_does_not_exhaust_connections(env):
     a, b = env.pair(faults.never_answer)
     env.proxy(a, b, inflight=64,
                 timeouts={**LONG, "handshake": "6s", "query": "9s", "upstream_idle": 0})
-    _all_right(env, env.client(), _names(160, "n"))
+    _assert_all_ok(env, env.client(), _names(160, "n"))
 
 
 def test_slow_names_do_not_exhaust_connections(env):
@@ -152,8 +152,8 @@ def test_idle_clients_do_not_exhaust_descriptors(env):
                           "upstream_idle": 0},
                 popen_args={"prefix": ("prlimit", "--nofile=512:512")})
     idle = [env.client() for _ in range(380)]
-    idle[-1].wait_taken()
-    _all_right(env, env.client(), _names(150, "n"))
+    idle[-1].wait_read()
+    _assert_all_ok(env, env.client(), _names(150, "n"))
     for client in idle:
         client.close()
 
@@ -167,9 +167,9 @@ def test_unfinished_messages_do_not_exhaust_memory(env):
     running = env.proxy(env.upstream(), timeouts={"client_read": "5s"},
                           clients={"max": 1000, "per_address": 1000})
     for _ in range(count):
-        env.client().send_octets(b"\xff\xff" + bytes(size))
+        env.client().send_bytes(b"\xff\xff" + bytes(size))
     for client in env.clients:
-        client.wait_taken()
+        client.wait_read()
     grown = running.memory() - running.memory_at_start
     for client in env.clients:
         client.close()
@@ -224,7 +224,7 @@ def _large(count, first):
     return [Query(f"{first}-{n}.test", edns=padding) for n in range(count)]
 
 
-def _given_back(env, watch, before):
+def _assert_released(env, watch, before):
     if not env.sanitized:
         limit = now() + 1
         while (grown := watch.resident() - before) > 6 * MIB:
@@ -254,10 +254,10 @@ def test_large_queries_do_not_exhaust_memory(env, clients, each):
             wait_until(lambda: len(client.exchanges) == each)
             client.receive_all()
             for exchange in client.exchanges:
-                assert exchange.answer.is_right
+                assert exchange.answer.is_correct
         for thread in threads:
             thread.join()
-        _given_back(env, watch, before)
+        _assert_released(env, watch, before)
     if not env.sanitized:
         assert watch.most < WORKER_MAX, f"{watch.most / MIB:.1f} MiB"
 
@@ -273,14 +273,14 @@ def test_unread_large_responses_do_not_exhaust_memory(env):
         others = [env.client() for _ in range(3)]
         for n, client in enumerate(lazy):
             client.send(*[Query(f"size-65000.n{m}.of-{n}.test") for m in range(120)])
-            client.given_up = True
+            client.abandoned = True
         begin = now()
         while now() < begin + 3:
             for other in others:
                 env.assert_ok(other.ask("other.test"), 5)
         for client in lazy:
             client.close()
-        _given_back(env, watch, before)
+        _assert_released(env, watch, before)
     if not env.sanitized:
         assert watch.most < WORKER_MAX, f"{watch.most / MIB:.1f} MiB"
 
@@ -305,12 +305,12 @@ def test_unfinished_messages_and_used_slots_do_not_exhaust_memory(env):
             wait_until(lambda: len(client.exchanges) == 256)
             client.receive_all()
             for exchange in client.exchanges:
-                assert exchange.answer.is_right
+                assert exchange.answer.is_correct
         for thread in threads:
             thread.join()
         unfinished = [env.client(source="127.0.0.2") for _ in range(450)]
         for n, client in enumerate(unfinished):
-            client.given_up = True
+            client.abandoned = True
             client.sock.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 client.sock.send(b"\xff\xff" + bytes(65000))
@@ -332,7 +332,7 @@ def test_memory_of_unfinished_messages_is_available_to_others(env, leave):
                                             "client_idle": "20s"})
     greedy = [env.client(source="127.0.0.2") for _ in range(450)]
     for client in greedy:
-        client.given_up = True
+        client.abandoned = True
         client.sock.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             client.sock.send(b"\xff\xff" + bytes(65000))

@@ -206,10 +206,10 @@ def test_reload_with_other_order_of_upstreams(env):
     a, b = env.pair()
     processes.start_workers(env, a, b, reload="signal")
     env.assert_ok(env.ask("before.test"))
-    assert a.asked("before.test")
+    assert a.queries_for("before.test")
     _reload(env, upstreams=[b.config(), a.config()])
     env.assert_ok(env.ask("after.test"))
-    assert b.asked("after.test") and not a.asked("after.test")
+    assert b.queries_for("after.test") and not a.queries_for("after.test")
 
 
 @row("F-04-name", "T-21")
@@ -220,12 +220,12 @@ def test_reload_with_other_hostname_of_an_upstream(env):
     env.assert_ok(env.ask("before.test"))
     _reload(env, upstreams=[a.config(hostname="other.test"), b.config()])
     env.assert_ok(env.ask("after.test"))
-    assert b.asked("after.test") and not a.asked("after.test")
+    assert b.queries_for("after.test") and not a.queries_for("after.test")
     line = running.wait_line("upstream down", upstream="other.test")
     assert "certificate" in line["cause"]
     _reload(env, upstreams=[a.config(), b.config()])
     env.assert_ok(env.ask("again.test"))
-    assert a.asked("again.test")
+    assert a.queries_for("again.test")
 
 
 @row("F-04-ca")
@@ -247,14 +247,14 @@ def test_reload_with_other_listen_addresses(env):
     stays = running.address
     first, second = (env.free_address(stays[0]) for _ in range(2))
     _reload(env, listen=[upstream.with_port(*stays), upstream.with_port(*first)])
-    _asks_at(env, first)
+    _assert_answered_at(env, first)
     waiting = env.client()
     asked, = waiting.send(Query("delay-300.in-flight.test"))
-    wait_until(lambda: server.asked("delay-300.in-flight.test"))
+    wait_until(lambda: server.queries_for("delay-300.in-flight.test"))
     _reload(env, listen=[upstream.with_port(*second), upstream.with_port(*stays)])
     env.assert_ok(waiting.receive_until(asked))
     assert not _accepts(first)
-    _asks_at(env, second)
+    _assert_answered_at(env, second)
     env.assert_ok(env.ask("stays.test"))
     waiting.wait_closed()
     # An unused address can be bound by another program.
@@ -268,7 +268,7 @@ def test_reload_with_other_listen_addresses(env):
     assert running.descriptors() == descriptors
 
 
-def _asks_at(env, address):
+def _assert_answered_at(env, address):
     running = env.proxies[-1]
     was, running.address = running.address, address
     env.assert_ok(env.ask(f"port-{address[1]}.test"))
@@ -316,8 +316,8 @@ def test_reload_loses_no_query_of_active_clients(env):
     half, many, pausing = env.client(), env.client(), env.client()
     query = Query("half.test")
     exchange = half.expect(query)
-    half.send_octets(dnsmsg.framed(query.wire)[:10])
-    half.wait_taken()
+    half.send_bytes(dnsmsg.framed(query.wire)[:10])
+    half.wait_read()
     asked = many.send(*[Query(f"delay-{n}.n{n}.test") for n in range(0, 400, 10)])
     env.assert_ok(pausing.ask("one.test"))
     wait_until(lambda: len(server.queries) >= 20)
@@ -325,11 +325,11 @@ def test_reload_loses_no_query_of_active_clients(env):
     running.signal(signal.SIGHUP)
     running.wait_line(RELOADED)
     env.assert_ok(pausing.ask("two.test"))
-    half.send_octets(dnsmsg.framed(query.wire)[10:])
+    half.send_bytes(dnsmsg.framed(query.wire)[10:])
     exchange.at = now()
     env.assert_ok(half.receive_until(exchange))
     many.receive_all()
-    assert all(e.answer.is_right for e in asked)
+    assert all(e.answer.is_correct for e in asked)
     for client in (half, many, pausing):
         client.wait_closed()
         assert client.how == "eof"
@@ -351,18 +351,18 @@ class Restless:
     def sock(self):
         return self._client.sock
 
-    def go_on(self, readable, asking):
+    def proceed(self, readable, asking):
         if readable and self._client.receive() is None:
-            self._begin_anew()
+            self._reconnect()
         if asking and now() >= self._due:
             if self._client.closed_by_peer():
-                self._begin_anew()
+                self._reconnect()
             slow = random.random() < 1 / 75
             self._client.send(Query(f"{'delay-2000.' if slow else ''}n{self.asked}.of-{self._number}.test"))
             self.asked += 1
             self._due += 0.02
 
-    def _begin_anew(self):
+    def _reconnect(self):
         self.lost += len(self._client.unanswered)
         self._client.close()
         self._client = self._env.client()
@@ -380,13 +380,13 @@ def test_reload_loses_no_query_of_clients_that_never_pause(env):
     clients = [Restless(env, n) for n in range(5)]
     old, begin, reloaded, gone = running.workers(), now(), False, None
 
-    def go_on(asking):
+    def proceed(asking):
         ready, _, _ = select.select([client.sock for client in clients], [], [], 0.005)
         for client in clients:
-            client.go_on(client.sock in ready, asking)
+            client.proceed(client.sock in ready, asking)
 
     while gone is None or now() < gone + 1:
-        go_on(True)
+        proceed(True)
         if not reloaded and now() > begin + 1:
             running.process.send_signal(signal.SIGHUP)
             reloaded = True
@@ -394,7 +394,7 @@ def test_reload_loses_no_query_of_clients_that_never_pause(env):
             gone = now()
         assert now() < begin + 60, "the old workers stay"
     while not all(client.is_done for client in clients):
-        go_on(False)
+        proceed(False)
     asked, lost = sum(c.asked for c in clients), sum(c.lost for c in clients)
     assert lost == 0, f"{lost} of {asked} queries were lost"
 
@@ -449,7 +449,7 @@ def test_100_sighups_per_second(env):
         env.assert_ok(env.ask(f"n{count}.test"))
         time.sleep(max(0.0, begin + count / 100 - now()))
     client.close()
-    wait_until(lambda: env.assert_ok(env.ask("last.test")) and b.asked("last.test"), 5)
+    wait_until(lambda: env.assert_ok(env.ask("last.test")) and b.queries_for("last.test"), 5)
     env.within(3, begin)
     processes.wait_all_serving(running, 2)
     # The newest, and three that finish what they have.
@@ -471,7 +471,7 @@ def test_retiring_workers_do_not_pile_up(env):
         assert len(running.workers()) <= 2 * 5
     for client in env.clients:
         client.receive_all()
-        assert client.exchanges[0].answer.is_right
+        assert client.exchanges[0].answer.is_correct
         client.wait_closed()
     processes.wait_all_serving(running, 2)
 
@@ -529,7 +529,7 @@ def test_changed_file_is_reloaded(env, write):
     _wait_gone(running, old)
     processes.wait_all_serving(running, 2)
     env.assert_ok(env.ask("after.test"))
-    assert b.asked("after.test")
+    assert b.queries_for("after.test")
 
 
 @row("reload-auto-symlink")
@@ -565,7 +565,7 @@ def test_kubernetes_config_map_is_reloaded(env):
         _wait_gone(running, old)
         shutil.rmtree(os.path.join(volume, f"..2026_{int(version[-2:]) - 1:02}"))
         env.assert_ok(env.ask(f"{version[2:]}.test"))
-        assert server.asked(f"{version[2:]}.test")
+        assert server.queries_for(f"{version[2:]}.test")
     processes.wait_all_serving(running, 2)
 
 
@@ -596,7 +596,7 @@ def test_invalid_file_is_logged_once(env):
     with open(env.config_path, "w") as file:
         file.write("upstreams: [\n")
     running.wait_line(REFUSED)
-    _wait_looks(running, 1)
+    _wait_checks(running, 1)
     assert len(running.lines(REFUSED)) == 1
     env.assert_ok(env.ask("still.test"))
     old = running.workers()
@@ -605,7 +605,7 @@ def test_invalid_file_is_logged_once(env):
     _wait_gone(running, old)
     processes.wait_all_serving(running, 2)
     env.assert_ok(env.ask("after.test"))
-    assert b.asked("after.test")
+    assert b.queries_for("after.test")
 
 
 @row("reload-signal")
@@ -615,15 +615,15 @@ def test_changed_file_is_not_reloaded_if_disabled(env):
     with Opened(env.config_path) as opened:
         env.config = {**env.config, "upstreams": [b.config()]}
         _in_place(env)
-        _wait_looks(running, 2)
+        _wait_checks(running, 2)
         assert opened.times == 0
     assert not running.lines(RELOADED)
     _reload(env)
     env.assert_ok(env.ask("after.test"))
-    assert b.asked("after.test")
+    assert b.queries_for("after.test")
 
 
-def _wait_looks(running, count):
+def _wait_checks(running, count):
     """Waits until the supervisor has looked at the file so often: at each fourth half second."""
     def switches():
         with open(f"/proc/{running.pid}/status") as file:

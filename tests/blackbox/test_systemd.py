@@ -20,7 +20,7 @@ import units
 import upstream
 from clock import now, wait_until
 from dnsmsg import Query, REFUSED
-from upstream_state import comes_back, went_down
+from upstream_state import wait_back, went_down
 from rows import row, table
 from upstream import own_address
 
@@ -143,10 +143,10 @@ def test_down_upstreams_are_notified(env, systemd):
     env.assert_ok(env.ask("two-are-down.test"))
     systemd.wait_status(f"1 worker, 3 upstreams, 2 down: {a.name}, {b.name}")
     b.do()
-    comes_back(env, b)
+    wait_back(env, b)
     systemd.wait_status(f"1 worker, 3 upstreams, 1 down: {a.name}")
     a.do()
-    comes_back(env, a, 8)
+    wait_back(env, a, 8)
     systemd.wait_status("1 worker, 3 upstreams")
     texts = [m["STATUS"] for m in systemd.having("STATUS")]
     assert all(x != y for x, y in zip(texts, texts[1:])), "told only what has changed"
@@ -466,13 +466,13 @@ def test_allow_list_of_a_dual_stack_socket(env, namespace):
         env.assert_ok(env.datagrams((host, port), source=source).ask("may-ask.test"))
     stranger = env.datagrams(("127.0.0.1", port), source="127.0.0.12")
     stranger.send(Query("stranger.test"))
-    stranger.hears_nothing()
-    stranger.given_up = True
+    stranger.assert_silent()
+    stranger.abandoned = True
     running.address = ("127.0.0.1", port)
     client = env.client(source="127.0.0.12")
     assert client.ask("stranger.test").rcode == REFUSED
     client.finish()
-    assert not server.asked("stranger.test")
+    assert not server.queries_for("stranger.test")
     many = []
     for n in range(4):
         many.append(env.client(source="127.0.0.8"))
@@ -707,7 +707,7 @@ def test_program_works_with_the_restrictions_of_its_unit(env, namespace, install
         assert int(file.read()) > 53
     running = env.proxy(env.upstream(), port=53, workers=2, start=False, reload="signal",
                           tls={"ca_file": ca}, log={"level": "debug"}, popen_args={
-                              "prefix": units.shut_in(unit),
+                              "prefix": units.sandbox_prefix(unit),
                               "env": systemd.environment(WATCHDOG_USEC="300000")})
     running.start()
     env.assert_ok(env.ask("tcp.test"))

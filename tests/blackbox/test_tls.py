@@ -48,7 +48,7 @@ def test_bad_certificate_is_rejected_and_the_next_upstream_answers(env, identiti
     a, b = env.pair(Script(identity=identities(name)))
     running = env.proxy(a, b)
     env.assert_ok(env.ask("first.test"), 0.2)
-    assert a.connections and not a.queries and b.asked("first.test")
+    assert a.connections and not a.queries and b.queries_for("first.test")
     line = went_down(running, a, "handshake: certificate")
     assert re.search(WORDS.get(name, ""), line["cause"]), line.text
     _remedy(name, line)
@@ -192,7 +192,7 @@ def test_server_asks_for_a_client_certificate(env, authority, newest):
        ("T-17-KeyUpdate-before-the-answer", faults.key_update_and_answer, "1.3"),
        ("T-17-KeyUpdate-while-idle", faults.answer_and_key_update, "1.3"))
 def test_key_update_and_renegotiation(env, script, newest):
-    server = env.upstream(script, faults.by_openssl(newest))
+    server = env.upstream(script, faults.with_pyopenssl(newest))
     running = env.proxy(server)
     for n in range(5):
         env.assert_ok(env.ask(f"n{n}.test"), 0.5)
@@ -251,9 +251,9 @@ def test_two_names_at_one_address(env):
     env.proxy(server.config(hostname="other.test"), server.config())
     for n in range(5):
         env.assert_ok(env.ask(f"n{n}.test"))
-        server.break_off()
+        server.close_all()
     assert {c.facts.get("sni") for c in server.handshakes if c.queries} == {server.hostname}
-    server.break_off()
+    server.close_all()
     for c in server.connections:
         if c.facts.get("sni") == "other.test":
             assert not c.queries
@@ -276,7 +276,7 @@ def test_alert_after_the_query(env):
     a, b = env.pair(faults.alert_after_query)
     env.proxy(a, b)
     env.assert_ok(env.ask(), 0.5)
-    assert b.asked("example.test")
+    assert b.queries_for("example.test")
 
 
 @table("newest", ("T-23-TLS-1.2", "1.2"), ("T-23-TLS-1.3", "1.3"))
@@ -310,12 +310,12 @@ def test_identity_is_not_taken_from_a_session(env, authority):
     a, b = env.pair()
     env.proxy(a, b)
     env.assert_ok(env.ask("first.test"))
-    assert a.asked("first.test")
+    assert a.queries_for("first.test")
     a.identity = authority.identity(dns=["other.test"])
     a.forget_sessions()
     a.restart()
     env.assert_ok(env.ask("second.test"), 0.5)
-    assert not a.asked("second.test") and b.asked("second.test")
+    assert not a.queries_for("second.test") and b.queries_for("second.test")
     # It is good again at the end, as env.py wants it.
     a.identity = authority.identity(dns=[a.hostname])
     a.forget_sessions()
@@ -327,12 +327,12 @@ HOSTILE = {"ESC": b"\x1b[31mred\x1b[0m", "newline": b"x\r\nlevel=error event=for
 
 def _with_hostile_name(authority, octets):
     text = "Q" * len(octets)
-    return authority.identity(dns=[text]).with_octets(text, octets)
+    return authority.identity(dns=[text]).with_bytes(text, octets)
 
 
 def _with_hostile_issuer(_, octets):
     text = "Q" * len(octets)
-    return certs.Authority(text).identity(dns=[HOSTNAME]).with_octets(text, octets)
+    return certs.Authority(text).identity(dns=[HOSTNAME]).with_bytes(text, octets)
 
 
 PLACES = {"subjectAltName": (_with_hostile_name, {}), "issuer": (_with_hostile_issuer, {}),
@@ -484,7 +484,7 @@ def test_lost_small_client_hello_is_not_remembered(env):
     server.restart(LARGE_TICKETS)
     wait_until(lambda: env.ask("again.test").rcode == 0, 3)
     env.assert_ok(env.ask("ticket.test"))
-    server.break_off()
+    server.close_all()
     env.assert_ok(env.ask("last.test"))
     assert not _small_hellos(server)[-1] and server.connections[-1].facts["resumed"]
 

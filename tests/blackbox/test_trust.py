@@ -111,7 +111,7 @@ def test_self_signed_certificate_with_another_key(env):
     a, b, running = _pinned(env, right, pins=[pin(right)], verify="pins")
     a.restart(Script(identity=wrong))
     env.assert_ok(env.ask("after.test"))
-    assert not a.asked("after.test")
+    assert not a.queries_for("after.test")
     went_down(running, a, "not pinned", pin(wrong))
 
 
@@ -313,12 +313,12 @@ def _no_query_past(env, running, a, b, moment, *words):
     """A answers until that moment, by a resumed session where its connection has ended."""
     for n in range(2):
         env.assert_ok(env.ask(f"before-{n}.test"))
-        if a.script.asked:
+        if a.script.on_query:
             wait_until(lambda: not a.open_connections, 2)
     assert len(a.queries) == 2 and datetime.datetime.utcnow() < moment
     _wait_past(moment)
     env.assert_ok(env.ask("after.test"))
-    assert not a.asked("after.test") and b.asked("after.test")
+    assert not a.queries_for("after.test") and b.queries_for("after.test")
     went_down(running, a, "handshake: certificate", *words)
 
 
@@ -366,7 +366,7 @@ def test_superseded_revocation_list_ends_no_session(env, authority, tmp_path):
     env.assert_ok(env.ask("before.test"))
     _wait_past(moment)
     env.assert_ok(env.ask("after.test"))
-    assert a.asked("after.test")[0].connection.facts["resumed"]
+    assert a.queries_for("after.test")[0].connection.facts["resumed"]
 
 
 @PERSISTENT
@@ -382,7 +382,7 @@ def test_no_query_after_reload_with_a_revoking_list(env, authority, tmp_path, en
     running.signal(signal.SIGHUP)
     processes.wait_all_serving(running, 2, without=old)
     env.assert_ok(env.ask("after.test"))
-    assert not a.asked("after.test") and b.asked("after.test")
+    assert not a.queries_for("after.test") and b.queries_for("after.test")
     went_down(running, a, "revoked")
 
 
@@ -532,7 +532,7 @@ def test_session_is_used_once(env):
             client.receive_all()
         for exchange in asked:
             env.assert_ok(exchange)
-        server.break_off()
+        server.close_all()
     tickets = [ticket for hello in _hellos(server) for ticket in hello.tickets]
     assert len(tickets) > 6
     assert len(tickets) == len(set(tickets)), "a ticket was used twice"
@@ -551,7 +551,7 @@ def test_session_is_not_offered_under_another_hostname(env, authority):
     old = running.workers()
     running.signal(signal.SIGHUP)
     processes.wait_all_serving(running, 2, without=old)
-    server.break_off()
+    server.close_all()
     env.assert_ok(env.ask("after.test"))
     last = server.connections[-1]
     assert last.facts["sni"] == "other.test" and not last.facts["resumed"]
@@ -564,14 +564,14 @@ def test_session_does_not_outlive_its_pin(env):
     a, b = env.pair()
     running = processes.start_workers(env, a.config(pins=[pin(a.identity)]), b, reload="signal")
     env.assert_ok(env.ask("before.test"))
-    assert a.asked("before.test")
+    assert a.queries_for("before.test")
     proxy.write_config(env.config_path,
                        {**env.config, "upstreams": [a.config(pins=[WRONG_PIN]), b.config()]})
     old = running.workers()
     running.signal(signal.SIGHUP)
     processes.wait_all_serving(running, 2, without=old)
     env.assert_ok(env.ask("after.test"))
-    assert b.asked("after.test") and not a.asked("after.test")
+    assert b.queries_for("after.test") and not a.queries_for("after.test")
     went_down(running, a, "not pinned")
 
 
@@ -586,7 +586,7 @@ def test_session_is_not_offered_to_a_neighbour_with_another_hostname(env, author
     env.assert_ok(env.ask("second.test"))
     others = [c for c in server.handshakes if c.facts["sni"] == "other.test"]
     assert others and not tls.read_hello(others[0].hello).tickets
-    assert server.asked("second.test")[-1].connection in others
+    assert server.queries_for("second.test")[-1].connection in others
     # They share the server, which must be good for both at the end.
     server.identity = authority.identity(dns=[HOSTNAME, "other.test"])
 

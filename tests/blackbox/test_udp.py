@@ -139,7 +139,7 @@ def test_no_fragments(env, namespace, tunnel, host, peer, mtu):
     running = env.proxy(env.upstream(), host=host, udp_size=4096)
     to, source = running.address, (peer, 4000)
     seen = tunnel.ask(source, to, Query("size-500.test", edns=edns(4096)))
-    assert seen.message.is_right and not seen.is_fragment and not seen.may_be_cut
+    assert seen.message.is_correct and not seen.is_fragment and not seen.may_be_cut
     query = Query("size-3000.test", edns=edns(4096))
     seen = tunnel.ask(source, to, query)
     assert not seen.is_fragment and seen.source == host and len(seen.octets) <= mtu
@@ -152,12 +152,12 @@ def test_path_mtu_below_interface_mtu(env, tunnel):
     running = env.proxy(env.upstream(), host="10.77.0.1")
     source = "10.77.0.2", 4000
     first = tunnel.ask(source, running.address, Query("size-1200.test", edns=EDNS))
-    assert first.message.is_right and not first.may_be_cut and not first.is_fragment
+    assert first.message.is_correct and not first.may_be_cut and not first.is_fragment
     tunnel.send(datagram.too_big(first.octets, 700))
     second = tunnel.ask(source, running.address, Query("size-1200.test", edns=EDNS))
     assert second.message.flags & TC and not second.is_fragment and len(second.octets) <= 700
     third = tunnel.ask(source, running.address, Query("size-600.test", edns=EDNS))
-    assert third.message.is_right
+    assert third.message.is_correct
 
 
 # ---- addresses ----
@@ -196,8 +196,8 @@ def test_udp_only_and_tcp_only_listeners(env):
         env._make_socket(socket.AF_INET, socket.SOCK_STREAM).connect(("127.0.0.1", port))
     silent = env.datagrams()
     silent.send(Query())
-    silent.hears_nothing()
-    silent.given_up = True
+    silent.assert_silent()
+    silent.abandoned = True
 
 
 # ---- what is dropped ----
@@ -246,7 +246,7 @@ def test_two_proxies_do_not_loop(env, namespace):
         raw.sendto(datagram.packet(second.address, first.address, query), (first.address[0], 0))
     env.assert_ok(env.datagrams(second.address).ask("canary.test"))
     env.assert_ok(env.datagrams(first.address).ask("canary.test"))
-    assert len(server.asked("loop.test")) == 1
+    assert len(server.queries_for("loop.test")) == 1
     assert len(server.queries) == 3
 
 
@@ -273,10 +273,10 @@ def test_allow_list_over_udp(env):
     stranger = env.datagrams(source="127.0.0.2")
     stranger.send(Query("stranger.test"), b"", b"x" * 12)
     env.assert_ok(env.datagrams().ask("friend.test"))
-    stranger.hears_nothing()
-    stranger.given_up = True
+    stranger.assert_silent()
+    stranger.abandoned = True
     assert env.client(source="127.0.0.2").ask("stranger.test").rcode == REFUSED
-    assert not server.asked("stranger.test")
+    assert not server.queries_for("stranger.test")
 
 
 @table("message", ("X-08-zero-length", b""), ("X-08-one-octet", b"x"), ("X-08-11-octets", bytes(11)),
@@ -294,7 +294,7 @@ def test_invalid_datagram_sizes(env, message):
     env.assert_ok(env.datagrams().ask("canary.test"))
     if client.receive(0.2) is not None:
         assert sent.rcode == FORMERR
-    client.given_up = True
+    client.abandoned = True
     assert [query.name for query in server.queries] == ["canary.test"]
 
 
@@ -308,7 +308,7 @@ def test_10000_queries_of_one_address_are_bounded(env, inflight, most):
     server = env.upstream()
     running = env.proxy(server, workers=1, inflight=inflight, timeouts={"query": "4s", "answer": "4s"})
     flood = env.datagrams(source="127.0.0.66")
-    flood.given_up = True
+    flood.abandoned = True
     names = [f"delay-1500.n{n}.test" for n in range(10000)]
     for start in range(0, len(names), 100):
         flood.send(*map(Query, names[start:start + 100]))
@@ -337,7 +337,7 @@ def test_1000_outstanding_of_one_address_lose_nothing(env):
     for start in range(0, 1000, 100):
         client.send(*[Query(f"delay-300.n{n}.test") for n in range(start, start + 100)])
     client.receive_all(8)
-    assert all(exchange.answer.is_right for exchange in client.exchanges)
+    assert all(exchange.answer.is_correct for exchange in client.exchanges)
 
 
 @row("X-06")
@@ -352,7 +352,7 @@ def test_addresses_share_the_slots(env):
     env.assert_ok(env.ask("meanwhile-tcp.test"), 1)
     for client in clients:
         client.receive_all(10)
-        assert all(exchange.answer.is_right for exchange in client.exchanges)
+        assert all(exchange.answer.is_correct for exchange in client.exchanges)
     # Queries resent on a new connection were in flight before.
     asked = {query.name: query for query in reversed(server.queries) if query.delay}.values()
     changes = sorted(change for query in asked
@@ -401,7 +401,7 @@ class Flood:
 def test_slow_names_of_many_addresses_do_not_block_others(env):
     """Each of their queries still gets one response, and the log has the number of evictions."""
     env.may_grow = 64 * MIB
-    running = env.proxy(env.upstream(Script(asked=_never_slow)), workers=1,
+    running = env.proxy(env.upstream(Script(on_query=_never_slow)), workers=1,
                           timeouts={"query": "4s", "answer": "3s"})
     env.assert_ok(env.ask("warm.test"))
     flood = Flood(env, addresses=40, rate=300 if env.sanitized else 1500)
@@ -416,7 +416,7 @@ def test_slow_names_of_many_addresses_do_not_block_others(env):
                 other.receive_all(4)
             check = env._popen([proxy.BINARY, "-c", env.config_path, "healthcheck"])
             assert check.wait(5) == 0
-        served = sum(exchange.answer.is_right for exchange in asked)
+        served = sum(exchange.answer.is_correct for exchange in asked)
         assert served > 0.95 * len(asked), f"{served} of {len(asked)} were served"
     finally:
         flood.stop()
@@ -556,7 +556,7 @@ def test_stop_with_queries_in_flight(env, number):
     for client in clients:
         client.receive_all()
     assert running.wait(5) == 0
-    assert all(e.answer.is_right for client in clients for e in client.exchanges)
+    assert all(e.answer.is_correct for client in clients for e in client.exchanges)
 
 
 def test_reload_loses_no_datagram(env):
@@ -569,7 +569,7 @@ def test_reload_loses_no_datagram(env):
         exchanges += client.send(Query(f"delay-{n % 5 * 20}.n{n}.test"))
         client.receive(0.02)
     client.receive_all()
-    assert all(exchange.answer.is_right for exchange in exchanges)
+    assert all(exchange.answer.is_correct for exchange in exchanges)
 
 
 # ---- two questions from one socket, as musl and others send ----

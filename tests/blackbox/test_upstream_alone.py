@@ -21,9 +21,9 @@ def test_dnspython_gets_the_expected_answer(env, authority):
     query = dns.message.make_query("example.test", "A", use_edns=True)
     answer = dns.query.tls(query, server.address, 5, server.port, server_hostname=server.hostname,
                            ssl_context=_context(authority))
-    assert dnsmsg.read(answer.to_wire()).is_right
+    assert dnsmsg.read(answer.to_wire()).is_correct
     connection, = server.connections
-    assert connection.first_octet == 0x16
+    assert connection.first_byte == 0x16
     assert connection.facts["version"] == "TLSv1.3"
     assert connection.facts["sni"] == server.hostname
     assert [asked.name for asked in server.queries] == ["example.test"]
@@ -51,7 +51,7 @@ def test_python_rejects_wrong_names(env, authority):
 
 @pytest.mark.parametrize("script", [faults.answer_and_renegotiate, faults.renegotiate_and_answer])
 def test_server_requests_renegotiation(env, authority, script):
-    server = env.upstream(script, faults.by_openssl("1.2"))
+    server = env.upstream(script, faults.with_pyopenssl("1.2"))
     context = _context(authority)
     context.options |= ssl.OP_NO_RENEGOTIATION
     _ask(server, context)
@@ -60,7 +60,7 @@ def test_server_requests_renegotiation(env, authority, script):
 
 @pytest.mark.parametrize("script", [faults.answer_and_key_update, faults.key_update_and_answer])
 def test_keys_are_updated(env, authority, script):
-    server = env.upstream(script, faults.by_openssl("1.3"))
+    server = env.upstream(script, faults.with_pyopenssl("1.3"))
     _ask(server, _context(authority))
 
 
@@ -68,4 +68,4 @@ def _ask(server, context):
     query = dns.message.make_query("example.test", "A")
     answer = dns.query.tls(query, server.address, 5, server.port, server_hostname=server.hostname,
                            ssl_context=context)
-    assert dnsmsg.read(answer.to_wire()).is_right
+    assert dnsmsg.read(answer.to_wire()).is_correct

@@ -14,13 +14,13 @@ import upstream
 from clock import now, wait_until
 from dnsmsg import Query
 from env import CONNECT, EDNS, HANDSHAKE, QUERY
-from upstream_state import ask_until, comes_back, times_down, went_down
+from upstream_state import ask_until, wait_back, times_down, went_down
 from rows import row, table
 
 def _second_query_is_fast(env, b):
     """A is marked down, so that it costs nothing now."""
     env.assert_ok(env.ask("second.test"), 0.1)
-    assert b.asked("second.test")
+    assert b.queries_for("second.test")
 
 
 @table("script, step, word, limit",
@@ -35,7 +35,7 @@ def test_first_upstream_fails(env, script, step, word, limit):
     a, b = env.pair(script)
     running = env.proxy(a, b)
     env.assert_ok(env.ask("first.test"), limit)
-    assert not a.queries and b.asked("first.test")
+    assert not a.queries and b.queries_for("first.test")
     went_down(running, a, step, word)
     _second_query_is_fast(env, b)
     assert times_down(running, a) == 1
@@ -77,7 +77,7 @@ def test_first_upstream_drops_packets(env, namespace):
     env.assert_ok(env.ask("first.test"), CONNECT + 0.2)
     went_down(running, a, "connect", "timed out")
     _second_query_is_fast(env, b)
-    namespace.drop_no_more()
+    namespace.stop_dropping()
 
 
 @table("address", ("U-03-no-route-IPv4", "192.0.2.1"), ("U-03-no-route-IPv6", "2001:db8::1"))
@@ -98,7 +98,7 @@ def test_full_accept_queue_recovers(env):
         went_down(running, a, "connect")
     a.restart(faults.refuse)
     a.restart()
-    comes_back(env, a, 5)
+    wait_back(env, a, 5)
 
 
 @row("U-08")
@@ -121,7 +121,7 @@ def test_long_delay_and_packet_loss(env, namespace):
             time.sleep(0.03)        # the pace of the questions
         client.receive_all()
         took = sorted(exchange.took for exchange in client.exchanges)
-        assert all(exchange.answer.is_right for exchange in client.exchanges)
+        assert all(exchange.answer.is_correct for exchange in client.exchanges)
         assert took[-1] < 4.5
         assert link.lost > 0
         env.proxies[-1].stop()
@@ -142,7 +142,7 @@ def test_persistent_connection_becomes_half_open(env, namespace):
     # Queries of the dead connection are not resent on it.
     env.assert_ok(env.ask("second.test"), 0.2)
     assert [query.name for query in warm.queries] == ["warm.test"]
-    namespace.drop_no_more()
+    namespace.stop_dropping()
 
 
 @row("U-10")
@@ -171,7 +171,7 @@ def test_all_upstreams_are_down_and_one_comes_back(env, row):
     if row == "U-12":
         a.restart()
         env.assert_ok(env.ask("third.test"), 1)
-        comes_back(env, a)
+        wait_back(env, a)
 
 
 @table("script", ("U-13-close", faults.close_after_query), ("U-13-reset", faults.reset_after_query),
@@ -181,7 +181,7 @@ def test_attempts_are_bounded_when_all_fail_after_tls(env, script):
     servers = [env.upstream(script) for _ in range(3)]
     env.proxy(*servers)
     env.servfail(env.ask("bounded.test"), QUERY)
-    sent = [len(server.asked("bounded.test")) for server in servers]
+    sent = [len(server.queries_for("bounded.test")) for server in servers]
     assert max(sent) <= 3 and sum(sent) <= 2 + len(servers), sent
     opened = [len(server.connections) for server in servers]
     assert max(opened) <= 3 and sum(opened) <= 2 + len(servers), opened
@@ -232,7 +232,7 @@ def test_large_packets_are_dropped(env, namespace):
     env.assert_ok(env.ask("first.test"), HANDSHAKE + 0.2)
     went_down(running, a, "handshake", "timed out")
     _second_query_is_fast(env, b)
-    namespace.drop_no_more()
+    namespace.stop_dropping()
 
 
 @table("script", ("U-17-as-fast", upstream.HEALTHY), ("U-17-slower", faults.slow(0.05)))
@@ -243,10 +243,10 @@ def test_first_upstream_is_preferred_again_when_it_is_healthy(env, script):
     env.assert_ok(env.ask("first.test"))
     went_down(running, a)
     a.restart(script)
-    comes_back(env, a)
+    wait_back(env, a)
     for n in range(5):
         env.assert_ok(env.ask(f"then-{n}.test"))
-        assert a.asked(f"then-{n}.test") and not b.asked(f"then-{n}.test")
+        assert a.queries_for(f"then-{n}.test") and not b.queries_for(f"then-{n}.test")
     assert times_down(running, a) == 1
 
 
@@ -275,7 +275,7 @@ def test_199_dead_upstreams(env, listening):
         env.proxy(*entries, good)
         exchange = env.ask()
         env.answered_within(QUERY + 0.2, exchange)
-        assert exchange.answer.is_right or exchange.rcode == dnsmsg.SERVFAIL
+        assert exchange.answer.is_correct or exchange.rcode == dnsmsg.SERVFAIL
         if not listening:
             env.assert_ok(exchange)
     finally:

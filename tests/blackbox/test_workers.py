@@ -73,14 +73,14 @@ def test_dead_workers_leak_nothing(env):
 def _kill_all(running, workers):
     """Once all of them are old enough not to have died quickly."""
     old = processes.wait_all_serving(running, workers)
-    youngest = max(_born(pid) for pid in old)
+    youngest = max(_start_time(pid) for pid in old)
     wait_until(lambda: time.clock_gettime(time.CLOCK_BOOTTIME) > youngest + GROWN_UP)
     for pid in old:
         os.kill(pid, signal.SIGKILL)
     processes.wait_all_serving(running, workers, without=old)
 
 
-def _born(pid):
+def _start_time(pid):
     with open(f"/proc/{pid}/stat") as file:
         return int(file.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
@@ -157,7 +157,7 @@ def test_blackhole_seen_by_all_workers_counts_once(env, namespace):
     assert times_down(running, a) == 1
     # One of each, and then one of them all when it may be back.
     assert _dropped(namespace) <= len(clients) + 1
-    namespace.drop_no_more()
+    namespace.stop_dropping()
 
 
 def _dropped(namespace):
@@ -179,7 +179,7 @@ def test_recovered_upstream_is_seen_by_all_workers(env):
     running.wait_line("upstream back", upstream=a.name)
     for n, client in enumerate(clients):
         env.assert_ok(client.ask(f"back-{n}.test"))
-        assert a.asked(f"back-{n}.test")
+        assert a.queries_for(f"back-{n}.test")
     assert len(running.lines("upstream back", upstream=a.name)) == 1
 
 
@@ -334,7 +334,7 @@ def test_workers_dying_at_start_do_not_storm(env, workers):
     server = env.upstream()
     running = processes.start_workers(env, server, workers=workers)
     env.assert_ok(env.ask())
-    _wait_grown_up(running)
+    _wait_not_short_lived(running)
     was = resource.prlimit(running.pid, resource.RLIMIT_AS)
     resource.prlimit(running.pid, resource.RLIMIT_AS, (_enough_memory(running), was[1]))
     for pid in running.workers():
@@ -352,7 +352,7 @@ def test_workers_dying_at_start_do_not_storm(env, workers):
     env.assert_ok(env.ask("recovered.test"))
 
 
-def _halt_after_births(running, old, workers):
+def _pause_after_starts(running, old, workers):
     """Begins a new generation, and halts the supervisor when five, but not all, are born."""
     for times in range(1, 21):
         os.kill(running.pid, signal.SIGHUP)
@@ -377,7 +377,7 @@ def test_workers_dying_at_start_while_others_serve(env):
     old = set(running.workers())
     was = resource.prlimit(running.pid, resource.RLIMIT_AS)
     resource.prlimit(running.pid, resource.RLIMIT_AS, (_enough_memory(running), was[1]))
-    born = _halt_after_births(running, old, workers)
+    born = _pause_after_starts(running, old, workers)
     wait_until(lambda: all(processes.state(pid) == "Z" for pid in born), 5, "they have died")
     resource.prlimit(running.pid, resource.RLIMIT_AS, was)
     refusals = len(running.lines(REFUSED))
@@ -399,7 +399,7 @@ def test_stop_while_a_new_generation_dies_at_start(env):
     old = set(running.workers())
     was = resource.prlimit(running.pid, resource.RLIMIT_AS)
     resource.prlimit(running.pid, resource.RLIMIT_AS, (_enough_memory(running), was[1]))
-    born = _halt_after_births(running, old, workers)
+    born = _pause_after_starts(running, old, workers)
     wait_until(lambda: all(processes.state(pid) == "Z" for pid in born), 5, "they have died")
     os.kill(running.pid, signal.SIGTERM)
     os.kill(running.pid, signal.SIGCONT)
@@ -431,7 +431,7 @@ def limited(env):
 def test_failed_fork_is_retried_soon(env, limited):
     """Queries in between wait and are answered."""
     running, limit = limited
-    _wait_grown_up(running)
+    _wait_not_short_lived(running)
     old = running.workers()
     limit(1)
     os.kill(old[0], signal.SIGKILL)
@@ -451,7 +451,7 @@ def test_repeated_fork_failure_backs_off(env, limited):
     running, limit = limited
     uneven = 0.2 if env.sanitized else 0.05
     for name in "first", "second":      # the backoff starts again
-        _wait_grown_up(running)
+        _wait_not_short_lived(running)
         old, before = running.workers(), len(running.lines("fork failed"))
         limit(1)
         os.kill(old[0], signal.SIGKILL)
@@ -469,7 +469,7 @@ def test_repeated_fork_failure_backs_off(env, limited):
         env.assert_ok(env.ask(f"{name}.test"))
 
 
-def _wait_grown_up(running):
+def _wait_not_short_lived(running):
     """Waits until no worker would count as one that died quickly."""
     def age(pid):
         with open(f"/proc/{pid}/stat") as file:
@@ -531,7 +531,7 @@ def test_pid_1_stops_on_signal(env, number):
 @row("P-11")
 def test_20_workers_killed_at_once(env):
     running = processes.start_workers(env, env.upstream(), workers=20)
-    _wait_grown_up(running)
+    _wait_not_short_lived(running)
     old = running.workers()
     # The supervisor sees them all at once, by one SIGCHLD.
     processes.pause(running.pid)
@@ -563,17 +563,17 @@ def test_workers_end_with_the_supervisor(env):
     for client, exchange in zip(clients.values(), asked):
         env.assert_ok(client.receive_until(exchange))
         client.wait_closed()
-    wait_until(lambda: not any(map(_runs, clients)), 5, "all workers end")
+    wait_until(lambda: not any(map(_is_running, clients)), 5, "all workers end")
     env.within(1, begin)
     again = proxy.Proxy(env.config_path, running.address, env.loop)
     env.proxies.append(again)
     again.start()
     env.assert_ok(env.ask("again.test"))
     processes.wait_all_serving(again, 3)
-    again._take_stock()
+    again._record_usage()
 
 
-def _runs(pid):
+def _is_running(pid):
     """Whether the process still runs; a zombie does not count."""
     try:
         return processes.state(pid) != "Z"
@@ -625,7 +625,7 @@ def test_stop_with_queries_in_flight_at_each_worker(env, number):
     assert running.wait() == 0
     env.within(2, begin)
     running.check_reports()
-    assert all(e.answer.is_right for client in clients for e in client.exchanges)
+    assert all(e.answer.is_correct for client in clients for e in client.exchanges)
     assert not running.lines("worker died")
     assert len(running.lines("stopped")) == 1
 
@@ -643,7 +643,7 @@ def test_second_sigterm_stops_all_workers_at_once(env):
     running.signal(signal.SIGTERM)
     running.wait()
     env.within(0.5, begin)
-    assert not any(map(_runs, workers))
+    assert not any(map(_is_running, workers))
     for client in env.clients:
         client.close()
 

@@ -63,7 +63,7 @@ def server(engine, loop, authority):
     for each in made:
         each.close()
         assert not each.errors, "\n".join(each.errors)
-        assert all(c.cleartext is None and c.first_octet in (None, 0x16)
+        assert all(c.cleartext is None and c.first_byte in (None, 0x16)
                    for c in each.connections), "O4: cleartext"
 
 

@@ -116,4 +116,4 @@ def test_application_resolves_with_glibc(pod, server, authority, base, options, 
     assert got.returncode == 0, f"{got}\n{made.container('dot-proxy').log()}"
     assert got.stdout.split()[0] == ".".join(map(str, dnsmsg.rdata_for(dnsmsg.labels(asked),
                                                                        dnsmsg.A)))
-    assert upstream.asked(asked)
+    assert upstream.queries_for(asked)

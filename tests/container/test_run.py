@@ -113,7 +113,7 @@ def test_stop_answers_queries_in_flight(engine, run, loop, server, directory, na
     stopping = engine.start("stop", made.ident)
     for client in clients:
         client.receive_all()
-        assert all(exchange.answer.is_right for exchange in client.exchanges)
+        assert all(exchange.answer.is_correct for exchange in client.exchanges)
         client.close()
     stopping.communicate(timeout=20)
     assert now() - begin < 2 and stopping.returncode == 0

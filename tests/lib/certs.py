@@ -40,7 +40,7 @@ class Identity:
         self.key = key
         self.chain = chain
 
-    def with_octets(self, text, octets):
+    def with_bytes(self, text, octets):
         """
         A copy in which OCTETS replace TEXT in the leaf certificate. The signature becomes
         invalid, which is checked last.

@@ -117,7 +117,7 @@ class Load:
             self.seen["wrong"].append(f"{query.name}: {asking.octets.hex()}")
         elif seen.rcode == dnsmsg.SERVFAIL:
             self.seen["servfail"] += 1
-        elif seen.is_right:
+        elif seen.is_correct:
             self.seen["answered"] += 1
         else:
             self.seen["wrong"].append(f"{query.name}: {asking.octets.hex()}")

@@ -29,7 +29,7 @@ class Exchange:
     def rcode(self):
         return self.answer.rcode
 
-    def belongs(self, seen):
+    def matches(self, seen):
         """Whether a response matches this message (promise O2)."""
         if seen.ident != int.from_bytes(self.sent[:2], "big"):
             return False
@@ -51,7 +51,7 @@ class Client:
         self._make_socket = make_socket
         self.exchanges = []
         self.unanswered = []
-        self.given_up = False       # the test closed it with queries in flight
+        self.abandoned = False       # the test closed it with queries in flight
         self.ended = None           # the time at which the proxy closed it
         self.how = None             # eof or reset
         self._buffer = b""
@@ -74,7 +74,7 @@ class Client:
     def send(self, *messages):
         """Sends queries (or messages as bytes) in one write; returns an exchange for each."""
         made = [self._note(message) for message in messages]
-        self.send_octets(b"".join(dnsmsg.framed(exchange.sent) for exchange in made))
+        self.send_bytes(b"".join(dnsmsg.framed(exchange.sent) for exchange in made))
         moment = now()
         for exchange in made:
             exchange.at = moment
@@ -91,7 +91,7 @@ class Client:
         self.unanswered.append(exchange)
         return exchange
 
-    def send_octets(self, data):
+    def send_bytes(self, data):
         self.sock.sendall(data)
 
     def ask(self, query="example.test", seconds=10, **fields):
@@ -109,7 +109,7 @@ class Client:
             return None
         seen = dnsmsg.read(message)
         for exchange in self.unanswered:
-            if exchange.belongs(seen):
+            if exchange.matches(seen):
                 exchange.answer, exchange.answered = seen, now()
                 self.unanswered.remove(exchange)
                 return exchange
@@ -165,7 +165,7 @@ class Client:
         assert not self._buffer, f"half a message before the end: {self._buffer.hex()}"
         return self.ended
 
-    def wait_taken(self, seconds=2):
+    def wait_read(self, seconds=2):
         """Waits until the proxy has read all that was sent."""
         own, peer = self.sock.getsockname()[:2], self.sock.getpeername()[:2]
 
@@ -186,13 +186,13 @@ class Client:
         self.close()
 
     def reset(self):
-        self.given_up = True
+        self.abandoned = True
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
     def close(self):
         """Closes and abandons unanswered queries."""
-        self.given_up = True
+        self.abandoned = True
         with contextlib.suppress(OSError):
             self.sock.close()
 

@@ -24,7 +24,7 @@ class Datagrams(Client):
         self.loop = loop
         self.exchanges = []
         self.unanswered = []
-        self.given_up = False
+        self.abandoned = False
         self.ended = None
         self.how = "nothing more comes"
         self.address = address
@@ -57,13 +57,13 @@ class Datagrams(Client):
         self.sizes.append(len(message))
         return message
 
-    def hears_nothing(self, seconds=0.2):
+    def assert_silent(self, seconds=0.2):
         message = self._receive_message(seconds)
         assert message is None, message.hex()
 
     def finish(self):
         """No surplus response: on loopback all packets have arrived by now."""
-        self.hears_nothing(0.001)
+        self.assert_silent(0.001)
         self.close()
 
     def closed_by_peer(self):

@@ -130,7 +130,7 @@ class Seen:
         return [r[4] for r in self.records if r[0] == 1 and r[1] == self.qtype]
 
     @property
-    def is_right(self):
+    def is_correct(self):
         """Whether it is the expected answer to its own question."""
         return self.rcode == NOERROR and rdata_for(self.parts, self.qtype) in self.rdatas
 

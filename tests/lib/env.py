@@ -37,7 +37,7 @@ class Env:
         self.others = []                # other objects of a test, closed at its end
         self.namespace = None
         self.may_grow = 24 * MIB        # growth of resident memory during the test
-        self.wrong_answers_are_relayed = False      # the test is about wrong responses
+        self.allow_wrong_responses = False      # the test is about wrong responses
         self.query_seconds = 2.0
 
     # For use in tests.
@@ -106,7 +106,7 @@ class Env:
     def assert_ok(self, exchange, seconds=None):
         """Checks that the response is correct, and within some seconds if given."""
         assert exchange.answer is not None, f"no answer to {exchange.query}"
-        assert exchange.answer.is_right, f"{exchange.query}: {exchange.answer}"
+        assert exchange.answer.is_correct, f"{exchange.query}: {exchange.answer}"
         if seconds is not None:
             self.answered_within(seconds, exchange)
         return exchange
@@ -180,22 +180,22 @@ class Env:
         for client in self.clients:
             for exchange in client.exchanges:
                 if exchange.answer is None:
-                    assert client.given_up or client.ended is not None, "O1: no answer"
+                    assert client.abandoned or client.ended is not None, "O1: no answer"
                     continue
                 self.within(self.query_seconds + 0.2, exchange.at, exchange.answered)
                 if exchange.answer.flags & dnsmsg.TC and client.truncates:
                     continue
                 if exchange.query and exchange.rcode == dnsmsg.NOERROR \
-                        and not self.wrong_answers_are_relayed:
-                    assert exchange.answer.is_right, f"O2: {exchange.query}: {exchange.answer}"
+                        and not self.allow_wrong_responses:
+                    assert exchange.answer.is_correct, f"O2: {exchange.query}: {exchange.answer}"
 
     def _check_upstreams(self):
         """O4: only TLS was sent to upstreams."""
         for server in self.upstreams:
             assert not server.errors, "the upstream itself failed:\n" + "\n".join(server.errors)
             for connection in server.connections:
-                assert connection.first_octet in (None, 0x16), \
-                    f"O4: the first octet to {server.name} was {connection.first_octet:#x}"
+                assert connection.first_byte in (None, 0x16), \
+                    f"O4: the first octet to {server.name} was {connection.first_byte:#x}"
                 assert connection.cleartext is None, f"O4: cleartext: {connection.cleartext}"
 
     def _check_recovery(self, made):
@@ -206,7 +206,7 @@ class Env:
             server.restart()
         with Client(made.address, self.loop, self._make_socket) as client:
             exchange = client.ask("canary.test")
-            assert exchange.answer.is_right, f"O5: {exchange.answer}\n{made.log_text()}"
+            assert exchange.answer.is_correct, f"O5: {exchange.answer}\n{made.log_text()}"
             self.within(1, exchange.at, exchange.answered)
             client.finish()
 

@@ -71,7 +71,7 @@ async def _octets(connection, data):
         await connection.send_plain(bytes([octet]))
 
 
-octet_by_octet = Script(outgoing=_octets)
+byte_by_byte = Script(outgoing=_octets)
 
 # After the handshake.
 
@@ -95,7 +95,7 @@ reset_after_handshake = Script(established=_reset_established)
 
 
 def _asked(function):
-    return Script(asked=function)
+    return Script(on_query=function)
 
 
 @_asked
@@ -147,7 +147,7 @@ def wrong(**wrongly):
     """Answers with dnsmsg.answer() changed by the arguments."""
     async def asked(connection, query):
         await connection.reply(query.answer(**wrongly))
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 @_asked
@@ -156,7 +156,7 @@ async def wrong_id(connection, query):
 
 
 @_asked
-async def foreign_first(connection, query):
+async def unrelated_first(connection, query):
     stranger = query.answer(ident=query.seen.ident ^ 1, parts=dnsmsg.labels("foreign.test"))
     await connection.send(dnsmsg.framed(stranger) + dnsmsg.framed(query.answer()))
 
@@ -181,14 +181,14 @@ async def multi_message(connection, query):
 def opcode(number):
     async def asked(connection, query):
         await connection.reply(query.answer(flags=dnsmsg.QR | dnsmsg.RA | number << 11))
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 def message(make):
     """Answers with the bytes that `make` returns for the query."""
     async def asked(connection, query):
         await connection.reply(make(query))
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 def rcode(code, ede=None, text=b""):
@@ -218,8 +218,8 @@ async def fin_without_close_notify(connection, query):
 def first_answered_then(then):
     """Answers the first query of each connection; the others get `then`."""
     async def asked(connection, query):
-        await (answer if query.number == 0 else then.asked)(connection, query)
-    return Script(asked=asked)
+        await (answer if query.number == 0 else then.on_query)(connection, query)
+    return Script(on_query=asked)
 
 
 @_asked
@@ -234,7 +234,7 @@ def slow(seconds):
     async def asked(connection, query):
         await asyncio.sleep(seconds)
         await answer(connection, query)
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 @_asked
@@ -275,7 +275,7 @@ async def answer_and_renegotiate(connection, query):
     await connection.flush()
 
 
-def by_openssl(newest):
+def with_pyopenssl(newest):
     """TLS with pyOpenSSL, which the scripts above need."""
     return Script(tls={"raw": True, "newest": newest})
 
@@ -283,8 +283,8 @@ def by_openssl(newest):
 def from_connection(number, otherwise):
     """Connections from this number on are answered, earlier ones get `otherwise`."""
     async def asked(connection, query):
-        await (answer if connection.number >= number else otherwise.asked)(connection, query)
-    return Script(asked=asked)
+        await (answer if connection.number >= number else otherwise.on_query)(connection, query)
+    return Script(on_query=asked)
 
 
 def ends_after(count, delay=0.0):
@@ -298,7 +298,7 @@ def ends_after(count, delay=0.0):
         await connection.reply(query.answer())
         if answered + 1 == count:
             await connection.close()
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 def lives_for(seconds, delay=0.0):
@@ -306,7 +306,7 @@ def lives_for(seconds, delay=0.0):
     async def established(connection):
         await asyncio.sleep(seconds)
         await connection.close()
-    return Script(established=established, asked=slow(delay).asked)
+    return Script(established=established, on_query=slow(delay).on_query)
 
 
 def closes_at(name, delay=0.0):
@@ -317,12 +317,12 @@ def closes_at(name, delay=0.0):
             return
         await asyncio.sleep(delay)
         await answer(connection, query)
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
-async def _cut_each_second(connection):
+async def _reset_every_second(connection):
     if connection.number % 2:
         connection.reset()
 
 
-cut_each_second = Script(established=_cut_each_second)
+reset_every_second = Script(established=_reset_every_second)

@@ -73,7 +73,7 @@ class Namespace:
                  "{ type filter hook input priority 0; }")
         self.run("nft", "add", "rule", "inet", "faults", "input", *rule, "drop")
 
-    def drop_no_more(self):
+    def stop_dropping(self):
         self.run("nft", "delete", "table", "inet", "faults")
 
     def tun(self, name, address, peer):

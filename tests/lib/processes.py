@@ -65,7 +65,7 @@ def client_of(env, worker, **args):
     """A client that this worker has accepted."""
     with only_this_worker(env.proxies[-1], worker):
         client = env.client(**args)
-        client.wait_taken()
+        client.wait_read()
     return client
 
 

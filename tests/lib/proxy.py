@@ -81,7 +81,7 @@ class Proxy:
     def start(self, probe=True):
         """Waits until all workers serve, and records the resource usage."""
         connection = wait_until(self.connect, 10, "the proxy listens")
-        wait_until(self._is_whole if probe else self.workers, 10, "all workers serve")
+        wait_until(self._all_workers_listen if probe else self.workers, 10, "all workers serve")
         self.serves = now()
         if probe:
             # A query with a local response: after it, all descriptors are open.
@@ -89,10 +89,10 @@ class Proxy:
             connection.receive()
         connection.close()
         if probe:
-            self._take_stock()
+            self._record_usage()
         return self
 
-    def _take_stock(self):
+    def _record_usage(self):
         wait_until(lambda: self.clients() == 0, 5, "the first client is let go")
         self.descriptors_at_start = self.descriptors()
         self.threads_at_start = self.threads()
@@ -108,7 +108,7 @@ class Proxy:
         except OSError:
             return None
 
-    def _is_whole(self):
+    def _all_workers_listen(self):
         return sum(map(listens, self.workers())) >= self.count
 
     # The log.

@@ -80,7 +80,7 @@ class Load:
             self.took.append(now() - at)
             if seen.rcode == dnsmsg.SERVFAIL:
                 self.count_as(query, "servfail")
-            elif seen.is_right:
+            elif seen.is_correct:
                 self.count_as(query, "answered")
             else:
                 self.seen["wrong"].append(message.hex())

@@ -66,7 +66,7 @@ def _expand(names):
     return found
 
 
-def shut_in(unit):
+def sandbox_prefix(unit):
     """A command prefix that applies the restrictions of the unit, as far as possible."""
     families = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10}
     right = unit["AmbientCapabilities"].lower().removeprefix("cap_")

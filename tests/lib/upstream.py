@@ -29,7 +29,7 @@ class Script:
     largest_hello: int = None               # a larger ClientHello is ignored, as if it was lost
     outgoing: typing.Callable = None        # instead of sending: gets the bytes of the TLS layer
     established: typing.Callable = None     # after the handshake, as a parallel task
-    asked: typing.Callable = None           # for each query: gets the connection and the query
+    on_query: typing.Callable = None        # for each query: gets the connection and the query
     idle: float = None                      # seconds without a query after which it closes
     in_turn: bool = None                    # the next query is not read before this one is done
     tls: dict = None                        # changes of tls.Settings
@@ -47,7 +47,7 @@ HEALTHY = Script()
 
 
 @dataclasses.dataclass(eq=False)
-class Asked:
+class ReceivedQuery:
     """A query as it arrived."""
 
     seen: dnsmsg.Seen
@@ -90,7 +90,7 @@ class Connection:
         self.peer_port = sock.getpeername()[1]
         self.opened = now()
         self.closed = None
-        self.first_octet = None
+        self.first_byte = None
         self.cleartext = None       # received data that is not a TLS record
         self.hello = b""            # the first record: the ClientHello
         self.established = None     # the time
@@ -249,11 +249,11 @@ class Connection:
             buffer += data
             while len(buffer) >= 2 and len(buffer) >= 2 + int.from_bytes(buffer[:2], "big"):
                 size = 2 + int.from_bytes(buffer[:2], "big")
-                query = Asked(dnsmsg.read(buffer[2:size]), self, now())
+                query = ReceivedQuery(dnsmsg.read(buffer[2:size]), self, now())
                 buffer = buffer[size:]
                 self.queries.append(query)
                 script = self.upstream.script
-                work = self._guarded(script.asked or answer, query)
+                work = self._guarded(script.on_query or answer, query)
                 if script.in_turn:
                     await work
                 else:
@@ -316,8 +316,8 @@ class Connection:
         """Checks the record headers of received data: everything must be TLS (promise O4)."""
         if self.established is None and len(self.hello) < 16384:
             self.hello += data
-        if self.first_octet is None and data:
-            self.first_octet = data[0]
+        if self.first_byte is None and data:
+            self.first_byte = data[0]
         while data:
             step = min(self._skip, len(data))
             self._skip -= step
@@ -373,17 +373,17 @@ class Upstream:
             script = script | other
         self.loop.call(self._do(script))
 
-    def break_off(self):
+    def close_all(self):
         """Closes every connection without close_notify."""
-        self.loop.call(self._break_off())
+        self.loop.call(self._close_all())
 
     def reset(self):
         """Resets every connection."""
-        self.loop.call(self._break_off(Connection.reset))
+        self.loop.call(self._close_all(Connection.reset))
 
     def restart(self, *scripts):
         """Closes every connection and replaces the script."""
-        self.break_off()
+        self.close_all()
         self.do(*scripts)
 
     def close(self):
@@ -424,7 +424,7 @@ class Upstream:
     def open_connections(self):
         return [c for c in list(self.connections) if c.closed is None]
 
-    def asked(self, name):
+    def queries_for(self, name):
         """The queries for a name."""
         return [query for query in self.queries if query.name.lower() == name.lower()]
 
@@ -481,9 +481,9 @@ class Upstream:
     async def _close(self):
         self.loop.loop.remove_reader(self._listener.fileno())
         self._listener.close()
-        await self._break_off()
+        await self._close_all()
 
-    async def _break_off(self, how=Connection.abandon):
+    async def _close_all(self, how=Connection.abandon):
         for connection in self.open_connections:
             how(connection)
 

@@ -26,7 +26,7 @@ def ask_until(env, condition, seconds=4, what="the condition"):
     return asked
 
 
-def comes_back(env, upstream, seconds=4):
+def wait_back(env, upstream, seconds=4):
     """Sends queries until the only log line of its recovery; the proxy sends no probes."""
     running = env.proxies[-1]
     ask_until(env, lambda: running.lines("upstream back", upstream=upstream.name), seconds,
