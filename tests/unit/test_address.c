@@ -135,7 +135,7 @@ static const struct late_row {
 };
 
 static void
-parses_an_address_whose_interface_may_be_late(void **state)
+parses_an_address_of_a_missing_interface(void **state)
 {
 	const struct late_row *row = *state;
 	char *input = tight_text(row->text);
@@ -204,7 +204,7 @@ static const struct wildcard_row {
 };
 
 static void
-knows_wildcards(void **state)
+recognises_wildcards(void **state)
 {
 	const struct wildcard_row *row = *state;
 	struct address a;
@@ -321,9 +321,9 @@ main(void)
 	size_t i;
 
 	ADD(parse_rows, parses_an_address, text);
-	ADD(late_rows, parses_an_address_whose_interface_may_be_late, text);
+	ADD(late_rows, parses_an_address_of_a_missing_interface, text);
 	ADD(same_rows, compares_addresses, a);
-	ADD(wildcard_rows, knows_wildcards, text);
+	ADD(wildcard_rows, recognises_wildcards, text);
 	ADD(prefix_rows, matches_a_prefix, text);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(sets_the_port);
 	return cmocka_run_group_tests_name("address", tests, NULL, NULL);

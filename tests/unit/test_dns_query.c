@@ -213,7 +213,7 @@ ends_a_query_at_its_last_record(void **state)
 
 /* All of a good query is needed: cut anywhere, it is dropped or answered FORMERR. */
 static void
-refuses_a_query_cut_short(void **state)
+refuses_a_truncated_query(void **state)
 {
 	const struct query_row *row = *state;
 	struct dns_query q;
@@ -251,7 +251,7 @@ main(void)
 		if (rows[i].verdict != DNS_RELAY)
 			continue;
 		tests[n++] = (struct CMUnitTest){ .name = rows[i].name,
-			.test_func = refuses_a_query_cut_short,
+			.test_func = refuses_a_truncated_query,
 			.initial_state = (void *)&rows[i] };
 	}
 	for (i = 0; i < LENGTH(tail_rows); i++)

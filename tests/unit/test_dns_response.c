@@ -189,7 +189,7 @@ reads_rcode_and_ede(void **state)
 
 /* An OPT record that is not whole counts for nothing. */
 static void
-ignores_a_cut_opt(void **state)
+ignores_a_truncated_opt(void **state)
 {
 	static const uint8_t whole[] = ID FLAGS("\x82")
 	    WITH_OPT QUESTION RR_A OPT_AT("\0", "\x04\xd0", "\1", "\0", "\0\0", "\6") EDE("\6");
@@ -209,7 +209,7 @@ ignores_a_cut_opt(void **state)
 
 /* RFC 8914 4: 1, 2 and 5 to 12 mean that validation failed. */
 static void
-knows_the_codes_of_dnssec(void **state)
+recognises_dnssec_error_codes(void **state)
 {
 	static const bool bogus[30] = { [1] = true,
 		[2] = true,
@@ -266,8 +266,8 @@ main(void)
 		{ "needs the whole question", needs_the_whole_question, NULL, NULL,
 		    (void *)&match_rows[0] },
 		cmocka_unit_test(folds_letters_only),
-		cmocka_unit_test(ignores_a_cut_opt),
-		cmocka_unit_test(knows_the_codes_of_dnssec),
+		cmocka_unit_test(ignores_a_truncated_opt),
+		cmocka_unit_test(recognises_dnssec_error_codes),
 		cmocka_unit_test(copies_the_question),
 		cmocka_unit_test(changes_the_id_only),
 	};

@@ -319,7 +319,7 @@ writes_a_response(void **state)
 
 /* Nothing but the ID of a signed message may change, be it readable or not. */
 static void
-leaves_a_signed_response_alone(void **state)
+keeps_a_signed_response_unmodified(void **state)
 {
 	static const uint8_t messages[][80] = {
 		ID R COUNTS("\1", "\0", "\0", "\2") QUESTION OPT("\6", TIMEOUT("\0\1")) TSIG,
@@ -369,7 +369,7 @@ main(void)
 	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test(pads_to_whole_blocks),
 		cmocka_unit_test(buffer_never_exceeds_one_message),
-		cmocka_unit_test(leaves_a_signed_response_alone),
+		cmocka_unit_test(keeps_a_signed_response_unmodified),
 		cmocka_unit_test(adds_no_opt_to_a_full_response),
 	};
 	struct CMUnitTest tests[LENGTH(query_rows) + LENGTH(response_rows) + LENGTH(singles)];

@@ -140,7 +140,7 @@ do_step(enum step step)
 }
 
 static void
-sees_what_has_changed(void **state)
+detects_changes(void **state)
 {
 	const struct row *row = *state;
 	struct filewatch w;
@@ -202,7 +202,7 @@ main(void)
 
 	for (i = 0; i < LENGTH(rows); i++)
 		tests[i] = (struct CMUnitTest){ .name = rows[i].name,
-			.test_func = sees_what_has_changed,
+			.test_func = detects_changes,
 			.teardown_func = clean,
 			.initial_state = (void *)&rows[i] };
 	return cmocka_run_group_tests_name("filewatch_has_changed", tests, NULL, NULL) +

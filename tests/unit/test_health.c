@@ -141,7 +141,7 @@ backoff_ms(const struct health *u, struct deadline now, int least)
 
 /* A fifth more or less, and not always the same. */
 static void
-leaves_it_alone_for_longer_each_time(void **state)
+backoff_grows_with_each_failure(void **state)
 {
 	const struct back_off_row *row = *state;
 	int least = INT32_MAX;
@@ -400,7 +400,7 @@ main(void)
 
 	for (i = 0; i < LENGTH(back_off_rows); i++)
 		back_offs[i] = (struct CMUnitTest){ .name = back_off_rows[i].name,
-			.test_func = leaves_it_alone_for_longer_each_time,
+			.test_func = backoff_grows_with_each_failure,
 			.initial_state = (void *)&back_off_rows[i] };
 	for (i = 0; i < LENGTH(percentile_rows); i++)
 		percentiles[i] = (struct CMUnitTest){ .name = percentile_rows[i].name,
@@ -408,6 +408,6 @@ main(void)
 			.initial_state = (void *)(uintptr_t)&percentile_rows[i] };
 	return cmocka_run_group_tests_name("health, percentiles", percentiles, make_table, free_table) +
 	    cmocka_run_group_tests_name("health, transitions", transitions, make_table, free_table) +
-	    cmocka_run_group_tests_name("health, back-off", back_offs, make_table, free_table) +
+	    cmocka_run_group_tests_name("health, backoff", back_offs, make_table, free_table) +
 	    cmocka_run_group_tests_name("health", others, make_table, free_table);
 }

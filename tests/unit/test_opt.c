@@ -86,7 +86,7 @@ test_record_written_with_its_options(void **state)
 }
 
 static void
-test_ede_text_cut_between_characters(void **state)
+test_ede_text_truncated_between_characters(void **state)
 {
 	static const struct {
 		const char *text;
@@ -138,7 +138,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_record_and_its_options_read),
 		cmocka_unit_test(test_record_written_with_its_options),
-		cmocka_unit_test(test_ede_text_cut_between_characters),
+		cmocka_unit_test(test_ede_text_truncated_between_characters),
 	};
 
 	return cmocka_run_group_tests_name("opt", tests, NULL, NULL);

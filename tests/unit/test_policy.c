@@ -283,7 +283,7 @@ static const struct search_row {
 };
 
 static void
-goes_on_searching(void **state)
+continues_the_search(void **state)
 {
 	const struct search_row *row = *state;
 	struct policy_group group = { .fallback_after_ms = row->at_once ? 0 : 400 };
@@ -371,7 +371,7 @@ main(void)
 	size_t i;
 
 	ADD(policy_rows, decides);
-	ADD(search_rows, goes_on_searching);
+	ADD(search_rows, continues_the_search);
 	ADD(hedge_rows, hedges_after);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(query_ends_whatever_fails);
 	return cmocka_run_group_tests_name("policy", tests, NULL, NULL);

@@ -115,7 +115,7 @@ static const struct relax_row {
 };
 
 static void
-gives_memory_back(void **state)
+releases_memory(void **state)
 {
 	const struct relax_row *row = *state;
 	struct query_table *t = query_table_new(SLOTS);
@@ -176,7 +176,7 @@ counts_large_messages(void **state)
 
 /* A message and a response of less than a page each, but of more together. */
 static void
-counts_small_messages_that_are_more_than_a_page_together(void **state)
+counts_small_messages_above_one_page(void **state)
 {
 	static uint8_t message[PAGES_LEN];
 	struct query_table *t = query_table_new(SLOTS);
@@ -244,7 +244,7 @@ main(void)
 		cmocka_unit_test(gives_each_slot_once),
 		cmocka_unit_test(used_slot_starts_empty),
 		cmocka_unit_test(counts_large_messages),
-		cmocka_unit_test(counts_small_messages_that_are_more_than_a_page_together),
+		cmocka_unit_test(counts_small_messages_above_one_page),
 		cmocka_unit_test(response_is_released_if_the_client_is_gone),
 		cmocka_unit_test(test_response_framed_in_place),
 	};
@@ -258,8 +258,8 @@ main(void)
 			.initial_state = (void *)&length_rows[i] };
 	for (i = 0; i < LENGTH(relax_rows); i++)
 		relaxes[i] = (struct CMUnitTest){ .name = relax_rows[i].name,
-			.test_func = gives_memory_back, .initial_state = (void *)&relax_rows[i] };
-	return cmocka_run_group_tests_name("query, room for bytes", lengths, NULL, NULL) +
+			.test_func = releases_memory, .initial_state = (void *)&relax_rows[i] };
+	return cmocka_run_group_tests_name("query, memory for bytes", lengths, NULL, NULL) +
 	    cmocka_run_group_tests_name("query_table_relax", relaxes, NULL, NULL) +
 	    cmocka_run_group_tests_name("query", others, NULL, NULL);
 }

@@ -191,7 +191,7 @@ test_two_busy_addresses_share_equally(void **state)
 }
 
 static void
-test_heaviest_address_has_most_queries_by_udp(void **state)
+test_heaviest_address_has_most_queries_over_udp(void **state)
 {
 	struct quota *q = quota_new(3, COUNT);
 	struct client_addr *a, *b, *c;
@@ -261,7 +261,7 @@ main(void)
 		cmocka_unit_test(test_share_shrinks_with_the_free_slots),
 		cmocka_unit_test(test_one_share_over_both_transports),
 		cmocka_unit_test(test_two_busy_addresses_share_equally),
-		cmocka_unit_test(test_heaviest_address_has_most_queries_by_udp),
+		cmocka_unit_test(test_heaviest_address_has_most_queries_over_udp),
 		cmocka_unit_test(test_release_reported_once_while_clients_wait),
 	};
 	struct CMUnitTest same[LENGTH(same_rows)];

@@ -44,7 +44,7 @@ static const struct reply_row {
 };
 
 static void
-makes_the_client_s_form(void **state)
+converts_to_the_client_form(void **state)
 {
 	const struct reply_row *row = *state;
 	static uint8_t response[DNS_MESSAGE_MAX];
@@ -123,7 +123,7 @@ main(void)
 	size_t n = 0;
 	size_t i;
 
-	ADD(reply_rows, makes_the_client_s_form);
+	ADD(reply_rows, converts_to_the_client_form);
 	ADD(limit_rows, truncates);
 	return cmocka_run_group_tests_name("reply", tests, NULL, NULL);
 }

@@ -141,7 +141,7 @@ first_connection_is_visible_to_all(void **state)
 }
 
 static void
-clears_what_a_worker_leaves_behind(void **state)
+clears_the_state_of_a_dead_worker(void **state)
 {
 	struct scoreboard s = begin();
 
@@ -259,7 +259,7 @@ main(void)
 		cmocka_unit_test(row_of_a_removed_upstream_is_reused),
 		cmocka_unit_test(row_has_one_owner),
 		cmocka_unit_test(first_connection_is_visible_to_all),
-		cmocka_unit_test(clears_what_a_worker_leaves_behind),
+		cmocka_unit_test(clears_the_state_of_a_dead_worker),
 		cmocka_unit_test(survives_any_bytes),
 	};
 

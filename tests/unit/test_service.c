@@ -177,7 +177,7 @@ reload_result_is_notified(void **state)
 }
 
 static void
-is_draining_when_it_stops(void **state)
+is_draining_while_stopping(void **state)
 {
 	struct bench *b = begin();
 
@@ -259,7 +259,7 @@ main(void)
 		cmocka_unit_test(is_ready_when_a_worker_serves),
 		cmocka_unit_test(down_upstreams_are_listed),
 		cmocka_unit_test(reload_result_is_notified),
-		cmocka_unit_test(is_draining_when_it_stops),
+		cmocka_unit_test(is_draining_while_stopping),
 		cmocka_unit_test(pings_while_a_worker_serves),
 		cmocka_unit_test(works_without_a_service_manager),
 	};

@@ -17,7 +17,7 @@ static const struct signal_row {
 };
 
 static void
-lets_signals_in(void **state)
+receives_signals_while_waiting(void **state)
 {
 	const struct signal_row *row = *state;
 	struct epoll_event events[3];
@@ -63,7 +63,7 @@ main(void)
 	size_t i;
 
 	for (i = 0; i < LENGTH(signal_rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = signal_rows[i].name, .test_func = lets_signals_in,
+		tests[i] = (struct CMUnitTest){ .name = signal_rows[i].name, .test_func = receives_signals_while_waiting,
 			.initial_state = (void *)&signal_rows[i] };
 	return cmocka_run_group_tests_name("waitset", tests, NULL, NULL);
 }
