@@ -178,7 +178,7 @@ class Bench:
     def measure_cold(self, name):
         with self.started(name) as running:
             first = load.by_client(self.client, "each", running.target.address, 5, limit=1,
-                                   patience=5)
+                                   response_timeout=5)
             sample = {"ms": first.get("max_ms")}
             load.by_client(self.client, "tcp", running.target.address, LIGHT_SECONDS, clients=2,
                            rate=cases.LIGHT_RATE)

@@ -100,7 +100,7 @@ static struct {
 	uint32_t next_address;
 	bool afresh; /* EACH, EACH_UDP: each query has a socket of its own */
 	int64_t length_us;
-	int64_t patience_us;
+	int64_t response_timeout_us;
 	unsigned long limit; /* of queries; 0: none */
 	unsigned outstanding; /* KEPT: for each client */
 	int64_t rate;
@@ -476,7 +476,7 @@ give_up_late(int64_t now)
 	for (i = 0; i < s.clients; i++) {
 		struct client *c = &s.table[i];
 
-		if (c->one.began_us != 0 && now - c->one.began_us > s.patience_us)
+		if (c->one.began_us != 0 && now - c->one.began_us > s.response_timeout_us)
 			give_up(c);
 	}
 }
@@ -579,8 +579,8 @@ load_open(void)
 	if (s.mode == KEPT)
 		begin_kept();
 	now = now_us();
-	while (now < s.end_us || (s.on_way > 0 && now < s.end_us + s.patience_us)) {
-		next = s.end_us + s.patience_us;
+	while (now < s.end_us || (s.on_way > 0 && now < s.end_us + s.response_timeout_us)) {
+		next = s.end_us + s.response_timeout_us;
 		if (now < s.end_us)
 			next = s.mode == KEPT ? s.end_us : send_due(now);
 		wait_until(next);
@@ -745,7 +745,7 @@ read_options(int argc, char **argv)
 	s.clients = 1;
 	s.addresses = ADDRESSES;
 	s.length_us = SECOND_US;
-	s.patience_us = 5 * (int64_t)SECOND_US;
+	s.response_timeout_us = 5 * (int64_t)SECOND_US;
 	s.outstanding = 1;
 	s.rate = 1000;
 	while ((option = getopt(argc, argv, "c:a:l:w:n:o:r:d:s:h")) != -1) {
@@ -761,7 +761,7 @@ read_options(int argc, char **argv)
 			s.length_us = 1000 * number(optarg, 1, 600000);
 			break;
 		case 'w':
-			s.patience_us = 1000 * number(optarg, 1, 60000);
+			s.response_timeout_us = 1000 * number(optarg, 1, 60000);
 			break;
 		case 'n':
 			s.limit = (unsigned long)number(optarg, 1, TIMES_MAX);

@@ -66,7 +66,7 @@ def ask_all(bench, names, way):
 
     def ask(name, seconds, limit):
         return load.by_client(bench.client, "each", bench.targets[name].address, seconds,
-                              limit=limit, patience=seconds)
+                              limit=limit, response_timeout=seconds)
 
     def ask_both(name):
         return ask(name, FIRST_SECONDS, 1), ask(name, NEXT_SECONDS, cases.FOLLOWING)

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 PORT = 8530             # of upstreams
-PATIENCE = 2            # seconds
+RESPONSE_TIMEOUT = 2            # seconds
 PROBE_RATE = 200        # queries a second
 AT_ONCE = 100_000       # queries a second
 
@@ -58,9 +58,9 @@ def run(command, seconds):
 
 
 def _client(program, mode, address, *, seconds=1, clients=1, delay=0, rate=None, slow=0,
-            limit=None, addresses=None, outstanding=None, patience=PATIENCE):
+            limit=None, addresses=None, outstanding=None, response_timeout=RESPONSE_TIMEOUT):
     command = [program, "-c", str(clients), "-l", str(round(seconds * 1000)), "-d", str(delay),
-               "-w", str(round(patience * 1000))]
+               "-w", str(round(response_timeout * 1000))]
     command += ["-a", str(addresses)] if addresses else []
     command += ["-r", str(rate)] if rate else []
     command += ["-s", str(slow)] if slow else []
@@ -102,7 +102,7 @@ def slow_ones(program, address, count, delay, after):
     process.
     """
     command = _client(program, "tcp", address, seconds=count / AT_ONCE, rate=AT_ONCE, clients=10,
-                      delay=delay, patience=delay / 1000 + PATIENCE)
+                      delay=delay, response_timeout=delay / 1000 + RESPONSE_TIMEOUT)
     return subprocess.Popen(["sh", "-c", f'sleep {after}; exec "$@"', "sh", *command],
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
@@ -121,8 +121,8 @@ def by_dnsperf(client, address, seconds, names, *, clients, outstanding, delay):
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     said = run(["dnsperf", "-s", address[0], "-p", str(address[1]), "-m", "tcp", "-T", "1",
                 "-c", str(clients), "-q", str(clients * outstanding), "-l", str(seconds),
-                "-t", str(PATIENCE), "-d", str(names)], seconds)
-    probed = outcome(probe, seconds + PATIENCE + 30)
+                "-t", str(RESPONSE_TIMEOUT), "-d", str(names)], seconds)
+    probed = outcome(probe, seconds + RESPONSE_TIMEOUT + 30)
 
     def number(pattern):
         found = re.search(pattern, said)

@@ -25,7 +25,7 @@ async def _silent_to_some(connection, query):
 def _wait_resent(server, name):
     """Waits until a query on a silent connection is resent; returns both attempts."""
     return wait_until(lambda: len(server.queries_for(name)) > 1 and server.queries_for(name), 3,
-                      "it is asked once more")
+                      "the query is resent")
 
 
 def _abort_connection(env, running, connection):

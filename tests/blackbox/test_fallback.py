@@ -47,7 +47,7 @@ def _warm(env, client, *servers):
         if all(server.handshakes and server.queries for server in servers):
             return
         time.sleep(0.01)
-    raise AssertionError("not all of them were asked")
+    raise AssertionError("not all upstreams got the query")
 
 
 def _loser_answers(server, name, seconds):
@@ -262,7 +262,7 @@ def test_no_deadline_missed_during_recovery(env):
     before = len(b.queries)
     for n in range(20):
         env.assert_ok(env.ask(f"back-{n}.test"), 0.1)
-    assert len(b.queries) == before, "A is preferred again, and nobody is asked beside it"
+    assert len(b.queries) == before, "A is preferred again, and no query is hedged"
 
 
 @table("script, limit, fallback", ("U-11-silent", faults.never_answer, 0.5, "400ms"),

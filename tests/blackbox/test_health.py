@@ -131,7 +131,7 @@ def _reload(env, *upstreams):
         **env.config, "upstreams": [server.config() for server in upstreams]})
     running.signal(signal.SIGHUP)
     wait_until(lambda: len(running.lines("configuration reloaded")) > before, 5, "it reloads")
-    wait_until(lambda: not set(old) & set(running.workers()), 5, "the old workers have gone")
+    wait_until(lambda: not set(old) & set(running.workers()), 5, "the old workers exit")
     processes.wait_all_serving(running, env.config["workers"])
 
 

@@ -405,7 +405,7 @@ def test_descriptor_shortage_for_the_second_upstream(env):
     env.assert_ok(client.ask("good.test"), 0.5)
     resource.prlimit(worker, resource.RLIMIT_NOFILE, was)
     a.do(faults.rcode(dnsmsg.SERVFAIL))
-    wait_until(lambda: client.ask("better.test").answer.is_correct, 3, "B is asked again")
+    wait_until(lambda: client.ask("better.test").answer.is_correct, 3, "B gets queries again")
 
 
 # accept(2) fails for reasons of the client that connects.

@@ -198,7 +198,7 @@ def _reload(env, **changes):
     proxy.write_config(env.config_path, env.config)
     running.signal(signal.SIGHUP)
     wait_until(lambda: len(running.lines(RELOADED)) > before, 5, f"reloads:\n{running.log_text()}")
-    wait_until(lambda: not set(old) & set(running.workers()), 12, "the old workers have gone")
+    wait_until(lambda: not set(old) & set(running.workers()), 12, "the old workers exit")
     processes.wait_all_serving(running, env.config["workers"])
 
 
@@ -288,7 +288,7 @@ def test_shut_down_udp_socket_is_replaced(env, how):
     assert len(running.lines("listening socket was shut down", over="UDP")) == 1
     for n in range(10):
         env.assert_ok(env.datagrams().ask(f"udp-{n}.test"), 1)
-    wait_until(lambda: len(running.workers()) == 2, 3, "the old workers have gone")
+    wait_until(lambda: len(running.workers()) == 2, 3, "the old workers exit")
     env.idle(0.5)
 
 

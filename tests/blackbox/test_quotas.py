@@ -228,7 +228,7 @@ def _assert_released(env, watch, before):
     if not env.sanitized:
         limit = now() + 1
         while (grown := watch.resident() - before) > 6 * MIB:
-            assert now() < limit, f"{grown / MIB:.1f} MiB are not given back"
+            assert now() < limit, f"{grown / MIB:.1f} MiB are not released"
 
 
 @table("clients, each", ("C-34-one-connection", 1, 400), ("C-34-many-connections", 40, 10))

@@ -50,7 +50,7 @@ def _reload(env, workers=None, **changes):
 
 
 def _wait_gone(running, old, seconds=5):
-    wait_until(lambda: not set(old) & set(running.workers()), seconds, "the old workers have gone")
+    wait_until(lambda: not set(old) & set(running.workers()), seconds, "the old workers exit")
 
 
 def _refused(env, *words, write=None, **changes):
@@ -630,7 +630,7 @@ def _wait_checks(running, count):
             return next(int(line.split()[1]) for line in file
                         if line.startswith("voluntary_ctxt_switches"))
     begin = switches()
-    wait_until(lambda: switches() >= begin + 4 * count + 1, 10, "it looks at the file")
+    wait_until(lambda: switches() >= begin + 4 * count + 1, 10, "it checks the file")
 
 
 @row("F-12")

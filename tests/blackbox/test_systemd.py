@@ -149,7 +149,7 @@ def test_down_upstreams_are_notified(env, systemd):
     wait_back(env, a, 8)
     systemd.wait_status("1 worker, 3 upstreams")
     texts = [m["STATUS"] for m in systemd.having("STATUS")]
-    assert all(x != y for x, y in zip(texts, texts[1:])), "told only what has changed"
+    assert all(x != y for x, y in zip(texts, texts[1:])), "only changes are notified"
 
 
 def test_replaced_worker_is_notified(env, systemd):

@@ -365,7 +365,7 @@ def _pause_after_starts(running, old, workers):
             return born
         os.kill(running.pid, signal.SIGCONT)
         wait_until(lambda: len(running.lines(REFUSED)) == times, 5)
-    raise AssertionError("all were born before it stood still")
+    raise AssertionError("all started before it was stopped")
 
 
 @row("P-09")

@@ -126,7 +126,7 @@ def asks(upstream, made, name):
     def asked():
         assert dig(made.address("udp"), f"{name}.test") == right(f"{name}.test")
         return upstream.queries
-    wait_until(asked, 15, "the other server is asked")
+    wait_until(asked, 15, "the other server gets a query")
 
 
 def test_change_in_a_mounted_directory_is_reloaded(run, server, directory, name):

@@ -113,7 +113,7 @@ class Client:
                 exchange.answer, exchange.answered = seen, now()
                 self.unanswered.remove(exchange)
                 return exchange
-        raise AssertionError(f"O1, O2: nobody asked for this: {message[:80].hex()} ({seen})")
+        raise AssertionError(f"O1, O2: unsolicited response: {message[:80].hex()} ({seen})")
 
     def receive_until(self, exchange, seconds=10):
         limit = now() + seconds
@@ -182,7 +182,7 @@ class Client:
         with contextlib.suppress(OSError):
             self.half_close()
         extra = self.receive(seconds)
-        assert extra is None, f"O1: an answer too many: {extra}"
+        assert extra is None, f"O1: surplus response: {extra}"
         self.close()
 
     def reset(self):

@@ -53,7 +53,7 @@ class Datagrams(Client):
             message, source = self.sock.recvfrom(65536)
         except socket.timeout:
             return None
-        assert source[:2] == tuple(self.address)[:2], f"asked {self.address}, told by {source}"
+        assert source[:2] == tuple(self.address)[:2], f"queried {self.address}, not {source}"
         self.sizes.append(len(message))
         return message
 

@@ -195,7 +195,7 @@ class Env:
             assert not server.errors, "the upstream itself failed:\n" + "\n".join(server.errors)
             for connection in server.connections:
                 assert connection.first_byte in (None, 0x16), \
-                    f"O4: the first octet to {server.name} was {connection.first_byte:#x}"
+                    f"O4: the first byte to {server.name} was {connection.first_byte:#x}"
                 assert connection.cleartext is None, f"O4: cleartext: {connection.cleartext}"
 
     def _check_recovery(self, made):

@@ -12,7 +12,7 @@ def start_workers(env, *upstreams, workers=2, **settings):
     """Like env.proxy(); all workers serve when this returns."""
     running = env.proxy(*upstreams, workers=workers, start=False, **settings)
     wait_all_serving(running, workers)
-    wait_until(lambda: not running.log or running.lines("serving"), 2, "it says that it serves")
+    wait_until(lambda: not running.log or running.lines("serving"), 2, "it logs that it serves")
     return running.start()
 
 
@@ -37,13 +37,13 @@ def state(pid):
 def wait_asleep(running):
     """Waits until each worker sleeps."""
     for pid in running.workers():
-        wait_until(lambda: state(pid) == "S", 2, "it waits")
+        wait_until(lambda: state(pid) == "S", 2, "it sleeps")
 
 
 def pause(pid):
     """Stops a process and waits until it is stopped."""
     os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: state(pid) == "T", 2, "it stands still")
+    wait_until(lambda: state(pid) == "T", 2, "it is stopped")
 
 
 @contextlib.contextmanager
@@ -58,7 +58,7 @@ def only_this_worker(running, worker):
         for pid in others:
             os.kill(pid, signal.SIGCONT)
         for pid in others:
-            wait_until(lambda: state(pid) == "S", 2, "it waits again")
+            wait_until(lambda: state(pid) == "S", 2, "it sleeps again")
 
 
 def client_of(env, worker, **args):

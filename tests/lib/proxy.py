@@ -93,7 +93,7 @@ class Proxy:
         return self
 
     def _record_usage(self):
-        wait_until(lambda: self.clients() == 0, 5, "the first client is let go")
+        wait_until(lambda: self.clients() == 0, 5, "the first client is closed")
         self.descriptors_at_start = self.descriptors()
         self.threads_at_start = self.threads()
         self.children_at_start = self.children()
