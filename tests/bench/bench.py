@@ -91,21 +91,21 @@ class Bench:
 
     def verify(self):
         """
-        Asks each target that trusts another CA than the upstream's, or expects another name:
-        {target: what it does not see}.
+        Queries each target that trusts another CA than the upstream's, or expects another name:
+        {target: the faults it accepts}.
         """
         wrong = {"another CA": {"ca": str(self.scratch / "other-ca.pem")},
                  "another name": {"hostname": "other.test"}}
         found = {}
         with concurrent.futures.ThreadPoolExecutor(len(self.targets)) as pool:
             for what, settings in wrong.items():
-                asked = pool.map(lambda name: self.believes(name, settings), self.targets)
-                for name, believes in zip(self.targets, asked):
-                    if believes:
+                asked = pool.map(lambda name: self.accepts(name, settings), self.targets)
+                for name, accepts in zip(self.targets, asked):
+                    if accepts:
                         found.setdefault(name, []).append(what)
         return found
 
-    def believes(self, name, settings):
+    def accepts(self, name, settings):
         try:
             with self.started(name, **settings) as running:
                 by = time.monotonic() + LOOK_SECONDS

@@ -61,7 +61,7 @@ def all_answered(seen, of=None):
 
 
 def _burst(env, client, name, count, seconds):
-    """Asks all at once; each is answered within some seconds."""
+    """Sends all queries at once; each is answered within some seconds."""
     asked = client.send(*[Query(f"{name}-{k}.test") for k in range(count)])
     client.receive_all()
     for exchange in asked:

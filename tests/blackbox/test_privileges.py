@@ -160,8 +160,8 @@ def test_started_without_privileges(env, public, options, groups, bounded):
 
 
 UNPRIVILEGED = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups")
-# As Kubernetes starts the program of a user where `add: [NET_BIND_SERVICE]' says so: the right is
-# not ambient, no other can be had, and there are no new privileges.
+# As Kubernetes starts the program of a user with `add: [NET_BIND_SERVICE]': the capability is not
+# ambient, the bounding set has no other one, and no_new_privs is set.
 OF_A_POD = (sys.executable, "-c", """
 import ctypes, os, struct, sys
 libc = ctypes.CDLL(None)

@@ -36,7 +36,7 @@ def right(name):
 
 
 def answers(container, name):
-    """It answers rightly through both of its published ports."""
+    """Both of its published ports give the expected answers."""
     for transport, option in TRANSPORTS:
         asked = f"{transport.lower()}.{name}.test"
         assert dig(container.address(transport.lower()), asked, option) == right(asked), asked

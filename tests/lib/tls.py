@@ -201,12 +201,12 @@ class _RawSession:
             pass
 
     def renegotiate(self):
-        """Asks for a new handshake (TLS 1.2)."""
+        """Requests a new handshake (TLS 1.2)."""
         self._ssl.renegotiate()
         self._try(self._ssl.do_handshake)
 
     def update_key(self):
-        """Asks for new keys in both directions (TLS 1.3)."""
+        """Requests new keys in both directions (TLS 1.3)."""
         assert _libssl.SSL_key_update(self._pointer, 1) == 1
         self._try(self._ssl.do_handshake)
 

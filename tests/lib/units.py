@@ -2,9 +2,9 @@
 
 import subprocess
 
-# Becomes the program, with what a service gets of the unit's limits to system calls. Another one
-# is its death, where systemd would be content to refuse it: so that none goes unnoticed.
-SHUT_IN = """
+# Executes the program with the unit's system call filter. Any other call kills it, while systemd
+# would only refuse the call, so that tests notice each of them.
+SANDBOX = """
 import os, sys
 import seccomp
 made = seccomp.SyscallFilter(seccomp.KILL_PROCESS)
@@ -73,6 +73,6 @@ def sandbox_prefix(unit):
     bounds = unit["CapabilityBoundingSet"].lower().removeprefix("cap_")
     return ("setpriv", "--reuid=61234", "--regid=61234", "--clear-groups", "--no-new-privs",
             f"--inh-caps=-all,+{right}", f"--ambient-caps=-all,+{right}",
-            f"--bounding-set=-all,+{bounds}", "/usr/bin/python3", "-I", "-c", SHUT_IN,
+            f"--bounding-set=-all,+{bounds}", "/usr/bin/python3", "-I", "-c", SANDBOX,
             " ".join(sorted(unit.system_calls())),
             " ".join(str(families[name]) for name in unit["RestrictAddressFamilies"].split()))
