@@ -61,7 +61,7 @@ def show(running, server):
     facts = query.connection.facts
     title("What the upstream saw")
     say(f"  a connection to {server.address}:{server.port} whose first byte was "
-        f"{query.connection.first_octet:#04x}: a TLS handshake, no cleartext")
+        f"{query.connection.first_byte:#04x}: a TLS handshake, no cleartext")
     say(f"  {facts['version']} for the server name {facts['sni']}, then inside of it "
         f"{len(query.seen.wire)} bytes of DNS: {query.name}, type A")
     return 0

@@ -180,7 +180,7 @@ def document(data, picture):
 
 
 def leaders(data, case, key, more, words):
-    """Who is ahead, also of those that only pass octets on."""
+    """Compares with the best, also with proxies that only forward bytes."""
     value = report.of(data, OURS, case, key)
     found = []
     for name in data["results"]:

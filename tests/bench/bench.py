@@ -35,7 +35,7 @@ class Progress:
         return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
     def step(self, doing, seconds):
-        """Begins something that should take so long."""
+        """Prints the name and expected duration of a step."""
         now = time.monotonic()
         spent = now - self.began
         pace = spent / self.done if self.done > 0.1 * self.expected else 1
@@ -77,7 +77,7 @@ class Bench:
 
     @contextlib.contextmanager
     def started(self, name, **settings):
-        """A target that serves, and has not been asked anything."""
+        """A target that serves and has received no query."""
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=self.scratch) as directory:
             running = self.targets[name].start(pathlib.Path(directory), asks=False, **settings)
             try:
@@ -91,21 +91,21 @@ class Bench:
 
     def verify(self):
         """
-        Asks each target that trusts another CA than the upstream's, or expects another name:
-        {target: what it does not see}.
+        Queries each target that trusts another CA than the upstream's, or expects another name:
+        {target: the faults it accepts}.
         """
         wrong = {"another CA": {"ca": str(self.scratch / "other-ca.pem")},
                  "another name": {"hostname": "other.test"}}
         found = {}
         with concurrent.futures.ThreadPoolExecutor(len(self.targets)) as pool:
             for what, settings in wrong.items():
-                asked = pool.map(lambda name: self.believes(name, settings), self.targets)
-                for name, believes in zip(self.targets, asked):
-                    if believes:
+                asked = pool.map(lambda name: self.accepts(name, settings), self.targets)
+                for name, accepts in zip(self.targets, asked):
+                    if accepts:
                         found.setdefault(name, []).append(what)
         return found
 
-    def believes(self, name, settings):
+    def accepts(self, name, settings):
         try:
             with self.started(name, **settings) as running:
                 by = time.monotonic() + LOOK_SECONDS
@@ -140,7 +140,7 @@ class Bench:
         return sample
 
     def measure_crowd(self, running, _):
-        """How long a good client takes: alone, and beside those of each mode."""
+        """The latency of a good client: alone, and together with clients of each mode."""
         def median_ms():
             samples.append(load.by_client(self.client, "each", address, self.seconds))
             return samples[-1].get("p50_ms")
@@ -178,7 +178,7 @@ class Bench:
     def measure_cold(self, name):
         with self.started(name) as running:
             first = load.by_client(self.client, "each", running.target.address, 5, limit=1,
-                                   patience=5)
+                                   response_timeout=5)
             sample = {"ms": first.get("max_ms")}
             load.by_client(self.client, "tcp", running.target.address, LIGHT_SECONDS, clients=2,
                            rate=cases.LIGHT_RATE)

@@ -25,7 +25,7 @@ class Case:
     delay: int = 0              # of the upstream, in milliseconds
     outstanding: int = 0        # queries, all the time
     options: dict = dataclasses.field(default_factory=dict, compare=False)
-    quick: int = 0              # so many times in the short form, which is 0.3 s each
+    quick: int = 0              # repetitions in the short form, 0.3 s each
     often: int = 1              # so many times as often as others in the long form
     stretch: float = 1          # so much longer than the others
 
@@ -61,7 +61,7 @@ def all_cases():
 
 
 def loads():
-    """As many queries as are answered, so many outstanding all the time."""
+    """Closed loop: a constant number of outstanding queries."""
     quick = {"each-1-0ms": 3, "each-100-0ms": 3, "each-1000-0ms": 1, "tcp-10x10-0ms": 3,
              "tcp-100x1-0ms": 3, "udp-1-0ms": 3, "udp-100-0ms": 3, "udp-1000-20ms": 1}
     for delay in (0, 20, 100):

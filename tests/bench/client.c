@@ -30,7 +30,7 @@ enum {
 	RECORD_LEN = 16, /* of type A, its name a pointer */
 	TIMES_MAX = 4000000,
 	SECOND_US = 1000000,
-	ADDRESSES = 1000, /* unless told */
+	ADDRESSES = 1000, /* default */
 	LOOK_ROUND_US = 100000,
 	RATE_MAX = 100000
 };
@@ -100,7 +100,7 @@ static struct {
 	uint32_t next_address;
 	bool afresh; /* EACH, EACH_UDP: each query has a socket of its own */
 	int64_t length_us;
-	int64_t patience_us;
+	int64_t response_timeout_us;
 	unsigned long limit; /* of queries; 0: none */
 	unsigned outstanding; /* KEPT: for each client */
 	int64_t rate;
@@ -113,7 +113,7 @@ static struct {
 	unsigned long asked;
 	double in_time; /* answered between start and end */
 	unsigned long failed;
-	unsigned long wrong;  /* of those: an answer that was not the right one */
+	unsigned long wrong;  /* of those: a wrong response */
 	unsigned long on_way; /* neither answered nor failed */
 	struct times fast;
 	struct times slow;
@@ -128,7 +128,7 @@ die(const char *what)
 
 /* ---- queries ---- */
 
-/* Writes the next query, with its length in front, and says what to expect. */
+/* Writes the next query, with its length in front, and stores the expected response. */
 static void
 make_query(struct client *c, unsigned id, struct pending *p)
 {
@@ -162,7 +162,7 @@ make_query(struct client *c, unsigned id, struct pending *p)
 	c->query_len = LENGTH_PREFIX + end;
 }
 
-/* Whether it is an answer without error that holds the right address in its first record. */
+/* Whether the response has no error and the right address in its first record. */
 static bool
 is_right(const uint8_t *message, size_t len, const struct pending *p)
 {
@@ -315,7 +315,7 @@ begin(struct client *c)
 		watch(c, EPOLL_CTL_ADD, c->sent ? EPOLLIN : EPOLLIN | EPOLLOUT);
 }
 
-/* Takes the message that has come, if it answers what was asked last. */
+/* Processes the received message if it answers the last query. */
 static void
 finish(struct client *c, const uint8_t *message, size_t len)
 {
@@ -360,7 +360,7 @@ go_on(struct client *c)
 
 /* ---- kept; tcp, udp: at a fixed rate ---- */
 
-/* The connection has gone, and with it what was asked on it. */
+/* The connection is closed, and its queries with it. */
 static void
 open_anew(struct client *c)
 {
@@ -402,7 +402,7 @@ take_answer(struct client *c, const uint8_t *message, size_t len)
 		return;
 	p = &c->by_id[get16(message)];
 	if (p->began_us == 0)
-		s.wrong++; /* nobody asked, or no longer */
+		s.wrong++; /* unsolicited, or too late */
 	else
 		count(p, message, len);
 	if (s.mode == KEPT && may_ask(now = now_us()))
@@ -476,7 +476,7 @@ give_up_late(int64_t now)
 	for (i = 0; i < s.clients; i++) {
 		struct client *c = &s.table[i];
 
-		if (c->one.began_us != 0 && now - c->one.began_us > s.patience_us)
+		if (c->one.began_us != 0 && now - c->one.began_us > s.response_timeout_us)
 			give_up(c);
 	}
 }
@@ -569,7 +569,7 @@ begin_kept(void)
 	}
 }
 
-/* What has no answer when patience is over has failed. */
+/* Queries without a response at the timeout have failed. */
 static void
 load_open(void)
 {
@@ -579,8 +579,8 @@ load_open(void)
 	if (s.mode == KEPT)
 		begin_kept();
 	now = now_us();
-	while (now < s.end_us || (s.on_way > 0 && now < s.end_us + s.patience_us)) {
-		next = s.end_us + s.patience_us;
+	while (now < s.end_us || (s.on_way > 0 && now < s.end_us + s.response_timeout_us)) {
+		next = s.end_us + s.response_timeout_us;
 		if (now < s.end_us)
 			next = s.mode == KEPT ? s.end_us : send_due(now);
 		wait_until(next);
@@ -589,7 +589,7 @@ load_open(void)
 	s.failed += s.on_way;
 }
 
-/* ---- idle, octet: those who only are there ---- */
+/* ---- idle, octet: clients that only stay connected ---- */
 
 static void
 open_idle(struct client *c)
@@ -617,8 +617,8 @@ idle_ready(struct client *c, uint32_t events)
 }
 
 /*
- * Returns when standard input ends. Who has been closed connects again, but not at once: a
- * server that closes all is not to be tested for that.
+ * Returns when standard input ends. A closed client reconnects, but not at once, since the cost
+ * of reconnecting is not measured here.
  */
 static void
 stay_idle(void)
@@ -745,7 +745,7 @@ read_options(int argc, char **argv)
 	s.clients = 1;
 	s.addresses = ADDRESSES;
 	s.length_us = SECOND_US;
-	s.patience_us = 5 * (int64_t)SECOND_US;
+	s.response_timeout_us = 5 * (int64_t)SECOND_US;
 	s.outstanding = 1;
 	s.rate = 1000;
 	while ((option = getopt(argc, argv, "c:a:l:w:n:o:r:d:s:h")) != -1) {
@@ -761,7 +761,7 @@ read_options(int argc, char **argv)
 			s.length_us = 1000 * number(optarg, 1, 600000);
 			break;
 		case 'w':
-			s.patience_us = 1000 * number(optarg, 1, 60000);
+			s.response_timeout_us = 1000 * number(optarg, 1, 60000);
 			break;
 		case 'n':
 			s.limit = (unsigned long)number(optarg, 1, TIMES_MAX);

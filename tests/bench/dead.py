@@ -1,6 +1,6 @@
 """
-Upstreams that are dead, each in its way, in front of one that is well. Targets that only wait
-for an answer are not waited for: the next one is asked meanwhile.
+Dead upstreams of several kinds before one that works. Targets that only wait for a response are
+measured in parallel.
 """
 
 import concurrent.futures
@@ -12,12 +12,12 @@ import cases
 import load
 import target
 
-HOLE = "127.0.50.3"     # where nobody listens, unless one of the below does
+HOLE = "127.0.50.3"     # no listener, unless one of the upstreams below has one
 FIRST_SECONDS = 5       # as long as dig waits
-NEXT_SECONDS = 2        # no more of the following are asked after that
+NEXT_SECONDS = 2        # no further queries after this time
 WARM = 20
 SETTLE_SECONDS = 0.5    # all of them have started
-ALONE_SECONDS = 0.6     # before the next target is asked beside one that has not answered
+ALONE_SECONDS = 0.6     # before the next target starts in parallel with one that has not answered
 
 
 @contextlib.contextmanager
@@ -66,7 +66,7 @@ def ask_all(bench, names, way):
 
     def ask(name, seconds, limit):
         return load.by_client(bench.client, "each", bench.targets[name].address, seconds,
-                              limit=limit, patience=seconds)
+                              limit=limit, response_timeout=seconds)
 
     def ask_both(name):
         return ask(name, FIRST_SECONDS, 1), ask(name, NEXT_SECONDS, cases.FOLLOWING)

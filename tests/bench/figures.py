@@ -1,5 +1,5 @@
-"""What is measured of dot-proxy alone: the memory of its workers, how often the second upstream
-is asked in vain, and what more of something costs that should cost nothing."""
+"""Measurements of dot-proxy alone: memory of workers, share of useless hedged queries, and the
+cost of additional entries that should cost nothing."""
 
 import collections
 import contextlib
@@ -24,7 +24,7 @@ SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
 OWNERS = {"OpenSSL": ("libcrypto", "libssl"), "libc": ("libc.", "ld-linux"),
           "dot-proxy": ("dot-proxy",)}
 
-WORKERS = 4             # so many are started to see what one more costs
+WORKERS = 4             # number of workers started to measure the cost of one
 EXTRA_QUERIES = 20_000
 EXTRA_DELAY = 20
 CLIENT_SECONDS = 60     # no client needs them
@@ -133,7 +133,7 @@ class Figures:
 
     @contextlib.contextmanager
     def running(self, upstreams, workers=2, log="warn"):
-        """A dot-proxy that serves, and that nobody has asked anything."""
+        """A dot-proxy that serves and has received no query."""
         made = target.Target("dot-proxy", DOT_PROXY, {
             "address": ADDRESS, "port": str(PORT), "dot_proxy": self.dot_proxy,
             "upstreams": upstreams, "workers": str(workers), "log": log})
@@ -181,7 +181,7 @@ class Figures:
             self.rows[f"mappings: {label}"][kind].append(parts[kind])
 
     def connect_each(self, running):
-        """Each worker has an open TLS connection then: it is asked while the others stand still."""
+        """Opens a TLS connection in each worker by a query while the others are stopped."""
         workers = running.pids()[1:]
         before = self.first.counters()["connected"]
         for worker in workers:
@@ -197,7 +197,7 @@ class Figures:
         if connected != len(workers):
             raise RuntimeError(f"{connected} TLS connections of {len(workers)} workers")
 
-    # The next one beside it.
+    # The hedged query.
 
     def extra(self):
         with self.running(self.upstreams(bench.FIRST, bench.SECOND)):
@@ -220,7 +220,7 @@ class Figures:
         self.grown_each("level", [(f"log level {level}", {"log": level}) for level in LEVELS])
 
     def grown_each(self, name, ways):
-        """In another order each time, so that none always stands where it is cold, or crowded."""
+        """In another order each time, so that no case always has a cold or busy machine."""
         rows = [(self.rows[name][label], options) for label, options in ways]
         for samples, options in random.sample(rows, len(rows)):
             samples.append(self.grown(**options))

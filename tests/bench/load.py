@@ -1,4 +1,4 @@
-"""The two ends of a measurement: the server that is asked over TLS, and those who ask."""
+"""The two ends of a measurement: the TLS server and the clients."""
 
 import contextlib
 import re
@@ -6,7 +6,7 @@ import subprocess
 import time
 
 PORT = 8530             # of upstreams
-PATIENCE = 2            # seconds
+RESPONSE_TIMEOUT = 2            # seconds
 PROBE_RATE = 200        # queries a second
 AT_ONCE = 100_000       # queries a second
 
@@ -49,7 +49,7 @@ class Upstream:
 
 
 def run(command, seconds):
-    """What a load says on standard output; it has some time beyond its own."""
+    """The standard output of a load, with a timeout beyond its duration."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=seconds + 30)
     if done.returncode != 0:
@@ -58,9 +58,9 @@ def run(command, seconds):
 
 
 def _client(program, mode, address, *, seconds=1, clients=1, delay=0, rate=None, slow=0,
-            limit=None, addresses=None, outstanding=None, patience=PATIENCE):
+            limit=None, addresses=None, outstanding=None, response_timeout=RESPONSE_TIMEOUT):
     command = [program, "-c", str(clients), "-l", str(round(seconds * 1000)), "-d", str(delay),
-               "-w", str(round(patience * 1000))]
+               "-w", str(round(response_timeout * 1000))]
     command += ["-a", str(addresses)] if addresses else []
     command += ["-r", str(rate)] if rate else []
     command += ["-s", str(slow)] if slow else []
@@ -86,7 +86,7 @@ def by_client(program, mode, address, seconds, **options):
 
 @contextlib.contextmanager
 def crowd(program, mode, address, clients):
-    """Clients that are connected meanwhile, and do no more than their mode says."""
+    """Clients that stay connected and behave as their mode defines."""
     process = subprocess.Popen(_client(program, mode, address, clients=clients),
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -98,11 +98,11 @@ def crowd(program, mode, address, clients):
 
 def slow_ones(program, address, count, delay, after):
     """
-    COUNT queries at once, after some seconds, on ten connections; answers take so long. A
+    COUNT queries at once, after some seconds, on ten connections, with delayed responses. A
     process.
     """
     command = _client(program, "tcp", address, seconds=count / AT_ONCE, rate=AT_ONCE, clients=10,
-                      delay=delay, patience=delay / 1000 + PATIENCE)
+                      delay=delay, response_timeout=delay / 1000 + RESPONSE_TIMEOUT)
     return subprocess.Popen(["sh", "-c", f'sleep {after}; exec "$@"', "sh", *command],
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
@@ -113,16 +113,16 @@ def outcome(process, seconds):
 
 def by_dnsperf(client, address, seconds, names, *, clients, outstanding, delay):
     """
-    Over TCP connections that are kept. It says no percentiles: client.c tells them, at a low
-    rate beside it, on a connection of its own.
+    Over TCP connections that are kept. It reports no percentiles: client.c measures them at a low
+    rate on a separate connection.
     """
     probe = subprocess.Popen(_client(client, "tcp", address, seconds=seconds, rate=PROBE_RATE,
                                      delay=delay),
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     said = run(["dnsperf", "-s", address[0], "-p", str(address[1]), "-m", "tcp", "-T", "1",
                 "-c", str(clients), "-q", str(clients * outstanding), "-l", str(seconds),
-                "-t", str(PATIENCE), "-d", str(names)], seconds)
-    probed = outcome(probe, seconds + PATIENCE + 30)
+                "-t", str(RESPONSE_TIMEOUT), "-d", str(names)], seconds)
+    probed = outcome(probe, seconds + RESPONSE_TIMEOUT + 30)
 
     def number(pattern):
         found = re.search(pattern, said)
@@ -136,11 +136,11 @@ def by_dnsperf(client, address, seconds, names, *, clients, outstanding, delay):
 
 
 def bare_ms(program, ca_file, hostname, address, wait):
-    """How long a first query takes with nothing between, by a process that has waited before."""
+    """The time of a first query without a proxy, sent by a process that is already running."""
     said = run([program, ca_file, hostname, address, str(PORT), str(int(1000 * wait))], 1 + wait)
     return int(re.search(r"us=(\d+)", said)[1]) / 1000
 
 
 def write_names(path, delay, count=50_000):
-    """Names for dnsperf, each asked once in a round, so that none are asked together."""
+    """Names for dnsperf, each used once per round, so that no two queries coincide."""
     path.write_text("".join(f"d{delay}-{n}.bench.example A\n" for n in range(count)))

@@ -50,7 +50,7 @@ def write(value, digits):
 
 
 def table(data, case, left_out):
-    """Beside the first column stands its spread, where there is a better the ratio to the best."""
+    """The first column has its spread; where a better value exists, the ratio to the best."""
     columns = cases.COLUMNS[data["cases"][case]["kind"]]
     columns = [column for column in columns if any(of(data, name, case, column[1]) is not None
                                                    for name in data["results"])]

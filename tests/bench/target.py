@@ -21,7 +21,7 @@ QUERY = struct.pack(">6H", 0x5d07, 0x0100, 1, 0, 0, 0) + b"\5first\5bench\7examp
 
 
 class Unusable(Exception):
-    """The target is not here, or does not start; the text says why."""
+    """The target is not installed or does not start; the text is the reason."""
 
 
 class Target:
@@ -130,7 +130,7 @@ class Running:
             time.sleep(0.0005)
 
     def _listens(self):
-        """By what the kernel says: some connect to the upstream when they are connected to."""
+        """From the kernel's socket table: some targets connect upstream for each client."""
         address, port = self.target.address
         local = f"{struct.unpack('=I', socket.inet_aton(address))[0]:08X}:{port:04X}"
         lines = pathlib.Path("/proc/net/tcp").read_text().splitlines()
@@ -185,7 +185,7 @@ class Running:
             try:
                 seconds += time.clock_gettime(~pid << 3 | CPU_OF_PROCESS)
             except OSError:
-                pass        # it has gone
+                pass        # it has exited
         return seconds
 
     def memory(self):
@@ -201,7 +201,7 @@ class Running:
                 "largest": max(rss, default=None)}
 
     def stop(self):
-        """Ends it, as a service manager would: told to, and after a while no longer asked."""
+        """Stops it as a service manager does: SIGTERM, and SIGKILL after a while."""
         pids = self.pids() if self.process.poll() is None else []
         if pids:
             self.process.terminate()
@@ -224,7 +224,7 @@ def _sizes(text):
 
 
 def memory_of(pid):
-    """What smaps_rollup says of a process, in KiB; None when we may not know, or it has gone."""
+    """The values of smaps_rollup in KiB; None without permission or after its exit."""
     try:
         return _sizes(pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text())
     except OSError:
@@ -240,7 +240,7 @@ def mappings_of(pid):
 
 
 def _stat(pid):
-    """/proc/PID/stat behind the name: state, parent... None when the process has gone."""
+    """/proc/PID/stat behind the name: state, parent... None if the process has exited."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()

@@ -1,11 +1,11 @@
 /*
  * A fast server for DNS over TLS that always gives the same answers: one A record to each
  * query of type A, nothing to the others. One thread and one epoll set; every connection is
- * pipelined, and answers that have to wait lie on a wheel of ticks beside it.
+ * pipelined, and delayed responses are kept in a timer wheel.
  *
  * It serves until its standard input ends. For each line that comes there, it writes one
- * with its counters. From a line `silent' to a line `speak' it takes queries, and sends
- * no answers.
+ * with its counters. From a line `silent' to a line `speak' it reads queries and sends no
+ * responses.
  */
 
 #include <sys/epoll.h>
@@ -34,7 +34,7 @@ enum {
 	BACKLOG = 4096,
 	IN_LEN = 65536 + LENGTH_PREFIX,
 	ANSWERS_WAITING_MAX = 65536,
-	TICK_US = 20,          /* an answer leaves so much later than it should at most */
+	TICK_US = 20,          /* maximum lateness of a response */
 	TICKS_IN_MS = 1000 / TICK_US,
 	WHEEL_TICKS = 524288, /* longer than any delay */
 	DELAY_MAX_MS = 8000,
@@ -60,8 +60,8 @@ struct connection {
 	SSL *ssl;
 	uint64_t number; /* of this one, never used again */
 	bool ready;      /* the handshake is over */
-	bool blocked;    /* it takes nothing until it is writable */
-	bool ended;      /* nothing more comes from it */
+	bool blocked;    /* not read until it is writable */
+	bool ended;      /* end of input */
 	bool closing;    /* the server has ended it, and waits for the other side */
 	int answered;
 	uint8_t *in;
@@ -96,7 +96,7 @@ static struct {
 	unsigned long connected;
 	unsigned long open;
 	unsigned long most; /* open at a time since the last line of counters */
-	unsigned long full; /* handshakes, beside the resumed ones */
+	unsigned long full; /* full handshakes */
 	unsigned long resumed;
 	unsigned long queries;
 } s;
@@ -119,7 +119,7 @@ watch(int fd, int how, uint32_t events)
 
 /* ---- answers ---- */
 
-/* The octets of the name at P, with its end; 0 when it is broken or compressed. */
+/* The length in bytes of the name at P, with its end; 0 if it is malformed or compressed. */
 static size_t
 name_len(const uint8_t *p, size_t have)
 {
@@ -155,8 +155,8 @@ has_opt(const uint8_t *behind, size_t have)
 }
 
 /*
- * Writes the answer to a query of LEN octets, with its length in front; returns how much it
- * is, 0 when the query cannot be understood. *DELAY_MS says when to send it.
+ * Writes the response to a query of LEN bytes, preceded by its length; returns the size, 0 if
+ * the query is malformed. *DELAY_MS is the time until it must be sent.
  */
 static size_t
 write_answer(const uint8_t *query, size_t len, uint8_t *out, int *delay_ms)
@@ -182,8 +182,8 @@ write_answer(const uint8_t *query, size_t len, uint8_t *out, int *delay_ms)
 	address = get16(name + name_octets) == TYPE_A;
 	edns = get16(query + 10) > 0 && has_opt(query + end, len - end);
 	memcpy(message, query, end);
-	message[2] = (uint8_t)(0x80 | (query[2] & 0x79)); /* QR; opcode and RD as asked */
-	message[3] = (uint8_t)(0x80 | (query[3] & 0x10)); /* RA; CD as asked */
+	message[2] = (uint8_t)(0x80 | (query[2] & 0x79)); /* QR; opcode and RD of the query */
+	message[3] = (uint8_t)(0x80 | (query[3] & 0x10)); /* RA; CD of the query */
 	memset(message + 6, 0, 6);
 	message[7] = address;
 	message[11] = edns;
@@ -442,7 +442,7 @@ turn_wheel(void)
 	struct answer *a;
 	struct answer *next;
 
-	/* After a long pause there would be many empty ones to look at. */
+	/* After a long pause this skips many empty slots. */
 	if (s.waiting == 0)
 		s.turned_to = now;
 	for (; s.turned_to <= now; s.turned_to++) {

@@ -6,9 +6,9 @@
 #include <time.h>
 
 /*
- * What the load and the upstream agree on. The address in an answer is a hash of the name,
- * so that the load can tell the right answer from anybody else's. A name whose first label
- * begins with "d", digits and "-" is answered after so many milliseconds.
+ * Shared by the load and the upstream. The address in an answer is a hash of the name,
+ * so that the load can recognise the right answer. A name whose first label
+ * begins with "d", digits and "-" is answered after that number of milliseconds.
  */
 
 enum {
@@ -32,7 +32,7 @@ get16(const uint8_t *p)
 	return (unsigned)p[0] << 8 | p[1];
 }
 
-/* FNV-1a over a name as it is on the wire, whatever its case. */
+/* FNV-1a over a name in wire format, ignoring case. */
 static inline uint32_t
 hash_name(const uint8_t *name, size_t len)
 {

@@ -31,13 +31,13 @@ def loop():
 
 @pytest.fixture(scope="session")
 def authority():
-    """The one certificate authority that the proxy is told to trust."""
+    """The only certificate authority that the proxy trusts."""
     return certs.Authority()
 
 
 @pytest.fixture(autouse=True)
 def row(request):
-    """The row that the test is about; see tests/README.md."""
+    """The id of the test; see tests/README.md."""
     return getattr(request, "param", None)
 
 
@@ -64,7 +64,7 @@ def _namespaces():
 
 @pytest.fixture
 def namespace(_namespaces, env):
-    """A network of the test's own, in which all of the environment is."""
+    """A network namespace that contains the whole environment of the test."""
     if _namespaces:
         pytest.skip(_namespaces)
     made = netns.Namespace()
@@ -82,7 +82,7 @@ def any_address(namespace):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item, nextitem):
-    """Runs a test again that failed while the machine was too busy to tell whose fault it is."""
+    """Repeats a test that failed while the machine was too busy for a reliable result."""
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for attempt in range(3):
         begin = clock.now()

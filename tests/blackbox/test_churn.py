@@ -19,7 +19,7 @@ from rows import row
 RATE = 1000         # queries a second
 CHURN = os.path.join(os.path.dirname(__file__), "..", "lib", "churn.py")
 
-# What a worker can have in hand when it is killed: the load of a few milliseconds.
+# Queries in flight at a killed worker: the load of a few milliseconds.
 IN_HAND = RATE // 50
 
 
@@ -45,7 +45,7 @@ class Load:
             output.seek(0)
             found.append(json.load(output))
         for seen in found:
-            # A machine that is too slow asks less often, and that is all.
+            # A machine that is too slow only sends fewer queries.
             assert seen["asked"] >= RATE / 2 * self._seconds * 0.5
             assert seen["asked"] == seen["answered"] + seen["servfail"] + len(seen["lost"]) + \
                 len(seen["wrong"])
@@ -66,7 +66,7 @@ class Load:
 @row("P6")
 @pytest.mark.timeout(180)
 def test_reloads_lose_nothing(env):
-    """One a second, under load: every query is answered."""
+    """One reload per second under load: every query is answered."""
     server = env.upstream()
     env.may_grow = 64 * MIB
     running = processes.start_workers(env, server, workers=2)
@@ -79,15 +79,15 @@ def test_reloads_lose_nothing(env):
     assert not single["servfail"] and not kept["servfail"]
     assert len(running.lines("configuration reloaded")) >= 3
     assert not running.lines("worker died")
-    _settles(running, 2)
+    _wait_settled(running, 2)
 
 
 @row("P6-P8")
 @pytest.mark.timeout(240)
-def test_deaths_lose_only_what_the_worker_had_in_hand(env):
+def test_killed_worker_loses_only_its_queries_in_flight(env):
     """
-    Workers are killed at random while the configuration is reloaded every second. Who asks
-    again loses nothing; others lose what the worker had in hand at that moment.
+    Workers are killed at random while the configuration is reloaded every second. Clients that
+    retry lose nothing; others lose the worker's queries in flight.
     """
     server = env.upstream()
     env.may_grow = 64 * MIB
@@ -114,10 +114,10 @@ def test_deaths_lose_only_what_the_worker_had_in_hand(env):
             f"lost at {lost:.3f}, asked at {asked:.3f}: {how}; no worker died then"
     # Promise P1: what no worker had in its hands was answered by an upstream that is well.
     assert not single["servfail"] and not kept["servfail"]
-    _settles(running, 3)
+    _wait_settled(running, 3)
     assert len(running.lines("worker died")) <= len(deaths)
 
 
-def _settles(running, workers):
+def _wait_settled(running, workers):
     """Old generations go, and what died is replaced."""
     processes.wait_all_serving(running, workers, seconds=20)

@@ -18,11 +18,11 @@ IDLE = {"client_idle": "500ms"}
 
 
 def _pace(client, seconds):
-    """Lets some time pass, less if the proxy says something; paces a slow client."""
+    """Waits some time, or until the proxy sends data; paces a slow client."""
     select.select([client.sock], [], [], seconds)
 
 
-# Clients that say nothing, or say it slowly.
+# Clients that send nothing, or send slowly.
 
 
 @row("C-01")
@@ -38,11 +38,11 @@ def test_silent_client_is_closed(env):
 
 @table("octets", ("C-02-one-octet-of-the-length", b"\0"),
        ("C-03-half-a-message", struct.pack("!H", 100) + bytes(50)))
-def test_client_that_stops_halfway_is_closed(env, octets):
+def test_client_with_incomplete_message_is_closed(env, octets):
     server = env.upstream()
     env.proxy(server)
     client = env.client()
-    client.send_octets(octets)
+    client.send_bytes(octets)
     begin = now()
     closed = client.wait_closed()
     assert closed - begin >= 0.25
@@ -58,34 +58,34 @@ def test_message_in_two_segments_split_anywhere(env):
         query = Query("split.example.test")
         octets = dnsmsg.framed(query.wire)
         exchange = client.expect(query)
-        client.send_octets(octets[:split])
-        client.wait_taken()
-        client.send_octets(octets[split:])
+        client.send_bytes(octets[:split])
+        client.wait_read()
+        client.send_bytes(octets[split:])
         exchange.at = now()
         env.assert_ok(client.receive_until(exchange))
 
 
 @row("C-04")
-def test_message_in_segments_of_one_octet(env):
+def test_message_in_one_byte_segments(env):
     env.proxy(env.upstream())
     client = env.client()
     exchange = client.expect(Query())
     for octet in dnsmsg.framed(exchange.sent):
-        client.send_octets(bytes([octet]))
+        client.send_bytes(bytes([octet]))
     env.assert_ok(client.receive_until(exchange))
 
 
 @row("C-05")
-def test_slow_loris_is_closed_at_the_deadline_of_the_message(env):
+def test_slow_loris_is_closed_after_client_read(env):
     env.proxy(env.upstream())
     client = env.client()
     octets = iter(dnsmsg.framed(Query("a-name-long-enough-to-last.test").wire))
-    client.send_octets(bytes([next(octets)]))
+    client.send_bytes(bytes([next(octets)]))
     begin = now()
     while not client.closed_by_peer() and now() < begin + 3:
         _pace(client, 0.05)
         try:
-            client.send_octets(bytes([next(octets)]))
+            client.send_bytes(bytes([next(octets)]))
         except OSError:
             break
     assert client.closed_by_peer()
@@ -95,18 +95,18 @@ def test_slow_loris_is_closed_at_the_deadline_of_the_message(env):
 
 
 def _descriptors_without(env, client):
-    """What the proxy holds for clients, as far as we can tell."""
+    """The descriptors of the proxy that belong to clients."""
     running = env.proxies[-1]
     return running.descriptors() - sum(len(u.open_connections) for u in env.upstreams) \
         - running.descriptors_at_start
 
 
 @row("C-06")
-def test_client_that_reads_slowly_is_cut_off(env):
+def test_slow_reader_is_closed(env):
     env.may_grow = 64 * MIB
     env.proxy(env.upstream())
     slow = env.client(receive_buffer=4096)
-    slow.given_up = True
+    slow.abandoned = True
     # As much as no socket buffer takes.
     slow.send(*[Query(f"size-60000.n{n}.test") for n in range(200)])
     begin = now()
@@ -124,7 +124,7 @@ def test_client_that_reads_slowly_is_cut_off(env):
 
 
 @row("C-07")
-def test_idle_connections_do_not_hold_the_worker(env):
+def test_idle_connections_do_not_block_the_worker(env):
     env.proxy(env.upstream())
     for _ in range(10):
         env.client()
@@ -133,7 +133,7 @@ def test_idle_connections_do_not_hold_the_worker(env):
 
 
 @row("C-08")
-def test_slow_lorises_do_not_hold_the_others_up(env):
+def test_slow_lorises_do_not_delay_other_clients(env):
     env.proxy(env.upstream())
     octets = dnsmsg.framed(Query().wire)
     slow, begin, asked = [], now(), 0
@@ -143,7 +143,7 @@ def test_slow_lorises_do_not_hold_the_others_up(env):
             slow.append((env.client(), [0]))
         for client, at in slow:
             try:
-                client.send_octets(octets[at[0]:at[0] + 1])
+                client.send_bytes(octets[at[0]:at[0] + 1])
             except OSError:
                 pass
             at[0] = min(at[0] + 1, len(octets) - 2)
@@ -154,7 +154,7 @@ def test_slow_lorises_do_not_hold_the_others_up(env):
 
 
 @row("C-10", "C-11")
-def test_oldest_idle_client_makes_room_below_the_limit_of_descriptors(env, row):
+def test_longest_idle_client_is_closed_at_descriptor_limit(env, row):
     running = env.proxy(env.upstream(), timeouts={"client_idle": "20s"},
                           popen_args={"prefix": ("prlimit", "--nofile=128:128")})
     env.assert_ok(env.ask())
@@ -174,11 +174,11 @@ def test_oldest_idle_client_makes_room_below_the_limit_of_descriptors(env, row):
 
 
 @row("C-13")
-def test_client_that_never_reads(env):
+def test_client_that_never_reads_is_closed(env):
     env.may_grow = 64 * MIB
     running = env.proxy(env.upstream())
     client = env.client(receive_buffer=4096)
-    client.given_up = True
+    client.abandoned = True
     client.sock.setblocking(False)
     octets = memoryview(b"".join(dnsmsg.framed(Query(f"size-1500.n{n}.test").wire)
                                  for n in range(10000)))
@@ -217,7 +217,7 @@ def test_pipelined_queries_in_one_segment(env):
 
 
 @row("C-14")
-def test_a_slow_answer_delays_nobody(env):
+def test_slow_response_does_not_delay_other_queries(env):
     """Neither another client nor the next query of the same one."""
     env.proxy(env.upstream(), timeouts={"answer": "1500ms"})
     env.assert_ok(env.ask("warm.test"))
@@ -240,13 +240,13 @@ def test_many_queries_on_one_connection(env):
         client.receive_all()
         if begin == total // 2:
             half = running.memory()
-    assert all(exchange.answer.is_right for exchange in client.exchanges)
+    assert all(exchange.answer.is_correct for exchange in client.exchanges)
     if not env.sanitized:
         assert running.memory() - half < MIB
 
 
 @row("C-16")
-def test_client_that_goes_with_a_query_in_flight(env):
+def test_client_reset_with_query_in_flight(env):
     server = env.upstream()
     env.proxy(server)
     for n in range(300):
@@ -260,7 +260,7 @@ def test_client_that_goes_with_a_query_in_flight(env):
 
 
 @row("C-17")
-def test_half_closed_client_gets_its_answer(env):
+def test_half_closed_client_gets_its_response(env):
     env.proxy(env.upstream())
     client = env.client()
     asked = client.send(Query("delay-100.test"), Query("delay-200.test"))
@@ -286,7 +286,7 @@ def test_urgent_data(env):
 @row("C-31")
 def test_connections_without_data(env):
     running = env.proxy(env.upstream())
-    # By then, each place in the table of clients has been used.
+    # By then, each slot of the client table has been used.
     _connect_and_go(env, 5000)
     env.assert_ok(env.ask("first.test"), 1)
     before, begin = running.memory(), now()
@@ -312,7 +312,7 @@ def _connect_and_go(env, times):
 def test_message_of_length_0(env):
     env.proxy(env.upstream())
     client = env.client()
-    client.send_octets(b"\0\0" * 3)
+    client.send_bytes(b"\0\0" * 3)
     try:
         client.send(Query("after-nothing.test"))
         client.settle(now() + 3)
@@ -322,19 +322,19 @@ def test_message_of_length_0(env):
 
 
 @row("C-20", "C-36")
-def test_garbage_behind_a_question_not_forwarded(env):
+def test_garbage_after_the_question_not_forwarded(env):
     server = env.upstream()
     env.proxy(server)
     query = Query(ident=7).wire
     client = env.client()
     exchange, = client.send(query + random.Random(20).randbytes(65535 - len(query)))
     client.receive_until(exchange)
-    assert exchange.answer.is_right
+    assert exchange.answer.is_correct
     assert len(server.queries[0].seen.wire) == 128      # padded
 
 
 @row("C-20")
-def test_message_of_65535_octets_of_garbage(env):
+def test_65535_bytes_of_garbage(env):
     server = env.upstream()
     head = dnsmsg.header(7, dnsmsg.RD, 1, 0, 0, 0)
     env.proxy(server)
@@ -348,7 +348,7 @@ def test_message_of_65535_octets_of_garbage(env):
 
 
 @table("qtype", ("C-21-AXFR", dnsmsg.AXFR), ("C-21-IXFR", dnsmsg.IXFR))
-def test_zone_transfer(env, qtype):
+def test_zone_transfer_is_refused(env, qtype):
     server = env.upstream(faults.multi_message)
     env.proxy(server)
     env.assert_ok(env.ask("warm.test"))
@@ -357,7 +357,7 @@ def test_zone_transfer(env, qtype):
     assert exchange.rcode == dnsmsg.REFUSED
     env.answered_within(0.05, exchange)
     env.assert_ok(client.ask("next.test"))
-    assert not server.asked("zone.test")
+    assert not server.queries_for("zone.test")
 
 
 def _query(flags=dnsmsg.RD, counts=(1, 0, 0, 0), body=Query().question):
@@ -436,14 +436,14 @@ TAILS = [
 @table("query, tail", *TAILS)
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 @pytest.mark.parametrize("padding", [True, False])
-def test_bytes_behind_the_last_record_of_a_query_not_forwarded(env, query, tail, transport,
+def test_bytes_after_the_last_record_of_a_query_not_forwarded(env, query, tail, transport,
                                                                padding):
     server = env.upstream()
     env.proxy(server, privacy={"padding": padding})
     client = env.client() if transport == "tcp" else env.datagrams()
     exchange, = client.send(query + tail)
     client.receive_until(exchange)
-    assert exchange.answer.is_right
+    assert exchange.answer.is_correct
     seen, = server.queries
     assert seen.seen.error is None and tail not in seen.seen.wire
     env.assert_ok(client.ask("next.test"))
@@ -451,7 +451,7 @@ def test_bytes_behind_the_last_record_of_a_query_not_forwarded(env, query, tail,
 
 @table("signature", ("C-36-TSIG", dnsmsg.record(b"\3key\0", 250, 255, 0, b"tsig")),
        ("C-36-SIG-0", dnsmsg.record(b"\0", 24, 255, 0, b"\0\0sig0")))
-def test_bytes_behind_a_signature_are_a_format_error(env, signature):
+def test_bytes_after_a_signature_are_a_format_error(env, signature):
     server = env.upstream()
     env.proxy(server)
     client = env.client()
@@ -472,7 +472,7 @@ RESOLVER_ARPA = [("K-48-SVCB", "_dns.resolver.arpa", 64), ("K-48-zone", "resolve
 
 @table("name, qtype", *RESOLVER_ARPA)
 def test_resolver_arpa_answered_locally(env, name, qtype):
-    env.wrong_answers_are_relayed = True      # these have no records
+    env.allow_wrong_responses = True      # these have no records
     server = env.upstream()
     env.proxy(server)
     for client in (env.client(), env.datagrams()):
@@ -491,7 +491,7 @@ def test_names_outside_resolver_arpa_are_forwarded(env, name, qclass):
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask(name, qclass=qclass))
-    assert server.asked(name)
+    assert server.queries_for(name)
 
 
 @row("K-48")
@@ -503,7 +503,7 @@ def test_resolver_arpa_refused_to_clients_not_allowed(env):
 
 
 @row("C-22")
-def test_error_has_an_opt_only_where_the_query_had_one(env):
+def test_error_has_opt_only_if_the_query_had_one(env):
     env.proxy(env.upstream())
     client = env.client()
     plain, = client.send(_query(2 << 11))
@@ -523,12 +523,12 @@ def test_error_has_an_opt_only_where_the_query_had_one(env):
        ("C-25-escape", (b"\x1b[31mred", b"test")), ("C-25-high", (b"\xff\xfe", b"test")),
        ("C-25-quote", (b'a" b="c\\', b"test")), ("C-25-root", ()),
        ("C-25-longest", (b"a" * 63, b"b" * 63, b"c" * 63, b"d" * 61)))
-def test_octets_of_labels_are_kept(env, parts):
+def test_label_bytes_are_preserved(env, parts):
     server = env.upstream()
     running = env.proxy(server, log={"level": "debug", "queries": True})
     env.assert_ok(env.ask(parts, qtype=dnsmsg.TXT))
     assert [asked.seen.parts for asked in server.queries] == [parts]
-    # What a name holds must not make lines of its own, nor reach a terminal.
+    # Bytes of a name must neither start a log line nor reach a terminal.
     running.wait_line("query")
     running.stop()
     for line in running.log:
@@ -537,7 +537,7 @@ def test_octets_of_labels_are_kept(env, parts):
 
 
 @row("C-26")
-def test_case_of_the_name_is_kept(env):
+def test_name_case_is_preserved(env):
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask("eXaMpLe.TeSt"))
@@ -545,8 +545,8 @@ def test_case_of_the_name_is_kept(env):
 
 
 @row("C-26")
-def test_answer_carries_the_case_of_the_client(env):
-    """Also when the upstream forgets about it."""
+def test_response_has_the_name_case_of_the_query(env):
+    """Also if the upstream changes the case."""
     env.proxy(env.upstream(faults.message(lambda asked: asked.answer(
         parts=tuple(part.lower() for part in asked.seen.parts)))))
     env.assert_ok(env.ask("eXaMpLe.TeSt"))
@@ -580,7 +580,7 @@ def test_same_id_twice_on_one_connection(env):
        ("C-29-CD", dnsmsg.RD | dnsmsg.CD, None), ("C-29-Z", dnsmsg.RD | dnsmsg.Z, None),
        ("C-29-all", dnsmsg.RD | dnsmsg.AD | dnsmsg.CD | dnsmsg.Z, None),
        ("C-29-DO", dnsmsg.RD, dnsmsg.opt(flags=dnsmsg.DO)))
-def test_flags_are_kept(env, flags, edns):
+def test_query_flags_are_forwarded(env, flags, edns):
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask(Query(flags=flags, edns=edns)))
@@ -592,7 +592,7 @@ def test_flags_are_kept(env, flags, edns):
 @table("qtype, qclass", ("C-30-type-0", 0, 1), ("C-30-ANY", 255, 1), ("C-30-type-65535", 65535, 1),
        ("C-30-class-CH", 16, 3), ("C-30-class-ANY", 16, 255), ("C-30-unknown", 65280, 65280),
        ("C-30-AAAA", 28, 1), ("C-30-HTTPS", 65, 1))
-def test_any_type_and_class_is_relayed(env, qtype, qclass):
+def test_any_type_and_class_is_forwarded(env, qtype, qclass):
     server = env.upstream()
     env.proxy(server)
     exchange = env.assert_ok(env.ask("any.test", qtype=qtype, qclass=qclass))
@@ -601,13 +601,13 @@ def test_any_type_and_class_is_relayed(env, qtype, qclass):
     assert exchange.answer.wire[2:] == dnsmsg.outside_opt(server.queries[0].answer())[2:]
 
 
-# Who may ask, and how many at once.
+# Allowed clients, and the limit of queries in flight.
 
 
 @table("allow, rcode", ("allow-private", ["private"], dnsmsg.NOERROR),
        ("allow-any", ["any"], dnsmsg.NOERROR), ("allow-prefix", ["127.0.0.0/8"], dnsmsg.NOERROR),
        ("allow-others", ["192.0.2.0/24", "2001:db8::/32"], dnsmsg.REFUSED))
-def test_who_may_ask(env, allow, rcode):
+def test_allow_list(env, allow, rcode):
     server = env.upstream()
     env.proxy(server, allow=allow)
     exchange = env.ask(Query(edns=dnsmsg.opt()))
@@ -615,12 +615,12 @@ def test_who_may_ask(env, allow, rcode):
     assert len(server.queries) == (rcode == dnsmsg.NOERROR)
     env.answered_within(0.2, exchange)
     if rcode == dnsmsg.REFUSED:
-        env.upstreams.clear()         # nobody here may ask, the test's last query included
+        env.upstreams.clear()         # no client is allowed, which includes the last query
         server.close()
 
 
 @pytest.mark.parametrize("inflight", [2, 8])
-def test_no_more_than_inflight_queries_are_in_hand(env, inflight):
+def test_inflight_limits_queries(env, inflight):
     server = env.upstream()
     env.proxy(server, inflight=inflight, timeouts={"answer": "1s"})
     client = env.client()
@@ -629,5 +629,5 @@ def test_no_more_than_inflight_queries_are_in_hand(env, inflight):
     for exchange in asked:
         env.assert_ok(exchange)
     arrived = sorted(query.at for query in server.queries)
-    # The first that is too many comes when an answer has made room for it.
+    # The first surplus query is read when a response frees a slot.
     assert arrived[inflight] - arrived[0] >= 0.02

@@ -1,4 +1,4 @@
-"""Rows P-13 and P-14: nothing but certificates has anything to do with the time of day."""
+"""P-13 and P-14: the time of day affects only certificates."""
 
 import glob
 import os
@@ -27,7 +27,7 @@ pytestmark = [
 
 
 class Clock:
-    """The time of day as the proxy sees it: another library stands between it and the kernel's."""
+    """The time of day as the proxy sees it, changed by a preloaded library."""
 
     def __init__(self, directory):
         self._path = os.path.join(directory, "clock")
@@ -40,7 +40,7 @@ class Clock:
         os.rename(f"{self._path}.new", self._path)
 
     def serve(self, env, *upstreams, **settings):
-        """The library reads a file whenever the time is asked for, which no sandbox allows."""
+        """The library reads a file for each time query, which the sandbox forbids."""
         return processes.start_workers(env, *upstreams, sandbox="off", user="root", popen_args={"env": {
             **os.environ, "LD_PRELOAD": LIBRARY[0], "FAKETIME_TIMESTAMP_FILE": self._path,
             "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
@@ -53,12 +53,12 @@ def clock(env):
 
 
 @pytest.fixture(scope="module")
-def ageless():
+def without_expiry():
     """An authority that was always there, and always will be."""
     return certs.Authority("ageless", begin=-15 * 365 * DAY, end=15 * 365 * DAY)
 
 
-def _ageless(authority):
+def _without_expiry(authority):
     return authority.identity(dns=["dot.test"], begin=-15 * 365 * DAY, end=15 * 365 * DAY)
 
 
@@ -67,15 +67,15 @@ JUMPS = [("P-13-10-years-on", "+10y"), ("P-13-10-years-back", "-10y"),
 
 
 @table("jump", *JUMPS)
-def test_jump_of_the_clock_moves_no_deadline(env, clock, ageless, jump):
-    """Of a query, of a client that is idle, of a client that is slow."""
-    server = env.upstream(identity=_ageless(ageless))
-    running = clock.serve(env, server, tls={"ca_file": ageless.path},
+def test_clock_jump_does_not_change_deadlines(env, clock, without_expiry, jump):
+    """Neither of a query nor of an idle or slow client."""
+    server = env.upstream(identity=_without_expiry(without_expiry))
+    running = clock.serve(env, server, tls={"ca_file": without_expiry.path},
                           timeouts={"client_idle": "1200ms", "client_read": "800ms"})
     asking, idle, slow = env.client(), env.client(), env.client()
     env.assert_ok(asking.ask("before.test"))
     asked, = asking.send(Query("delay-300.test"))
-    slow.send_octets(b"\0")
+    slow.send_bytes(b"\0")
     begin = now()
     wait_until(lambda: len(server.queries) == 2)
     clock.off_by(jump)
@@ -97,11 +97,11 @@ def test_jump_of_the_clock_moves_no_deadline(env, clock, ageless, jump):
 
 
 @table("jump", *JUMPS)
-def test_jump_of_the_clock_moves_no_back_off(env, clock, ageless, jump):
-    identity = _ageless(ageless)
+def test_clock_jump_does_not_change_backoff(env, clock, without_expiry, jump):
+    identity = _without_expiry(without_expiry)
     a, b = env.upstream(faults.accept_and_close, identity=identity), env.upstream(
         identity=identity)
-    running = clock.serve(env, a, b, tls={"ca_file": ageless.path})
+    running = clock.serve(env, a, b, tls={"ca_file": without_expiry.path})
     env.assert_ok(env.ask("first.test"))
     line = went_down(running, a)
     tried = len(a.connections)
@@ -117,13 +117,13 @@ def test_jump_of_the_clock_moves_no_back_off(env, clock, ageless, jump):
 
 
 @row("P-13-certificates")
-def test_certificates_are_checked_by_the_new_time(env, clock):
+def test_certificates_are_checked_with_the_new_time(env, clock):
     server = env.upstream()
     running = clock.serve(env, server)
     env.assert_ok(env.ask("before.test"))
     clock.off_by("+10y")
     server.forget_sessions()
-    server.break_off()
+    server.close_all()
     wait_until(lambda: not server.open_connections)
     env.servfail(env.ask("expired.test"))
     assert "expired" in running.wait_line("upstream down")["cause"]
@@ -132,30 +132,30 @@ def test_certificates_are_checked_by_the_new_time(env, clock):
 
 
 @row("T-26")
-def test_session_ends_24_hours_after_its_last_full_handshake(env, clock, ageless):
-    """However often it was resumed, and renewed by that, in between; and so does a connection."""
-    server = env.upstream(faults.close_after_answer, identity=_ageless(ageless))
+def test_session_ends_24_hours_after_its_last_full_handshake(env, clock, without_expiry):
+    """Resumptions in between do not extend it; the same limit applies to a connection."""
+    server = env.upstream(faults.close_after_answer, identity=_without_expiry(without_expiry))
     server.do(server.script, Script(tls={"raw": True, "ticket_seconds": 7 * 86400}))
-    clock.serve(env, server, workers=1, tls={"ca_file": ageless.path})
+    clock.serve(env, server, workers=1, tls={"ca_file": without_expiry.path})
     for offset, resumed in ("+0h", False), ("+20h", True), ("+23h", True), ("+25h", False), \
             ("+40h", True), ("+10h", False):
         clock.off_by(offset)
         asked = f"at{offset[1:]}.test"
         env.assert_ok(env.ask(asked))
-        assert server.asked(asked)[0].connection.facts["resumed"] == resumed, offset
+        assert server.queries_for(asked)[0].connection.facts["resumed"] == resumed, offset
         wait_until(lambda: not server.open_connections)
     server.do()
     env.assert_ok(env.ask("persistent-1.test"))
     env.assert_ok(env.ask("persistent-2.test"))
     clock.off_by("+36h")
     env.assert_ok(env.ask("persistent-3.test"))
-    first, second, third = [server.asked(f"persistent-{n}.test")[0].connection for n in (1, 2, 3)]
+    first, second, third = [server.queries_for(f"persistent-{n}.test")[0].connection for n in (1, 2, 3)]
     assert first is second and second is not third
 
 
 @row("P-14")
-def test_start_in_1970_and_then_the_clock_is_set(env, clock):
-    """As on a board without a battery: no answers and one clear line, then answers."""
+def test_start_with_clock_at_1970_recovers_when_set(env, clock):
+    """As on a board without a battery: SERVFAIL and one clear log line, then answers."""
     server = env.upstream()
     clock.off_by("-56y")
     running = clock.serve(env, server)

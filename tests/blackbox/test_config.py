@@ -19,7 +19,7 @@ ALL_KEYS = (" (one of: upstreams, listen, tls, timeouts, order, fallback, inflig
 
 
 def run(directory, *args):
-    """Runs the program in the directory; it must end by itself."""
+    """Runs the program in the directory; it must exit without a signal."""
     return subprocess.run([proxy.BINARY, *args], cwd=directory, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=20)
 
@@ -43,7 +43,7 @@ def config(tmp_path, authority):
     return write
 
 
-def understood(directory, *args):
+def accepted_output(directory, *args):
     """What `check' prints for a valid configuration, and its warnings."""
     done = run(directory, *args, "check")
     assert done.returncode == 0, done.stderr
@@ -168,7 +168,7 @@ def test_huge_file(tmp_path):
        ("F-13-port-out-of-range", GOOD + b"listen: 127.0.0.1:65536\n",
         ["2:9: `127.0.0.1:65536' has a port that is not a number from 1 to 65535 "
          "(write one, as in `127.0.0.1:53')"]))
-def test_refused(tmp_path, config, text, messages):
+def test_invalid_configuration_is_refused(tmp_path, config, text, messages):
     config(text, trusted=False)
     refused(tmp_path, *(f"config.yml:{message}" for message in messages))
 
@@ -180,7 +180,7 @@ def test_refused(tmp_path, config, text, messages):
        ("F-13-port-0-as-option", "127.0.0.1:0"),
        ("F-13-zone-missing-as-option", "fe80::1"),
        ("F-13-IPv4-mapped-as-option", "[::ffff:127.0.0.1]:53"))
-def test_option_refused(tmp_path, config, listen):
+def test_invalid_listen_option_is_refused(tmp_path, config, listen):
     config(b"upstreams: [127.0.0.1]\n")
     for command in ([], ["check"]):
         done = run(tmp_path, "-l", listen, *command)
@@ -192,7 +192,7 @@ def test_option_refused(tmp_path, config, listen):
 @row("F-06-twice")
 def test_duplicate_upstream_is_dropped(tmp_path, config):
     config(b"upstreams:\n  - 192.0.2.1#dns.test\n  - 192.0.2.1:853#DNS.test\n")
-    printed, warnings = understood(tmp_path)
+    printed, warnings = accepted_output(tmp_path)
     assert printed.count("192.0.2.1") == 1
     assert warnings == ["config.yml:3:5: the same upstream as on line 2; left out"]
 
@@ -225,7 +225,7 @@ def test_ca_file_without_certificates(tmp_path, config, content):
 def test_world_writable_file_is_a_warning(tmp_path, config):
     config(GOOD)
     (tmp_path / "config.yml").chmod(0o646)
-    _, warnings = understood(tmp_path)
+    _, warnings = accepted_output(tmp_path)
     assert warnings == ["config.yml: file is world-writable (fix: chmod o-w)"]
 
 
@@ -257,33 +257,33 @@ def test_foreign_owner_is_a_warning_for_root(tmp_path, config, user, owner, warn
        ("F-13-IPv6-brackets", "[2001:db8::1]", "[2001:db8::1]:53"),
        ("F-13-zone", "fe80::1%lo", "[fe80::1%lo]:53"),
        ("F-13-zone-port", "[fe80::1%lo]:8853", "[fe80::1%lo]:8853"))
-def test_address_is_understood(tmp_path, config, any_address, written, address):
+def test_address_notations(tmp_path, config, any_address, written, address):
     config(GOOD + f"listen: '{written}'\n".encode())
-    printed, warnings = any_address(understood, tmp_path)
+    printed, warnings = any_address(accepted_output, tmp_path)
     assert f"\nlisten:\n  - \"{address}\"\ntls:\n" in printed
     assert warnings == []
     config(GOOD)
-    assert any_address(understood, tmp_path, "-l", written) == (printed, [])
+    assert any_address(accepted_output, tmp_path, "-l", written) == (printed, [])
 
 
-def test_output_of_check_is_the_same_configuration(tmp_path, config):
+def test_output_of_check_is_an_equal_configuration(tmp_path, config):
     config(b"upstreams: [192.0.2.1, {address: '2001:db8::1', port: 8853, hostname: dns.test}]\n"
            b"timeouts: {query: 2s, client_idle: 0}\nallow: [any]\nlog: {level: debug}\n")
-    printed, warnings = understood(tmp_path)
+    printed, warnings = accepted_output(tmp_path)
     assert warnings == []
     (tmp_path / "again.yml").write_text(printed)
-    assert understood(tmp_path, "-c", "again.yml") == (printed, [])
+    assert accepted_output(tmp_path, "-c", "again.yml") == (printed, [])
 
 
-def test_file_of_the_predecessor_means_the_same(tmp_path, config):
+def test_file_of_the_previous_version_means_the_same(tmp_path, config):
     config(b"DNS_SERVERS:\n  - 192.0.2.1\n  - 192.0.2.2\nSOCKET_ADDRESS: 127.0.0.1:5353\n")
-    ancestors = understood(tmp_path)
+    ancestors = accepted_output(tmp_path)
     config(b"upstreams: [192.0.2.1, 192.0.2.2]\nlisten: 127.0.0.1:5353\n")
-    assert understood(tmp_path) == ancestors
+    assert accepted_output(tmp_path) == ancestors
 
 
-def test_shipped_file_is_understood():
-    printed, warnings = understood(os.path.join(os.path.dirname(__file__), "..", ".."))
+def test_shipped_file_is_valid():
+    printed, warnings = accepted_output(os.path.join(os.path.dirname(__file__), "..", ".."))
     assert warnings == []
     assert printed.count("- address: ") == 4
     assert printed.count("hostname: ") == 4

@@ -1,5 +1,5 @@
 """
-Servers end connections when they like: after some queries, after some seconds, at a restart. Every
+Servers end connections at any time: after some queries, after some seconds, at a restart. Every
 query is counted, and none is lost.
 """
 
@@ -22,7 +22,7 @@ from env import EDNS
 from upstream_state import times_down
 from rows import row, table
 
-# As the program has them when nothing is said.
+# The defaults of the program.
 DEFAULTS = {"query": "4500ms", "connect": "1s", "handshake": "1500ms", "answer": "2s"}
 FLAP_SECONDS = float(os.environ.get("DOT_PROXY_FLAP_SECONDS", "30"))
 
@@ -61,7 +61,7 @@ def all_answered(seen, of=None):
 
 
 def _burst(env, client, name, count, seconds):
-    """Asks all at once; each is answered within some seconds."""
+    """Sends all queries at once; each is answered within some seconds."""
     asked = client.send(*[Query(f"{name}-{k}.test") for k in range(count)])
     client.receive_all()
     for exchange in asked:
@@ -88,7 +88,7 @@ LIMITS = [(f"U-19-{name}", *values) for name, *values in (
 
 
 @table("ends_after, rate, count, delay, upstreams, workers", *LIMITS)
-def test_server_that_limits_queries_per_connection_costs_nothing(env, ends_after, rate, count,
+def test_query_limit_per_connection_loses_no_query(env, ends_after, rate, count,
                                                                  delay, upstreams, workers):
     servers = [env.upstream(faults.ends_after(ends_after, delay)) for _ in range(upstreams)]
     running = env.proxy(*servers, timeouts=DEFAULTS, workers=workers)
@@ -103,7 +103,7 @@ def test_server_that_limits_queries_per_connection_costs_nothing(env, ends_after
 
 
 @row("U-19-5s")
-def test_server_that_ends_connections_by_age_costs_nothing(env):
+def test_connection_age_limit_loses_no_query(env):
     server = env.upstream(faults.lives_for(2, 0.02))
     running = env.proxy(server, timeouts=DEFAULTS)
     all_answered(run_load(env, 600, 4800))
@@ -111,15 +111,15 @@ def test_server_that_ends_connections_by_age_costs_nothing(env):
 
 
 @table("rest", ("U-20-at-once", 0), ("U-20-1s", 1), ("U-20-idle", 6))
-def test_end_of_a_connection_is_not_remembered(env, rest):
-    """Twice; then as many queries are in flight as before."""
+def test_closed_connection_does_not_stop_pipelining(env, rest):
+    """After two closes as many queries are in flight as before."""
     server = env.upstream(faults.slow(0.1))
     running = env.proxy(server, timeouts={**DEFAULTS, "client_idle": "20s"})
     client = env.client()
     env.assert_ok(client.ask("warm.test"))
     for n in range(2):
         asked = client.send(*[Query(f"open-{n}-{k}.test") for k in range(10)])
-        wait_until(lambda: server.asked(f"open-{n}-9.test"))
+        wait_until(lambda: server.queries_for(f"open-{n}-9.test"))
         server.reset()
         client.receive_all()
         for exchange in asked:
@@ -133,7 +133,7 @@ def test_end_of_a_connection_is_not_remembered(env, rest):
 
 
 @table("burst", ("U-21-6", 6), ("U-21-20", 20), ("U-21-100", 100))
-def test_server_that_answers_one_query_per_connection(env, burst):
+def test_server_that_answers_one_query_per_connection_is_not_down(env, burst):
     server = env.upstream(faults.ends_after(1))
     running = env.proxy(server, timeouts=DEFAULTS)
     for n in range(3):
@@ -145,13 +145,13 @@ def test_server_that_answers_one_query_per_connection(env, burst):
 
 @row("U-21-too-many")
 def test_query_is_not_sent_after_its_deadline(env):
-    """More than the connections that there may be can carry: what waits too long is given up."""
+    """More queries than the connections can carry: those past their deadline are dropped."""
     server = env.upstream(faults.ends_after(1, 1.0))
     env.proxy(server, timeouts=DEFAULTS)
     client = env.client()
     asked = client.send(*[Query(f"many-{n}.test") for n in range(400)])
     client.receive_all()
-    right = [exchange for exchange in asked if exchange.answer.is_right]
+    right = [exchange for exchange in asked if exchange.answer.is_correct]
     assert len(right) >= 36
     for exchange in asked:
         if exchange not in right:
@@ -161,7 +161,7 @@ def test_query_is_not_sent_after_its_deadline(env):
 
 
 @row("U-21-forgotten")
-def test_one_query_per_connection_is_forgotten(env):
+def test_pipelining_resumes_after_one_query_per_connection(env):
     """One connection that answers several is enough."""
     server = env.upstream(faults.ends_after(1, 0.05))
     env.proxy(server, timeouts=DEFAULTS)
@@ -179,7 +179,7 @@ def test_one_query_per_connection_is_forgotten(env):
 
 @table("count, delay, upstreams", ("U-22-1-upstream", 4500, 0.005, 1),
        ("U-22-2-upstreams", 4500, 0.005, 2), ("U-22-far", 1800, 0.05, 1))
-def test_name_at_which_servers_close_costs_others_nothing(env, count, delay, upstreams):
+def test_name_that_closes_connections_fails_alone(env, count, delay, upstreams):
     servers = [env.upstream(faults.closes_at("bad.test", delay)) for _ in range(upstreams)]
     running = env.proxy(*servers, timeouts=DEFAULTS)
     seen = run_load(env, 600, count, "bad.test")
@@ -189,7 +189,7 @@ def test_name_at_which_servers_close_costs_others_nothing(env, count, delay, ups
     assert bad["servfail"] == seen["asked"] // udpload.EVERY
     not_down(running, *servers)
     for server in servers:
-        assert len(server.asked("bad.test")) <= 3 * bad["servfail"]
+        assert len(server.queries_for("bad.test")) <= 3 * bad["servfail"]
 
 
 async def _answer_and_close_notify(connection, query):
@@ -204,19 +204,19 @@ async def _answer_with_keepalive_0(connection, query):
 
 
 async def _answer_canaries_only(connection, query):
-    await (_answer_and_close_notify if query.is_canary else faults.close_after_query.asked)(
+    await (_answer_and_close_notify if query.is_canary else faults.close_after_query.on_query)(
         connection, query)
 
 
 @table("otherwise", ("U-22-keepalive-0", _answer_with_keepalive_0),
        ("U-22-one-response-each", _answer_and_close_notify),
        ("U-22-canaries-only", _answer_canaries_only))
-def test_canary_that_uses_up_each_connection_makes_no_storm(env, otherwise):
-    """The name at which the server closes never gets a connection that has answered a canary."""
+def test_canary_used_up_by_each_connection_does_not_storm(env, otherwise):
+    """The name at which the server closes never uses a connection that has answered a canary."""
     async def asked(connection, query):
         await (connection.close() if query.name == "bad.test" else otherwise(connection, query))
 
-    server = env.upstream(faults.Script(asked=asked))
+    server = env.upstream(faults.Script(on_query=asked))
     env.proxy(server, timeouts=DEFAULTS)
     client = env.client()
     for n in range(3):
@@ -233,13 +233,13 @@ def test_canary_that_uses_up_each_connection_makes_no_storm(env, otherwise):
 
 
 @row("U-22-remembered")
-def test_name_at_which_servers_close_is_remembered_beside_one_that_is_asked_often(env):
-    """It is sent on a connection of its own, and the one of all others stays."""
+def test_name_that_closes_connections_gets_its_own_connection(env):
+    """The connection of all other queries stays open."""
     async def asked(connection, query):
         is_bad = query.name.startswith("bad")
-        await (faults.close_after_query.asked if is_bad else faults.answer)(connection, query)
+        await (faults.close_after_query.on_query if is_bad else faults.answer)(connection, query)
 
-    server = env.upstream(faults.Script(asked=asked))
+    server = env.upstream(faults.Script(on_query=asked))
     env.proxy(server, timeouts=DEFAULTS)
     client = env.client()
     env.servfail(client.ask("bad-rare.test"))
@@ -248,13 +248,13 @@ def test_name_at_which_servers_close_is_remembered_beside_one_that_is_asked_ofte
     env.assert_ok(client.ask("warm.test"))
     env.servfail(client.ask("bad-rare.test"))
     env.assert_ok(client.ask("good.test"))
-    (warm,), (good,) = server.asked("warm.test"), server.asked("good.test")
+    (warm,), (good,) = server.queries_for("warm.test"), server.queries_for("good.test")
     assert good.connection is warm.connection
 
 
 @table("upstreams", ("U-23-1-upstream", 1), ("U-23-2-upstreams", 2))
-def test_each_second_connection_is_cut(env, upstreams):
-    servers = [env.upstream(faults.cut_each_second | faults.ends_after(128, 0.02))
+def test_every_second_connection_is_reset(env, upstreams):
+    servers = [env.upstream(faults.reset_every_second | faults.ends_after(128, 0.02))
                for _ in range(upstreams)]
     running = env.proxy(*servers, timeouts=DEFAULTS)
     begin = now()
@@ -264,8 +264,8 @@ def test_each_second_connection_is_cut(env, upstreams):
 
 
 @row("U-23-refused")
-def test_flapping_upstream_is_logged_once_in_ten_seconds(env):
-    """The second line says how often it went down since the first."""
+def test_flapping_upstream_is_logged_every_10_seconds(env):
+    """The second line has the number of times it went down since the first."""
     a, b = env.pair()
     running = env.proxy(a, b, timeouts=DEFAULTS)
     begin, n = now(), 0
@@ -285,7 +285,7 @@ def test_flapping_upstream_is_logged_once_in_ten_seconds(env):
 
 
 @row("U-24")
-def test_first_upstream_that_takes_three_seconds(env):
+def test_first_upstream_with_3_second_latency(env):
     a, b = env.upstream(faults.slow(3.0)), env.upstream()
     env.proxy(a, b, timeouts=DEFAULTS)
     seconds, rate = 12, 600
@@ -316,7 +316,7 @@ def test_type_that_is_never_answered_marks_no_upstream_down(env, upstreams):
         if query.seen.qtype != dnsmsg.AAAA:
             await faults.answer(connection, query)
 
-    servers = [env.upstream(faults.Script(asked=no_aaaa)) for _ in range(upstreams)]
+    servers = [env.upstream(faults.Script(on_query=no_aaaa)) for _ in range(upstreams)]
     running = env.proxy(*servers, timeouts=DEFAULTS)
     client = env.client()
     for n in range(3):
@@ -329,8 +329,8 @@ def test_type_that_is_never_answered_marks_no_upstream_down(env, upstreams):
 
 
 @row("U-25-black-hole")
-def test_black_hole_is_still_found(env):
-    """Within the time that two silent connections took before."""
+def test_blackhole_is_marked_down(env):
+    """Within the time that two silent connections take."""
     a, b = env.upstream(faults.never_answer), env.upstream()
     running = env.proxy(a, b, timeouts=DEFAULTS)
     begin = now()
@@ -351,7 +351,7 @@ def _disturb(servers, chance, until):
         server = chance.choice(servers)
         what = chance.random()
         if what < 0.4:
-            server.break_off()
+            server.close_all()
         elif what < 0.6:
             server.reset()
         elif what < 0.8:
@@ -365,7 +365,7 @@ def _disturb(servers, chance, until):
 
 @pytest.mark.timeout(FLAP_SECONDS + 60)
 @row("U-19-at-random")
-def test_nothing_is_lost_while_servers_end_connections_at_random(env):
+def test_random_connection_closes_lose_no_query(env):
     servers = [env.upstream(faults.ends_after(128, 0.02)) for _ in range(2)]
     env.proxy(*servers, timeouts=DEFAULTS)
     seed = random.randrange(1 << 30)
@@ -378,7 +378,7 @@ def test_nothing_is_lost_while_servers_end_connections_at_random(env):
     assert seen["slowest"] < 1.5, f"nothing is late: {seen} (seed {seed})"
 
 
-# Each SERVFAIL of our own says why.
+# Each local SERVFAIL has a reason.
 
 SILENT = {name: getattr(faults, name) for name in (
     "refuse", "accept_and_close", "accept_and_reset", "accept_and_silence", "http",

@@ -1,4 +1,4 @@
-"""EDNS ends at the proxy: what reaches the upstream, what the client gets."""
+"""EDNS is terminated at the proxy: what the upstream and the client receive."""
 
 import struct
 
@@ -34,8 +34,8 @@ def _options(wire):
 
 @table("edns", ("D-20-no-OPT", None), ("D-20-OPT", EDNS),
        ("D-20-options", dnsmsg.opt(OF_ONE_HOP + THAT_CROSS, flags=dnsmsg.DO)))
-def test_what_the_upstream_reads(env, edns):
-    """No cleartext, whole blocks, nothing that tells one client from another."""
+def test_upstream_gets_padded_private_queries(env, edns):
+    """No cleartext, padded blocks, no data that identifies a client."""
     server = env.upstream()
     env.proxy(server)
     client = env.client()
@@ -54,12 +54,12 @@ def test_what_the_upstream_reads(env, edns):
         assert seen.opt[3] == (dnsmsg.DO if edns and len(edns) > 11 else 0)
     assert {len(seen.wire) for seen in asked} <= {128, 256}
     for connection in server.connections:
-        assert connection.first_octet == 0x16 and connection.cleartext is None
+        assert connection.first_byte == 0x16 and connection.cleartext is None
         assert connection.facts["sni"] == server.hostname
 
 
 @row("D-20")
-def test_batch_is_padded_query_by_query(env):
+def test_each_query_of_a_batch_is_padded(env):
     server = env.upstream()
     env.proxy(server)
     client = env.client()
@@ -70,7 +70,7 @@ def test_batch_is_padded_query_by_query(env):
 
 
 @row("D-20")
-def test_padding_can_be_left_out(env):
+def test_padding_can_be_disabled(env):
     server = env.upstream()
     env.proxy(server, privacy={"padding": False})
     query = Query("example.test", edns=EDNS)
@@ -83,7 +83,7 @@ def test_padding_can_be_left_out(env):
 @table("options, wanted", ("client-subnet-of-the-client", CLIENT_SUBNET,
                            [(SUBNET, b"\0\1\x18\0\xc0\0\2")]),
        ("client-subnet-none", b"", []))
-def test_client_subnet_crosses_where_it_is_asked_for(env, options, wanted):
+def test_client_subnet_is_forwarded_if_configured(env, options, wanted):
     server = env.upstream(faults.wrong(options=options))
     env.proxy(server, privacy={"client_subnet": True})
     exchange = env.assert_ok(env.ask(Query(edns=dnsmsg.opt(options))))
@@ -93,9 +93,9 @@ def test_client_subnet_crosses_where_it_is_asked_for(env, options, wanted):
 
 @table("signature", ("C-29-TSIG", dnsmsg.record(b"\3key\0", 250, 255, 0, b"tsig")),
        ("C-29-SIG-0", dnsmsg.record(b"\0", 24, 255, 0, b"\0\0sig0")))
-def test_signed_messages_cross_whole(env, signature):
-    """Both ways, but for the ID."""
-    env.wrong_answers_are_relayed = True
+def test_signed_messages_are_forwarded_unmodified(env, signature):
+    """In both directions, except for the ID."""
+    env.allow_wrong_responses = True
     edns = dnsmsg.opt(OF_ONE_HOP + THAT_CROSS, size=4096)
     body = Query("sIgNeD.test").question + edns + signature
 
@@ -116,7 +116,7 @@ def test_signed_messages_cross_whole(env, signature):
 
 
 @table("edns", ("D-27-no-OPT", None), ("D-27-OPT", EDNS))
-def test_options_of_the_answer(env, edns):
+def test_response_options(env, edns):
     ede = option(dnsmsg.EDE, b"\0\3stale")
     hop = OF_ONE_HOP.replace(option(KEEPALIVE), option(KEEPALIVE, b"\0\xff"))
     env.proxy(env.upstream(faults.wrong(options=hop + THAT_CROSS + ede)))
@@ -128,8 +128,8 @@ def test_options_of_the_answer(env, edns):
 
 
 @row("D-27")
-def test_opt_is_there_though_the_upstream_has_none(env):
-    """RFC 6891 6.1.1: who sends one gets one."""
+def test_response_has_opt_if_the_upstream_sends_none(env):
+    """RFC 6891 6.1.1: a query with OPT gets a response with OPT."""
     env.proxy(env.upstream(faults.message(lambda asked: dnsmsg.outside_opt(asked.answer()))))
     assert env.assert_ok(env.ask(Query(edns=EDNS))).answer.opt is not None
     assert env.assert_ok(env.ask(Query())).answer.opt is None
@@ -143,7 +143,7 @@ def test_extended_rcode(env, edns, rcode):
 
 
 @row("D-12")
-def test_answer_that_cannot_be_read_is_asked_for_elsewhere(env):
+def test_malformed_response_is_retried_on_the_next_upstream(env):
     a, b = env.pair(faults.message(lambda asked: asked.answer()[:-1]))
     running = env.proxy(a, b)
     env.assert_ok(env.ask(), 0.5)
@@ -152,7 +152,7 @@ def test_answer_that_cannot_be_read_is_asked_for_elsewhere(env):
 
 
 @row("D-12")
-def test_answer_that_cannot_be_read_is_servfail(env):
+def test_malformed_response_of_the_only_upstream_is_servfail(env):
     server = env.upstream(faults.message(lambda asked: asked.answer()[:-1]))
     env.proxy(server)
     exchange = env.servfail(env.ask(Query(edns=EDNS)), 0.5)
@@ -167,7 +167,7 @@ def _formerr(dislikes, **wrong):
     async def asked(connection, query):
         answer = query.answer(**wrong) if dislikes(query.seen) else query.answer()
         await connection.reply(answer)
-    return faults.Script(asked=asked)
+    return faults.Script(on_query=asked)
 
 
 def _has_opt(seen):
@@ -180,8 +180,8 @@ def _has_keepalive(seen):
 
 @table("edns, dislikes", ("D-23-OPT", None, _has_opt), ("D-23-options", EDNS, _has_keepalive))
 @pytest.mark.parametrize("questions", [0, 1])
-def test_formerr_to_our_additions(env, edns, dislikes, questions):
-    """Asked once more without, on the same connection, and remembered."""
+def test_formerr_to_our_edns_options_is_retried_without(env, edns, dislikes, questions):
+    """Retried once without them on the same connection, and remembered."""
     a, b = env.pair(_formerr(dislikes, rcode=dnsmsg.FORMERR, questions=questions))
     env.proxy(a, b)
     client = env.client()     # of one worker
@@ -194,8 +194,8 @@ def test_formerr_to_our_additions(env, edns, dislikes, questions):
 
 
 @row("D-23")
-def test_formerr_that_is_not_about_our_additions(env):
-    """The server is asked once more, and nothing is remembered."""
+def test_formerr_without_our_edns_options_is_not_remembered(env):
+    """The query is retried once, and nothing is remembered."""
     server = env.upstream(faults.rcode(dnsmsg.FORMERR))
     env.proxy(server)
     assert env.ask("first.test").rcode == dnsmsg.FORMERR
@@ -206,19 +206,19 @@ def test_formerr_that_is_not_about_our_additions(env):
 
 
 @row("D-23")
-def test_formerr_and_the_connection_is_no_more(env):
-    """It is asked without our additions on a fresh one."""
+def test_formerr_and_close_is_retried_on_a_new_connection(env):
+    """The retry without our options uses a new connection."""
     async def asked(connection, query):
         await connection.reply(query.answer(rcode=dnsmsg.FORMERR if query.seen.opt else 0))
         await connection.close()
-    server = env.upstream(faults.Script(asked=asked))
+    server = env.upstream(faults.Script(on_query=asked))
     env.proxy(server)
     env.assert_ok(env.ask("first.test"))
     assert [_has_opt(query.seen) for query in server.queries] == [True, False]
 
 
 def _opt_among_answers(query):
-    """The right answer, but for our OPT record, which is in the answer section."""
+    """The expected answer with our OPT record in the answer section."""
     answer = query.answer()
     if query.seen.opt is None:
         return answer
@@ -228,7 +228,7 @@ def _opt_among_answers(query):
 
 @table("edns", ("D-28-without-OPT", None), ("D-28-with-OPT", EDNS))
 def test_server_that_echoes_opt_among_answers_gets_no_opt(env, edns):
-    """It is asked once more without, which is remembered, and logged once."""
+    """The query is retried without OPT; this is remembered and logged once."""
     a, b = env.pair(faults.message(_opt_among_answers))
     running = env.proxy(a, b)
     client = env.client()
@@ -249,8 +249,8 @@ def _keepalive(data):
 
 
 @row("D-24")
-def test_keepalive_of_0(env):
-    """Each connection is closed once it is drained, and the next query comes on another."""
+def test_keepalive_0_closes_the_drained_connection(env):
+    """Each connection is closed after its last response, and the next query opens another."""
     server = env.upstream(_keepalive(b"\0\0"))
     running = env.proxy(server)
     for n in range(5):
@@ -262,15 +262,15 @@ def test_keepalive_of_0(env):
 
 
 @row("D-24")
-def test_keepalive_of_0_with_queries_in_flight(env):
-    """What was sent is still answered; what comes now goes elsewhere."""
+def test_keepalive_0_with_queries_in_flight(env):
+    """Sent queries are still answered; new ones use another connection."""
     async def asked(connection, query):
         data = b"\0\0" if query.name == "last.test" else b"\3\xe8"
         if query.delay:
             await faults.answer(connection, query)
         else:
             await connection.reply(query.answer(options=option(KEEPALIVE, data)))
-    server = env.upstream(faults.Script(asked=asked))
+    server = env.upstream(faults.Script(on_query=asked))
     env.proxy(server)
     client = env.client()
     env.assert_ok(client.ask("warm.test"))
@@ -287,15 +287,15 @@ def test_keepalive_of_0_with_queries_in_flight(env):
 
 
 @row("D-24")
-def test_keepalive_of_0_with_queries_that_wait(env):
-    """What was not sent yet goes to the next connection."""
+def test_keepalive_0_with_queued_queries(env):
+    """Queries not yet sent move to the next connection."""
     server = env.upstream()
     env.proxy(server)
     client = env.client()
     for n in range(2):
         env.assert_ok(client.ask(f"warm-{n}.test"))
         exchange, = client.send(Query(f"delay-100.cut-{n}.test"))
-        wait_until(lambda: server.asked(exchange.query.name), 2)
+        wait_until(lambda: server.queries_for(exchange.query.name), 2)
         server.reset()
         env.assert_ok(client.receive_until(exchange))
     server.do(_keepalive(b"\0\0"))
@@ -306,7 +306,7 @@ def test_keepalive_of_0_with_queries_that_wait(env):
 
 
 @row("D-24")
-def test_keepalive_that_is_shorter_than_our_own_limit(env):
+def test_keepalive_shorter_than_upstream_idle(env):
     server = env.upstream(_keepalive(b"\0\5"))        # half a second
     env.proxy(server)
     exchange = env.assert_ok(env.ask())
@@ -318,7 +318,7 @@ def test_keepalive_that_is_shorter_than_our_own_limit(env):
 
 @table("data", ("D-24-100-s", b"\3\xe8"), ("D-24-empty", b""), ("D-24-one-octet", b"\0"),
        ("D-24-three-octets", b"\0\0\0"))
-def test_keepalive_that_changes_nothing(env, data):
+def test_keepalive_without_effect(env, data):
     server = env.upstream(_keepalive(data))
     env.proxy(server, timeouts={"upstream_idle": "400ms"})
     exchange = env.assert_ok(env.ask("first.test"))
@@ -390,15 +390,15 @@ def _crossing(wire):
 
 
 def _same(crossed, wire):
-    """Whoever reads what crossed reads what was sent."""
+    """The forwarded message parses to the message that was sent."""
     crossed, wire = dns.message.from_wire(crossed), dns.message.from_wire(wire)
     assert crossed.sections[:3] == wire.sections[:3] and crossed.flags == wire.flags
     assert all(rrset in wire.additional for rrset in crossed.additional)
 
 
-def test_any_well_formed_message_crosses(env):
-    """Everything outside the OPT, octet by octet, both ways."""
-    env.wrong_answers_are_relayed = True
+def test_any_well_formed_message_is_forwarded(env):
+    """All bytes outside the OPT are equal in both directions."""
+    env.allow_wrong_responses = True
     answers = []
     server = env.upstream(faults.message(
         lambda asked: asked.seen.wire[:2] + answers[-1][2:]))

@@ -1,10 +1,10 @@
-"""Errors a person reads: the Extended DNS Error of a SERVFAIL, and the log."""
+"""Errors for people: the Extended DNS Error of a SERVFAIL, and the log."""
 
 import dnsmsg
 import faults
 from dnsmsg import Query
 from env import EDNS
-from upstream_state import ask_until, comes_back, times_down, went_down
+from upstream_state import ask_until, wait_back, times_down, went_down
 from rows import row, table
 
 
@@ -43,7 +43,7 @@ def test_servfail_keeps_rd_and_cd(env):
 
 
 @row("O-7")
-def test_one_line_when_an_upstream_goes_down_and_one_when_it_is_back(env):
+def test_one_log_line_for_upstream_down_and_one_for_up(env):
     a, b = env.pair(faults.refuse)
     running = env.proxy(a, b)
     for n in range(30):
@@ -51,7 +51,7 @@ def test_one_line_when_an_upstream_goes_down_and_one_when_it_is_back(env):
     went_down(running, a, "connect", "refused")
     assert times_down(running, a) == 1
     a.restart()
-    comes_back(env, a)
+    wait_back(env, a)
     for n in range(30):
         env.assert_ok(env.ask(f"then-{n}.test"))
     assert times_down(running, a) == 1
@@ -68,7 +68,7 @@ def test_servfails_do_not_flood_the_log(env):
 
 
 @row("O-7")
-def test_names_are_not_logged_unless_asked_for(env):
+def test_names_are_not_logged_by_default(env):
     a, b = env.pair(faults.close_after_query)
     running = env.proxy(a, b, log={"level": "debug"})
     ask_until(env, lambda: times_down(running, a), 3, "it is marked down")
@@ -78,7 +78,7 @@ def test_names_are_not_logged_unless_asked_for(env):
 
 
 @row("O-7")
-def test_names_are_logged_when_asked_for(env):
+def test_names_are_logged_if_configured(env):
     running = env.proxy(env.upstream(), log={"queries": True})
     env.assert_ok(env.ask("public-name.test"))
     running.stop()

@@ -1,4 +1,4 @@
-"""Groups U and X, where the next upstream is asked beside the first."""
+"""Groups U and X: hedged and fallback queries to the next upstream."""
 
 import asyncio
 import math
@@ -14,12 +14,12 @@ import dnsmsg
 import faults
 from clock import now, wait_until
 from dnsmsg import Query
-from upstream_state import comes_back, times_down, went_down
+from upstream_state import wait_back, times_down, went_down
 from rows import row, table
 from test_config import refused
 from upstream import Script, answer
 
-# As the program has them when nothing is said, since they are what is promised.
+# The defaults of the program, which the documentation promises.
 DEFAULTS = {"query": "4500ms", "connect": "1s", "handshake": "1500ms", "answer": "2s"}
 AFTER = 0.4
 # The clock of a client starts when its query has left.
@@ -36,8 +36,8 @@ def late(seconds, then=None):
             await answer(connection, query)
             return
         await asyncio.sleep(seconds)
-        await (then.asked if then else answer)(connection, query)
-    return Script(asked=asked)
+        await (then.on_query if then else answer)(connection, query)
+    return Script(on_query=asked)
 
 
 def _warm(env, client, *servers):
@@ -47,38 +47,38 @@ def _warm(env, client, *servers):
         if all(server.handshakes and server.queries for server in servers):
             return
         time.sleep(0.01)
-    raise AssertionError("not all of them were asked")
+    raise AssertionError("not all upstreams got the query")
 
 
 def _loser_answers(server, name, seconds):
-    """Waits until the server has sent its answer, which nobody waits for any more."""
-    query = wait_until(lambda: server.asked(name), 2)[-1]
+    """Waits until the server has sent its response, which no query needs any more."""
+    query = wait_until(lambda: server.queries_for(name), 2)[-1]
     wait_until(lambda: now() > query.at + seconds + 0.05, seconds + 1)
     return query.connection
 
 
-def _in_step(env, client, server, connection):
-    """Its connection is used on, for the right answers, or it is closed (X-10)."""
+def _assert_in_sync(env, client, server, connection):
+    """The connection is still used, with correct responses, or it is closed (X-10)."""
     name = f"in-step-{server.address}.test"
     env.assert_ok(client.ask(name), 0.1)
-    wait_until(lambda: connection.closed or server.asked(name), 2)
-    assert connection.closed or server.asked(name)[0].connection is connection
+    wait_until(lambda: connection.closed or server.queries_for(name), 2)
+    assert connection.closed or server.queries_for(name)[0].connection is connection
 
 
 # When.
 
 
 @row("X-10-default")
-def test_next_one_is_asked_beside_after_400_ms(env):
+def test_query_is_hedged_after_400_ms(env):
     a, b = env.upstream(late(0.8)), env.upstream()
     running = env.proxy(a, b, timeouts=DEFAULTS)
     client = env.client()
     exchange = env.assert_ok(client.ask("late.test"), 0.5)
     assert exchange.took >= AFTER - ABOUT
-    assert len(a.asked("late.test")) == len(b.asked("late.test")) == 1
-    assert b.asked("late.test")[0].at >= exchange.at + AFTER - ABOUT
+    assert len(a.queries_for("late.test")) == len(b.queries_for("late.test")) == 1
+    assert b.queries_for("late.test")[0].at >= exchange.at + AFTER - ABOUT
     connection = _loser_answers(a, "late.test", 0.8)
-    _in_step(env, client, a, connection)
+    _assert_in_sync(env, client, a, connection)
     assert not connection.closed
     env.assert_ok(client.ask("after.test"), 0.1)
     assert len(b.queries) == 1, "A has answered, and is not in doubt any more"
@@ -86,31 +86,31 @@ def test_next_one_is_asked_beside_after_400_ms(env):
 
 
 @row("X-10-doubt")
-def test_suspect_upstream_and_the_next_one_are_asked_at_once(env):
-    """It has not even answered a canary: the server may have gone."""
+def test_suspect_upstream_races_immediately(env):
+    """The upstream has not even answered a canary, so the server may be down."""
     a, b = env.upstream(faults.slow(1.2)), env.upstream()
     env.proxy(a, b, timeouts=DEFAULTS)
     client = env.client()
     env.assert_ok(client.ask("late.test"), 0.5)
     env.assert_ok(client.ask("late-too.test"), 0.1)
-    assert b.asked("late-too.test")
-    wait_until(lambda: a.asked("late-too.test"), 2)
+    assert b.queries_for("late-too.test")
+    wait_until(lambda: a.queries_for("late-too.test"), 2)
 
 
 @row("U-25-one-slow-name")
 def test_slow_name_does_not_make_its_upstream_suspect(env):
-    """A canary shows that the server is there."""
+    """An answered canary shows that the server is up."""
     a, b = env.upstream(late(1.2)), env.upstream()
     env.proxy(a, b, timeouts=DEFAULTS)
     client = env.client()
     env.assert_ok(client.ask("late.test"), 0.5)
     time.sleep(0.1)     # the canary's round trip
     env.assert_ok(client.ask("prompt.test"), 0.1)
-    assert a.asked("prompt.test") and not b.asked("prompt.test")
+    assert a.queries_for("prompt.test") and not b.queries_for("prompt.test")
 
 
 @table("after", ("X-10-100ms", "100ms"), ("X-10-1s", "1s"))
-def test_next_one_is_asked_beside_when_it_is_told_to(env, after):
+def test_query_is_hedged_after_the_configured_time(env, after):
     a, b, c = env.upstream(late(1.6)), env.upstream(late(1.6)), env.upstream()
     env.proxy(a, b, c, fallback={"after": after}, timeouts=DEFAULTS)
     seconds = 0.1 if after == "100ms" else 1.0
@@ -119,30 +119,30 @@ def test_next_one_is_asked_beside_when_it_is_told_to(env, after):
         env.assert_ok(exchange, 2 * seconds + 0.1)
         assert exchange.took >= 2 * seconds - ABOUT
     else:
-        # The third would be asked after 2 s.
+        # The third upstream would get the query after 2 s.
         env.assert_ok(exchange, 1.7)
         assert not c.queries
-    assert b.asked("late.test")[0].at >= exchange.at + seconds - ABOUT
+    assert b.queries_for("late.test")[0].at >= exchange.at + seconds - ABOUT
 
 
 @row("X-10-all-at-once")
-def test_all_are_asked_at_once(env):
+def test_all_upstreams_race_with_fallback_after_0(env):
     servers = [env.upstream(late(0.3)), env.upstream(late(0.6)), env.upstream()]
     env.proxy(*servers, fallback={"after": 0}, timeouts=DEFAULTS)
     client = env.client()
     _warm(env, client, *servers)
     env.assert_ok(client.ask("late.test"), 0.1)
-    wait_until(lambda: all(server.asked("late.test") for server in servers), 2)
-    first = [server.asked("late.test")[0].at for server in servers]
+    wait_until(lambda: all(server.queries_for("late.test") for server in servers), 2)
+    first = [server.queries_for("late.test")[0].at for server in servers]
     env.within(0.1, min(first), max(first))
     for seconds, server in ((0.3, servers[0]), (0.6, servers[1])):
         connection = _loser_answers(server, "late.test", seconds)
-        _in_step(env, client, server, connection)
-    assert [len(server.asked("late.test")) for server in servers] == [1, 1, 1]
+        _assert_in_sync(env, client, server, connection)
+    assert [len(server.queries_for("late.test")) for server in servers] == [1, 1, 1]
 
 
 @row("X-10-never")
-def test_next_one_is_asked_only_when_the_first_fails(env):
+def test_next_upstream_gets_the_query_only_after_failure(env):
     a, b = env.upstream(late(1.2)), env.upstream()
     env.proxy(a, b, fallback={"after": "never"}, timeouts=DEFAULTS)
     exchange = env.assert_ok(env.ask("late.test"), 1.4)
@@ -150,7 +150,7 @@ def test_next_one_is_asked_only_when_the_first_fails(env):
     assert not b.connections
     a.restart(faults.refuse)
     env.assert_ok(env.ask("refused.test"), 0.1)
-    assert b.asked("refused.test")
+    assert b.queries_for("refused.test")
 
 
 # Which answer.
@@ -159,7 +159,7 @@ ERRORS = {"SERVFAIL": dnsmsg.SERVFAIL, "NOTIMP": 4, "REFUSED": 5}
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda name: f"X-09-{name}")
-def test_faster_error_does_not_win_over_the_slower_answer(env, error):
+def test_fast_error_does_not_beat_a_slow_answer(env, error):
     a, b = env.upstream(faults.rcode(ERRORS[error])), env.upstream(faults.slow(0.3))
     env.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
     exchange = env.assert_ok(env.ask(), 0.5)
@@ -168,7 +168,7 @@ def test_faster_error_does_not_win_over_the_slower_answer(env, error):
 
 
 @row("X-09-beside")
-def test_error_of_the_one_beside_does_not_win(env):
+def test_error_of_the_hedged_upstream_does_not_win(env):
     a, b = env.upstream(late(0.8)), env.upstream(faults.rcode(dnsmsg.SERVFAIL))
     env.proxy(a, b, timeouts=DEFAULTS)
     exchange = env.assert_ok(env.ask("late.test"), 1.0)
@@ -185,7 +185,7 @@ def test_faster_nxdomain_wins(env):
 
 
 @row("X-09-all-errors")
-def test_first_error_counts_when_there_is_nothing_else(env):
+def test_first_error_is_returned_without_a_better_response(env):
     a, b = env.upstream(late(0.2, faults.rcode(dnsmsg.SERVFAIL))), env.upstream()
     b.do(late(0, faults.rcode(5)))
     env.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
@@ -195,16 +195,16 @@ def test_first_error_counts_when_there_is_nothing_else(env):
 
 
 @row("X-10-late-error")
-def test_loser_that_fails_late_changes_nothing(env):
-    """It ends its connection without an answer, long after another one has answered."""
+def test_late_failure_of_the_losing_attempt_has_no_effect(env):
+    """It closes its connection without a response, long after another upstream has answered."""
     a, b = env.upstream(late(0.3, faults.close_after_query)), env.upstream()
     running = env.proxy(a, b, fallback={"after": 0}, timeouts=DEFAULTS)
     client = env.client()
     _warm(env, client, a, b)
     env.assert_ok(client.ask("late.test"), 0.2)
-    wait_until(lambda: a.asked("late.test") and a.connections[0].closed, 3)
+    wait_until(lambda: a.queries_for("late.test") and a.connections[0].closed, 3)
     env.assert_ok(client.ask("after.test"), 0.1)
-    assert len(a.asked("late.test")) == 1
+    assert len(a.queries_for("late.test")) == 1
     assert running.alive
 
 
@@ -218,8 +218,8 @@ HOLES = {"U-02-SYN-is-dropped": (False, None), "U-04-silent-after-accept":
 
 
 @pytest.mark.parametrize("name", HOLES)
-def test_black_hole(env, request, name):
-    """The first answer within 500 ms, and from then on each at once, whatever A is tried for."""
+def test_blackhole_delays_only_the_first_query(env, request, name):
+    """The first answer takes at most 500 ms, all later ones no delay, even while A is probed."""
     warm, script = HOLES[name]
     namespace = None if script else request.getfixturevalue("namespace")
     a, b = env.pair()
@@ -236,18 +236,18 @@ def test_black_hole(env, request, name):
     env.assert_ok(client.ask("first.test"), 0.5)
     for n in range(10):
         env.assert_ok(client.ask(f"next-{n}.test"), 0.1)
-    # Its marks come and go meanwhile.
+    # It goes down and up during this time.
     until = now() + 4
     while now() < until:
         env.assert_ok(client.ask(f"later-{random.randrange(1 << 30)}.test"), 0.1)
         time.sleep(0.02)
     if not script:
-        namespace.drop_no_more()
+        namespace.stop_dropping()
 
 
 @row("U-17-trials")
-def test_recovery_costs_no_client_its_deadline(env):
-    """While A is a black hole, and while it is tried, and when it is back."""
+def test_no_deadline_missed_during_recovery(env):
+    """While A is a black hole, while it is probed, and when it is back."""
     a, b = env.pair(faults.accept_and_silence)
     running = env.proxy(a, b)
     env.assert_ok(env.ask("first.test"), 0.5)
@@ -258,19 +258,19 @@ def test_recovery_costs_no_client_its_deadline(env):
         env.assert_ok(env.ask(f"n{number}.test"), 0.1)
         number += 1
     a.restart()
-    comes_back(env, a, 6)
+    wait_back(env, a, 6)
     before = len(b.queries)
     for n in range(20):
         env.assert_ok(env.ask(f"back-{n}.test"), 0.1)
-    assert len(b.queries) == before, "A is preferred again, and nobody is asked beside it"
+    assert len(b.queries) == before, "A is preferred again, and no query is hedged"
 
 
 @table("script, limit, fallback", ("U-11-silent", faults.never_answer, 0.5, "400ms"),
        ("U-11-silent-after-accept", faults.accept_and_silence, 0.5, "400ms"),
        ("U-11-silent-and-no-fallback", faults.never_answer, 2.2, "never"),
        ("U-11-refused-and-no-fallback", faults.refuse, 0.2, "never"))
-def test_marks_reorder_the_list_and_never_empty_it(env, script, limit, fallback):
-    """A is marked down but good again, when B, which is up, falls silent."""
+def test_down_upstreams_are_tried_last_and_never_skipped(env, script, limit, fallback):
+    """A is marked down but works again when B, which is up, becomes silent."""
     a, b = env.pair(faults.refuse)
     running = env.proxy(a, b, timeouts=DEFAULTS, fallback={"after": fallback})
     for n in range(3):
@@ -279,11 +279,11 @@ def test_marks_reorder_the_list_and_never_empty_it(env, script, limit, fallback)
     a.do()
     b.restart(script)
     env.assert_ok(env.ask("after.test"), limit)
-    assert a.asked("after.test")
+    assert a.queries_for("after.test")
 
 
 @row("X-10-extra-load")
-def test_healthy_first_upstream_is_asked_alone(env):
+def test_healthy_first_upstream_gets_all_queries(env):
     a, b = env.pair(faults.slow(0.02))
     env.proxy(a, b, timeouts=DEFAULTS)
     clients = [env.client() for _ in range(10)]
@@ -296,11 +296,11 @@ def test_healthy_first_upstream_is_asked_alone(env):
     assert len(a.queries) == 500 and not b.connections
 
 
-# A slow answer delays nobody.
+# A slow response delays no other query.
 
 
 @pytest.mark.parametrize("upstreams", [1, 2])
-def test_slow_answer_and_then_50_fast_ones(env, upstreams):
+def test_one_slow_response_does_not_delay_50_fast_ones(env, upstreams):
     servers = [env.upstream() for _ in range(upstreams)]
     running = env.proxy(*servers, timeouts=DEFAULTS)
     client = env.client()
@@ -314,7 +314,7 @@ def test_slow_answer_and_then_50_fast_ones(env, upstreams):
     assert not running.lines("upstream down")
 
 
-def test_slow_answer_on_one_of_20_kept_connections(env):
+def test_slow_response_on_one_of_20_persistent_connections(env):
     server, other = env.upstream(), env.upstream()
     env.proxy(server, other, timeouts=DEFAULTS)
     clients = [env.client() for _ in range(20)]
@@ -333,8 +333,8 @@ def test_slow_answer_on_one_of_20_kept_connections(env):
 # The fastest first.
 
 
-def test_fastest_is_asked_first(env):
-    """The first in the list is not: what it took was seen once, by the way."""
+def test_fastest_upstream_gets_the_queries(env):
+    """Not the first in the list: its latency was measured once, by a losing attempt."""
     a, b, c = env.upstream(faults.slow(0.1)), env.upstream(faults.slow(0.2)), env.upstream()
     env.proxy(a, c, b, order="fastest", timeouts=DEFAULTS)
     client = env.client()
@@ -346,7 +346,7 @@ def test_fastest_is_asked_first(env):
     assert len(a.queries) + len(b.queries) == slower
 
 
-def test_those_that_are_about_as_fast_stand_in_the_order_of_the_list(env):
+def test_upstreams_of_similar_latency_keep_the_configured_order(env):
     a, b = env.upstream(faults.slow(0.1)), env.upstream(faults.slow(0.098))
     env.proxy(a, b, order="fastest", timeouts=DEFAULTS)
     client = env.client()
@@ -356,7 +356,7 @@ def test_those_that_are_about_as_fast_stand_in_the_order_of_the_list(env):
     assert 1 <= len(b.queries) <= 2, "it was looked at"
 
 
-def test_fastest_that_becomes_slow_is_not_asked_first_any_more(env):
+def test_upstream_that_becomes_slow_loses_its_rank(env):
     a, b = env.upstream(faults.slow(0.04)), env.upstream()
     env.proxy(a, b, order="fastest", timeouts=DEFAULTS)
     client = env.client()
@@ -372,8 +372,8 @@ def test_fastest_that_becomes_slow_is_not_asked_first_any_more(env):
 
 
 @pytest.mark.timeout(40)
-def test_slower_one_is_looked_at_now_and_then(env):
-    """By a real query, beside the one that answers it, and about every 10 s."""
+def test_slower_upstream_is_probed_about_every_10_s(env):
+    """By a real query, in parallel with the upstream that answers it."""
     a, b = env.upstream(faults.slow(0.1)), env.upstream()
     env.proxy(a, b, order="fastest", timeouts=DEFAULTS)
     client = env.client()
@@ -387,7 +387,7 @@ def test_slower_one_is_looked_at_now_and_then(env):
         if len(a.queries) > looks[-1]:
             looks.append(len(a.queries))
             # The client did not wait for it.
-            assert b.asked(a.queries[-1].name)
+            assert b.queries_for(a.queries[-1].name)
         time.sleep(0.02)
     assert looks[-1] == looks[0] + 2
     first, second = (query.at for query in a.queries[-2:])
@@ -411,7 +411,7 @@ def test_attempts_are_bounded(env, script, after):
     client = env.client()
     client.ask("first.test")
     client.ask("bounded.test")
-    sent = [len(server.asked("bounded.test")) for server in servers]
+    sent = [len(server.queries_for("bounded.test")) for server in servers]
     canaries = sum(len(server.canaries) for server in servers)
     assert sum(sent) + canaries > 0 or script is faults.close_after_handshake
     assert max(sent) <= 3 and sum(sent) <= 2 + len(servers), sent
@@ -436,7 +436,7 @@ GOOD = b"upstreams: [192.0.2.1#dns.test]\n"
         "2:11: expected keys and values, found a single value (as in `{after: 400ms}')"),
        ("order", b"order: quickest", "2:8: expected list or fastest, found `quickest'"),
        ("fallback-unknown-key", b"fallback: {before: 1s}", "2:12: unknown key `before' (one of: after)"))
-def test_fallback_that_is_refused(tmp_path, text, message):
+def test_invalid_fallback_is_refused(tmp_path, text, message):
     (tmp_path / "config.yml").write_bytes(GOOD + text + b"\n")
     refused(tmp_path, f"config.yml:{message}")
 
@@ -469,7 +469,7 @@ def _fail_in_turn(servers, chance, until, good):
 
 @pytest.mark.timeout(RANDOM_SECONDS + 60)
 @row("X-10-three-in-turn")
-def test_three_upstreams_that_fail_in_turn(env):
+def test_three_upstreams_failing_in_turn_lose_no_query(env):
     """200 queries a second: none is lost, and none fails while one upstream is good."""
     servers = [env.upstream() for _ in range(3)]
     env.proxy(*servers, timeouts=DEFAULTS)
@@ -487,14 +487,14 @@ def test_three_upstreams_that_fail_in_turn(env):
             number += 1
         due += len(clients) / 200
         while now() < due:
-            _take_what_is_there(clients, due)
+            _receive_available(clients, due)
     for client in clients:
         client.receive_all()
     failing.join(20)
     exchanges = [exchange for client in clients for exchange in client.exchanges]
-    wrong = [exchange for exchange in exchanges if not exchange.answer.is_right]
+    wrong = [exchange for exchange in exchanges if not exchange.answer.is_correct]
     assert all(exchange.rcode == dnsmsg.SERVFAIL for exchange in wrong)
-    # Whoever asks while the good one changes may meet each of them at its worst.
+    # A query sent during a change may meet the failures of all three.
     failed = [exchange for exchange in wrong
               if any(begin <= exchange.at and exchange.answered <= end for begin, end in good)]
     assert not failed, f"{len(failed)} of {len(exchanges)} (seed {seed})"
@@ -502,7 +502,7 @@ def test_three_upstreams_that_fail_in_turn(env):
     assert len(exchanges) > 150 * RANDOM_SECONDS or env.sanitized
 
 
-def _take_what_is_there(clients, until):
+def _receive_available(clients, until):
     ready, _, _ = select.select([client.sock for client in clients], [], [],
                                 max(0.0, until - now()))
     for client in clients:

@@ -1,4 +1,4 @@
-"""What dot-proxy says about itself, and `healthcheck', which asks for it."""
+"""Health queries, and `healthcheck', which sends them."""
 
 import os
 import shutil
@@ -24,14 +24,14 @@ LIMIT = 2.5         # of a check that must fail after 2 s
 NOT_READY = 14      # of the Extended DNS Errors, RFC 8914 4.15
 
 
-def _says(text, name, **fields):
+def _txt_query(text, name, **fields):
     return Query(name, qtype=TXT, qclass=CH, **fields), bytes([len(text)]) + text.encode()
 
 
 @pytest.fixture
 def own(env):
     """Answers of the proxy's own, which are not those of the upstreams."""
-    env.wrong_answers_are_relayed = True
+    env.allow_wrong_responses = True
     return env
 
 
@@ -72,27 +72,27 @@ BAD_UPSTREAMS = [("refused", faults.refuse), ("silent", faults.accept_and_silenc
 
 
 @table("script", *BAD_UPSTREAMS)
-def test_health_is_answered_without_any_upstream(own, script):
-    """Also while others wait for the upstreams."""
+def test_health_query_is_answered_without_upstreams(own, script):
+    """Also while other queries wait for upstreams."""
     server = own.upstream(script)
     own.proxy(server)
     waiting = own.client()
     waiting.send(*[Query(f"n{n}.test") for n in range(50)])
-    query, answer = _says("ok", "health.dot-proxy")
+    query, answer = _txt_query("ok", "health.dot-proxy")
     for client in (own.client(), own.datagrams()):
         exchange = client.ask(query)
         own.answered_within(AT_ONCE, exchange)
         assert exchange.answer.flags == QR | RD | RA
         assert exchange.answer.records == [(1, TXT, CH, 0, answer)]
-    assert not server.asked("health.dot-proxy")
+    assert not server.queries_for("health.dot-proxy")
     waiting.receive_all()
 
 
 @table("udp", ("TCP", False), ("UDP", True))
-def test_question_comes_back_as_it_was(own, udp):
+def test_question_is_returned_unchanged(own, udp):
     own.proxy(own.upstream())
     client = own.datagrams() if udp else own.client()
-    query, answer = _says("ok", "hEALTh.Dot-ProXY", flags=RD | CD, edns=dnsmsg.opt(flags=dnsmsg.DO))
+    query, answer = _txt_query("ok", "hEALTh.Dot-ProXY", flags=RD | CD, edns=dnsmsg.opt(flags=dnsmsg.DO))
     exchange = client.ask(query)
     assert exchange.answer.question == query.question
     assert exchange.answer.flags == QR | RD | RA | CD
@@ -106,15 +106,15 @@ def test_question_comes_back_as_it_was(own, udp):
        ("other-type", {"name": "health.dot-proxy", "qtype": A, "qclass": CH}),
        ("class-IN", {"name": "health.dot-proxy", "qtype": TXT, "qclass": IN}),
        ("ready-class-IN", {"name": "ready.dot-proxy", "qtype": TXT, "qclass": IN}))
-def test_other_questions_cross(env, fields):
+def test_other_questions_are_forwarded(env, fields):
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask(Query(**fields)))
-    assert len(server.asked(fields["name"])) == 1
+    assert len(server.queries_for(fields["name"])) == 1
 
 
 def _ready(env):
-    exchange = env.ask(_says("", "ready.dot-proxy", edns=EDNS)[0])
+    exchange = env.ask(_txt_query("", "ready.dot-proxy", edns=EDNS)[0])
     env.answered_within(AT_ONCE, exchange)
     if exchange.rcode == dnsmsg.NOERROR:
         assert exchange.answer.rdatas == [b"\5ready"]
@@ -131,7 +131,7 @@ def _reload(env, *upstreams):
         **env.config, "upstreams": [server.config() for server in upstreams]})
     running.signal(signal.SIGHUP)
     wait_until(lambda: len(running.lines("configuration reloaded")) > before, 5, "it reloads")
-    wait_until(lambda: not set(old) & set(running.workers()), 5, "the old workers have gone")
+    wait_until(lambda: not set(old) & set(running.workers()), 5, "the old workers exit")
     processes.wait_all_serving(running, env.config["workers"])
 
 
@@ -142,7 +142,7 @@ def test_ready_once_an_upstream_was_connected_to(own):
     _reload(own, b)
     assert not _ready(own), "a reload is no handshake"
     own.assert_ok(own.ask("first.test"))
-    # Whoever connected, all of them know.
+    # A connection of one worker is visible to all.
     for worker in running.workers():
         with processes.only_this_worker(running, worker):
             assert _ready(own)
@@ -161,7 +161,7 @@ def test_not_ready_while_no_handshake_succeeds(own):
 
 
 @table("transport", ("UDP", "+notcp"), ("TCP", "+tcp"))
-def test_dig_can_ask(own, transport):
+def test_dig_gets_the_health_response(own, transport):
     own.proxy(own.upstream())
     host, port = own.proxies[-1].address
     asked = ["dig", f"@{host}", "-p", str(port), transport, "+tries=1", "+time=5", "CH", "TXT"]
@@ -174,23 +174,23 @@ def test_dig_can_ask(own, transport):
     assert "EDE: 14 (Not Ready): (no upstream has been connected to yet)" in done.stdout
 
 
-def test_who_may_not_ask_may_ask_this(own):
+def test_health_query_is_exempt_from_allow_over_tcp(own):
     """Over TCP; over UDP only clients in `allow' get a response."""
     own.proxy(own.upstream(), allow=["127.0.0.1/32"])
-    query, answer = _says("ok", "health.dot-proxy")
+    query, answer = _txt_query("ok", "health.dot-proxy")
     assert own.client(source="127.0.0.2").ask(query).answer.rdatas == [answer]
     stranger = own.datagrams(source="127.0.0.2")
     stranger.send(query)
     assert own.datagrams().ask(query).answer.rdatas == [answer]
-    stranger.hears_nothing()
-    stranger.given_up = True
+    stranger.assert_silent()
+    stranger.abandoned = True
 
 
 # ---- healthcheck ----
 
 
 @table("script", *BAD_UPSTREAMS)
-def test_check_passes_without_any_upstream(env, script):
+def test_healthcheck_passes_without_upstreams(env, script):
     env.proxy(env.upstream(script))
     waiting = env.client()
     waiting.send(*[Query(f"n{n}.test") for n in range(50)])
@@ -201,7 +201,7 @@ def test_check_passes_without_any_upstream(env, script):
 @table("script, words", ("refused", faults.refuse, "connect: Connection refused"),
        ("silent", faults.accept_and_silence, "handshake: timed out"))
 @pytest.mark.parametrize("option", ["--upstream", "--ready"])
-def test_check_of_an_upstream_fails_without_one(env, option, script, words):
+def test_healthcheck_of_upstreams_fails_if_all_are_down(env, option, script, words):
     server = env.upstream(script)
     env.proxy(server)
     Check(env, option).bad(f" over UDP: SERVFAIL: {server.name}: ", words,
@@ -209,15 +209,15 @@ def test_check_of_an_upstream_fails_without_one(env, option, script, words):
 
 
 @pytest.mark.parametrize("option", ["--upstream", "--ready"])
-def test_check_of_a_slow_upstream_ends(env, option):
-    """The whole of the time for a query is longer than that of the check."""
+def test_healthcheck_of_a_slow_upstream_times_out(env, option):
+    """The query timeout is longer than that of the health check."""
     env.proxy(env.upstream(faults.accept_and_silence),
                 timeouts={"query": "4s", "connect": "4s", "handshake": "4s"})
     check = Check(env, option).bad(" over UDP: no response in 2000 ms (")
     assert check.end - check.begin >= 2
 
 
-def test_check_of_an_upstream(env):
+def test_healthcheck_of_an_upstream(env):
     server = env.upstream()
     env.proxy(server)
     Check(env, "--upstream").good(": an upstream answers over UDP and TCP")
@@ -225,8 +225,8 @@ def test_check_of_an_upstream(env):
     assert all(query.seen.opt for query in server.arrived)
 
 
-def test_check_makes_it_ready(env):
-    """There are no probes: it asks, once, and not when it has been ready before."""
+def test_healthcheck_of_readiness_connects_once(env):
+    """The health check sends one query, and none if the proxy has been ready before."""
     server = env.upstream()
     env.proxy(server)
     assert not server.connections
@@ -235,14 +235,14 @@ def test_check_makes_it_ready(env):
         assert [query.seen.question for query in server.arrived] == [b"\0\0\2\0\1"]
 
 
-def test_ready_whatever_the_upstream_answers(env):
+def test_any_upstream_response_means_ready(env):
     env.proxy(env.upstream(faults.never_answer), timeouts={"query": "800ms"})
     Check(env, "--ready").good(": it is ready over UDP and TCP")
     Check(env, "--upstream").bad("SERVFAIL: ", "no answer")
 
 
 @table("which", ("UDP", "udp"), ("TCP", "tcp"))
-def test_check_of_a_listener_of_one_kind(env, which):
+def test_healthcheck_of_a_udp_only_or_tcp_only_listener(env, which):
     host, port = env.free_address(own_address())
     listen = {"tcp": {"address": with_port(host, port), "udp": False},
               "udp": {"address": with_port(own_address(), port), "tcp": False}}
@@ -255,12 +255,12 @@ def test_check_of_a_listener_of_one_kind(env, which):
 
 @table("host, at", ("IPv4", "127.9.8.7", "127.9.8.7"), ("IPv6", "::1", "[::1]"),
        ("any-IPv4", "0.0.0.0", "127.0.0.1"), ("any-IPv6", "::", "[::1]"))
-def test_check_finds_the_listener(env, namespace, host, at):
+def test_healthcheck_finds_the_listener(env, namespace, host, at):
     running = env.proxy(env.upstream(), host=host)
     Check(env).good(f"{at}:{running.address[1]}: it answers over UDP and TCP")
 
 
-def test_check_queries_the_address_of_the_option(env, tmp_path):
+def test_healthcheck_queries_the_address_of_the_option(env, tmp_path):
     running = env.proxy(env.upstream())
     elsewhere = proxy.write_config(str(tmp_path / "elsewhere.yml"), {
         "upstreams": env.config["upstreams"], "listen": f"{own_address()}:1"})
@@ -268,25 +268,25 @@ def test_check_queries_the_address_of_the_option(env, tmp_path):
     Check(env, config=elsewhere, args=["-l", with_port(*running.address)]).good("it answers")
 
 
-def test_check_of_a_proxy_that_does_not_allow_loopback(env):
+def test_healthcheck_if_loopback_is_not_allowed(env):
     server = env.upstream()
     env.proxy(server, allow=["192.0.2.0/24"])
     Check(env).good(": it answers over TCP (UDP not checked: 127.0.0.1 is not in `allow')")
     Check(env, "--upstream").bad(" over TCP: REFUSED: client address not allowed",
                                    "add this machine's address to `allow'")
     assert not server.connections
-    env.upstreams.clear()         # no client here is allowed, not even for the last query of the test
+    env.upstreams.clear()         # no client is allowed, which includes the last query
     server.close()
 
 
-def test_check_cannot_be_made_by_udp_alone_without_loopback(env, tmp_path):
+def test_healthcheck_over_udp_only_needs_loopback_in_allow(env, tmp_path):
     config = proxy.write_config(str(tmp_path / "udp.yml"), {
         "upstreams": ["192.0.2.1"], "allow": ["192.0.2.0/24"],
         "listen": [{"address": f"{own_address()}:5353", "tcp": False}]})
     Check(env, config=config).bad(" over UDP: 127.0.0.1 is not in `allow' (add it to `allow'")
 
 
-def test_check_of_a_proxy_that_has_stopped(env):
+def test_healthcheck_fails_after_stop(env):
     running = env.proxy(env.upstream())
     Check(env).good("it answers")
     running.stop()
@@ -295,7 +295,7 @@ def test_check_of_a_proxy_that_has_stopped(env):
 
 
 @table("listen", ("UDP-and-TCP", {}), ("TCP", {"udp": False}))
-def test_check_fails_when_all_workers_stand_still(env, listen):
+def test_healthcheck_fails_if_all_workers_are_stopped(env, listen):
     host, port = env.free_address(own_address())
     running = env.proxy(env.upstream(), workers=2, host=host, port=port,
                           listen=[{"address": with_port(host, port), **listen}])
@@ -310,15 +310,15 @@ def test_check_fails_when_all_workers_stand_still(env, listen):
     wait_until(lambda: Check(env).status == 0, 5, "it answers again")
 
 
-def test_check_passes_when_one_worker_stands_still(env):
+def test_healthcheck_passes_if_one_worker_is_stopped(env):
     running = processes.start_workers(env, env.upstream(), workers=2)
     for worker in running.workers():
         with processes.only_this_worker(running, worker):
             Check(env).good("it answers over UDP and TCP", AT_ONCE)
 
 
-def test_check_passes_in_a_rush_of_its_neighbours(env):
-    """In a pod all have one address; when it has all the places that one may have, others wait."""
+def test_healthcheck_passes_under_load(env):
+    """All containers of a pod share one address; beyond its quota, queries wait."""
     server = env.upstream(faults.never_answer)
     running = env.proxy(server, inflight=200)
     rush = env.datagrams()
@@ -326,11 +326,11 @@ def test_check_passes_in_a_rush_of_its_neighbours(env):
     running.wait_line("datagrams dropped")
     Check(env).good("it answers over UDP and TCP", AT_ONCE)
     assert len(server.queries) >= 190
-    rush.given_up = True            # it has asked too much at once
+    rush.abandoned = True            # it has sent too many queries at once
 
 
-def test_check_passes_when_its_neighbours_fill_tcp(env):
-    """The same by TCP, and by several connections."""
+def test_healthcheck_passes_if_its_address_fills_its_tcp_quota(env):
+    """The same over TCP with several connections."""
     server = env.upstream(faults.never_answer)
     env.proxy(server, inflight=200, workers=1)
     rush = [env.client() for _ in range(3)]
@@ -342,8 +342,8 @@ def test_check_passes_when_its_neighbours_fill_tcp(env):
         client.close()
 
 
-def test_check_waits_for_its_place(env):
-    """As any query does while `inflight' is reached."""
+def test_healthcheck_waits_for_a_free_slot(env):
+    """Like any query while `inflight' is reached."""
     server = env.upstream()
     env.proxy(server, inflight=1, timeouts={"answer": "2s"})
     client = env.client()
@@ -354,7 +354,7 @@ def test_check_waits_for_its_place(env):
     env.assert_ok(client.receive())
 
 
-def test_check_fails_when_there_is_no_place_for_too_long(env):
+def test_healthcheck_fails_without_a_free_slot_in_time(env):
     server = env.upstream(faults.never_answer)
     env.proxy(server, inflight=1, timeouts={"query": "4s", "answer": "4s"})
     client = env.client()
@@ -364,8 +364,8 @@ def test_check_fails_when_there_is_no_place_for_too_long(env):
     client.receive_all()
 
 
-def test_check_needs_no_trust_and_no_rights(env):
-    """Nor is anything said about the configuration that is said at the start."""
+def test_healthcheck_needs_no_trust_store_and_no_privileges(env):
+    """It does not print the warnings of a start."""
     running = env.proxy(env.upstream())
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
@@ -380,12 +380,12 @@ def test_check_needs_no_trust_and_no_rights(env):
     assert with_port(*running.address) in done.stdout
 
 
-# ---- what others say ----
+# ---- other servers ----
 
 
 @pytest.fixture
 def fake_server(env, tmp_path):
-    """Starts one, and returns it and a configuration that says it is dot-proxy."""
+    """Starts a fake server; returns it and a configuration that names it as dot-proxy."""
     def starts(reply, transport):
         made = FakeServer(reply)
         env.others.append(made)
@@ -397,7 +397,7 @@ def fake_server(env, tmp_path):
 
 
 def _ok(query, text=b"\2ok", **wrong):
-    """The right answer, but for what the arguments say."""
+    """The expected response, changed by the arguments."""
     seen = dnsmsg.read(query)
     ident = wrong.get("ident", seen.ident)
     question = wrong.get("question", seen.question)
@@ -424,14 +424,14 @@ BELONG_TO_NOTHING = [("other-ID", _other_id), ("other-question", _other_question
 
 
 @table("reply", *BELONG_TO_NOTHING)
-def test_check_takes_no_message_that_belongs_to_nothing(env, fake_server, reply):
+def test_healthcheck_ignores_unrelated_messages(env, fake_server, reply):
     _, config = fake_server(reply, "tcp")
     Check(env, config=config).bad(" over TCP: response does not match the query",
                                     seconds=AT_ONCE)
 
 
 @table("reply", *BELONG_TO_NOTHING)
-def test_check_waits_for_the_datagram_that_belongs_to_it(env, fake_server, reply):
+def test_healthcheck_waits_for_the_matching_datagram(env, fake_server, reply):
     _, config = fake_server(lambda query: reply(query) + [_ok(query)], "udp")
     Check(env, config=config).good(" over UDP, ", AT_ONCE)
     _, config = fake_server(reply, "udp")
@@ -444,32 +444,32 @@ def test_check_waits_for_the_datagram_that_belongs_to_it(env, fake_server, reply
        ("NXDOMAIN", lambda query: [_ok(query, None, flags=QR | NXDOMAIN)], "NXDOMAIN (is dot-proxy listening"),
        ("REFUSED", lambda query: [_ok(query, None, flags=QR | REFUSED)], "REFUSED"),
        ("bare-SERVFAIL", lambda query: [query[:2] + b"\x80\x02" + bytes(8)], "SERVFAIL"))
-def test_check_wants_the_answer_of_dot_proxy(env, fake_server, transport, reply, words):
+def test_healthcheck_fails_if_another_server_responds(env, fake_server, transport, reply, words):
     _, config = fake_server(reply, transport)
     Check(env, config=config).bad(f" over {transport.upper()}: ", words, seconds=AT_ONCE)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_check_of_what_is_silent(env, fake_server, transport):
+def test_healthcheck_of_a_silent_server(env, fake_server, transport):
     silent, config = fake_server(lambda query: [], transport)
     check = Check(env, config=config).bad(f" over {transport.upper()}: no response in 2000 ms")
     assert check.end - check.begin >= 2
     assert len(silent.queries) == (4 if transport == "udp" else 1)
 
 
-def test_check_of_what_closes(env, fake_server):
+def test_healthcheck_of_a_server_that_closes(env, fake_server):
     _, config = fake_server(lambda query: None, "tcp")
     Check(env, config=config).bad("the connection was closed without a response", seconds=AT_ONCE)
 
 
-def test_check_asks_again_when_a_datagram_is_lost(env, fake_server):
+def test_healthcheck_retransmits_a_lost_datagram(env, fake_server):
     made = []
     made, config = fake_server(lambda query: [_ok(query)] if len(made.queries) == 2 else [], "udp")
     Check(env, config=config).good("it answers over UDP")
     assert len(set(made.queries)) == 1
 
 
-def test_checks_use_random_ids(env, fake_server):
+def test_healthcheck_uses_random_ids(env, fake_server):
     made, config = fake_server(lambda query: [_ok(query)], "tcp")
     for _ in range(8):
         Check(env, config=config).good("it answers")
@@ -482,14 +482,14 @@ def test_checks_use_random_ids(env, fake_server):
 @table("args", ("both", ["healthcheck", "--upstream", "--ready"]), ("check", ["check", "--ready"]),
        ("probe", ["probe", "--upstream"]), ("serve", ["--ready"]),
        ("two-commands", ["healthcheck", "check"]))
-def test_options_of_healthcheck_are_its_own(tmp_path, args):
+def test_healthcheck_options_are_refused_elsewhere(tmp_path, args):
     done = subprocess.run([proxy.BINARY, *args], cwd=tmp_path, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("dot-proxy: `")
 
 
-def test_check_of_a_bad_configuration(tmp_path):
+def test_healthcheck_with_an_invalid_configuration(tmp_path):
     (tmp_path / "config.yml").write_text("upstream: [192.0.2.1]\n")
     done = subprocess.run([proxy.BINARY, "healthcheck"], cwd=tmp_path, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=20)

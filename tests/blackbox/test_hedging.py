@@ -21,7 +21,7 @@ def _tail(seconds):
     async def asked(connection, query):
         await asyncio.sleep(seconds if query.name.startswith("late") else USUAL)
         await answer(connection, query)
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 def _ask_each(env, names):
@@ -40,35 +40,35 @@ def _counted(running, key):
 
 
 @row("U-auto")
-def test_late_query_is_hedged_after_the_usual_time(env):
+def test_late_query_is_hedged_after_the_usual_response_time(env):
     a, b = env.upstream(_tail(1)), env.upstream()
     running = env.proxy(a, b, fallback=AUTO, timeouts=DEFAULTS)
     _ask_each(env, [f"n{n}.test" for n in range(60)])
     before = len(b.queries)
     env.assert_ok(env.datagrams().ask("late.test"), SOONER)
     assert [q.name for q in b.queries[before:]] == ["late.test"]
-    # The first one is only slow: nothing is held against it.
+    # The first upstream is only slow, so it must stay up.
     env.assert_ok(env.datagrams().ask("next.test"))
-    assert not b.asked("next.test")
+    assert not b.queries_for("next.test")
     assert not running.lines("upstream down")
     assert _counted(running, "hedged") == len(b.queries)
 
 
 @row("U-auto")
-def test_nothing_is_known_yet(env):
-    """Then it is as with a fixed time of 400 ms."""
+def test_first_query_is_hedged_after_400_ms(env):
+    """As with a fixed time of 400 ms."""
     a, b = env.upstream(_tail(1)), env.upstream()
     env.proxy(a, b, fallback=AUTO, timeouts=DEFAULTS)
     _ask_each(env, ["n.test"])
     exchange = env.datagrams().ask("late.test")
     env.assert_ok(exchange, 0.7)
     assert exchange.answered - exchange.at > SOONER
-    assert b.asked("late.test")
+    assert b.queries_for("late.test")
 
 
 @row("U-auto")
 def test_extra_queries_stay_under_5_percent(env):
-    """However many of them are late."""
+    """However many queries are late."""
     a, b = env.upstream(_tail(0.15)), env.upstream()
     running = env.proxy(a, b, fallback=AUTO, timeouts=DEFAULTS)
     _ask_each(env, [f"n{n}.test" for n in range(60)])
@@ -83,7 +83,7 @@ def test_extra_queries_stay_under_5_percent(env):
 
 
 @row("U-auto")
-def test_silent_upstream_is_left_however_many_queries_that_takes(env):
+def test_silent_upstream_is_left_despite_the_hedging_limit(env):
     a, b = env.pair(faults.never_answer)
     env.proxy(a, b, fallback=AUTO, timeouts=DEFAULTS)
     client = env.datagrams()

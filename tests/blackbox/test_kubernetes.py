@@ -1,4 +1,4 @@
-"""The bases in deploy/kubernetes: that they are whole, and give no right that is not needed."""
+"""The bases in deploy/kubernetes are complete and grant no unneeded privilege."""
 
 import os
 import re
@@ -15,7 +15,7 @@ README = (kustomize.ROOT / "README.md").read_text()
 BASES = sorted(path for path in kustomize.BASES.iterdir())
 WORKLOADS = "Deployment", "DaemonSet"
 HEALTHCHECK_SECONDS = 2
-# Who has more than nothing: to give the node an address; to bind port 53 of the node.
+# Containers with capabilities: to add an address to the node; to bind port 53 of the node.
 RANKS = {("node-local", "address"): "NET_ADMIN", ("node-local", "dot-proxy"): "NET_BIND_SERVICE"}
 
 every_base = pytest.mark.parametrize("base", BASES, ids=lambda base: base.name)
@@ -39,7 +39,7 @@ def _listens(objects):
     return yaml.safe_load(kustomize.only(objects, "ConfigMap")["data"]["config.yml"])["listen"]
 
 
-def test_bases_are_those_of_the_readme():
+def test_bases_match_the_readme():
     names = re.search(r"apply -k deploy/kubernetes/sidecar.*?\n\n(.*?)\n\n", README, re.S)[1]
     assert sorted(re.findall(r"^\| `([\w-]+)`", names, re.M)) == [base.name for base in BASES]
 
@@ -64,14 +64,14 @@ def test_rendered_by_kubectl(base):
 
 
 @every_base
-def test_configuration_is_right(base, any_address):
+def test_configuration_is_valid(base, any_address):
     done = any_address(subprocess.run, [proxy.BINARY, "-c", str(base / "config.yml"), "check"],
                        capture_output=True, text=True)
     assert done.returncode == 0 and not done.stderr, done.stderr
 
 
 @every_base
-def test_containers_have_no_right_that_they_do_not_need(base):
+def test_containers_have_minimal_privileges(base):
     for container in _containers(kustomize.render(base)):
         rights = container["securityContext"]
         rank = RANKS.get((base.name, container["name"]))
@@ -85,7 +85,7 @@ def test_containers_have_no_right_that_they_do_not_need(base):
 
 @every_base
 def test_port_53_can_be_bound(base):
-    """By the sysctl of the pod, or, where the pod has the node's network, by the file's right."""
+    """With the sysctl of the pod or, in the node's network, with the file capability."""
     objects = kustomize.render(base)
     spec = _template(objects)["spec"]
     sysctls = spec.get("securityContext", {}).get("sysctls", [])
@@ -105,7 +105,7 @@ def test_resources_are_bounded(base):
 
 
 @every_base
-def test_volumes_are_there(base):
+def test_volumes_exist(base):
     objects = kustomize.render(base)
     volumes = {volume["name"]: volume for volume in _template(objects)["spec"]["volumes"]}
     mounted = {mount["name"] for c in _containers(objects) for mount in c.get("volumeMounts", ())}
@@ -117,7 +117,7 @@ def test_volumes_are_there(base):
 
 
 @every_base
-def test_probes_ask_the_program(base):
+def test_probes_run_healthcheck(base):
     probes = {key: probe for key, probe in _dot_proxy(kustomize.render(base)).items()
               if key.endswith("Probe")}
     for key, probe in probes.items():
@@ -129,13 +129,13 @@ def test_probes_ask_the_program(base):
 
 
 @every_base
-def test_image_is_that_of_the_readme(base):
+def test_image_matches_the_readme(base):
     image = re.search(r"docker build -t (\S+) ", README)[1]
     assert _dot_proxy(kustomize.render(base))["image"] == image
 
 
 @every_base
-def test_selectors_find_their_pods(base):
+def test_selectors_match_their_pods(base):
     objects = kustomize.render(base)
     labels = _template(objects)["metadata"]["labels"]
     for made in objects:
@@ -144,7 +144,7 @@ def test_selectors_find_their_pods(base):
 
 
 @pytest.mark.parametrize("name", ("sidecar", "sidecar-plain"))
-def test_application_asks_the_sidecar(name):
+def test_application_uses_the_sidecar(name):
     objects = kustomize.render(kustomize.BASES / name)
     spec = _template(objects)["spec"]
     assert spec["dnsPolicy"] == "None"
@@ -153,8 +153,8 @@ def test_application_asks_the_sidecar(name):
     assert [c["name"] for c in spec["containers"] if c["name"] != "dot-proxy"] == ["application"]
 
 
-def test_node_gets_the_address_that_is_listened_on(namespace):
-    """By the command of the init container, again and again; any `ip' does."""
+def test_init_container_adds_the_listen_address(namespace):
+    """By the command of the init container, also if repeated; with any `ip'."""
     objects = kustomize.render(kustomize.BASES / "node-local")
     command, = (c["command"] for c in _containers(objects) if c["name"] == "address")
     address = command[3].partition("/")[0]
@@ -166,7 +166,7 @@ def test_node_gets_the_address_that_is_listened_on(namespace):
         text=True).stdout
 
 
-def test_service_has_the_ports_of_its_pods():
+def test_service_ports_match_its_pods():
     objects = kustomize.render(kustomize.BASES / "service")
     ports = {(port["name"], port["containerPort"], port["protocol"])
              for port in _dot_proxy(objects)["ports"]}
@@ -175,7 +175,7 @@ def test_service_has_the_ports_of_its_pods():
     assert {protocol for _, _, protocol in ports} == {"UDP", "TCP"}
 
 
-def test_service_grows():
+def test_service_can_be_scaled():
     objects = kustomize.render(kustomize.BASES / "service")
     deployment = kustomize.only(objects, "Deployment")
     spec = kustomize.only(objects, "HorizontalPodAutoscaler")["spec"]

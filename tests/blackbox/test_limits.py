@@ -1,4 +1,4 @@
-"""Groups C and P where there is not room for everybody: clients, descriptors, memory."""
+"""Groups C and P at the limits: clients, descriptors, memory."""
 
 import contextlib
 import os
@@ -25,16 +25,16 @@ CROWDED = "too many clients"
 
 
 def _clients(env, count, **args):
-    """Clients that are taken in one after the other."""
+    """Clients that are accepted one after the other."""
     made = []
     for _ in range(count):
         made.append(env.client(**args))
-        made[-1].wait_taken()
+        made[-1].wait_read()
     return made
 
 
 @row("C-07")
-def test_idle_clients_of_every_worker_hold_nobody_up(env):
+def test_idle_clients_at_every_worker_delay_no_other_client(env):
     processes.start_workers(env, env.upstream(), workers=3, timeouts=PATIENT)
     for _ in range(3):
         processes.one_each(env)
@@ -44,7 +44,7 @@ def test_idle_clients_of_every_worker_hold_nobody_up(env):
 
 
 @row("C-08", "P9")
-def test_slow_lorises_at_every_worker_hold_nobody_up(env):
+def test_slow_lorises_at_every_worker_delay_no_other_client(env):
     workers, seconds = 3, 4
     processes.start_workers(env, env.upstream(), workers=workers)
     octets = dnsmsg.framed(Query("a-name-that-takes-a-while.test").wire)
@@ -56,7 +56,7 @@ def test_slow_lorises_at_every_worker_hold_nobody_up(env):
         for entry in slow:
             entry[1] = min(entry[1] + 1, len(octets) - 1)
             try:
-                entry[0].send_octets(octets[entry[1] - 1:entry[1]])
+                entry[0].send_bytes(octets[entry[1] - 1:entry[1]])
             except OSError:
                 pass        # it was closed just now
         times.append(env.assert_ok(env.ask(f"good-{len(times)}.test")).took)
@@ -73,8 +73,8 @@ def test_slow_lorises_at_every_worker_hold_nobody_up(env):
 
 
 @row("C-09")
-def test_address_with_too_many_clients_makes_room_by_its_own(env):
-    """The one of them that has been idle longest goes; nobody else does."""
+def test_address_over_its_limit_loses_its_longest_idle_client(env):
+    """Only its longest idle client is closed."""
     running = env.proxy(env.upstream(), timeouts=PATIENT,
                           clients={"max": 100, "per_address": 5})
     others = _clients(env, 4, source="127.0.0.9")
@@ -93,7 +93,7 @@ def test_address_with_too_many_clients_makes_room_by_its_own(env):
 
 
 @row("C-09")
-def test_address_whose_clients_all_wait_gets_no_more(env):
+def test_address_limit_refuses_if_all_its_clients_are_active(env):
     server = env.upstream()
     env.proxy(server, timeouts=PATIENT, clients={"max": 100, "per_address": 3})
     waiting = _clients(env, 3, source="127.0.0.8")
@@ -110,7 +110,7 @@ def test_address_whose_clients_all_wait_gets_no_more(env):
 
 
 @row("C-10", "C-11")
-def test_oldest_idle_client_makes_room_below_the_limit(env, row):
+def test_longest_idle_client_is_closed_at_client_limit(env, row):
     running = env.proxy(env.upstream(), timeouts=PATIENT, clients={"max": 20})
     env.assert_ok(env.ask())
     old = _clients(env, 4)
@@ -133,8 +133,8 @@ def test_oldest_idle_client_makes_room_below_the_limit(env, row):
 
 
 @row("C-10")
-def test_clients_that_all_wait_are_not_pushed_out(env):
-    """Who comes then waits in the queue of the kernel, and is served when there is room."""
+def test_active_clients_are_not_evicted(env):
+    """New clients wait in the accept queue and are served when a slot is free."""
     server = env.upstream()
     env.proxy(server, timeouts={"answer": "2s", **PATIENT}, clients={"max": 8})
     waiting = []
@@ -154,8 +154,8 @@ def test_clients_that_all_wait_are_not_pushed_out(env):
 
 
 @row("C-10")
-def test_client_whose_query_was_not_read_yet_is_not_idle(env):
-    """More than there are places for come, and ask, while the worker looks elsewhere."""
+def test_client_with_unread_query_is_not_idle(env):
+    """More clients than slots connect and send queries while the worker is paused."""
     running = env.proxy(env.upstream(), timeouts=PATIENT, clients={"max": 8})
     worker, = running.workers()
     processes.pause(worker)
@@ -168,7 +168,7 @@ def test_client_whose_query_was_not_read_yet_is_not_idle(env):
 
 
 @row("C-12")
-def test_patience_is_shorter_in_a_crowd_and_comes_back(env):
+def test_idle_timeout_shrinks_under_load_and_recovers(env):
     idle = 1.5
     env.proxy(env.upstream(), timeouts={"client_idle": "1500ms"}, clients={"max": 20})
     crowd = [env.client() for _ in range(19)]
@@ -182,8 +182,8 @@ def test_patience_is_shorter_in_a_crowd_and_comes_back(env):
 
 
 @row("C-13")
-def test_clients_that_never_read_at_every_worker(env):
-    """10,000 answers wait for nobody for ever, and not in memory without a bound."""
+def test_clients_that_never_read_use_bounded_memory(env):
+    """10,000 unread responses are neither kept forever nor in unbounded memory."""
     workers = 2
     env.may_grow = 64 * MIB
     running = processes.start_workers(env, env.upstream(), workers=workers)
@@ -191,7 +191,7 @@ def test_clients_that_never_read_at_every_worker(env):
     pending = []
     octets = b"".join(dnsmsg.framed(Query(f"size-1500.n{n}.test").wire) for n in range(10000))
     for client in deaf:
-        client.given_up = True
+        client.abandoned = True
         client.sock.setblocking(False)
         pending.append([client, memoryview(octets)])
     most, begin, asked = 0, now(), 0
@@ -218,8 +218,8 @@ def test_clients_that_never_read_at_every_worker(env):
 
 
 @row("C-10")
-def test_as_many_clients_as_there_are_places(env):
-    """None of them makes room for somebody who is not there."""
+def test_exactly_the_client_limit_evicts_nobody(env):
+    """None of them is closed for a client that does not exist."""
     server = env.upstream()
     running = processes.start_workers(env, server, timeouts={"answer": "2s", **PATIENT}, clients={"max": 8})
     first = running.workers()[0]
@@ -227,7 +227,7 @@ def test_as_many_clients_as_there_are_places(env):
         for n in range(8):
             env.client().send(Query(f"delay-300.n{n}.test"))
         for client in env.clients:
-            client.wait_taken()
+            client.wait_read()
     for client in env.clients:
         env.assert_ok(client.receive_until(client.exchanges[0]))
     assert not running.lines(CROWDED)
@@ -245,7 +245,7 @@ def no_more_descriptors(pid):
     return was
 
 
-def told_once_without_a_spin(env, cause, remedy):
+def assert_logged_once_without_spin(env, cause, remedy):
     running = env.proxies[-1]
     line = running.wait_line("accept failed", cause=cause)
     assert remedy in line["remedy"]
@@ -257,8 +257,8 @@ def told_once_without_a_spin(env, cause, remedy):
 
 
 @row("P-01")
-def test_no_descriptor_for_clients(env):
-    """No spin, no flood of lines; who is there is served, who comes later is, later."""
+def test_descriptor_shortage_at_accept(env):
+    """No spin, no log flood; connected clients are served, new ones later."""
     server = env.upstream()
     running = env.proxy(server, timeouts={"query": "4s", "answer": "4s", **PATIENT},
                           user="root")
@@ -268,7 +268,7 @@ def test_no_descriptor_for_clients(env):
     wait_until(lambda: server.queries)
     was = no_more_descriptors(worker)
     late = [env.client() for _ in range(20)]
-    told_once_without_a_spin(env, "Too many open files", "ulimit -n")
+    assert_logged_once_without_spin(env, "Too many open files", "ulimit -n")
     assert asked.answer is None
     env.assert_ok(there.receive_until(asked))
     resource.prlimit(worker, resource.RLIMIT_NOFILE, was)
@@ -305,14 +305,14 @@ can_tamper = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("strace") is N
 
 @row("P-01")
 @can_tamper
-def test_no_descriptor_in_the_whole_system(env):
-    """ENFILE, the shortage of others. The list of allowed calls would not let the tracer do it."""
+def test_system_wide_descriptor_shortage(env):
+    """ENFILE, a shortage caused by others. The seccomp filter would block the tracer."""
     running = env.proxy(env.upstream(), user="root", sandbox="off")
     worker, = running.workers()
     env.assert_ok(env.ask())
     with tampered(worker, "accept4:error=ENFILE"):
         late = [env.client() for _ in range(20)]
-        told_once_without_a_spin(env, "Too many open files in system", "fs.file-max")
+        assert_logged_once_without_spin(env, "Too many open files in system", "fs.file-max")
     for n, client in enumerate(late):
         client.settle(now())
         env.assert_ok(client.ask(f"late-{n}.test"))
@@ -336,7 +336,7 @@ def traced(pid):
         return "TracerPid:\t0\n" not in file.read()
 
 
-# Answers that the kernel does not take now.
+# Responses that the kernel does not accept at the moment.
 
 
 @can_tamper
@@ -352,7 +352,7 @@ def test_failed_sendmmsg_is_retried_and_stops_no_other_client(env, error):
         waiting = client.send(*[Query(f"waiting-{n}.test") for n in range(100)])
         for n in range(5):
             env.assert_ok(env.ask(f"meanwhile-{n}.test"), 3)
-        client.hears_nothing()
+        client.assert_silent()
     for exchange in waiting:
         env.assert_ok(client.receive_until(exchange))
 
@@ -374,12 +374,12 @@ def test_interrupted_sendmsg_is_retried_and_stops_no_other_client(env):
 
 
 @row("P-02")
-def test_no_descriptor_for_the_upstream_then_one_again(env):
+def test_descriptor_shortage_for_the_upstream_recovers(env):
     server = env.upstream()
     running = env.proxy(server, timeouts=PATIENT, user="root")
     worker, = running.workers()
     client = env.client()
-    client.wait_taken()
+    client.wait_read()
     was = no_more_descriptors(worker)
     for n in range(5):
         exchange = env.servfail(client.ask(f"n{n}.test", edns=dnsmsg.opt()), 0.5)
@@ -391,8 +391,8 @@ def test_no_descriptor_for_the_upstream_then_one_again(env):
 
 
 @row("P-02")
-def test_no_descriptor_for_the_second_upstream(env):
-    """The first one's connection goes on."""
+def test_descriptor_shortage_for_the_second_upstream(env):
+    """The connection of the first upstream stays usable."""
     a, b = env.pair()
     running = env.proxy(a, b, timeouts=PATIENT, user="root")
     worker, = running.workers()
@@ -405,7 +405,7 @@ def test_no_descriptor_for_the_second_upstream(env):
     env.assert_ok(client.ask("good.test"), 0.5)
     resource.prlimit(worker, resource.RLIMIT_NOFILE, was)
     a.do(faults.rcode(dnsmsg.SERVFAIL))
-    wait_until(lambda: client.ask("better.test").answer.is_right, 3, "B is asked again")
+    wait_until(lambda: client.ask("better.test").answer.is_correct, 3, "B gets queries again")
 
 
 # accept(2) fails for reasons of the client that connects.
@@ -433,8 +433,8 @@ accept4(int fd, struct sockaddr *from, socklen_t *len, int flags)
 
 
 @row("P-06")
-def test_accept_that_fails_for_a_passing_reason(env):
-    """Two calls of three do, with each of the errors in turn."""
+def test_transient_accept_errors(env):
+    """Two of three calls fail, with each of the errors in turn."""
     source, library = (os.path.join(env.directory, name) for name in ("accept.c", "accept.so"))
     with open(source, "w") as file:
         file.write(ACCEPT)
@@ -456,7 +456,7 @@ def test_accept_that_fails_for_a_passing_reason(env):
 
 
 @row("P-06")
-def test_clients_that_go_before_they_are_accepted(env):
+def test_clients_reset_before_accept(env):
     running = processes.start_workers(env, env.upstream())
     workers = running.workers()
     for pid in workers:

@@ -21,7 +21,7 @@ MISSING = "listen address missing"
 RELOADED = "configuration reloaded"
 REFUSED = "reload failed"
 LATE = {"IPv4": "10.77.0.1", "IPv6": "fd00:77::1"}
-# How often the supervisor looks, and then some.
+# The interval of the supervisor's checks, plus a margin.
 NOTICED = 3.5
 
 
@@ -61,8 +61,8 @@ def _wait_count(running, event, address, count):
 
 @table("host, first", ("F-20-IPv4-second", LATE["IPv4"], False),
        ("F-20-IPv4-first", LATE["IPv4"], True), ("F-20-IPv6-second", LATE["IPv6"], False))
-def test_late_address_is_served_when_it_comes_and_comes_back(env, namespace, host, first):
-    """The others serve all the while; each change is logged once, and nothing is restarted."""
+def test_late_address_is_served_when_added_and_added_again(env, namespace, host, first):
+    """Other addresses are served all the time; each change is logged once, and nothing restarts."""
     main = env.free_address(own_address())
     late = host, main[1]
     made = Address(namespace, host)
@@ -88,7 +88,7 @@ def test_late_address_is_served_when_it_comes_and_comes_back(env, namespace, hos
 
 
 @row("F-20")
-def test_nothing_is_lost_at_other_addresses(env, namespace):
+def test_late_address_loses_no_query_at_other_addresses(env, namespace):
     main = env.free_address(own_address())
     late = LATE["IPv4"], main[1]
     made = Address(namespace, late[0])
@@ -108,8 +108,8 @@ def test_nothing_is_lost_at_other_addresses(env, namespace):
 
 
 @row("F-20")
-def test_interface_that_is_made_again(env, namespace):
-    """As a VPN does it: the interface goes with its address, and another one of that name comes."""
+def test_recreated_interface_is_served(env, namespace):
+    """As with a VPN: interface and address are deleted, then created with the same name."""
     main = env.free_address(own_address())
     late = LATE["IPv4"], main[1]
     running = env.proxy(env.upstream(), host=main[0], port=main[1],
@@ -125,8 +125,8 @@ def test_interface_that_is_made_again(env, namespace):
 
 
 @table("first", ("F-20-link-local-second", False), ("F-20-link-local-first", True))
-def test_link_local_address_of_an_interface_that_is_made_again(env, namespace, first):
-    """Each time the interface has another index; nobody reads the file again by hand."""
+def test_link_local_address_of_a_recreated_interface(env, namespace, first):
+    """Each time the interface has another index; no manual reload is needed."""
     main = env.free_address(own_address())
     named = f"[fe80::77%vpn0]:{main[1]}"
     listen = [named, with_port(*main)] if first else [with_port(*main), named]
@@ -140,7 +140,7 @@ def test_link_local_address_of_an_interface_that_is_made_again(env, namespace, f
         namespace.run("ip", "link", "add", "vpn0", "type", "veth", "peer", "name", "vpn1")
         namespace.run("ip", "addr", "add", "fe80::77/64", "dev", "vpn0", "nodad")
         namespace.run("ip", "link", "set", "vpn0", "up")
-        # A link has no carrier, and so takes nothing, as long as its other end is down.
+        # A link has no carrier, and accepts no packets, while its other end is down.
         namespace.run("ip", "link", "set", "vpn1", "up")
         wait_until(lambda: len(running.lines("listening", address=named)) == 2 * (n + 1), 6,
                    f"is served:\n{running.log_text()}")
@@ -155,8 +155,8 @@ def test_link_local_address_of_an_interface_that_is_made_again(env, namespace, f
 
 
 @row("F-20")
-def test_interface_comes_while_the_file_is_wrong(env, namespace):
-    """It is read once for it, not every few seconds."""
+def test_interface_added_while_the_file_is_invalid(env, namespace):
+    """The file is read once for it, not every few seconds."""
     main = env.free_address(own_address())
     running = env.proxy(env.upstream(), host=main[0], port=main[1], reload="signal",
                           listen=[with_port(*main), f"[fe80::77%vpn0]:{main[1]}"])
@@ -175,14 +175,14 @@ def test_reload_while_an_address_is_missing(env, namespace):
     late, other = (LATE["IPv4"], main[1]), (LATE["IPv6"], main[1])
     running = processes.start_workers(env, env.upstream(), host=main[0], port=main[1],
                          listen=[with_port(*main), with_port(*late)], reload="signal")
-    # One that was missing stays, one that is missing comes.
+    # One missing address stays in the list, another one is added.
     _reload(env, listen=[with_port(*main), with_port(*late), with_port(*other)])
     assert _lines(running, MISSING, late) == _lines(running, MISSING, other) == 1
     Address(namespace, late[0]).add()
     Address(namespace, other[0]).add()
     for address in main, late, other:
         _ask_at(env, address, f"n{len(address[0])}.test")
-    # The only one is gone: no reason to refuse anything.
+    # The only address is gone, which must not make a reload fail.
     _reload(env, listen=with_port(*late))
     running.address = late
     Address(namespace, late[0]).delete()
@@ -198,13 +198,13 @@ def _reload(env, **changes):
     proxy.write_config(env.config_path, env.config)
     running.signal(signal.SIGHUP)
     wait_until(lambda: len(running.lines(RELOADED)) > before, 5, f"reloads:\n{running.log_text()}")
-    wait_until(lambda: not set(old) & set(running.workers()), 12, "the old workers have gone")
+    wait_until(lambda: not set(old) & set(running.workers()), 12, "the old workers exit")
     processes.wait_all_serving(running, env.config["workers"])
 
 
 @row("F-20")
-def test_no_address_is_there(env, namespace):
-    """It exits; whoever restarts it succeeds once one is there."""
+def test_start_fails_without_any_listen_address(env, namespace):
+    """It exits; a restart succeeds once an address exists."""
     listen = [f"{host}:5353" if "." in host else f"[{host}]:5353" for host in LATE.values()]
     ended = env.proxy(env.upstream(), start=False, listen=listen)
     assert ended.wait(5) == 1
@@ -221,7 +221,7 @@ def test_no_address_is_there(env, namespace):
 
 
 @row("F-20")
-def test_only_address_is_of_an_interface_that_is_not_there(env, namespace):
+def test_start_fails_if_the_only_interface_is_missing(env, namespace):
     ended = env.proxy(env.upstream(), start=False, listen="[fe80::77%vpn0]:5353")
     assert ended.wait(5) == 1
     ended.check_reports()
@@ -258,7 +258,7 @@ def _shut_down(pid, port, kind=socket.SOCK_STREAM, how=socket.SHUT_RDWR):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to reach into another process")
 @row("P-29")
-def test_tcp_socket_that_was_shut_down_listens_again(env):
+def test_shut_down_tcp_socket_listens_again(env):
     running = processes.start_workers(env, env.upstream(), workers=2)
     kept = env.client()
     env.assert_ok(kept.ask("kept.test"))
@@ -278,7 +278,7 @@ def test_tcp_socket_that_was_shut_down_listens_again(env):
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to reach into another process")
 @table("how", ("P-29-UDP-receiving", socket.SHUT_RD), ("P-29-UDP-sending", socket.SHUT_WR),
        ("P-29-UDP-both", socket.SHUT_RDWR))
-def test_udp_socket_that_was_shut_down_is_replaced(env, how):
+def test_shut_down_udp_socket_is_replaced(env, how):
     running = processes.start_workers(env, env.upstream(), workers=2)
     env.assert_ok(env.datagrams().ask("before.test"))
     _shut_down(running.pid, running.address[1], socket.SOCK_DGRAM, how)
@@ -288,18 +288,18 @@ def test_udp_socket_that_was_shut_down_is_replaced(env, how):
     assert len(running.lines("listening socket was shut down", over="UDP")) == 1
     for n in range(10):
         env.assert_ok(env.datagrams().ask(f"udp-{n}.test"), 1)
-    wait_until(lambda: len(running.workers()) == 2, 3, "the old workers have gone")
+    wait_until(lambda: len(running.workers()) == 2, 3, "the old workers exit")
     env.idle(0.5)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to reach into another process")
 @row("P-29")
-def test_udp_socket_on_which_answers_are_lost_is_replaced(env):
-    """A worker sees it, and the supervisor makes sure of it."""
+def test_udp_socket_with_failing_sends_is_replaced(env):
+    """A worker reports it, and the supervisor verifies it."""
     running = processes.start_workers(env, env.upstream(), workers=2)
     _shut_down(running.pid, running.address[1], socket.SOCK_DGRAM, socket.SHUT_WR)
     lost = env.datagrams()
-    lost.given_up = True
+    lost.abandoned = True
     lost.send(Query("lost.test"))
     wait_until(lambda: running.lines("configuration reloaded"), 5, "new workers have the new one")
     assert len(running.lines("listening socket was shut down", over="UDP")) == 1

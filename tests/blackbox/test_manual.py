@@ -1,4 +1,4 @@
-"""Group F: the documents and man pages say what the program does."""
+"""Group F: documents and man pages match the program."""
 
 import pathlib
 import re
@@ -81,19 +81,19 @@ def setting(key, value):
 
 
 def answer(tmp_path, key, value):
-    """The first thing that the program says about such a configuration."""
+    """The first message of the program about such a configuration."""
     (tmp_path / "config.yml").write_text(setting(key, value))
     done = run(tmp_path, "check")
     return (done.stderr or done.stdout).splitlines()[0]
 
 
-# These take any text, or their own kind of it.
+# These accept any text, or have their own syntax.
 FREE = {"path", "host name", "name or number", "address[:port]"}
 LISTS = {"upstreams", "upstreams[].pins", "listen", "allow"}
 
 
 @pytest.mark.parametrize("key", sorted(LISTS))
-def test_the_length_of_a_list_is_what_the_program_takes(tmp_path, key):
+def test_list_lengths_match_the_program(tmp_path, key):
     most = int(KEYS[key][0].split()[-1])
     entries = [f"192.0.2.{n}" for n in range(256)] + ["192.0.3.1"]
     said = answer(tmp_path, key, f"[{', '.join(entries[:most + 1])}]")
@@ -102,7 +102,7 @@ def test_the_length_of_a_list_is_what_the_program_takes(tmp_path, key):
 
 
 @pytest.mark.parametrize("key", sorted(KEYS.keys() - LISTS))
-def test_the_range_is_what_the_program_takes(tmp_path, key):
+def test_ranges_match_the_program(tmp_path, key):
     # Too long for a time, no number, and none of the words.
     said = re.search(r": expected (?:a number from |a time from )?(.*), found `60m'$",
                      answer(tmp_path, key, "60m"))
@@ -113,7 +113,7 @@ def test_the_range_is_what_the_program_takes(tmp_path, key):
     assert sorted(re.split(r", or |, ", KEYS[key][0])) == sorted(expected)
 
 
-def test_the_defaults_are_those_of_the_program(tmp_path, authority):
+def test_defaults_match_the_program(tmp_path, authority):
     (tmp_path / "config.yml").write_text(
         f"upstreams: [{{address: 192.0.2.1, pins: {PIN}}}]\ntls: {{ca_file: {authority.path}}}\n")
     said = {}
@@ -127,7 +127,7 @@ def test_the_defaults_are_those_of_the_program(tmp_path, authority):
             key = outer                 # the entries of a list
         said.setdefault(key, value.strip('"'))
         said[key] = said[key] or value.strip('"')
-    # What is not printed where nothing is set, or in other words.
+    # Defaults that are not printed, or printed in another form.
     unsaid = {"required", "none", "private", "nobody", "tls.ca_file", "tls.crl_file",
               "the system's bundle"}
     documented = {key: default for key, (_, default) in KEYS.items()
@@ -180,7 +180,7 @@ def events():
     return found.union(*(names for names, _ in logged()))
 
 
-def test_the_events_of_the_log_are_documented():
+def test_log_events_are_documented():
     documented = set(re.findall(r"^\| (?:error|warn|info|debug) \| `([^`]+)` \|",
                                 section("Log events"), re.M))
     assert len(events()) > 20
@@ -188,7 +188,7 @@ def test_the_events_of_the_log_are_documented():
     assert documented - events() == set(), "in docs/REFERENCE.md, but not in the source"
 
 
-def test_the_keys_of_the_log_are_documented():
+def test_log_keys_are_documented():
     documented, source = {}, {}
     for event, keys in re.findall(r"^\| \w+ \| `([^`]+)` \|.*\|(.*)\|$",
                                   section("Log events"), re.M):
@@ -201,7 +201,7 @@ def test_the_keys_of_the_log_are_documented():
     assert {name: documented.get(name) for name in source} == source
 
 
-def test_the_documents_name_events_and_keys_that_there_are():
+def test_documented_events_and_keys_exist():
     known = {key.split(".")[-1] for key in KEYS}
     known.update(KEYS, re.findall(r"`(\w+)`", section("Log events")))
     for path, text in DOCUMENTS.items():
@@ -212,17 +212,17 @@ def test_the_documents_name_events_and_keys_that_there_are():
             assert set(re.findall(r"`([^`]+)`", cell)) - events() - known == set(), path
 
 
-def test_the_readme_quotes_the_log():
+def test_readme_log_lines_are_real():
     table = re.search(r"^## When it does not start\n(.*?)^## ", README, re.M | re.S)[1]
     quoted = re.findall(r"^\| (`.*?) \|", table, re.M)
     assert quoted
     for text in re.findall(r"`([^`]+)`", " ".join(quoted)):
-        # Without addresses, files, names and what libc says.
+        # Without addresses, files, names and texts of libc.
         for piece in re.split(r"0\.0\.0\.0:53|config\.yml|\.\.\.|: [A-Z].*", text):
             assert piece.strip() in SOURCES, text
 
 
-def test_the_extended_errors_are_documented():
+def test_extended_errors_are_documented():
     """Each code with each text of the source; texts with an upstream in front are its errors."""
     headers = "".join(path.read_text() for path in (ROOT / "include").rglob("*.h"))
     codes = dict(re.findall(r"\b(DNS_EDE_\w+) = (\d+)", headers))
@@ -259,7 +259,7 @@ def examples():
 
 
 @pytest.mark.parametrize("text", examples())
-def test_the_examples_are_good(tmp_path, authority, monkeypatch, any_address, text):
+def test_examples_are_valid_configurations(tmp_path, authority, monkeypatch, any_address, text):
     if not re.search("^(upstreams|DNS_SERVERS):", text, re.M):
         text += UPSTREAM
     (tmp_path / "config.yml").write_text(text)
@@ -269,7 +269,7 @@ def test_the_examples_are_good(tmp_path, authority, monkeypatch, any_address, te
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_command_line_is_documented(tmp_path):
+def test_command_line_is_documented(tmp_path):
     usage = run(tmp_path, "--help").stdout
     options = set(re.findall(r"(?<![\w-])--?[a-z]+\b", usage))
     commands = set(re.findall(r"^  dot-proxy ([a-z]+)", usage, re.M))
@@ -280,7 +280,7 @@ def test_the_command_line_is_documented(tmp_path):
     assert set(re.findall(r"(?<![\w-])-{0,2}[a-z]+\b", table)) == commands | options
 
 
-def test_the_health_diagram_is_that_of_the_source():
+def test_health_diagram_matches_the_source():
     header = (ROOT / "include/shared/health.h").read_text()
     architecture = DOCUMENTS[pathlib.Path("docs/ARCHITECTURE.md")]
     diagram = re.search(r"<!-- health diagram -->\n+(.*?)\n+<!-- end -->", architecture, re.S)[1]
@@ -289,8 +289,8 @@ def test_the_health_diagram_is_that_of_the_source():
     assert "\n".join(lines) in re.sub(r"^ \*[ \t]*|[ \t]+$", "", header, flags=re.M)
 
 
-def test_the_environment_is_documented():
-    # Each of systemd's variables that ends so only says for whom another one is.
+def test_environment_is_documented():
+    # Variables of systemd with this suffix only name the process that another one is for.
     variables = {name for name in re.findall(r'getenv\("(\w+)"\)', SOURCES)
                  if not name.endswith("_PID")}
     tags = re.findall(r"^\.It Ev (.*)", COMMAND_PAGE, re.M)
@@ -299,7 +299,7 @@ def test_the_environment_is_documented():
     assert set(re.findall(r"`([A-Z_]+)`", section("Environment"))) == variables
 
 
-def test_the_exit_statuses_are_documented():
+def test_exit_statuses_are_documented():
     main = (ROOT / "src/command/main.c").read_text()
     enum = re.search(r"Exit statuses.*?enum \{(.*?)\}", main, re.S)[1]
     statuses = set(re.findall(r"= (\d+)", enum))
@@ -316,7 +316,7 @@ def anchors(text):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
-def test_what_a_document_names_is_there(path):
+def test_names_in_documents_exist(path):
     text = DOCUMENTS[path]
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         name, _, anchor = link.partition("#")
@@ -335,13 +335,13 @@ def test_what_a_document_names_is_there(path):
     assert named - set(targets) == set()
 
 
-def test_the_readme_is_short():
+def test_readme_is_short():
     assert len(README.split()) <= 1500
     for directory in re.findall(r"^\| `([a-z-]+)` \|", README, re.M):
         assert (ROOT / "deploy/kubernetes" / directory / "kustomization.yaml").exists(), directory
 
 
-def test_the_ids_of_tests_are_explained():
+def test_test_ids_are_explained():
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     explained = set(re.findall(r"^\| ([A-Z]-\d+) \|",
                                DOCUMENTS[pathlib.Path("tests/README.md")], re.M))

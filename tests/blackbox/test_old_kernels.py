@@ -1,4 +1,4 @@
-"""Row P-32: kernels, and emulators of one, that lack something that dot-proxy can do without."""
+"""P-32: kernels and emulators without features that dot-proxy does not require."""
 
 import os
 import platform
@@ -53,7 +53,7 @@ def _serve(env, *lacks, prefix=(), **settings):
        ("P-32-prctl", ("prctl",), (),
         ("Landlock (", "seccomp (", "no_new_privs (", "PR_SET_DUMPABLE (")))
 @needs_sandbox
-def test_best_effort_starts_and_names_what_is_missing_once(env, lacks, on, missing):
+def test_best_effort_sandbox_logs_missing_parts_once(env, lacks, on, missing):
     running = _serve(env, *lacks)
     line, = running.lines("sandbox")
     assert line["level"] == "info"
@@ -66,7 +66,7 @@ def test_best_effort_starts_and_names_what_is_missing_once(env, lacks, on, missi
 @row("P-32-qemu-user")
 @needs_sandbox
 @pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"needs {QEMU}")
-def test_serves_under_an_emulator_of_the_kernel(env):
+def test_serves_under_an_emulated_kernel(env):
     running = _serve(env, prefix=(QEMU,))
     line, = running.lines("sandbox")
     assert "on" not in line and "Landlock (" in line["missing"] and "seccomp (" in line["missing"]
@@ -75,7 +75,7 @@ def test_serves_under_an_emulator_of_the_kernel(env):
 
 @row("P-32-strict")
 @needs_sandbox
-def test_strict_names_all_that_is_missing(env):
+def test_strict_sandbox_names_all_missing_parts(env):
     running = env.proxy(env.upstream(), sandbox="strict", start=False,
                           popen_args={"prefix": oldkernel.prefix("landlock", "seccomp")})
     assert running.wait() == 2
@@ -88,7 +88,7 @@ def test_strict_names_all_that_is_missing(env):
 @table("lacks, missing", ("P-32-strict-landlock-in-use", "landlock-in-use", "restrict_self"),
        ("P-32-strict-no-new-privs", "no-new-privs", "no_new_privs"))
 @needs_sandbox
-def test_strict_worker_does_not_serve_without_what_fails_late(env, lacks, missing):
+def test_strict_worker_does_not_serve_after_late_sandbox_failure(env, lacks, missing):
     running = env.proxy(env.upstream(), sandbox="strict", start=False,
                           popen_args={"prefix": oldkernel.prefix(lacks)})
     assert running.wait() == 1
@@ -97,18 +97,18 @@ def test_strict_worker_does_not_serve_without_what_fails_late(env, lacks, missin
 
 
 @row("P-32-off")
-def test_sandbox_that_is_off_says_so(env):
+def test_disabled_sandbox_is_logged(env):
     running = processes.start_workers(env, env.upstream(), sandbox="off")
     line, = running.lines("sandbox")
     assert "on" not in line and "off" in line["missing"]
 
 
 @row("P-32-root")
-def test_workers_of_the_user_root_are_warned_of(env):
+def test_workers_as_root_are_warned_about(env):
     running = processes.start_workers(env, env.upstream(), user="root")
     line, = running.lines("workers run as root")
     assert line["level"] == "warn" and line["remedy"]
-    running.stop()      # it would take the file of the next one for its own
+    running.stop()      # it would use the file of the next proxy
     processes.start_workers(env, env.upstream())
     assert not env.proxies[-1].lines("workers run as root")
 
@@ -116,7 +116,7 @@ def test_workers_of_the_user_root_are_warned_of(env):
 @table("lack, event", ("P-32-rxq-ovfl", "rxq-ovfl", "UDP drops are not counted"),
        ("P-32-mtu-discover", "mtu-discover", "UDP answers may be fragmented"))
 @pytest.mark.parametrize("host", ("127.0.0.1", "0.0.0.0", "::1"))
-def test_socket_option_that_is_missing_is_named_once(env, lack, event, host):
+def test_missing_socket_option_is_logged_once(env, lack, event, host):
     running = _serve(env, lack, host=host)
     line, = running.lines(event)
     assert line["level"] == "info" and line["cause"]

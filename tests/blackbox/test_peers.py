@@ -1,4 +1,4 @@
-"""Programs of others at both ends: real servers behind the proxy, real clients before it."""
+"""Real servers and real clients of the proxy."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ DNSSEC_BOGUS = 6        # of the Extended DNS Errors, RFC 8914 4.7
 
 @pytest.fixture
 def start(env, authority, tmp_path):
-    """Starts a server of somebody else's, as one of the env's upstreams."""
+    """Starts a real server as an upstream of the env."""
     def starts(kind):
         directory = tmp_path / f"{kind.__name__}-{len(env.upstreams)}"
         directory.mkdir()
@@ -60,7 +60,7 @@ def test_server_answers(env, server):
     assert line["tls"] == "TLSv1.3" and "dot.test" in line["certificate"], line.text
 
 
-def test_server_says_that_there_is_no_such_name(env, server):
+def test_server_returns_nxdomain(env, server):
     env.proxy(server.config())
     for edns in (None, EDNS):
         exchange = env.ask(Query("nothing.test", edns=edns))
@@ -70,15 +70,15 @@ def test_server_says_that_there_is_no_such_name(env, server):
 
 
 @table("name, least", ("several-kB", peers.LARGE, 7000), ("60-kB", "huge.test", 60000))
-def test_server_gives_a_large_answer(env, server, name, least):
+def test_server_returns_a_large_response(env, server, name, least):
     env.proxy(server.config())
     seen = env.ask(name, qtype=TXT).answer
     assert sorted(seen.rdatas) == sorted(peers.rdatas(name, TXT))
     assert len(seen.wire) > least and not seen.flags & dnsmsg.TC
 
 
-def test_server_is_asked_many_at_once(env, server):
-    """More than a server takes in hand from one connection, which is 100 for some."""
+def test_server_gets_many_queries_at_once(env, server):
+    """More than a server processes at once per connection, which is 100 for some."""
     env.proxy(server.config())
     clients = [env.client() for _ in range(3)]
     for client in clients:
@@ -90,15 +90,15 @@ def test_server_is_asked_many_at_once(env, server):
     assert len(server.open_connections) == 1
 
 
-def test_server_with_another_name_is_not_believed(env, server):
+def test_server_with_another_name_is_rejected(env, server):
     running = env.proxy(server.config(hostname="other.test"))
     env.servfail(env.ask(), 1)
     line = running.wait_line("upstream down")
     assert "handshake" in line["cause"] and "dot.test" in line["cause"] + line["remedy"], line.text
-    running.stop()      # what was never right cannot become right again
+    running.stop()      # this upstream was never valid, so it cannot recover
 
 
-def test_server_goes_and_comes_back(env, server):
+def test_server_restarts(env, server):
     running = env.proxy(server.config())
     env.assert_ok(env.ask("n0.test"))
     server.restart()
@@ -113,7 +113,7 @@ def test_server_goes_and_comes_back(env, server):
 
 
 def test_server_resumes_sessions(env, server):
-    """As OpenSSL does it, and as GnuTLS does."""
+    """With OpenSSL and with GnuTLS."""
     running = env.proxy(server.config(), timeouts={"upstream_idle": "0s"}, log={"level": "debug"})
     for n in range(5):
         env.assert_ok(env.ask(f"n{n}.test"), 0.5)
@@ -154,7 +154,7 @@ def test_server_that_closes_idle_connections(env, start):
        ("bogus", "www.bogus.example", RD, None, SERVFAIL, 0, False),
        ("bogus-DO", "www.bogus.example", RD, DO, SERVFAIL, 0, False),
        ("bogus-CD", "www.bogus.example", RD | CD, None, NOERROR, CD, False))
-def test_dnssec_passes(env, start, name, flags, edns, rcode, says, signed):
+def test_dnssec_records_are_forwarded(env, start, name, flags, edns, rcode, says, signed):
     env.proxy(start(peers.ValidatingUnbound).config())
     edns = None if edns is None else dnsmsg.opt(flags=edns)
     seen = env.ask(Query(name, flags=flags, edns=edns)).answer
@@ -163,7 +163,7 @@ def test_dnssec_passes(env, start, name, flags, edns, rcode, says, signed):
     assert any(record[1] == RRSIG for record in seen.records) == signed
     assert (seen.opt and seen.opt[3] & DO) == (edns and edns[7] << 8 & DO)
     if rcode == NOERROR:
-        assert seen.is_right
+        assert seen.is_correct
     elif edns:
         assert [code for code, _ in seen.ede] == [DNSSEC_BOGUS]
 
@@ -195,8 +195,8 @@ def at(env):
     return f"@{host}", "-p", str(port)
 
 
-def right_text(name, qtype):
-    """The one right answer as dig and others write it."""
+def expected_text(name, qtype):
+    """The expected answer in the format of dig."""
     data = dnsmsg.rdata_for(dnsmsg.labels(name), qtype)
     return socket.inet_ntop(socket.AF_INET if qtype == A else socket.AF_INET6, data)
 
@@ -204,11 +204,11 @@ def right_text(name, qtype):
 SEVERAL = [(f"n{n}.test", qtype) for n in range(10) for qtype in (A, AAAA)]
 QUESTIONS = [word for name, qtype in SEVERAL
              for word in (name, {A: "A", AAAA: "AAAA"}[qtype])]
-RIGHT = [right_text(*question) for question in SEVERAL]
+RIGHT = [expected_text(*question) for question in SEVERAL]
 DIG = ("dig", "+tcp", "+tries=1", "+time=5")
 
 
-# Options of dig, each by itself: what they put into a query must hurt nobody.
+# Options of dig, one at a time: none of them may cause a failure.
 @pytest.mark.parametrize("options", [
     "", "+noedns", "+dnssec +adflag +cdflag", "+cookie=0123456789abcdef", "+keepalive",
     "+padding=128", "+nsid +expire", "+subnet=192.0.2.0/24", "+norecurse", "+bufsize=512",
@@ -217,9 +217,9 @@ def test_dig(env, options):
     server = env.upstream()
     env.proxy(server)
     out = run(env, *DIG, *at(env), "example.test", *options.split())
-    assert "status: NOERROR" in out and right_text("example.test", A) in out, out
+    assert "status: NOERROR" in out and expected_text("example.test", A) in out, out
     assert not re.search("warning|malformed|mismatch|unexpected", out, re.I), out
-    assert len(server.asked("example.test")) == 1
+    assert len(server.queries_for("example.test")) == 1
 
 
 @pytest.mark.parametrize("command", [DIG, ("kdig", "+tcp", "+retry=0", "+time=5")],
@@ -237,7 +237,7 @@ def test_several_queries_on_one_connection(env, namespace, command):
 
 @pytest.mark.parametrize("command", [DIG, ("kdig", "+tcp", "+retry=0", "+time=5")],
                          ids=["dig", "kdig"])
-def test_a_connection_for_each_query(env, command):
+def test_one_connection_per_query(env, command):
     server = env.upstream()
     env.proxy(server)
     assert run(env, *command, "+short", *at(env), *QUESTIONS).split() == RIGHT
@@ -246,7 +246,7 @@ def test_a_connection_for_each_query(env, command):
 
 
 def dnsperf(env, tmp_path, mode, address, names, *options):
-    """20 clients ask for all names, each for one type, and none is lost. Returns what it says."""
+    """20 clients query all names, each for one type, and none is lost. Returns the output."""
     questions = tmp_path / "questions"
     questions.write_text("".join(f"{name} {'AAAA' if n % 2 else 'A'}\n"
                                  for n, name in enumerate(names)))
@@ -278,16 +278,16 @@ def test_dnspython(env):
     host, port = env.proxies[-1].address
     query = dns.message.make_query("example.test", "AAAA", want_dnssec=True)
     answer = dns.query.tcp(query, host, 5, port)
-    assert answer.answer[0][0].address == right_text("example.test", AAAA)
+    assert answer.answer[0][0].address == expected_text("example.test", AAAA)
     assert answer.rcode() == dns.rcode.NOERROR and not answer.flags & dns.flags.TC
     resolver = dns.resolver.Resolver(configure=False)
     resolver.nameservers, resolver.port = [host], port
     assert [record.address for record in resolver.resolve("example.test", "A", tcp=True)] \
-        == [right_text("example.test", A)]
+        == [expected_text("example.test", A)]
 
 
 def test_dnspython_pipelined(env):
-    """Slow ones among them: answers come in another order than the questions."""
+    """Some are slow: responses arrive in another order than the queries."""
     env.proxy(env.upstream())
     names = [f"{'delay-200.' if n % 10 == 0 else ''}n{n}.test" for n in range(100)]
     queries = [dns.message.make_query(name, "A", id=1000 + n) for n, name in enumerate(names)]
@@ -299,7 +299,7 @@ def test_dnspython_pipelined(env):
             answer, _ = dns.query.receive_tcp(sock)
             number = answer.id - 1000
             assert queries[number].is_response(answer)
-            assert answer.answer[0][0].address == right_text(names[number], A)
+            assert answer.answer[0][0].address == expected_text(names[number], A)
             order.append(number)
     assert sorted(order) == list(range(100)) != order
 
@@ -309,7 +309,7 @@ def test_dnspython_pipelined(env):
 
 @pytest.fixture
 def own_mounts(env, namespace):
-    """The test may have files of its own in the place of this machine's."""
+    """The test may replace files of the machine."""
     allowed = env._popen(["unshare", "--mount", "mount", "--bind", "/etc", "/etc"],
                            stderr=subprocess.PIPE, text=True)
     _, error = allowed.communicate(timeout=20)
@@ -319,7 +319,7 @@ def own_mounts(env, namespace):
 
 @pytest.fixture
 def resolve(env, own_mounts, tmp_path):
-    """Runs a program that finds its names by asking the proxy on port 53, by TCP or by UDP first."""
+    """Runs a program that resolves names with the proxy on port 53, over TCP or UDP first."""
     def resolves(*command, options="", by="use-vc"):
         files = {"resolv.conf": f"nameserver 127.0.0.1\noptions {by} {options}\n",
                  "nsswitch.conf": "hosts: dns\n"}
@@ -334,8 +334,8 @@ def listen_on_port_53(env, *scripts):
 
 
 def both(name):
-    """What getaddrinfo finds, whatever the order."""
-    return sorted([right_text(name, A), right_text(name, AAAA)])
+    """The sorted result of getaddrinfo."""
+    return sorted([expected_text(name, A), expected_text(name, AAAA)])
 
 
 def found(out):
@@ -343,12 +343,12 @@ def found(out):
 
 
 def late(qtype, seconds=0.1):
-    """One of the two answers comes after the other."""
+    """One of the two responses is delayed."""
     async def asked(connection, query):
         if query.seen.qtype == qtype:
             await asyncio.sleep(seconds)
         await answer(connection, query)
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 def without(missing):
@@ -358,18 +358,18 @@ def without(missing):
             await connection.reply(query.answer(empty=True))
         else:
             await answer(connection, query)
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 @table("script, name", ("at-once", Script(), "example.test"), ("A-is-late", late(A), "late-a.test"),
        ("AAAA-is-late", late(AAAA), "late-aaaa.test"),
        ("20-kB", Script(), "size-20000.test"))
-def test_glibc_asks_for_both_on_one_connection(env, namespace, resolve, script, name):
+def test_glibc_sends_both_questions_on_one_connection(env, namespace, resolve, script, name):
     server = listen_on_port_53(env, script)
     env.assert_ok(env.ask("warm.test"))
     before = connections(namespace)
     assert found(resolve("getent", "ahosts", name)) == both(name)
-    assert sorted(query.seen.qtype for query in server.asked(name)) == [A, AAAA]
+    assert sorted(query.seen.qtype for query in server.queries_for(name)) == [A, AAAA]
     assert connections(namespace) - before == 1
 
 
@@ -377,12 +377,12 @@ def test_glibc_asks_for_both_on_one_connection(env, namespace, resolve, script, 
                                      "single-request-reopen", "no-aaaa", "timeout:1 attempts:1"])
 def test_glibc_with_other_options(env, resolve, options):
     listen_on_port_53(env)
-    right = [right_text("example.test", A)] if options == "no-aaaa" else both("example.test")
+    right = [expected_text("example.test", A)] if options == "no-aaaa" else both("example.test")
     assert found(resolve("getent", "ahosts", "example.test", options=options)) == right
 
 
-def test_glibc_asks_for_many_names(env, resolve):
-    """One process asks again and again, with both answers rightly told apart."""
+def test_glibc_resolves_many_names(env, resolve):
+    """One process repeats queries, and never confuses the two responses."""
     server = listen_on_port_53(env)
     names = [f"n{n}.test" for n in range(50)]
     program = ("import json, socket, sys; print(json.dumps([sorted({info[4][0] for info in "
@@ -393,16 +393,16 @@ def test_glibc_asks_for_many_names(env, resolve):
     assert len(server.connections) == 1
 
 
-def test_glibc_hears_that_there_is_no_such_name(env, resolve):
+def test_glibc_gets_nxdomain(env, resolve):
     server = listen_on_port_53(env, faults.rcode(NXDOMAIN))
     program = ("import socket\ntry: socket.getaddrinfo('nothing.test', 80)\n"
                "except socket.gaierror as error: print(error.errno == socket.EAI_NONAME)")
     assert resolve("/usr/bin/python3", "-c", program) == "True\n"
-    assert len(server.asked("nothing.test")) == 2
+    assert len(server.queries_for("nothing.test")) == 2
 
 
-def test_glibc_gets_no_answer_from_upstream(env, resolve):
-    """SERVFAIL: it must say "try again", at once, not "there is no such name"."""
+def test_glibc_reports_try_again_on_servfail(env, resolve):
+    """On SERVFAIL it must report "try again" immediately, not "no such name"."""
     listen_on_port_53(env, faults.refuse)
     program = ("import socket\ntry: socket.getaddrinfo('example.test', 80)\n"
                "except socket.gaierror as error: print(error.errno == socket.EAI_AGAIN)")
@@ -423,7 +423,7 @@ def by_tcp(namespace):
 @pytest.mark.parametrize("command", [("dig", "+tries=1", "+time=5"), ("kdig", "+retry=0", "+time=5")],
                          ids=["dig", "kdig"])
 @pytest.mark.parametrize("options", ["", "+noedns", "+dnssec +bufsize=4096", "+ignore"])
-def test_by_udp(env, by_tcp, command, options):
+def test_udp_clients(env, by_tcp, command, options):
     server = env.upstream()
     env.proxy(server)
     before = by_tcp(server)
@@ -435,19 +435,19 @@ def test_by_udp(env, by_tcp, command, options):
 
 @pytest.mark.parametrize("command", [("dig", "+tries=1", "+time=5"), ("kdig", "+retry=0", "+time=5")],
                          ids=["dig", "kdig"])
-def test_by_udp_and_then_by_tcp(env, by_tcp, command):
-    """What is too large for UDP is asked again."""
+def test_truncated_udp_response_is_retried_over_tcp(env, by_tcp, command):
+    """A response too large for UDP is truncated."""
     server = env.upstream()
     env.proxy(server)
     before = by_tcp(server)
     # kdig warns of it, and of nothing else.
     out = run(env, "sh", "-c", 'exec "$@" 2>&1', "sh", *command, *at(env), "size-9000.test", "A")
-    assert "NOERROR" in out and right_text("size-9000.test", A) in out, out
+    assert "NOERROR" in out and expected_text("size-9000.test", A) in out, out
     assert len(re.findall("warning|truncated", out, re.I)) <= 2, out
     assert by_tcp(server) - before == 1
 
 
-def test_dnsperf_by_udp(env, tmp_path):
+def test_dnsperf_over_udp(env, tmp_path):
     """2,000 queries of 20 clients: none is lost."""
     server = env.upstream()
     env.proxy(server)
@@ -456,39 +456,39 @@ def test_dnsperf_by_udp(env, tmp_path):
     assert {query.name for query in server.queries} == set(names)
 
 
-def test_dnspython_by_udp(env):
+def test_dnspython_over_udp(env):
     env.proxy(env.upstream())
     host, port = env.proxies[-1].address
     for name, too_large in (("example.test", False), ("size-9000.test", True)):
         query = dns.message.make_query(name, "AAAA", use_edns=True)
         answer, used_tcp = dns.query.udp_with_fallback(query, host, 5, port)
-        assert answer.answer[0][0].address == right_text(name, AAAA)
+        assert answer.answer[0][0].address == expected_text(name, AAAA)
         assert used_tcp == too_large
 
 
 @table("script, name, too_large", ("at-once", Script(), "example.test", False),
        ("A-is-late", late(A), "late-a.test", False), ("AAAA-is-late", late(AAAA), "late-aaaa.test", False),
        ("20-kB", Script(), "size-20000.test", True))
-def test_glibc_by_udp(env, resolve, by_tcp, script, name, too_large):
-    """Both questions from one socket; what is too large, by TCP."""
+def test_glibc_over_udp(env, resolve, by_tcp, script, name, too_large):
+    """Both questions from one socket; large responses over TCP."""
     server = listen_on_port_53(env, script)
     before = by_tcp(server)
     assert found(resolve("getent", "ahosts", name, by="")) == both(name)
-    assert {query.seen.qtype for query in server.asked(name)} == {A, AAAA}
+    assert {query.seen.qtype for query in server.queries_for(name)} == {A, AAAA}
     assert (by_tcp(server) > before) == too_large
 
 
 @pytest.mark.parametrize("options", ["edns0", "trust-ad edns0", "single-request",
                                      "single-request-reopen", "no-aaaa"])
-def test_glibc_by_udp_with_other_options(env, resolve, options):
+def test_glibc_over_udp_with_other_options(env, resolve, options):
     listen_on_port_53(env)
-    right = [right_text("example.test", A)] if options == "no-aaaa" else both("example.test")
+    right = [expected_text("example.test", A)] if options == "no-aaaa" else both("example.test")
     assert found(resolve("getent", "ahosts", "example.test", options=options, by="")) == right
 
 
 @pytest.fixture(scope="session")
 def musl(tmp_path_factory):
-    """A program that asks the resolver of musl for the addresses of names, and its version."""
+    """A program that resolves names with musl, and the version of musl."""
     program = tmp_path_factory.mktemp("musl") / "lookup"
     source = pathlib.Path(__file__).parent.parent / "lib/lookup.c"
     subprocess.run(["musl-gcc", "-static", "-o", program, source], check=True)
@@ -502,21 +502,21 @@ def musl(tmp_path_factory):
        ("AAAA-is-late", late(AAAA), "late-aaaa.test"), ("A-only", without(AAAA), "only-a.test"),
        ("AAAA-only", without(A), "only-aaaa.test"))
 def test_musl(env, resolve, by_tcp, musl, script, name):
-    """Both questions from one socket; a type that the name has not delays nothing."""
+    """Both questions from one socket; a missing type causes no delay."""
     server = listen_on_port_53(env, script)
     before = by_tcp(server)
     begin = now()
     out = resolve(musl[0], name, by="")
     env.within(1, begin)
     missing = {"only-a.test": AAAA, "only-aaaa.test": A}.get(name)
-    assert sorted(out.split()) == sorted(right_text(name, qtype) for qtype in (A, AAAA)
+    assert sorted(out.split()) == sorted(expected_text(name, qtype) for qtype in (A, AAAA)
                                          if qtype != missing)
-    assert sorted(query.seen.qtype for query in server.asked(name)) == [A, AAAA]
+    assert sorted(query.seen.qtype for query in server.queries_for(name)) == [A, AAAA]
     assert by_tcp(server) == before
 
 
-def test_musl_asks_for_many_names(env, resolve, musl):
-    """One process asks again and again, with both answers rightly told apart."""
+def test_musl_resolves_many_names(env, resolve, musl):
+    """One process repeats queries, and never confuses the two responses."""
     server = listen_on_port_53(env)
     names = [f"n{n}.test" for n in range(300)]
     out = resolve(musl[0], *names, by="")
@@ -524,12 +524,12 @@ def test_musl_asks_for_many_names(env, resolve, musl):
     assert len(server.queries) == 2 * len(names)
 
 
-def test_musl_and_what_is_too_large(env, resolve, by_tcp, musl):
-    """It takes 512 octets. Only from 1.2.4 on does it ask again by TCP; before, there is no answer."""
+def test_musl_and_truncated_responses(env, resolve, by_tcp, musl):
+    """musl accepts 512 bytes. Since 1.2.4 it retries over TCP; before, there is no answer."""
     program, version = musl
     server = listen_on_port_53(env)
     before = by_tcp(server)
-    # The upstream's OPT is not for who has none.
+    # A client without OPT does not get the upstream's OPT.
     fits, too_large = (f"size-{size + len(EDNS)}.test" for size in (512, 513))
     assert sorted(resolve(program, fits, by="").split()) == both(fits)
     assert by_tcp(server) == before
@@ -544,8 +544,8 @@ def test_musl_and_what_is_too_large(env, resolve, by_tcp, musl):
 
 @table("script, says", ("no-such-name", faults.rcode(NXDOMAIN), "Name does not resolve\n"),
        ("no-answer-from-upstream", faults.refuse, "Try again\n"))
-def test_musl_hears_what_went_wrong(env, resolve, musl, script, says):
-    """It asks again after SERVFAIL, until its time is over."""
+def test_musl_retries_after_servfail(env, resolve, musl, script, says):
+    """musl retries after SERVFAIL until its timeout."""
     listen_on_port_53(env, script)
     begin = now()
     assert resolve(musl[0], "example.test", options="timeout:1", by="") == says
@@ -555,12 +555,12 @@ def test_musl_hears_what_went_wrong(env, resolve, musl, script, says):
 @pytest.fixture(params=[forwarders.Unbound, forwarders.Resolved, forwarders.ResolvedAsProxy],
                 ids=["unbound", "systemd-resolved", "systemd-resolved-as-proxy"])
 def forwarder(request, own_mounts, tmp_path):
-    """Starts a resolver that asks the proxy of a env."""
+    """Starts a resolver that forwards to the proxy of an env."""
     return lambda env: request.param(env, tmp_path)
 
 
-def test_resolver_forwards_to_it(env, by_tcp, forwarder):
-    """By UDP, and what is too large for that, by TCP."""
+def test_resolver_forwards_to_dot_proxy(env, by_tcp, forwarder):
+    """Over UDP, and large responses over TCP."""
     server = env.upstream()
     env.proxy(server)
     resolver = forwarder(env)
@@ -568,17 +568,17 @@ def test_resolver_forwards_to_it(env, by_tcp, forwarder):
     for name, qtype in SEVERAL:
         answer, _ = resolver.ask(name, qtype)
         assert [record.address for rrset in answer.answer for record in rrset] \
-            == [right_text(name, qtype)]
-        assert len(server.asked(name)) <= 2
+            == [expected_text(name, qtype)]
+        assert len(server.queries_for(name)) <= 2
     assert {(query.name, query.seen.qtype) for query in server.queries} >= set(SEVERAL)
     assert by_tcp(server) == before
     large, we_used_tcp = resolver.ask("size-9000.test", A)
-    assert large.answer[0][0].address == right_text("size-9000.test", A)
+    assert large.answer[0][0].address == expected_text("size-9000.test", A)
     assert by_tcp(server) - before - we_used_tcp == 1
     resolver.stop()         # it would keep that connection for a while
 
 
-def test_resolver_forwards_many_to_it(env, by_tcp, forwarder, tmp_path):
+def test_resolver_forwards_many_queries(env, by_tcp, forwarder, tmp_path):
     """600 names of 20 clients: none is lost."""
     server = env.upstream()
     env.proxy(server)

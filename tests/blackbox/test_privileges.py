@@ -1,4 +1,4 @@
-"""Row P-16: what the processes still may do, as the kernel says it of the running ones."""
+"""P-16: the privileges of the running processes, as reported by the kernel."""
 
 import ctypes
 import os
@@ -20,7 +20,7 @@ from dnsmsg import Query
 from rows import row, table
 
 NOBODY = 65534
-SANDBOXED = not proxy.sanitized()     # sanitizers look into their own process, and need more calls
+SANDBOXED = not proxy.sanitized()     # sanitizers need more system calls
 CAP = {name: 1 << number for name, number in (("kill", 5), ("dac_read_search", 2), ("setgid", 6),
                                               ("setuid", 7), ("setpcap", 8),
                                               ("net_bind_service", 10))}
@@ -55,7 +55,7 @@ def _has_nothing(pid, uid, gid=None, groups=(), bounding=0, seccomp=True):
         core, = (line for line in file if line.startswith("Max core file size"))
     assert core.split()[4:6] == ["0", "0"]
     if uid != 0 and SANDBOXED:
-        # What others must not look into is root's, whoever runs it.
+        # Processes that others must not inspect belong to root for any user.
         assert os.stat(f"/proc/{pid}/environ").st_uid == 0
 
 
@@ -67,7 +67,7 @@ def _works(env, running):
 
 
 @row("P-16")
-def test_workers_of_root_are_nobody(env):
+def test_workers_of_root_run_as_nobody(env):
     running = processes.start_workers(env, env.upstream())
     for pid in running.workers():
         _has_nothing(pid, NOBODY)
@@ -75,7 +75,7 @@ def test_workers_of_root_are_nobody(env):
 
 
 @row("P-16")
-def test_replaced_and_reloaded_workers_are_nobody_too(env):
+def test_replaced_and_reloaded_workers_run_as_nobody(env):
     running = processes.start_workers(env, env.upstream())
     old = running.workers()
     os.kill(old[0], signal.SIGKILL)
@@ -89,7 +89,7 @@ def test_replaced_and_reloaded_workers_are_nobody_too(env):
 
 
 @row("P-16")
-def test_supervisor_keeps_what_a_reload_needs(env):
+def test_supervisor_keeps_the_capabilities_for_reload(env):
     running = processes.start_workers(env, env.upstream())
     status = _status(running.pid)
     mask = sum(CAP.values())
@@ -102,7 +102,7 @@ def test_supervisor_keeps_what_a_reload_needs(env):
 
 @table("user, uid, gid", ("P-16-by-name", "daemon", *pwd.getpwnam("daemon")[2:4]),
        ("P-16-by-number", "12345", 12345, 12345))
-def test_workers_are_whom_the_configuration_says(env, user, uid, gid):
+def test_workers_run_as_the_configured_user(env, user, uid, gid):
     running = processes.start_workers(env, env.upstream(), user=user)
     for pid in running.workers():
         _has_nothing(pid, uid, gid)
@@ -110,7 +110,7 @@ def test_workers_are_whom_the_configuration_says(env, user, uid, gid):
 
 
 @table("level, seccomp", ("P-16-best-effort", "best-effort", True), ("P-16-off", "off", False))
-def test_sandbox_as_the_configuration_says(env, level, seccomp):
+def test_sandbox_as_configured(env, level, seccomp):
     running = processes.start_workers(env, env.upstream(), sandbox=level)
     for pid in running.workers():
         _has_nothing(pid, NOBODY, seccomp=seccomp)
@@ -119,7 +119,7 @@ def test_sandbox_as_the_configuration_says(env, level, seccomp):
 
 @row("P-16-strict")
 @pytest.mark.skipif(not SANDBOXED, reason="the sandbox is off under sanitizers")
-def test_strict_sandbox_starts_where_the_kernel_has_all_of_it(env):
+def test_strict_sandbox_starts_with_full_kernel_support(env):
     if _landlock() >= 4:
         running = processes.start_workers(env, env.upstream(), sandbox="strict")
         for pid in running.workers():
@@ -133,7 +133,7 @@ def test_strict_sandbox_starts_where_the_kernel_has_all_of_it(env):
 
 @pytest.fixture
 def public(env, monkeypatch):
-    """The program and its files where everybody may read them."""
+    """The program and its files in a directory that all users can read."""
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         monkeypatch.setattr(proxy, "BINARY", shutil.copy(proxy.BINARY, directory))
@@ -160,8 +160,8 @@ def test_started_without_privileges(env, public, options, groups, bounded):
 
 
 UNPRIVILEGED = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups")
-# As Kubernetes starts the program of a user where `add: [NET_BIND_SERVICE]' says so: the right is
-# not ambient, no other can be had, and there are no new privileges.
+# As Kubernetes starts the program of a user with `add: [NET_BIND_SERVICE]': the capability is not
+# ambient, the bounding set has no other one, and no_new_privs is set.
 OF_A_POD = (sys.executable, "-c", """
 import ctypes, os, struct, sys
 libc = ctypes.CDLL(None)
@@ -178,8 +178,8 @@ os.execvp(sys.argv[1], sys.argv[1:])
 @table("prefix, status", ("P-16-file-capability", UNPRIVILEGED, 0),
        ("P-16-file-capability-of-a-pod", OF_A_POD, 0),
        ("P-16-file-capability-that-is-not-to-be-had", (*UNPRIVILEGED, *DROPPED), 1))
-def test_right_to_the_port_from_the_file(env, namespace, public, prefix, status):
-    """As in the image: permitted, not effective, so that it starts in either case."""
+def test_file_capability_binds_the_port(env, namespace, public, prefix, status):
+    """As in the image: permitted, not effective, so that it starts with and without."""
     os.setxattr(proxy.BINARY, "security.capability",
                 struct.pack("<5I", 0x02000000, CAP["net_bind_service"], 0, 0, 0))
     running = env.proxy(env.upstream(), workers=2, port=53, start=False, **public,
@@ -200,8 +200,8 @@ def test_right_to_the_port_from_the_file(env, namespace, public, prefix, status)
        ("P-16-container-with-a-read-only-root",
         ("unshare", "-m", "sh", "-c", 'mount -o remount,bind,ro / && exec setpriv --no-new-privs '
          + " ".join(DROPPED) + ' "$@"', "sh")))
-def test_started_as_root_without_any_right(env, prefix):
-    """As in a container: it cannot become anybody else, and need not."""
+def test_started_as_root_without_capabilities(env, prefix):
+    """As in a container: it cannot change its user, and need not."""
     running = processes.start_workers(env, env.upstream(), popen_args={"prefix": prefix})
     for pid in running.workers():
         _has_nothing(pid, 0, groups=os.getgroups())
@@ -213,7 +213,7 @@ def test_started_as_root_without_any_right(env, prefix):
 
 
 @row("P-16-user")
-def test_user_that_it_has_no_right_to_become(env):
+def test_user_change_without_privilege_is_refused(env):
     running = env.proxy(env.upstream(), user="daemon", start=False,
                           popen_args={"prefix": ("setpriv", *DROPPED)})
     assert running.wait() == 2
@@ -233,7 +233,7 @@ FORBIDDEN = ("socket-mptcp", "socket-udp", "socket-udp-lite", "socket-raw", "soc
 
 @table("call", ("P-16-forbidden-call", "uname"),
        *((f"P-28-{call}", call) for call in FORBIDDEN))
-def test_worker_that_makes_a_forbidden_call_dies(env, hooked, call):
+def test_forbidden_system_call_kills_the_worker(env, hooked, call):
     running = processes.start_workers(env, env.upstream(), workers=2)
     clients = processes.one_each(env)
     victim, other = clients
@@ -250,7 +250,7 @@ def test_worker_that_makes_a_forbidden_call_dies(env, hooked, call):
 
 @table("call, result", ("P-28-set-owner", "set-owner", "Permission denied"),
        ("P-28-tcp-is-allowed", "socket-tcp", "done"))
-def test_worker_lives_after_call_that_fails_or_is_allowed(env, hooked, call, result):
+def test_allowed_or_failing_system_call_does_not_kill_the_worker(env, hooked, call, result):
     running = env.proxy(env.upstream())
     hooks.make_try(running.workers()[0], call)
     assert hooks.wait_result(running, call) == result
@@ -258,7 +258,7 @@ def test_worker_lives_after_call_that_fails_or_is_allowed(env, hooked, call, res
 
 
 @row("P-28-abort")
-def test_worker_can_abort_itself(env, hooked):
+def test_worker_can_abort(env, hooked):
     running = processes.start_workers(env, env.upstream())
     victim = running.workers()[0]
     hooks.make_try(victim, "abort")
@@ -274,7 +274,7 @@ def _sockets(pid):
 
 @row("P-28-retiring")
 def test_retiring_worker_connects_to_its_upstreams(env):
-    """No new socket has the number of a listener that it closed, which the sandbox guards."""
+    """No new socket gets the number of a closed listener, which the sandbox protects."""
     running = env.proxy(env.upstream(faults.slow(0.4)), timeouts={"upstream_idle": 0})
     old, = running.workers()
     client = env.client()
@@ -295,8 +295,8 @@ HARMLESS = ("uname", "socket-udp", "socket-raw", "socket-unix", "kill", "tgkill"
 
 
 @row("P-16-forbidden-call", "P-28-without-a-sandbox")
-def test_worker_that_makes_the_same_calls_without_a_sandbox_lives(env, hooked):
-    """What the tests before this one have seen was the sandbox."""
+def test_same_system_calls_pass_without_a_sandbox(env, hooked):
+    """So the failures in the tests above are caused by the sandbox."""
     running = processes.start_workers(env, env.upstream(), workers=2, sandbox="off")
     clients = processes.one_each(env)
     worker = next(iter(clients))

@@ -1,4 +1,4 @@
-"""Group P, as far as one process goes: start, signals, descriptors, stop."""
+"""Group P for a single process: start, signals, descriptors, stop."""
 
 import contextlib
 import os
@@ -35,24 +35,24 @@ def test_stop_with_100_queries_in_flight(env, number):
     env.within(2, begin)
     running.check_reports()
     assert running.lines("stopped")
-    assert all(e.answer.is_right for client in clients for e in client.exchanges)
+    assert all(e.answer.is_correct for client in clients for e in client.exchanges)
     wait_until(lambda: not server.open_connections)
     assert {connection.ended for connection in server.connections} == {"close_notify"}
 
 
 @row("P-19")
-def test_stop_takes_no_more_than_the_deadline_of_the_query_in_hand(env):
+def test_stop_lasts_at_most_one_query_timeout(env):
     running = env.proxy(env.upstream(faults.never_answer))
     client = env.client()
     asked, = client.send(Query())
-    client.wait_taken()
+    client.wait_read()
     running.signal(signal.SIGTERM)
     env.servfail(client.receive_until(asked), 2.2)
     assert running.wait(5) == 0
 
 
 @row("P-19")
-def test_second_sigterm_ends_at_once(env):
+def test_second_sigterm_stops_at_once(env):
     server = env.upstream(faults.never_answer)
     running = env.proxy(server, timeouts={"query": "8s", "answer": "8s"})
     client = env.client()
@@ -68,8 +68,8 @@ def test_second_sigterm_ends_at_once(env):
 
 
 @row("P-19")
-def test_who_connects_while_it_stops_is_not_left_waiting(env):
-    """Refused, or closed when it ends; and never later than the query in hand may take."""
+def test_client_that_connects_during_stop_is_closed(env):
+    """Refused, or closed at exit; never later than the query timeout."""
     server = env.upstream()
     running = env.proxy(server)
     client = env.client()
@@ -91,8 +91,8 @@ def test_idle_clients_do_not_delay_the_stop(env):
     running = env.proxy(env.upstream(), timeouts={"client_idle": "20s"})
     env.assert_ok(env.ask())
     silent, half = env.client(), env.client()
-    half.send_octets(b"\0\x50abc")
-    half.wait_taken()
+    half.send_bytes(b"\0\x50abc")
+    half.wait_read()
     begin = now()
     running.signal(signal.SIGTERM)
     assert running.wait() == 0
@@ -103,7 +103,7 @@ def test_idle_clients_do_not_delay_the_stop(env):
 
 @table("number", *((f"P-20-{name}", getattr(signal, name)) for name in
                    ("SIGPIPE", "SIGHUP", "SIGCONT", "SIGWINCH", "SIGCHLD", "SIGURG")))
-def test_harmless_signals(env, number):
+def test_ignored_signals(env, number):
     running = env.proxy(env.upstream())
     client = env.client()
     for n in range(10):
@@ -139,8 +139,8 @@ def test_standard_descriptors_are_closed_at_start(env, closed):
 
 
 @row("P-17")
-def test_log_that_nobody_reads(env):
-    """A full pipe at the other end costs lines, not the service."""
+def test_full_log_pipe_does_not_block(env):
+    """A full pipe loses log lines, not queries."""
     a, b = env.pair()
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -162,7 +162,7 @@ def test_log_that_nobody_reads(env):
 
 
 def _run(env, *prefix, address=None, seconds=5):
-    """Starts the program where it cannot serve; returns its exit status and what it said."""
+    """Starts the program where it cannot serve; returns its exit status and its output."""
     settings = {"listen": address, "upstreams": [env.upstream().config()],
                 "tls": {"ca_file": env.authority.path}}
     path = proxy.write_config(os.path.join(env.directory, "bad.yml"), settings)
@@ -240,13 +240,13 @@ def test_restart_at_once(env):
 
 
 @row("P-02")
-def test_no_descriptor_for_the_upstream(env):
-    """Clients may not take the last descriptors; and when they have, it recovers."""
+def test_descriptors_are_reserved_for_upstreams(env):
+    """Clients cannot use the last descriptors; if they have, the proxy recovers."""
     env.proxy(env.upstream(), timeouts={"client_idle": "20s"},
                 popen_args={"prefix": ("prlimit", "--nofile=32:32")})
     clients = [env.client() for _ in range(60)]
     exchange = clients[-1].ask("crowded.test")
-    assert exchange.answer.is_right or exchange.rcode == dnsmsg.SERVFAIL
+    assert exchange.answer.is_correct or exchange.rcode == dnsmsg.SERVFAIL
     env.idle(0.3)
     for client in clients:
         client.close()
@@ -254,7 +254,7 @@ def test_no_descriptor_for_the_upstream(env):
 
 
 @row("O-8")
-def test_idle_with_everything_open(env):
+def test_no_cpu_used_when_idle(env):
     """A warm upstream, one that is down, clients between two queries and in the middle of one."""
     a, b = env.pair(faults.refuse)
     env.proxy(a, b, timeouts={"client_idle": "10s", "client_read": "10s"})
@@ -262,22 +262,22 @@ def test_idle_with_everything_open(env):
     for n, client in enumerate(clients):
         env.assert_ok(client.ask(f"n{n}.test"))
     for client in clients[:5]:
-        client.send_octets(b"\0")
-        client.wait_taken()
+        client.send_bytes(b"\0")
+        client.wait_read()
     env.idle(0.5)
 
 
 @row("P-start")
-def test_start_to_first_answer(env):
-    """Under 50 ms of our own, with a CA file of one certificate; here with some room."""
+def test_time_from_start_to_first_response(env):
+    """Under 50 ms with a CA file of one certificate; the test allows a margin."""
     running = env.proxy(env.upstream())
     env.within(0.5, running.started, running.serves)
     env.assert_ok(env.ask(), 0.1)
     assert len(running.lines("listening", over="TCP")) == 1
 
 
-def test_query_that_comes_before_all_is_set_up_waits(env, tmp_path):
-    """A large CA file takes a second to load: who asks meanwhile is not refused."""
+def test_query_during_startup_waits(env, tmp_path):
+    """A large CA file takes a second to load: queries during this time are not refused."""
     with open(env.authority.path) as file:
         (tmp_path / "ca.pem").write_text(file.read() * 2000)
     running = env.proxy(env.upstream(), tls={"ca_file": str(tmp_path / "ca.pem")},

@@ -1,4 +1,4 @@
-"""Nobody takes all there is: places for queries and for connections, IDs, descriptors, memory."""
+"""No client can exhaust a shared resource: slots, connections, IDs, descriptors, memory."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ class Gate:
     def __init__(self, loop):
         self._loop = loop
         self._open = loop.call(self._make())
-        self.script = Script(asked=self._asked)
+        self.script = Script(on_query=self._asked)
 
     async def _make(self):
         return asyncio.Event()
@@ -44,14 +44,14 @@ async def _never_slow(connection, query):
         await answer(connection, query)
 
 
-NEVER_SLOW = Script(asked=_never_slow)
+NEVER_SLOW = Script(on_query=_never_slow)
 
 
 def _names(count, first):
     return [Query(f"{first}-{n}.test") for n in range(count)]
 
 
-def _all_right(env, client, queries):
+def _assert_all_ok(env, client, queries):
     for exchange in client.send(*queries):
         client.receive_until(exchange)
         env.assert_ok(exchange)
@@ -60,8 +60,8 @@ def _all_right(env, client, queries):
 # Queries.
 
 
-def test_client_with_many_slow_queries_leaves_places(env):
-    """It gets all of its own answers, too."""
+def test_client_with_slow_queries_leaves_free_slots(env):
+    """It also gets all of its own responses."""
     gate = Gate(env.loop)
     server = env.upstream(gate.script)
     env.proxy(server, timeouts=LONG, inflight=128)
@@ -79,8 +79,8 @@ def test_client_with_many_slow_queries_leaves_places(env):
 
 
 @pytest.mark.parametrize("clients", [1, 3, 25])
-def test_address_with_many_slow_queries_leaves_places(env, clients):
-    """However many connections they come by."""
+def test_address_with_slow_queries_leaves_free_slots(env, clients):
+    """With any number of connections."""
     gate = Gate(env.loop)
     server = env.upstream(gate.script)
     env.proxy(server, timeouts=LONG, inflight=256, workers=1)
@@ -109,27 +109,27 @@ async def _is_late(connection, data):
     await connection.send_plain(data)
 
 
-def test_silent_upstreams_leave_ids(env):
-    """All are asked at once, and the only one that answers is asked last."""
+def test_silent_upstreams_do_not_exhaust_ids(env):
+    """All upstreams race, and the only one that responds is the last."""
     silent = [env.upstream(faults.never_answer) for _ in range(7)]
     env.proxy(*silent, env.upstream(Script(outgoing=_is_late)), inflight=500,
                 timeouts={**LONG, "query": "4s", "answer": "2s"}, fallback={"after": 0})
-    _all_right(env, env.client(), _names(500, "n"))
+    _assert_all_ok(env, env.client(), _names(500, "n"))
 
 
 # Connections to upstreams.
 
 
-def test_silent_upstream_leaves_connections(env):
-    """Each query has a connection of its own to either, and there are not enough for all."""
+def test_silent_upstream_does_not_exhaust_connections(env):
+    """Each query needs a connection to both upstreams, and there are not enough for all."""
     a, b = env.pair(faults.never_answer)
     env.proxy(a, b, inflight=64,
                 timeouts={**LONG, "handshake": "6s", "query": "9s", "upstream_idle": 0})
-    _all_right(env, env.client(), _names(160, "n"))
+    _assert_all_ok(env, env.client(), _names(160, "n"))
 
 
-def test_slow_names_leave_connections(env):
-    """A canary shows each time that the connection is well."""
+def test_slow_names_do_not_exhaust_connections(env):
+    """A canary shows each time that the connection works."""
     server = env.upstream(NEVER_SLOW)
     env.proxy(server, timeouts=LONG)
     client = env.client()
@@ -145,15 +145,15 @@ def test_slow_names_leave_connections(env):
 # Descriptors.
 
 
-def test_idle_clients_leave_descriptors(env):
+def test_idle_clients_do_not_exhaust_descriptors(env):
     server = env.upstream(faults.slow(0.3))
     env.proxy(server, inflight=256, clients={"max": 5000, "per_address": 5000},
                 timeouts={**LONG, "answer": "2s", "query": "4s", "client_idle": "20s",
                           "upstream_idle": 0},
                 popen_args={"prefix": ("prlimit", "--nofile=512:512")})
     idle = [env.client() for _ in range(380)]
-    idle[-1].wait_taken()
-    _all_right(env, env.client(), _names(150, "n"))
+    idle[-1].wait_read()
+    _assert_all_ok(env, env.client(), _names(150, "n"))
     for client in idle:
         client.close()
 
@@ -161,15 +161,15 @@ def test_idle_clients_leave_descriptors(env):
 # Memory.
 
 
-def test_unfinished_messages_leave_memory(env):
-    """What each of them has taken is given back when it goes."""
+def test_unfinished_messages_do_not_exhaust_memory(env):
+    """The memory of each is released when it disconnects."""
     count, size = 200, 65000
     running = env.proxy(env.upstream(), timeouts={"client_read": "5s"},
                           clients={"max": 1000, "per_address": 1000})
     for _ in range(count):
-        env.client().send_octets(b"\xff\xff" + bytes(size))
+        env.client().send_bytes(b"\xff\xff" + bytes(size))
     for client in env.clients:
-        client.wait_taken()
+        client.wait_read()
     grown = running.memory() - running.memory_at_start
     for client in env.clients:
         client.close()
@@ -224,15 +224,15 @@ def _large(count, first):
     return [Query(f"{first}-{n}.test", edns=padding) for n in range(count)]
 
 
-def _given_back(env, watch, before):
+def _assert_released(env, watch, before):
     if not env.sanitized:
         limit = now() + 1
         while (grown := watch.resident() - before) > 6 * MIB:
-            assert now() < limit, f"{grown / MIB:.1f} MiB are not given back"
+            assert now() < limit, f"{grown / MIB:.1f} MiB are not released"
 
 
 @table("clients, each", ("C-34-one-connection", 1, 400), ("C-34-many-connections", 40, 10))
-def test_large_queries_leave_memory(env, clients, each):
+def test_large_queries_do_not_exhaust_memory(env, clients, each):
     """One address pipelines queries of 65 kB whose answers are slow."""
     gate = Gate(env.loop)
     running = env.proxy(env.upstream(gate.script),
@@ -254,17 +254,17 @@ def test_large_queries_leave_memory(env, clients, each):
             wait_until(lambda: len(client.exchanges) == each)
             client.receive_all()
             for exchange in client.exchanges:
-                assert exchange.answer.is_right
+                assert exchange.answer.is_correct
         for thread in threads:
             thread.join()
-        _given_back(env, watch, before)
+        _assert_released(env, watch, before)
     if not env.sanitized:
         assert watch.most < WORKER_MAX, f"{watch.most / MIB:.1f} MiB"
 
 
 @row("C-34")
-def test_large_answers_that_are_not_taken_leave_memory(env):
-    """The client is closed, and nobody else is."""
+def test_unread_large_responses_do_not_exhaust_memory(env):
+    """Only that client is closed."""
     running = env.proxy(env.upstream(), timeouts={**LONG, "client_idle": "20s"})
     env.assert_ok(env.ask("warm.test"))
     with Watch(running) as watch:
@@ -273,20 +273,20 @@ def test_large_answers_that_are_not_taken_leave_memory(env):
         others = [env.client() for _ in range(3)]
         for n, client in enumerate(lazy):
             client.send(*[Query(f"size-65000.n{m}.of-{n}.test") for m in range(120)])
-            client.given_up = True
+            client.abandoned = True
         begin = now()
         while now() < begin + 3:
             for other in others:
                 env.assert_ok(other.ask("other.test"), 5)
         for client in lazy:
             client.close()
-        _given_back(env, watch, before)
+        _assert_released(env, watch, before)
     if not env.sanitized:
         assert watch.most < WORKER_MAX, f"{watch.most / MIB:.1f} MiB"
 
 
 @row("C-34")
-def test_unfinished_messages_and_warm_slots_leave_memory(env):
+def test_unfinished_messages_and_used_slots_do_not_exhaust_memory(env):
     """
     One client fills all slots with queries and answers of just less than a page, and leaves as
     many unfinished messages as are read. Two such workers must fit into 64 MiB.
@@ -305,12 +305,12 @@ def test_unfinished_messages_and_warm_slots_leave_memory(env):
             wait_until(lambda: len(client.exchanges) == 256)
             client.receive_all()
             for exchange in client.exchanges:
-                assert exchange.answer.is_right
+                assert exchange.answer.is_correct
         for thread in threads:
             thread.join()
         unfinished = [env.client(source="127.0.0.2") for _ in range(450)]
         for n, client in enumerate(unfinished):
-            client.given_up = True
+            client.abandoned = True
             client.sock.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 client.sock.send(b"\xff\xff" + bytes(65000))
@@ -326,13 +326,13 @@ def test_unfinished_messages_and_warm_slots_leave_memory(env):
 
 
 @table("leave", ("C-34-those-before-leave", True), ("C-34-those-before-send-more", False))
-def test_memory_that_unfinished_messages_fill_is_for_others_again(env, leave):
-    """One address fills all memory for large messages; then another has a large query."""
+def test_memory_of_unfinished_messages_is_available_to_others(env, leave):
+    """One address fills all memory for large messages; then another sends a large query."""
     env.proxy(env.upstream(), timeouts={**LONG, "client_read": "6s" if leave else "1s",
                                             "client_idle": "20s"})
     greedy = [env.client(source="127.0.0.2") for _ in range(450)]
     for client in greedy:
-        client.given_up = True
+        client.abandoned = True
         client.sock.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             client.sock.send(b"\xff\xff" + bytes(65000))
@@ -347,8 +347,8 @@ def test_memory_that_unfinished_messages_fill_is_for_others_again(env, leave):
 
 
 @row("C-34")
-def test_memory_is_given_back_after_slow_answers(env):
-    """The last answers come long after the last queries."""
+def test_memory_is_released_after_slow_responses(env):
+    """The last responses arrive long after the last queries."""
     running = env.proxy(env.upstream(), timeouts={**LONG, "answer": "8s", "client_idle": "20s"})
     padding = dnsmsg.opt(dnsmsg.option(65001, bytes(3000)), size=4096)
     env.assert_ok(env.ask("warm.test"))

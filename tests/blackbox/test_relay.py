@@ -1,4 +1,4 @@
-"""The plain relay of the README: three settings make it, and it is strictly one at a time."""
+"""The plain relay of the README: three settings, one query at a time."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_fresh_connection_for_each_query(env):
     assert all(len(connection.queries) == 1 for connection in server.connections)
 
 
-def test_client_is_closed_once_its_queries_are_answered(env):
+def test_client_is_closed_after_its_responses(env):
     env.proxy(env.upstream(), timeouts={"client_idle": "0s"})
     client = env.client()
     asked = client.send(Query("delay-100.test"), Query("delay-50.test"))
@@ -47,7 +47,7 @@ def test_plain_relay(env):
     assert server.most_at_once == 1
 
 
-def test_plain_relay_is_strictly_one_at_a_time(env):
+def test_plain_relay_forwards_one_query_at_a_time(env):
     server = env.upstream()
     env.proxy(server, **PLAIN)
     clients = [env.client() for _ in range(10)]
@@ -68,7 +68,7 @@ def test_plain_relay_is_strictly_one_at_a_time(env):
                                     faults.wrong_id, faults.rcode(dnsmsg.SERVFAIL)],
                          ids=["refuse", "close", "http", "close-after-query", "never-answer",
                               "wrong-id", "servfail"])
-def test_plain_relay_opens_the_first_that_can_be_reached(env, script):
+def test_plain_relay_uses_the_first_reachable_upstream(env, script):
     a, b = env.pair(script)
     env.proxy(a, b, **PLAIN)
     client = env.client()
@@ -77,7 +77,7 @@ def test_plain_relay_opens_the_first_that_can_be_reached(env, script):
     assert b.queries
 
 
-def test_plain_relay_without_any_upstream(env):
+def test_plain_relay_without_upstreams(env):
     env.proxy(env.upstream(faults.refuse), **PLAIN)
     client = env.client()
     env.servfail(client.ask(), 0.5)

@@ -1,4 +1,4 @@
-"""Group F where it is about a configuration that changes while it is in use."""
+"""Group F: changes of the configuration at run time."""
 
 import contextlib
 import ctypes
@@ -30,7 +30,7 @@ REFUSED = "reload failed"
 
 
 def _write(env, **changes):
-    """Puts another configuration in the place of the old one, as an editor does it."""
+    """Replaces the configuration file as an editor does."""
     env.config = {key: value for key, value in {**env.config, **changes}.items()
                     if value is not None}
     path = proxy.write_config(f"{env.config_path}.new", env.config)
@@ -38,7 +38,7 @@ def _write(env, **changes):
 
 
 def _reload(env, workers=None, **changes):
-    """Reloads a changed configuration, and waits until all that was before has gone."""
+    """Reloads a changed configuration and waits for the old workers to exit."""
     running = env.proxies[-1]
     before, old = len(running.lines(RELOADED)), running.workers()
     _write(env, workers=workers or env.config["workers"], **changes)
@@ -50,11 +50,11 @@ def _reload(env, workers=None, **changes):
 
 
 def _wait_gone(running, old, seconds=5):
-    wait_until(lambda: not set(old) & set(running.workers()), seconds, "the old workers have gone")
+    wait_until(lambda: not set(old) & set(running.workers()), seconds, "the old workers exit")
 
 
 def _refused(env, *words, write=None, **changes):
-    """Tries to; returns the one line that says why it was not done."""
+    """A reload that must fail; returns its only log line."""
     running = env.proxies[-1]
     workers, before = running.workers(), len(running.log)
     if write is None:
@@ -72,12 +72,12 @@ def _refused(env, *words, write=None, **changes):
     return line
 
 
-# A thousand of them. First, since it takes longest.
+# 1,000 reloads. The first test, since it takes longest.
 
 
 @row("P-12-reloads")
 @pytest.mark.timeout(120)
-def test_nothing_is_left_of_a_thousand_reloads(env):
+def test_1000_reloads_leak_nothing(env):
     times = 150 if env.sanitized else 1000
     running = processes.start_workers(env, env.upstream(), workers=2, reload="signal")
     env.assert_ok(env.ask())
@@ -137,7 +137,7 @@ BAD = {
 
 
 @table("make, words", *((name, make, words) for name, (make, *words) in BAD.items()))
-def test_bad_file_changes_nothing(env, make, words):
+def test_invalid_file_changes_nothing(env, make, words):
     server = env.upstream()
     running = processes.start_workers(env, server, reload="signal")
     client = env.client()
@@ -156,7 +156,7 @@ def test_bad_file_changes_nothing(env, make, words):
 
 
 @row("F-03")
-def test_file_that_is_gone_changes_nothing(env):
+def test_missing_file_changes_nothing(env):
     running = processes.start_workers(env, env.upstream())
     os.unlink(env.config_path)
     running.signal(signal.SIGHUP)
@@ -165,7 +165,7 @@ def test_file_that_is_gone_changes_nothing(env):
 
 
 @row("F-03")
-def test_address_that_is_taken_changes_nothing(env):
+def test_address_in_use_changes_nothing(env):
     """Not even the other address, which was free, is bound then."""
     running = processes.start_workers(env, env.upstream(), reload="signal")
     free = env.free_address(running.address[0])
@@ -180,8 +180,8 @@ def test_address_that_is_taken_changes_nothing(env):
 
 @row("F-03")
 @pytest.mark.skipif(proxy.sanitized(), reason="sanitizers need all of the address space")
-def test_workers_that_cannot_start_with_the_new_configuration(env):
-    """The old ones go on."""
+def test_old_workers_serve_if_new_ones_cannot_start(env):
+    """The old workers keep serving."""
     running = processes.start_workers(env, env.upstream(), inflight=512, reload="signal",
                          popen_args={"prefix": ("prlimit", f"--as={1 << 30}")})
     workers = running.workers()
@@ -202,34 +202,34 @@ def test_workers_that_cannot_start_with_the_new_configuration(env):
 
 
 @row("F-04-order")
-def test_other_order_of_upstreams(env):
+def test_reload_with_other_order_of_upstreams(env):
     a, b = env.pair()
     processes.start_workers(env, a, b, reload="signal")
     env.assert_ok(env.ask("before.test"))
-    assert a.asked("before.test")
+    assert a.queries_for("before.test")
     _reload(env, upstreams=[b.config(), a.config()])
     env.assert_ok(env.ask("after.test"))
-    assert b.asked("after.test") and not a.asked("after.test")
+    assert b.queries_for("after.test") and not a.queries_for("after.test")
 
 
 @row("F-04-name", "T-21")
-def test_other_name_of_an_upstream(env):
+def test_reload_with_other_hostname_of_an_upstream(env):
     """Neither its sessions nor its connections are used under another name."""
     a, b = env.pair()
     running = processes.start_workers(env, a, b, reload="signal")
     env.assert_ok(env.ask("before.test"))
     _reload(env, upstreams=[a.config(hostname="other.test"), b.config()])
     env.assert_ok(env.ask("after.test"))
-    assert b.asked("after.test") and not a.asked("after.test")
+    assert b.queries_for("after.test") and not a.queries_for("after.test")
     line = running.wait_line("upstream down", upstream="other.test")
     assert "certificate" in line["cause"]
     _reload(env, upstreams=[a.config(), b.config()])
     env.assert_ok(env.ask("again.test"))
-    assert a.asked("again.test")
+    assert a.queries_for("again.test")
 
 
 @row("F-04-ca")
-def test_other_trust(env):
+def test_reload_with_other_trust_store(env):
     other = certs.Authority("another authority")
     server = env.upstream(identity=other.identity(dns=["dot.test"]))
     processes.start_workers(env, server, reload="signal")
@@ -240,24 +240,24 @@ def test_other_trust(env):
 
 
 @row("F-04-listen")
-def test_other_addresses_to_listen_on(env):
-    """One stays, one goes, one comes."""
+def test_reload_with_other_listen_addresses(env):
+    """One is kept, one removed, one added."""
     server = env.upstream()
     running = processes.start_workers(env, server, reload="signal")
     stays = running.address
     first, second = (env.free_address(stays[0]) for _ in range(2))
     _reload(env, listen=[upstream.with_port(*stays), upstream.with_port(*first)])
-    _asks_at(env, first)
+    _assert_answered_at(env, first)
     waiting = env.client()
     asked, = waiting.send(Query("delay-300.in-flight.test"))
-    wait_until(lambda: server.asked("delay-300.in-flight.test"))
+    wait_until(lambda: server.queries_for("delay-300.in-flight.test"))
     _reload(env, listen=[upstream.with_port(*second), upstream.with_port(*stays)])
     env.assert_ok(waiting.receive_until(asked))
     assert not _accepts(first)
-    _asks_at(env, second)
+    _assert_answered_at(env, second)
     env.assert_ok(env.ask("stays.test"))
     waiting.wait_closed()
-    # What is not used any more is somebody else's.
+    # An unused address can be bound by another program.
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(first)
@@ -268,7 +268,7 @@ def test_other_addresses_to_listen_on(env):
     assert running.descriptors() == descriptors
 
 
-def _asks_at(env, address):
+def _assert_answered_at(env, address):
     running = env.proxies[-1]
     was, running.address = running.address, address
     env.assert_ok(env.ask(f"port-{address[1]}.test"))
@@ -281,7 +281,7 @@ def _accepts(address):
 
 
 @table("count", ("F-04-more-workers", 4), ("F-04-fewer-workers", 1))
-def test_other_number_of_workers(env, count):
+def test_reload_with_other_number_of_workers(env, count):
     server = env.upstream()
     running = processes.start_workers(env, server, workers=2, reload="signal")
     old = running.workers()
@@ -298,7 +298,7 @@ def test_other_number_of_workers(env, count):
 
 
 @row("F-04-timeouts")
-def test_other_timeouts_and_log_level(env):
+def test_reload_with_other_timeouts_and_log_level(env):
     running = processes.start_workers(env, env.upstream(), reload="signal", timeouts={"client_idle": "20s"})
     _reload(env, timeouts={**env.config["timeouts"], "client_idle": "400ms"},
             log={"queries": True})
@@ -309,15 +309,15 @@ def test_other_timeouts_and_log_level(env):
 
 
 @row("P6")
-def test_who_is_in_the_middle_of_something_loses_nothing_by_a_reload(env):
-    """Half a query, a pipeline of slow ones, a pause between two; and all are asked to go on."""
+def test_reload_loses_no_query_of_active_clients(env):
+    """Half a query, a pipeline of slow queries, a pause between two: all clients continue."""
     server = env.upstream()
     running = processes.start_workers(env, server, reload="signal", timeouts={"client_read": "2s"})
     half, many, pausing = env.client(), env.client(), env.client()
     query = Query("half.test")
     exchange = half.expect(query)
-    half.send_octets(dnsmsg.framed(query.wire)[:10])
-    half.wait_taken()
+    half.send_bytes(dnsmsg.framed(query.wire)[:10])
+    half.wait_read()
     asked = many.send(*[Query(f"delay-{n}.n{n}.test") for n in range(0, 400, 10)])
     env.assert_ok(pausing.ask("one.test"))
     wait_until(lambda: len(server.queries) >= 20)
@@ -325,11 +325,11 @@ def test_who_is_in_the_middle_of_something_loses_nothing_by_a_reload(env):
     running.signal(signal.SIGHUP)
     running.wait_line(RELOADED)
     env.assert_ok(pausing.ask("two.test"))
-    half.send_octets(dnsmsg.framed(query.wire)[10:])
+    half.send_bytes(dnsmsg.framed(query.wire)[10:])
     exchange.at = now()
     env.assert_ok(half.receive_until(exchange))
     many.receive_all()
-    assert all(e.answer.is_right for e in asked)
+    assert all(e.answer.is_correct for e in asked)
     for client in (half, many, pausing):
         client.wait_closed()
         assert client.how == "eof"
@@ -337,7 +337,7 @@ def test_who_is_in_the_middle_of_something_loses_nothing_by_a_reload(env):
 
 
 class Restless:
-    """A client that sends a query each 20 ms, now and then one that takes 2 s, and never pauses."""
+    """A client that sends a query every 20 ms, sometimes one of 2 s, and never pauses."""
 
     def __init__(self, env, number):
         self._env = env
@@ -351,18 +351,18 @@ class Restless:
     def sock(self):
         return self._client.sock
 
-    def go_on(self, readable, asking):
+    def proceed(self, readable, asking):
         if readable and self._client.receive() is None:
-            self._begin_anew()
+            self._reconnect()
         if asking and now() >= self._due:
             if self._client.closed_by_peer():
-                self._begin_anew()
+                self._reconnect()
             slow = random.random() < 1 / 75
             self._client.send(Query(f"{'delay-2000.' if slow else ''}n{self.asked}.of-{self._number}.test"))
             self.asked += 1
             self._due += 0.02
 
-    def _begin_anew(self):
+    def _reconnect(self):
         self.lost += len(self._client.unanswered)
         self._client.close()
         self._client = self._env.client()
@@ -380,13 +380,13 @@ def test_reload_loses_no_query_of_clients_that_never_pause(env):
     clients = [Restless(env, n) for n in range(5)]
     old, begin, reloaded, gone = running.workers(), now(), False, None
 
-    def go_on(asking):
+    def proceed(asking):
         ready, _, _ = select.select([client.sock for client in clients], [], [], 0.005)
         for client in clients:
-            client.go_on(client.sock in ready, asking)
+            client.proceed(client.sock in ready, asking)
 
     while gone is None or now() < gone + 1:
-        go_on(True)
+        proceed(True)
         if not reloaded and now() > begin + 1:
             running.process.send_signal(signal.SIGHUP)
             reloaded = True
@@ -394,14 +394,14 @@ def test_reload_loses_no_query_of_clients_that_never_pause(env):
             gone = now()
         assert now() < begin + 60, "the old workers stay"
     while not all(client.is_done for client in clients):
-        go_on(False)
+        proceed(False)
     asked, lost = sum(c.asked for c in clients), sum(c.lost for c in clients)
     assert lost == 0, f"{lost} of {asked} queries were lost"
 
 
 @row("P6-sessions")
 def test_sessions_outlive_a_reload_unless_the_trust_store_changes(env, tmp_path):
-    """A session stands for the certificates by which the server was verified."""
+    """A session represents the certificates that the server was verified with."""
     running = env.proxy(env.upstream(), reload="signal", log={"level": "debug"})
     env.assert_ok(env.ask("full.test"))
     _reload(env)
@@ -414,8 +414,8 @@ def test_sessions_outlive_a_reload_unless_the_trust_store_changes(env, tmp_path)
 
 
 @row("P3")
-def test_what_is_known_of_upstreams_is_handed_on(env):
-    """One that is down is not tried again only because of a reload."""
+def test_reload_keeps_the_upstream_state(env):
+    """A reload does not cause a new attempt at an upstream that is down."""
     a, b = env.pair(faults.accept_and_silence)
     running = processes.start_workers(env, a, b, reload="signal")
     for _ in range(2):      # one failure is forgiven sooner
@@ -435,7 +435,7 @@ def test_what_is_known_of_upstreams_is_handed_on(env):
 
 
 @row("F-05")
-def test_hundred_hangups_in_a_second(env):
+def test_100_sighups_per_second(env):
     """The last configuration wins, and workers do not pile up."""
     a, b = env.pair()
     running = processes.start_workers(env, a, reload="signal")
@@ -449,7 +449,7 @@ def test_hundred_hangups_in_a_second(env):
         env.assert_ok(env.ask(f"n{count}.test"))
         time.sleep(max(0.0, begin + count / 100 - now()))
     client.close()
-    wait_until(lambda: env.assert_ok(env.ask("last.test")) and b.asked("last.test"), 5)
+    wait_until(lambda: env.assert_ok(env.ask("last.test")) and b.queries_for("last.test"), 5)
     env.within(3, begin)
     processes.wait_all_serving(running, 2)
     # The newest, and three that finish what they have.
@@ -458,8 +458,8 @@ def test_hundred_hangups_in_a_second(env):
 
 
 @row("F-05")
-def test_reload_while_old_workers_are_kept_by_their_clients(env):
-    """They may stay for a while, but not pile up; nothing is lost, and the last one wins."""
+def test_retiring_workers_do_not_pile_up(env):
+    """Old workers may stay for a while; nothing is lost, and the last reload wins."""
     server = env.upstream()
     running = processes.start_workers(env, server, reload="signal", timeouts={"query": "5s", "answer": "5s"})
     for n in range(6):
@@ -471,16 +471,16 @@ def test_reload_while_old_workers_are_kept_by_their_clients(env):
         assert len(running.workers()) <= 2 * 5
     for client in env.clients:
         client.receive_all()
-        assert client.exchanges[0].answer.is_right
+        assert client.exchanges[0].answer.is_correct
         client.wait_closed()
     processes.wait_all_serving(running, 2)
 
 
-# It sees by itself that the file has changed.
+# Changed files are reloaded without a signal.
 
 
 class Opened:
-    """Notes how often anybody has read a file and closed it again, by inotify(7)."""
+    """Counts how often a file was read and closed, by inotify(7)."""
 
     IN_CLOSE_NOWRITE = 0x10
 
@@ -516,7 +516,7 @@ def _by_rename(env):
 
 
 @table("write", ("reload-auto-in-place", _in_place), ("reload-auto-by-rename", _by_rename))
-def test_file_that_has_changed_is_reloaded(env, write):
+def test_changed_file_is_reloaded(env, write):
     a, b = env.pair()
     running = processes.start_workers(env, a)
     env.assert_ok(env.ask("before.test"))
@@ -529,12 +529,12 @@ def test_file_that_has_changed_is_reloaded(env, write):
     _wait_gone(running, old)
     processes.wait_all_serving(running, 2)
     env.assert_ok(env.ask("after.test"))
-    assert b.asked("after.test")
+    assert b.queries_for("after.test")
 
 
 @row("reload-auto-symlink")
-def test_config_map_of_kubernetes_is_reloaded(env):
-    """The file is behind two symbolic links, of which one is swapped; then the old one goes."""
+def test_kubernetes_config_map_is_reloaded(env):
+    """The file is behind two symbolic links; one is swapped, then the old target is removed."""
     a, b = env.pair()
     volume = os.path.join(env.directory, "volume")
     os.mkdir(volume)
@@ -565,7 +565,7 @@ def test_config_map_of_kubernetes_is_reloaded(env):
         _wait_gone(running, old)
         shutil.rmtree(os.path.join(volume, f"..2026_{int(version[-2:]) - 1:02}"))
         env.assert_ok(env.ask(f"{version[2:]}.test"))
-        assert server.asked(f"{version[2:]}.test")
+        assert server.queries_for(f"{version[2:]}.test")
     processes.wait_all_serving(running, 2)
 
 
@@ -575,7 +575,7 @@ def upstream_address(env):
 
 
 @row("reload-auto-touch")
-def test_file_that_is_touched_is_not_reloaded(env):
+def test_touched_file_is_not_reloaded(env):
     running = processes.start_workers(env, env.upstream())
     workers = running.workers()
     with Opened(env.config_path) as opened:
@@ -589,14 +589,14 @@ def test_file_that_is_touched_is_not_reloaded(env):
 
 
 @row("reload-auto-bad")
-def test_bad_file_is_told_once(env):
-    """It is not read again and again, and the next good one is taken."""
+def test_invalid_file_is_logged_once(env):
+    """It is not read repeatedly, and the next valid file is loaded."""
     a, b = env.pair()
     running = processes.start_workers(env, a)
     with open(env.config_path, "w") as file:
         file.write("upstreams: [\n")
     running.wait_line(REFUSED)
-    _wait_looks(running, 1)
+    _wait_checks(running, 1)
     assert len(running.lines(REFUSED)) == 1
     env.assert_ok(env.ask("still.test"))
     old = running.workers()
@@ -605,36 +605,36 @@ def test_bad_file_is_told_once(env):
     _wait_gone(running, old)
     processes.wait_all_serving(running, 2)
     env.assert_ok(env.ask("after.test"))
-    assert b.asked("after.test")
+    assert b.queries_for("after.test")
 
 
 @row("reload-signal")
-def test_file_that_has_changed_is_left_alone_when_told_so(env):
+def test_changed_file_is_not_reloaded_if_disabled(env):
     a, b = env.pair()
     running = processes.start_workers(env, a, reload="signal")
     with Opened(env.config_path) as opened:
         env.config = {**env.config, "upstreams": [b.config()]}
         _in_place(env)
-        _wait_looks(running, 2)
+        _wait_checks(running, 2)
         assert opened.times == 0
     assert not running.lines(RELOADED)
     _reload(env)
     env.assert_ok(env.ask("after.test"))
-    assert b.asked("after.test")
+    assert b.queries_for("after.test")
 
 
-def _wait_looks(running, count):
+def _wait_checks(running, count):
     """Waits until the supervisor has looked at the file so often: at each fourth half second."""
     def switches():
         with open(f"/proc/{running.pid}/status") as file:
             return next(int(line.split()[1]) for line in file
                         if line.startswith("voluntary_ctxt_switches"))
     begin = switches()
-    wait_until(lambda: switches() >= begin + 4 * count + 1, 10, "it looks at the file")
+    wait_until(lambda: switches() >= begin + 4 * count + 1, 10, "it checks the file")
 
 
 @row("F-12")
-def test_trust_file_that_is_replaced_counts_from_the_next_reload_on(env):
+def test_replaced_ca_file_is_read_at_the_next_reload(env):
     """As when a package is upgraded."""
     old, new = certs.Authority("old roots"), certs.Authority("new roots")
     path = os.path.join(env.directory, "roots.pem")

@@ -91,7 +91,7 @@ def test_shipped_file_is_valid_with_and_without_its_comments(schema):
        ("F-08-words", UPSTREAM + "fallback: {after: never}\ntimeouts: {client_idle: 0}\n"),
        ("F-02-off", UPSTREAM + "sandbox: off\nuser: 65534\n"),
        ("F-02-allow", UPSTREAM + "allow: [any, private, 192.0.2.0/24, '2001:db8::/32', '::1']\n"))
-def test_what_the_program_takes_is_valid(schema, tmp_path, authority, any_address, text):
+def test_accepted_configurations_are_valid(schema, tmp_path, authority, any_address, text):
     (tmp_path / "config.yml").write_text(text)
     assert errors(schema, text) == []
     refused = [line for line in any_address(run, tmp_path, "check").stderr.splitlines()
@@ -124,7 +124,7 @@ def test_what_the_program_takes_is_valid(schema, tmp_path, authority, any_addres
        ("F-17-pin", "upstreams: [{address: 1.1.1.1, pins: [abc]}]\n"),
        ("F-02-allow", UPSTREAM + "allow: [localhost]\n"),
        ("F-06-too-many", UPSTREAM + f"listen: [{'127.0.0.1, ' * 17}]\n"))
-def test_mistakes_are_not_valid(schema, tmp_path, text):
+def test_refused_configurations_are_not_valid(schema, tmp_path, text):
     (tmp_path / "config.yml").write_text(text)
     assert errors(schema, text) != []
     assert run(tmp_path, "check").returncode == 2

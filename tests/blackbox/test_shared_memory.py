@@ -1,4 +1,4 @@
-"""Row P-30: whatever stands in the memory that the processes share, none of them dies of it."""
+"""P-30: no content of the shared memory kills a process."""
 
 import os
 import random
@@ -76,8 +76,8 @@ class Shared:
 
 @table("how", *((f"P-30-{how}", how) for how in ("random_octets", "words", "rows", "flips",
                                                  "zeros")))
-def test_any_octets_in_shared_memory_kill_no_process(env, how):
-    """Each connection takes a session from there, and each query is answered."""
+def test_random_bytes_in_shared_memory_kill_no_process(env, how):
+    """Each connection reads a session from it, and each query is answered."""
     running = processes.start_workers(env, env.upstream(faults.close_after_answer),
                          timeouts={"upstream_idle": 0})
     workers = running.workers()
@@ -98,8 +98,8 @@ def test_any_octets_in_shared_memory_kill_no_process(env, how):
 
 
 @row("P-30-heartbeat")
-def test_worker_whose_heartbeat_was_overwritten_lives(env):
-    """The supervisor goes by the change of it, and signals nobody whom it does not know."""
+def test_overwritten_heartbeat_does_not_kill_the_worker(env):
+    """The supervisor only checks whether it changes, and signals no unknown process."""
     running = processes.start_workers(env, env.upstream())
     workers = running.workers()
     with Shared(workers[0]) as shared:

@@ -1,4 +1,4 @@
-"""`healthcheck' asks what runs, whatever has become of the file (F-14): the status socket."""
+"""`healthcheck' uses the status socket of the running proxy, whatever the file contains (F-14)."""
 
 import contextlib
 import os
@@ -87,7 +87,7 @@ def test_healthcheck_passes_with_a_wrong_newer_or_missing_file(env, spoil, reloa
 
 @row("F-14")
 def test_healthcheck_asks_the_address_of_option_l(env):
-    """By `-l', which the file does not know."""
+    """With `-l', which is not in the file."""
     host, port = env.free_address(own_address())
     running = env.proxy(env.upstream(), start=False,
                           popen_args={"args": ["-l", with_port(host, port)]})
@@ -116,7 +116,7 @@ def test_healthcheck_asks_the_reloaded_address(env):
 
 
 @row("F-14")
-def test_running_allow_counts_and_not_that_of_the_file(env):
+def test_healthcheck_uses_the_running_allow_list(env):
     running = env.proxy(env.upstream(), reload="signal")
     proxy.write_config(env.config_path, {**env.config, "allow": ["192.0.2.0/24"]})
     Check(env).good(": it answers over UDP and TCP")
@@ -151,7 +151,7 @@ def test_healthcheck_with_a_long_path(env, tmp_path):
 
 @row("F-14")
 def test_wrong_config_map_does_not_kill_the_pod(env, tmp_path):
-    """The kubelet replaces a link to a directory; all three probes go on passing."""
+    """The kubelet replaces a link to a directory; all three probes still pass."""
     (tmp_path / "first").mkdir()
     os.symlink("first", tmp_path / "..data")
     running = env.proxy(env.upstream(), start=False)
@@ -171,12 +171,12 @@ def test_wrong_config_map_does_not_kill_the_pod(env, tmp_path):
     env.assert_ok(env.ask())
 
 
-# ---- who answers ----
+# ---- which server responds ----
 
 
 @row("F-14")
 def test_healthcheck_does_not_wait_for_a_stopped_supervisor(env):
-    """Its workers serve; the file says where."""
+    """Its workers serve at the address in the file."""
     running = env.proxy(env.upstream())
     processes.pause(running.pid)
     try:
@@ -264,7 +264,7 @@ def _as_other_user(code):
 @row("F-14")
 @needs_root
 def test_status_socket_of_another_user_is_ignored(env, public):
-    """Another user goes by the file, and the proxy serves without."""
+    """Another user's check reads the file, and the proxy serves without the socket."""
     running = env.proxy(env.upstream())
     name = status.name(running.pid)
     running.stop()
@@ -279,7 +279,7 @@ def test_status_socket_of_another_user_is_ignored(env, public):
                 return subprocess.Popen([public, *command[1:]], user=OTHER_USER + 1,
                                         group=OTHER_USER + 1, extra_groups=[], **args)
             Check(env, popen=as_third).bad("Connection refused")
-            # The name is taken: it serves all the same, and says what does not work.
+            # The name is in use: the proxy serves and logs what does not work.
             again = proxy.Proxy(env.config_path, running.address, env.loop)
             env.proxies.append(again)
             again.start()
@@ -323,7 +323,7 @@ def test_status_peers_that_do_not_read_block_nothing(env):
 
 
 @row("F-14")
-def test_flood_of_connections_does_not_stop_the_supervisor(env):
+def test_status_connection_flood_does_not_block_the_supervisor(env):
     running = processes.start_workers(env, env.upstream(), workers=2)
     name = status.name(running.pid)
     floods = [subprocess.Popen([sys.executable, "-c", f"""

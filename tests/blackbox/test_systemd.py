@@ -1,4 +1,4 @@
-"""Under systemd, whose part the tests play: what it is told, the sockets that it passes, its units."""
+"""systemd, simulated by the tests: notifications, socket activation, units."""
 
 import os
 import re
@@ -20,7 +20,7 @@ import units
 import upstream
 from clock import now, wait_until
 from dnsmsg import Query, REFUSED
-from upstream_state import comes_back, went_down
+from upstream_state import wait_back, went_down
 from rows import row, table
 from upstream import own_address
 
@@ -49,11 +49,11 @@ def _rewrite(env, **changes):
     proxy.write_config(env.config_path, env.config)
 
 
-# ---- what it is told ----
+# ---- notifications ----
 
 
 @table("kind", ("path", "path"), ("abstract", "abstract"))
-def test_start_and_stop_are_told(env, tmp_path, kind):
+def test_start_and_stop_are_notified(env, tmp_path, kind):
     name = str(tmp_path / "notify") if kind == "path" else f"@dot-proxy-test-{os.getpid()}"
     systemd = manager.Manager(name)
     env.others.append(systemd)
@@ -78,7 +78,7 @@ def test_start_and_stop_are_told(env, tmp_path, kind):
     assert [m.text for m in systemd.having("READY")] == [ready.text]
 
 
-def test_reload_is_told(env, systemd):
+def test_reload_is_notified(env, systemd):
     running = _serve(env, systemd, env.upstream())
     moments = []
     for times in (1, 2, 3):
@@ -95,7 +95,7 @@ def test_reload_is_told(env, systemd):
     assert order == ["READY"] + ["RELOADING", "READY"] * 3
 
 
-def test_file_that_has_changed_is_told_like_a_reload(env, systemd):
+def test_changed_file_is_notified_as_reload(env, systemd):
     running = _serve(env, systemd, env.upstream(), reload="auto")
     old = running.workers()
     _rewrite(env, inflight=500)
@@ -113,7 +113,7 @@ BAD = {
 
 
 @table("changes, words", *((name, *rest) for name, rest in BAD.items()))
-def test_refused_file_is_told(env, systemd, changes, words):
+def test_refused_file_is_notified(env, systemd, changes, words):
     running = _serve(env, systemd, env.upstream())
     good = dict(env.config)
     systemd.wait_status("2 workers, 1 upstream")
@@ -134,7 +134,7 @@ def test_refused_file_is_told(env, systemd, changes, words):
     processes.wait_all_serving(running, 2, old)
 
 
-def test_upstreams_that_are_down_are_told(env, systemd):
+def test_down_upstreams_are_notified(env, systemd):
     a, b, c = env.upstream(), env.upstream(), env.upstream()
     _serve(env, systemd, a, b, c, workers=1)
     systemd.wait_status("1 worker, 3 upstreams")
@@ -143,16 +143,16 @@ def test_upstreams_that_are_down_are_told(env, systemd):
     env.assert_ok(env.ask("two-are-down.test"))
     systemd.wait_status(f"1 worker, 3 upstreams, 2 down: {a.name}, {b.name}")
     b.do()
-    comes_back(env, b)
+    wait_back(env, b)
     systemd.wait_status(f"1 worker, 3 upstreams, 1 down: {a.name}")
     a.do()
-    comes_back(env, a, 8)
+    wait_back(env, a, 8)
     systemd.wait_status("1 worker, 3 upstreams")
     texts = [m["STATUS"] for m in systemd.having("STATUS")]
-    assert all(x != y for x, y in zip(texts, texts[1:])), "told only what has changed"
+    assert all(x != y for x, y in zip(texts, texts[1:])), "only changes are notified"
 
 
-def test_worker_that_is_replaced_is_told(env, systemd):
+def test_replaced_worker_is_notified(env, systemd):
     running = _serve(env, systemd, env.upstream())
     systemd.wait_status("2 workers, 1 upstream")
     before = len(systemd.messages)
@@ -171,8 +171,8 @@ def _gaps(systemd, begin=0.0):
 
 
 @table("usec", ("shorter-than-a-tick", 300_000), ("longer-than-a-tick", 1_800_000))
-def test_signs_of_life(env, systemd, usec):
-    """At less than half of the interval, but not all the time; whatever becomes of workers."""
+def test_watchdog_pings(env, systemd, usec):
+    """At less than half of the interval, but not continuously, even if workers die."""
     running = _serve(env, systemd, env.upstream(), environment={"WATCHDOG_USEC": str(usec)})
     half, begin = usec / 2e6, now()
     systemd.wait("WATCHDOG", count=3, seconds=10)
@@ -189,7 +189,7 @@ def test_signs_of_life(env, systemd, usec):
     assert sum(after - before > half / 2 for before, after in gaps) > len(gaps) / 2
 
 
-def test_signs_of_life_while_it_stops(env, systemd):
+def test_watchdog_pings_while_stopping(env, systemd):
     server = env.upstream()
     running = _serve(env, systemd, server, environment={"WATCHDOG_USEC": "150000"})
     client = env.client()
@@ -204,15 +204,15 @@ def test_signs_of_life_while_it_stops(env, systemd):
 
 @table("variables", ("nobody-asks", {}), ("of-another-process",
                                           {"WATCHDOG_USEC": "90000", "WATCHDOG_PID": "1"}))
-def test_no_signs_of_life(env, systemd, variables):
+def test_no_watchdog_pings_unless_requested(env, systemd, variables):
     running = _serve(env, systemd, env.upstream(), environment=variables)
     running.signal(signal.SIGHUP)
     systemd.wait("READY", count=2)
     assert not systemd.having("WATCHDOG")
 
 
-def test_no_signs_of_life_without_a_worker_for_long(env, systemd):
-    """Workers that cannot start any more: somebody else has to help."""
+def test_no_watchdog_pings_without_a_worker(env, systemd):
+    """If workers cannot start any more, systemd must restart the service."""
     running = _serve(env, systemd, env.upstream(), workers=1,
                      environment={"WATCHDOG_USEC": "300000"})
     systemd.wait("WATCHDOG")
@@ -229,12 +229,12 @@ def test_no_signs_of_life_without_a_worker_for_long(env, systemd):
     env.assert_ok(env.ask("again.test"))
 
 
-# ---- nobody there ----
+# ---- no service manager ----
 
 
 @table("name", ("no-such-path", "/nowhere/notify"), ("no-such-name", "@no-such-name"),
        ("no-path", "notify"), ("another-kind", "vsock:2:1234"), ("too-long", "/" + "x" * 300))
-def test_nobody_to_be_told(env, name):
+def test_unusable_notify_socket(env, name):
     running = env.proxy(env.upstream(), log={"level": "debug"},
                           popen_args={"env": {**os.environ, "NOTIFY_SOCKET": name}})
     line = running.wait_line("sd_notify failed")
@@ -242,7 +242,7 @@ def test_nobody_to_be_told(env, name):
     env.assert_ok(env.ask())
 
 
-def test_manager_that_has_gone(env, systemd):
+def test_notify_socket_gone(env, systemd):
     running = _serve(env, systemd, env.upstream(), environment={"WATCHDOG_USEC": "90000"},
                      log={"level": "debug"})
     systemd.close()
@@ -260,7 +260,7 @@ def _unix_sockets(pid):
     return [link for link in links if link[len("socket:["):-1] in known]
 
 
-def test_workers_cannot_tell_anything(env, systemd):
+def test_workers_cannot_notify(env, systemd):
     running = _serve(env, systemd, env.upstream())
     running.signal(signal.SIGHUP)
     systemd.wait("READY", count=2)
@@ -298,7 +298,7 @@ def _of(*sockets):
 
 
 @table("host", ("IPv4", None), ("IPv6", "::1"))
-def test_passed_sockets_take_the_place_of_listen(env, host):
+def test_passed_sockets_replace_listen(env, host):
     env.upstream()
     running = _passed(env, *_both(env, host))
     env.assert_ok(env.ask("tcp.test"))
@@ -311,7 +311,7 @@ def test_passed_sockets_take_the_place_of_listen(env, host):
 
 
 @table("transport", ("UDP", "udp"), ("TCP", "tcp"))
-def test_passed_socket_of_one_kind(env, transport):
+def test_passed_udp_or_tcp_socket_alone(env, transport):
     env.upstream()
     tcp, udp = _both(env)
     other = manager.listen((own_address(), 0))      # for the env's own checks
@@ -370,7 +370,7 @@ def test_reload_keeps_passed_sockets(env):
     assert len(running.lines("listening")) == 2
 
 
-def test_reload_that_is_refused_keeps_passed_sockets(env):
+def test_refused_reload_keeps_passed_sockets(env):
     env.upstream()
     running = _passed(env, *_both(env))
     entry = {"address": upstream.with_port(*running.address), "hostname": "dot.test"}
@@ -382,7 +382,7 @@ def test_reload_that_is_refused_keeps_passed_sockets(env):
 
 
 def test_restart_loses_no_query(env):
-    """What comes while nobody runs waits in the sockets."""
+    """Queries wait in the sockets while no process runs."""
     env.upstream()
     tcp, udp = _both(env)
     running = _passed(env, tcp, udp)
@@ -406,8 +406,8 @@ def test_restart_loses_no_query(env):
     again.start()
 
 
-def test_sockets_of_another_process(env):
-    """LISTEN_PID names who is meant; the descriptors are nothing to us."""
+def test_sockets_for_another_pid_are_ignored(env):
+    """LISTEN_PID names another process, so the descriptors are ignored."""
     env.upstream()
     tcp, udp = _both(env)
     running = env.proxy(*env.upstreams,
@@ -416,7 +416,7 @@ def test_sockets_of_another_process(env):
     assert not any("passed" in line for line in running.lines("listening"))
 
 
-def test_passed_sockets_are_what_ours_would_be(env):
+def test_passed_sockets_behave_like_own_sockets(env):
     env.upstream()
     tcp, udp = _both(env, "0.0.0.0")
     for sock in (tcp, udp):
@@ -439,8 +439,8 @@ def test_passed_sockets_are_what_ours_would_be(env):
 
 @table("hosts", ("IPv4", ["127.0.0.1", "127.9.8.7", "10.88.0.1", "10.88.1.1"]),
        ("IPv6", ["::1", "fd88::1", "fd88::2"]))
-def test_answers_of_a_socket_of_both_families(env, namespace, hosts):
-    """They come from where the query went to, which the client sees to."""
+def test_responses_of_a_dual_stack_socket(env, namespace, hosts):
+    """The client checks that they come from the address of the query."""
     for host in hosts:
         if not host.startswith(("127.", "::1")):
             namespace.run("ip", "addr", "add", f"{host}/{128 if ':' in host else 32}", "dev", "lo")
@@ -455,8 +455,8 @@ def test_answers_of_a_socket_of_both_families(env, namespace, hosts):
         env.assert_ok(env.ask(f"tcp-{n}.test"))
 
 
-def test_who_may_ask_a_socket_of_both_families(env, namespace):
-    """An address of IPv4 counts as what it is, also where the socket sees it as one of IPv6."""
+def test_allow_list_of_a_dual_stack_socket(env, namespace):
+    """An IPv4 address matches IPv4 networks, even if the socket reports it as IPv6."""
     server = env.upstream()
     running = _passed(env, *_both(env, "::", dual=True),
                       allow=["127.0.0.1", "127.0.0.8/30", "::1"],
@@ -466,13 +466,13 @@ def test_who_may_ask_a_socket_of_both_families(env, namespace):
         env.assert_ok(env.datagrams((host, port), source=source).ask("may-ask.test"))
     stranger = env.datagrams(("127.0.0.1", port), source="127.0.0.12")
     stranger.send(Query("stranger.test"))
-    stranger.hears_nothing()
-    stranger.given_up = True
+    stranger.assert_silent()
+    stranger.abandoned = True
     running.address = ("127.0.0.1", port)
     client = env.client(source="127.0.0.12")
     assert client.ask("stranger.test").rcode == REFUSED
     client.finish()
-    assert not server.asked("stranger.test")
+    assert not server.queries_for("stranger.test")
     many = []
     for n in range(4):
         many.append(env.client(source="127.0.0.8"))
@@ -484,7 +484,7 @@ def test_who_may_ask_a_socket_of_both_families(env, namespace):
         env.assert_ok(client.ask("stays.test"))
 
 
-def test_broadcast_to_a_socket_of_both_families(env, namespace):
+def test_broadcast_to_a_dual_stack_socket(env, namespace):
     namespace.run("ip", "route", "add", "224.0.0.0/4", "dev", "lo")
     server = env.upstream()
     running = _passed(env, *_both(env, "::", dual=True), log={"level": "debug"})
@@ -557,7 +557,7 @@ UNFIT = {
 
 
 def _start(env, sockets, *args, upstreams=None, **variables):
-    """Tries to; returns the exit status and all that was said."""
+    """A start that must fail; returns the exit status and the output."""
     config = proxy.write_config(os.path.join(env.directory, "unfit.yml"), {
         "listen": "127.0.0.1:5", "tls": {"ca_file": env.authority.path},
         "upstreams": upstreams or [env.upstream().config()]})
@@ -576,7 +576,7 @@ def _refused(status, said, *words):
 
 
 @table("make, words", *((name, make, words) for name, (make, *words) in UNFIT.items()))
-def test_unfit_sockets(env, make, words):
+def test_unusable_sockets_are_refused(env, make, words):
     sockets = make(env)
     env.others += sockets
     _refused(*_start(env, sockets), *words)
@@ -585,16 +585,16 @@ def test_unfit_sockets(env, make, words):
 @table("count, word", ("no-number", "two", "not a number"), ("negative", "-1", "not a number"),
        ("too-large", "99999999999999999999", "not a number"),
        ("one-too-many", "3", "descriptor 5: not a socket: Bad file descriptor"))
-def test_unfit_number_of_sockets(env, count, word):
+def test_wrong_number_of_sockets_is_refused(env, count, word):
     sockets = _both(env)
     _refused(*_start(env, sockets, LISTEN_FDS=count), word)
 
 
-def test_passed_sockets_and_an_address_on_the_command_line(env):
+def test_passed_sockets_and_option_l_are_refused(env):
     _refused(*_start(env, _both(env), "-l", "127.0.0.1:5"), "-l", "socket unit")
 
 
-def test_upstream_that_is_a_passed_socket(env):
+def test_upstream_equal_to_a_passed_socket_is_refused(env):
     sockets = _both(env)
     where = upstream.with_port(*sockets[0].getsockname())
     entries = [{"address": where, "hostname": "dot.test"}]
@@ -614,7 +614,7 @@ def _activate(env, *options):
     return running
 
 
-def test_activated_by_a_connection(env):
+def test_activation_by_a_connection(env):
     env.upstream()
     running = _activate(env)
     running.start()
@@ -623,7 +623,7 @@ def test_activated_by_a_connection(env):
     assert (line["over"], line["passed"]) == ("TCP", "yes")
 
 
-def test_activated_by_a_datagram(env):
+def test_activation_by_a_datagram(env):
     env.upstream()
     running = _activate(env, "--datagram")
     where = running.address
@@ -636,7 +636,7 @@ def test_activated_by_a_datagram(env):
 
 @pytest.fixture(scope="module")
 def installed():
-    """Where everybody may read them: the program, and the units as `make install' leaves them."""
+    """The program, and the units as `make install' leaves them, readable by all users."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
     with tempfile.TemporaryDirectory() as prefix:
         os.chmod(prefix, 0o755)
@@ -656,7 +656,7 @@ def _analyze(*args):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def test_units_are_right(installed):
+def test_units_are_valid(installed):
     said = _analyze("verify", "--man=no", _unit(installed), _unit(installed, "dot-proxy.socket"))
     assert (said.returncode, said.stdout) == (0, "")
     unit = units.Unit(_unit(installed))
@@ -665,9 +665,9 @@ def test_units_are_right(installed):
 
 
 @row("F-20")
-def test_service_restarts_without_end_but_not_for_a_wrong_configuration(installed):
+def test_service_restarts_unless_the_configuration_is_wrong(installed):
     """
-    Where no address of `listen' is there yet, it exits with 1, and with 2 for a mistake. systemd
+    It exits with 1 while no address of `listen' exists, and with 2 for a mistake. systemd
     prevents a restart by the status of the main process only, not of an ExecStartPre.
     """
     unit = units.Unit(_unit(installed))
@@ -692,9 +692,9 @@ def test_unit_is_not_exposed(installed):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 @pytest.mark.skipif(proxy.sanitized(), reason="sanitizers need more system calls")
-def test_program_works_under_the_restrictions_of_its_unit(env, namespace, installed,
+def test_program_works_with_the_restrictions_of_its_unit(env, namespace, installed,
                                                           monkeypatch):
-    """All that it does once: port 53, reload, a worker that dies, and workers that are shut in."""
+    """Port 53, a reload, a dead worker, and sandboxed workers."""
     unit = units.Unit(_unit(installed))
     ca = shutil.copy(env.authority.path, installed)
     os.chmod(ca, 0o644)
@@ -707,7 +707,7 @@ def test_program_works_under_the_restrictions_of_its_unit(env, namespace, instal
         assert int(file.read()) > 53
     running = env.proxy(env.upstream(), port=53, workers=2, start=False, reload="signal",
                           tls={"ca_file": ca}, log={"level": "debug"}, popen_args={
-                              "prefix": units.shut_in(unit),
+                              "prefix": units.sandbox_prefix(unit),
                               "env": systemd.environment(WATCHDOG_USEC="300000")})
     running.start()
     env.assert_ok(env.ask("tcp.test"))

@@ -1,4 +1,4 @@
-"""Group T: certificates, and what else TLS has in store."""
+"""Group T: certificates and other parts of TLS."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ from upstream_state import ask_until, times_down, wait_idle_end, went_down
 from rows import row, table
 from upstream import Script
 
-# What the log and the client must be told, in words that help.
+# Helpful words that the log and the client must get.
 WORDS = {
     "T-01": r"other\.test", "T-02": r"expired \d{4}-\d\d-\d\d",
     "T-03": r"not (yet )?valid.*\d{4}-\d\d-\d\d", "T-04": r"self-signed", "T-05": r"unknown|issuer",
@@ -33,7 +33,7 @@ WORDS = {
 
 @pytest.fixture(scope="session")
 def identities(authority):
-    """Each is made once, when it is first asked for."""
+    """Each identity is made once, at its first use."""
     made = {}
 
     def get(name):
@@ -48,7 +48,7 @@ def test_bad_certificate_is_rejected_and_the_next_upstream_answers(env, identiti
     a, b = env.pair(Script(identity=identities(name)))
     running = env.proxy(a, b)
     env.assert_ok(env.ask("first.test"), 0.2)
-    assert a.connections and not a.queries and b.asked("first.test")
+    assert a.connections and not a.queries and b.queries_for("first.test")
     line = went_down(running, a, "handshake: certificate")
     assert re.search(WORDS.get(name, ""), line["cause"]), line.text
     _remedy(name, line)
@@ -81,7 +81,7 @@ def test_bad_certificate_of_the_only_upstream_is_servfail(env, identities, name)
 
 
 @row("T-02")
-def test_expired_certificate_says_since_when(env, identities):
+def test_expired_certificate_is_reported_with_its_date(env, identities):
     identity = identities("T-02")
     server = env.upstream(Script(identity=identity))
     running = env.proxy(server)
@@ -95,7 +95,7 @@ def test_expired_certificate_says_since_when(env, identities):
        ("T-08-one-label", "*.example.test", "dot.example.test", True),
        ("T-08-two-labels", "*.example.test", "a.dot.example.test", False),
        ("T-08-no-label", "*.example.test", "example.test", False),
-       # OpenSSL takes no wildcard right below the root, and it is right to.
+       # OpenSSL accepts no wildcard directly below the root, which is correct.
        ("T-08-top-level", "*.test", "dot.test", False),
        ("T-08-two-stars", "*.*.test", "a.dot.test", False),
        ("T-08-star-alone", "*", "test", False))
@@ -120,7 +120,7 @@ def test_upstream_without_a_name_is_verified_by_its_address(env, authority):
 @table("names", ("T-09-address-as-name", lambda address: {"dns": [address]}),
        ("T-09-other-address", lambda address: {"ip": ["127.0.0.1"]}),
        ("T-09-name-only", lambda address: {"dns": [HOSTNAME]}))
-def test_certificate_without_the_address(env, authority, names):
+def test_certificate_without_the_address_is_rejected(env, authority, names):
     a, b = env.pair()
     a.do(Script(identity=authority.identity(**names(a.address))))
     running = env.proxy(a.config(hostname=None), b)
@@ -167,7 +167,7 @@ def test_tls_version(env, newest):
 
 
 @row("T-15")
-def test_what_the_client_hello_says(env):
+def test_client_hello_content(env):
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask())
@@ -191,8 +191,8 @@ def test_server_asks_for_a_client_certificate(env, authority, newest):
        ("T-17-renegotiation-while-idle", faults.answer_and_renegotiate, "1.2"),
        ("T-17-KeyUpdate-before-the-answer", faults.key_update_and_answer, "1.3"),
        ("T-17-KeyUpdate-while-idle", faults.answer_and_key_update, "1.3"))
-def test_new_keys_in_the_middle(env, script, newest):
-    server = env.upstream(script, faults.by_openssl(newest))
+def test_key_update_and_renegotiation(env, script, newest):
+    server = env.upstream(script, faults.with_pyopenssl(newest))
     running = env.proxy(server)
     for n in range(5):
         env.assert_ok(env.ask(f"n{n}.test"), 0.5)
@@ -225,7 +225,7 @@ ENDS = {"close-notify": faults.close_after_answer, "fin": faults.fin_without_clo
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @pytest.mark.parametrize("end", ENDS)
 def test_session_is_resumed(env, newest, end):
-    """RFC 7858 3.4: however the connection before has ended."""
+    """RFC 7858 3.4: however the previous connection ended."""
     server = env.upstream(ENDS[end], Script(tls={"newest": newest}))
     env.proxy(server)
     for n in range(4):
@@ -235,7 +235,7 @@ def test_session_is_resumed(env, newest, end):
 
 
 @row("T-19")
-def test_failed_handshake_does_not_disturb_the_warm_connection(env, identities):
+def test_failed_handshake_does_not_affect_the_persistent_connection(env, identities):
     a, b = env.pair(Script(identity=identities("T-01")))
     env.proxy(a, b)
     ask_until(env, lambda: len(a.connections) >= 2, 4, "A is tried again")
@@ -246,14 +246,14 @@ def test_failed_handshake_does_not_disturb_the_warm_connection(env, identities):
 
 @row("T-20")
 def test_two_names_at_one_address(env):
-    """The certificate is for the second name only: it must not vouch for the first."""
+    """The certificate is for the second name only and must not be accepted for the first."""
     server = env.upstream()
     env.proxy(server.config(hostname="other.test"), server.config())
     for n in range(5):
         env.assert_ok(env.ask(f"n{n}.test"))
-        server.break_off()
+        server.close_all()
     assert {c.facts.get("sni") for c in server.handshakes if c.queries} == {server.hostname}
-    server.break_off()
+    server.close_all()
     for c in server.connections:
         if c.facts.get("sni") == "other.test":
             assert not c.queries
@@ -261,7 +261,7 @@ def test_two_names_at_one_address(env):
 
 @table("script", ("T-22-close-notify", faults.close_notify_in_handshake),
        ("T-22-fin", faults.fin_in_handshake), ("T-22-unrecognized-name", faults.unrecognized_name))
-def test_handshake_is_broken_off(env, script):
+def test_aborted_handshake(env, script):
     a, b = env.pair(script)
     running = env.proxy(a, b)
     env.assert_ok(env.ask("first.test"), 0.2)
@@ -276,11 +276,11 @@ def test_alert_after_the_query(env):
     a, b = env.pair(faults.alert_after_query)
     env.proxy(a, b)
     env.assert_ok(env.ask(), 0.5)
-    assert b.asked("example.test")
+    assert b.queries_for("example.test")
 
 
 @table("newest", ("T-23-TLS-1.2", "1.2"), ("T-23-TLS-1.3", "1.3"))
-def test_certificate_is_renewed_and_tickets_are_refused(env, authority, newest):
+def test_new_certificate_with_refused_tickets(env, authority, newest):
     script = Script(tls={"newest": newest})
     server = env.upstream(script)
     running = env.proxy(server)
@@ -310,12 +310,12 @@ def test_identity_is_not_taken_from_a_session(env, authority):
     a, b = env.pair()
     env.proxy(a, b)
     env.assert_ok(env.ask("first.test"))
-    assert a.asked("first.test")
+    assert a.queries_for("first.test")
     a.identity = authority.identity(dns=["other.test"])
     a.forget_sessions()
     a.restart()
     env.assert_ok(env.ask("second.test"), 0.5)
-    assert not a.asked("second.test") and b.asked("second.test")
+    assert not a.queries_for("second.test") and b.queries_for("second.test")
     # It is good again at the end, as env.py wants it.
     a.identity = authority.identity(dns=[a.hostname])
     a.forget_sessions()
@@ -327,12 +327,12 @@ HOSTILE = {"ESC": b"\x1b[31mred\x1b[0m", "newline": b"x\r\nlevel=error event=for
 
 def _with_hostile_name(authority, octets):
     text = "Q" * len(octets)
-    return authority.identity(dns=[text]).with_octets(text, octets)
+    return authority.identity(dns=[text]).with_bytes(text, octets)
 
 
 def _with_hostile_issuer(_, octets):
     text = "Q" * len(octets)
-    return certs.Authority(text).identity(dns=[HOSTNAME]).with_octets(text, octets)
+    return certs.Authority(text).identity(dns=[HOSTNAME]).with_bytes(text, octets)
 
 
 PLACES = {"subjectAltName": (_with_hostile_name, {}), "issuer": (_with_hostile_issuer, {}),
@@ -342,7 +342,7 @@ PLACES = {"subjectAltName": (_with_hostile_name, {}), "issuer": (_with_hostile_i
 @pytest.mark.parametrize("hostile", HOSTILE)
 @pytest.mark.parametrize("place", PLACES)
 @row("T-29")
-def test_name_of_an_unverified_certificate_is_escaped_and_cut(env, authority, place, hostile):
+def test_unverified_certificate_name_is_escaped_and_truncated(env, authority, place, hostile):
     make, entry = PLACES[place][0], dict(PLACES[place][1])
     identity = make(authority, HOSTILE[hostile])
     if entry:
@@ -365,7 +365,7 @@ def test_name_of_an_unverified_certificate_is_escaped_and_cut(env, authority, pl
         assert all(" " <= c < "\x7f" or c == "\n" for c in text), repr(text)
         assert escaped[:40] in text.replace("\\\\", "\\"), text
         assert "\nlevel" not in text and len(text) < 1000
-    # Nothing but what is whole stands before the cut.
+    # Only complete escapes precede the cut.
     assert hostile != "4-KB" or all("x..." in text for text in shown), shown
 
 
@@ -399,7 +399,7 @@ def _remedy_of_interceptor(env, server, running, word):
 
 @pytest.mark.parametrize("name", INTERCEPTORS)
 @row("F-19")
-def test_interceptor_of_a_public_server_is_not_to_be_trusted(env, namespace, authority, name):
+def test_interceptor_advice_for_a_public_server(env, namespace, authority, name):
     namespace.run("ip", "address", "add", "9.9.9.9/32", "dev", "lo")
     server = env.upstream(Script(identity=INTERCEPTORS[name](authority)), address="9.9.9.9")
     running = env.proxy(server)
@@ -410,14 +410,14 @@ def test_interceptor_of_a_public_server_is_not_to_be_trusted(env, namespace, aut
 
 @table("make", ("F-19-own-CA", lambda: certs.Authority("Web Filter").identity(dns=["fw.test"])),
        ("F-19-self-signed", lambda: certs.self_signed(["fw.test"])))
-def test_interceptor_in_a_private_network_has_another_name(env, make):
+def test_interceptor_advice_for_a_private_network(env, make):
     server = env.upstream(Script(identity=make()))
     _remedy_of_interceptor(env, server, env.proxy(server), "fw.test")
 
 
 @table("make", ("F-19-own-CA", lambda: certs.Authority("Our CA").identity(dns=[HOSTNAME])),
        ("F-19-self-signed", certs.self_signed))
-def test_private_server_with_a_ca_of_its_own_is_told_of_ca_file(env, make):
+def test_private_ca_error_names_ca_file(env, make):
     server = env.upstream(Script(identity=make()))
     running = env.proxy(server)
     env.servfail(env.ask())
@@ -429,7 +429,7 @@ def test_private_server_with_a_ca_of_its_own_is_told_of_ca_file(env, make):
 
 @row("T-31")
 def test_timeout_of_a_distant_server_names_the_setting(env):
-    """800 ms away, TLS 1.2 takes two round trips, and 1500 ms are too little."""
+    """At a round trip of 800 ms, TLS 1.2 takes two of them, and 1500 ms is too short."""
     async def late(connection, data):
         await asyncio.sleep(0.8)
         await connection.send_plain(data)
@@ -453,7 +453,7 @@ def _small_hellos(server):
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @row("T-30")
-def test_large_client_hello_that_is_lost_is_followed_by_a_small_one(env, newest):
+def test_lost_large_client_hello_is_followed_by_a_small_one(env, newest):
     """Whether a post-quantum key share or a session ticket makes it large."""
     server = env.upstream(LARGE_TICKETS, faults.close_after_answer,
                             Script(largest_hello=SEGMENT, tls={"newest": newest}))
@@ -471,8 +471,8 @@ def test_large_client_hello_that_is_lost_is_followed_by_a_small_one(env, newest)
 
 
 @row("T-30")
-def test_small_client_hello_that_is_lost_too_is_not_remembered(env):
-    """A server that is silent whatever it gets is down, and its next ClientHello is as usual."""
+def test_lost_small_client_hello_is_not_remembered(env):
+    """A server that never responds is down, and its next ClientHello is the usual one."""
     server = env.upstream(LARGE_TICKETS)
     running = env.proxy(server)
     env.assert_ok(env.ask("first.test"))
@@ -484,13 +484,13 @@ def test_small_client_hello_that_is_lost_too_is_not_remembered(env):
     server.restart(LARGE_TICKETS)
     wait_until(lambda: env.ask("again.test").rcode == 0, 3)
     env.assert_ok(env.ask("ticket.test"))
-    server.break_off()
+    server.close_all()
     env.assert_ok(env.ask("last.test"))
     assert not _small_hellos(server)[-1] and server.connections[-1].facts["resumed"]
 
 
 @row("T-30")
-def test_probe_says_that_a_large_client_hello_was_lost(env):
+def test_probe_reports_a_lost_large_client_hello(env):
     server = env.upstream(Script(largest_hello=SEGMENT))
     env.proxy(server, start=False).kill()
     done = _probe(env)
@@ -501,8 +501,8 @@ def test_probe_says_that_a_large_client_hello_was_lost(env):
     assert len(server.connections) == 2 and len(server.canaries) == 1
 
 
-def test_nothing_waits_for_an_idle_tls_connection(env):
-    """A ticket makes an idle connection readable; that must not keep the proxy awake."""
+def test_ticket_on_an_idle_connection_does_not_spin(env):
+    """A ticket makes an idle connection readable, which must not use CPU."""
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask())

@@ -1,4 +1,4 @@
-"""Group T, where it is about more than the chain: pins, revocation lists, ALPN, sessions."""
+"""Group T beyond the chain: pins, revocation lists, ALPN, sessions."""
 
 import base64
 import datetime
@@ -53,7 +53,7 @@ def _is_refused(a, b, running, *words):
     return went_down(running, a, "handshake: certificate", *words)
 
 
-# Pins, beside the chain.
+# Pins in addition to the chain.
 
 
 @table("pins", ("T-24-right-pin", lambda right: [right]),
@@ -61,7 +61,7 @@ def _is_refused(a, b, running, *words):
        ("T-24-eight-pins", lambda right: [base64.b64encode(bytes([n] * 32)).decode()
                                           for n in range(7)] + [right]))
 @pytest.mark.parametrize("verify", [None, "chain", "pins"])
-def test_key_is_one_of_those_pinned(env, authority, pins, verify):
+def test_pinned_key_is_accepted(env, authority, pins, verify):
     identity = authority.identity(dns=[HOSTNAME])
     entry = {"pins": pins(pin(identity)), **({"verify": verify} if verify else {})}
     _is_accepted(*_pinned(env, identity, **entry)[:2])
@@ -69,7 +69,7 @@ def test_key_is_one_of_those_pinned(env, authority, pins, verify):
 
 @pytest.mark.parametrize("verify", ["chain", "pins"])
 @row("T-24-pin-mismatch")
-def test_key_is_not_pinned(env, authority, verify):
+def test_key_without_pin_is_rejected(env, authority, verify):
     identity = authority.identity(dns=[HOSTNAME])
     a, b, running = _pinned(env, identity, pins=[WRONG_PIN], verify=verify)
     line = _is_refused(a, b, running, "not pinned", pin(identity))
@@ -77,7 +77,7 @@ def test_key_is_not_pinned(env, authority, verify):
 
 
 @row("T-24-pin-mismatch")
-def test_key_of_the_only_upstream_is_not_pinned(env, authority):
+def test_key_without_pin_of_the_only_upstream_is_servfail(env, authority):
     server = env.upstream(Script(identity=authority.identity(dns=[HOSTNAME])))
     env.proxy(server.config(pins=[pin(server.identity)]))
     exchange = env.servfail(env.ask(Query(edns=EDNS)), 0.5)
@@ -93,7 +93,7 @@ CHAINS = {"self-signed": lambda ca: certs.self_signed(),
 
 
 @pytest.mark.parametrize("name", CHAINS, ids=lambda name: f"T-24-{name}")
-def test_pin_beside_the_chain_does_not_replace_it(env, authority, name):
+def test_pin_does_not_replace_the_chain(env, authority, name):
     identity = CHAINS[name](authority)
     _is_refused(*_pinned(env, identity, pins=[pin(identity)]))
 
@@ -106,12 +106,12 @@ def test_pin_instead_of_the_chain(env, authority, name):
 
 @row("T-24-key-changes")
 def test_self_signed_certificate_with_another_key(env):
-    """Also when a session of the right one could be resumed."""
+    """Also if a session of the right certificate could be resumed."""
     right, wrong = certs.self_signed(), certs.self_signed()
     a, b, running = _pinned(env, right, pins=[pin(right)], verify="pins")
     a.restart(Script(identity=wrong))
     env.assert_ok(env.ask("after.test"))
-    assert not a.asked("after.test")
+    assert not a.queries_for("after.test")
     went_down(running, a, "not pinned", pin(wrong))
 
 
@@ -132,7 +132,7 @@ def _probe(env):
 
 
 @row("T-24-probe")
-def test_probe_prints_the_pin_that_works(env, tmp_path):
+def test_probe_prints_a_usable_pin(env, tmp_path):
     a, b = env.pair()
     env.proxy(a, start=False).kill()
     done = _probe(env)
@@ -144,7 +144,7 @@ def test_probe_prints_the_pin_that_works(env, tmp_path):
 
 
 @row("T-24-probe")
-def test_probe_says_which_pin_is_there_instead(env):
+def test_probe_reports_the_actual_pin(env):
     server = env.upstream()
     env.proxy(server.config(pins=[WRONG_PIN]), start=False).kill()
     done = _probe(env)
@@ -187,7 +187,7 @@ def test_revocation_list(env, authority, tmp_path, name, key):
     make, word = LISTS[name]
     a, b = env.pair()
     path = make(tmp_path, authority, a.identity, b.identity)
-    # B has no such list: its authority stands in a file of its own.
+    # B has no such list: its authority is in a file of its own.
     b_entry = b.config(ca_file=authority.path)
     if key == "tls":
         running = env.proxy(a, b_entry, tls={"ca_file": authority.path, "crl_file": path})
@@ -256,7 +256,7 @@ def test_intermediate_alone_is_a_trust_anchor(env, authority, tmp_path, with_lis
     below = authority.below()
     entry = {"ca_file": below.path}
     if with_list:
-        # It is trusted as given: the list of its own issuer is not asked for.
+        # It is a trust anchor: the list of its own issuer is not required.
         entry["crl_file"] = _list(tmp_path, below)
     a, b = env.pair(Script(identity=below.identity(dns=[HOSTNAME])))
     env.proxy(a.config(**entry), b)
@@ -313,12 +313,12 @@ def _no_query_past(env, running, a, b, moment, *words):
     """A answers until that moment, by a resumed session where its connection has ended."""
     for n in range(2):
         env.assert_ok(env.ask(f"before-{n}.test"))
-        if a.script.asked:
+        if a.script.on_query:
             wait_until(lambda: not a.open_connections, 2)
     assert len(a.queries) == 2 and datetime.datetime.utcnow() < moment
     _wait_past(moment)
     env.assert_ok(env.ask("after.test"))
-    assert not a.asked("after.test") and b.asked("after.test")
+    assert not a.queries_for("after.test") and b.queries_for("after.test")
     went_down(running, a, "handshake: certificate", *words)
 
 
@@ -346,7 +346,7 @@ def test_no_query_after_an_intermediate_has_expired(env, authority, ends):
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @PERSISTENT
-def test_no_query_after_the_list_has_run_out(env, authority, tmp_path, newest, ends):
+def test_no_query_after_the_revocation_list_has_expired(env, authority, tmp_path, newest, ends):
     path = _list(tmp_path, authority, end=datetime.timedelta(seconds=4))
     with open(path, "rb") as file:
         moment = x509.load_pem_x509_crl(file.read()).next_update
@@ -356,8 +356,8 @@ def test_no_query_after_the_list_has_run_out(env, authority, tmp_path, newest, e
 
 
 @row("T-26")
-def test_superseded_list_ends_no_session(env, authority, tmp_path):
-    """As when the next list was added before the last one runs out."""
+def test_superseded_revocation_list_ends_no_session(env, authority, tmp_path):
+    """As when the next list was added before the last one expires."""
     old = _list(tmp_path, authority, end=datetime.timedelta(seconds=3))
     with open(old, "rb") as file:
         moment = x509.load_pem_x509_crl(file.read()).next_update
@@ -366,11 +366,11 @@ def test_superseded_list_ends_no_session(env, authority, tmp_path):
     env.assert_ok(env.ask("before.test"))
     _wait_past(moment)
     env.assert_ok(env.ask("after.test"))
-    assert a.asked("after.test")[0].connection.facts["resumed"]
+    assert a.queries_for("after.test")[0].connection.facts["resumed"]
 
 
 @PERSISTENT
-def test_no_query_after_a_reload_with_a_list_that_revokes(env, authority, tmp_path, ends):
+def test_no_query_after_reload_with_a_revoking_list(env, authority, tmp_path, ends):
     a, b = env.pair(ends)
     path = _list(tmp_path, authority)
     running = processes.start_workers(env, a.config(crl_file=path), b, reload="signal")
@@ -382,7 +382,7 @@ def test_no_query_after_a_reload_with_a_list_that_revokes(env, authority, tmp_pa
     running.signal(signal.SIGHUP)
     processes.wait_all_serving(running, 2, without=old)
     env.assert_ok(env.ask("after.test"))
-    assert not a.asked("after.test") and b.asked("after.test")
+    assert not a.queries_for("after.test") and b.queries_for("after.test")
     went_down(running, a, "revoked")
 
 
@@ -418,7 +418,7 @@ def _run(directory, text, command):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_configured_is_refused(tmp_path, name):
+def test_invalid_trust_settings_are_refused(tmp_path, name):
     text, message = REFUSED[name]
     for command in ([], ["check"]):
         done = _run(tmp_path, text, command)
@@ -432,7 +432,7 @@ def test_what_is_configured_is_refused(tmp_path, name):
 @pytest.mark.parametrize("entry", [
     "tls: {{ca_file: {ca}, crl_file: {crl}}}\nupstreams: [192.0.2.1]",
     "upstreams: [{{address: 192.0.2.1, ca_file: {ca}, crl_file: {crl}}}]"], ids=["tls", "upstream"])
-def test_revocation_file_that_is_none(tmp_path, authority, make, message, entry):
+def test_invalid_revocation_file_is_refused(tmp_path, authority, make, message, entry):
     path = make(authority) if make else str(tmp_path / "missing.crl")
     text = f"listen: {own_address()}:5300\n{entry.format(ca=authority.path, crl=path)}"
     for command in ([], ["check"]):
@@ -445,7 +445,7 @@ def test_revocation_file_that_is_none(tmp_path, authority, make, message, entry)
 
 
 @row("ALPN-offered")
-def test_protocol_is_offered_and_chosen(env):
+def test_alpn_is_offered_and_selected(env):
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask())
@@ -463,7 +463,7 @@ def _by_openssl(newest, protocol, *more):
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @row("ALPN-refused")
-def test_protocol_is_refused_and_the_server_is_asked_without(env, newest):
+def test_refused_alpn_is_retried_without(env, newest):
     a, b = env.pair(_by_openssl(newest, None, faults.close_after_answer))
     running = env.proxy(a, b)
     for n in range(3):
@@ -477,7 +477,7 @@ def test_protocol_is_refused_and_the_server_is_asked_without(env, newest):
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @row("ALPN-other")
-def test_other_protocol_is_chosen(env, newest):
+def test_unexpected_alpn_protocol_is_rejected(env, newest):
     a, b = env.pair(_by_openssl(newest, "http/1.1"))
     running = env.proxy(a, b)
     env.assert_ok(env.ask())
@@ -486,7 +486,7 @@ def test_other_protocol_is_chosen(env, newest):
 
 
 @row("ALPN-refused")
-def test_probe_asks_without_a_protocol_too(env):
+def test_probe_retries_without_alpn(env):
     server = env.upstream(_by_openssl("1.3", None))
     env.proxy(server, start=False).kill()
     done = _probe(env)
@@ -503,13 +503,13 @@ def _hellos(server):
 
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
-def test_first_connection_of_the_next_worker_resumes(env, newest):
+def test_first_connection_of_another_worker_resumes(env, newest):
     server = env.upstream(Script(tls={"newest": newest}))
     running = processes.start_workers(env, server, workers=2)
     first, other = running.workers()
     client = processes.client_of(env, first)
     env.assert_ok(client.ask("first.test"))
-    # The session is there before the connection ends; TLS 1.3 gives it after the handshake.
+    # The session exists before the connection ends; TLS 1.3 sends it after the handshake.
     env.assert_ok(client.ask("second.test"))
     client.close()
     os.kill(first, signal.SIGKILL)
@@ -522,7 +522,7 @@ def test_first_connection_of_the_next_worker_resumes(env, newest):
 
 @row("T-21")
 def test_session_is_used_once(env):
-    """RFC 8446 C.4, by all workers together: whoever watches cannot tell who comes back."""
+    """RFC 8446 C.4, across all workers: an observer cannot recognise a returning client."""
     server = env.upstream()
     running = processes.start_workers(env, server, workers=3)
     clients = processes.one_each(env).values()
@@ -532,7 +532,7 @@ def test_session_is_used_once(env):
             client.receive_all()
         for exchange in asked:
             env.assert_ok(exchange)
-        server.break_off()
+        server.close_all()
     tickets = [ticket for hello in _hellos(server) for ticket in hello.tickets]
     assert len(tickets) > 6
     assert len(tickets) == len(set(tickets)), "a ticket was used twice"
@@ -541,8 +541,8 @@ def test_session_is_used_once(env):
 
 
 @row("T-21")
-def test_session_of_one_name_is_not_offered_under_another(env, authority):
-    """Not even to a server whose certificate has both of them."""
+def test_session_is_not_offered_under_another_hostname(env, authority):
+    """Not even to a server whose certificate has both names."""
     server = env.upstream(identity=authority.identity(dns=[HOSTNAME, "other.test"]))
     running = processes.start_workers(env, server, reload="signal")
     env.assert_ok(env.ask("before.test"))
@@ -551,7 +551,7 @@ def test_session_of_one_name_is_not_offered_under_another(env, authority):
     old = running.workers()
     running.signal(signal.SIGHUP)
     processes.wait_all_serving(running, 2, without=old)
-    server.break_off()
+    server.close_all()
     env.assert_ok(env.ask("after.test"))
     last = server.connections[-1]
     assert last.facts["sni"] == "other.test" and not last.facts["resumed"]
@@ -559,25 +559,25 @@ def test_session_of_one_name_is_not_offered_under_another(env, authority):
 
 
 @row("T-21")
-def test_session_of_one_key_does_not_outlive_its_pin(env):
-    """A reload that pins another key counts at once, though a session could be resumed."""
+def test_session_does_not_outlive_its_pin(env):
+    """A reload with another pin applies immediately, even if a session could be resumed."""
     a, b = env.pair()
     running = processes.start_workers(env, a.config(pins=[pin(a.identity)]), b, reload="signal")
     env.assert_ok(env.ask("before.test"))
-    assert a.asked("before.test")
+    assert a.queries_for("before.test")
     proxy.write_config(env.config_path,
                        {**env.config, "upstreams": [a.config(pins=[WRONG_PIN]), b.config()]})
     old = running.workers()
     running.signal(signal.SIGHUP)
     processes.wait_all_serving(running, 2, without=old)
     env.assert_ok(env.ask("after.test"))
-    assert b.asked("after.test") and not a.asked("after.test")
+    assert b.queries_for("after.test") and not a.queries_for("after.test")
     went_down(running, a, "not pinned")
 
 
 @row("T-20")
-def test_session_of_one_name_is_not_offered_by_its_neighbour(env, authority):
-    """Two upstreams at one address, of which the first has sessions when the second comes."""
+def test_session_is_not_offered_to_a_neighbour_with_another_hostname(env, authority):
+    """Two upstreams at one address; the first has sessions when the second connects."""
     server = env.upstream(identity=authority.identity(dns=[HOSTNAME, "other.test"]))
     env.proxy(server, server.config(hostname="other.test"))
     env.assert_ok(env.ask("first.test"))
@@ -586,15 +586,15 @@ def test_session_of_one_name_is_not_offered_by_its_neighbour(env, authority):
     env.assert_ok(env.ask("second.test"))
     others = [c for c in server.handshakes if c.facts["sni"] == "other.test"]
     assert others and not tls.read_hello(others[0].hello).tickets
-    assert server.asked("second.test")[-1].connection in others
+    assert server.queries_for("second.test")[-1].connection in others
     # They share the server, which must be good for both at the end.
     server.identity = authority.identity(dns=[HOSTNAME, "other.test"])
 
 
 @pytest.mark.parametrize("newest", ["1.2", "1.3"])
 @row("T-23")
-def test_session_of_another_worker_is_refused(env, authority, newest):
-    """A full handshake, and no client sees an error."""
+def test_refused_session_of_another_worker(env, authority, newest):
+    """A full handshake follows, and no client sees an error."""
     script = Script(tls={"newest": newest})
     server = env.upstream(script)
     running = processes.start_workers(env, server, workers=2)

@@ -1,4 +1,4 @@
-"""Group X, as far as it is about UDP: sizes, addresses, what is dropped, and how much is in hand."""
+"""Group X, UDP: sizes, addresses, drops, and queries in flight."""
 
 import contextlib
 import itertools
@@ -23,16 +23,16 @@ from upstream import Script, answer, own_address
 
 
 def edns(size):
-    """The OPT record of a client that takes so much; None: it has no such record."""
+    """The OPT record of a client with this UDP size; None: no OPT."""
     return None if size is None else dnsmsg.opt(size=size)
 
 
 def sized(size, opt):
-    """A query whose answer has that size: the upstream's OPT is not for who has none."""
+    """A query whose response has that size; without OPT the upstream's OPT is removed."""
     return Query(f"size-{size if opt else size + len(EDNS)}.test", edns=opt)
 
 
-def test_query_by_udp(env):
+def test_udp_query(env):
     server = env.upstream()
     env.proxy(server)
     client = env.datagrams()
@@ -42,7 +42,7 @@ def test_query_by_udp(env):
     assert len(server.handshakes) == 1
 
 
-def test_udp_and_tcp_at_a_time(env):
+def test_udp_and_tcp_at_the_same_time(env):
     env.proxy(env.upstream())
     clients = [env.datagrams() if n % 2 else env.client() for n in range(20)]
     for n, client in enumerate(clients):
@@ -53,8 +53,8 @@ def test_udp_and_tcp_at_a_time(env):
             env.assert_ok(exchange)
 
 
-def test_answers_of_our_own(env):
-    """An opcode that is not served, a message that is broken, an upstream that is not there."""
+def test_local_responses_over_udp(env):
+    """An unsupported opcode, a malformed message, an upstream that is down."""
     env.proxy(env.upstream(faults.refuse))
     client = env.datagrams()
     opcode = client.expect(dnsmsg.header(1, 2 << 11, 0, 0, 0, 0))
@@ -72,7 +72,7 @@ def test_answers_of_our_own(env):
 @table("says, most", ("X-01-none", None, 512), ("X-01-100", 100, 512), ("X-01-512", 512, 512),
        ("X-01-700", 700, 700), ("X-01-1232", 1232, 1232), ("X-01-4096", 4096, 1232),
        ("X-01-65535", 65535, 1232))
-def test_answer_that_is_too_large(env, says, most):
+def test_large_response_is_truncated(env, says, most):
     env.proxy(env.upstream())
     client = env.datagrams()
     opt = edns(says)
@@ -85,7 +85,7 @@ def test_answer_that_is_too_large(env, says, most):
         assert len(seen.wire) <= most
         assert seen.counts == (1, 0, 0, 1 if opt else 0)
         assert bool(seen.opt) == bool(opt)
-        # So it is asked again by TCP.
+        # So the client retries over TCP.
         whole = env.assert_ok(env.ask(sized(size, opt)))
         assert len(whole.answer.wire) == size and not whole.answer.flags & TC
 
@@ -101,7 +101,7 @@ def test_udp_size(env, udp_size, says, most):
 
 
 class Tunnel:
-    """A link to the proxy's host, at whose other end stand we: 10.77.0.1 is theirs."""
+    """A link between the proxy's host (10.77.0.1) and the test."""
 
     def __init__(self, namespace):
         self.fd = namespace.tun("far", "10.77.0.1/32", "10.77.0.2")
@@ -134,12 +134,12 @@ def tunnel(env, namespace):
 @table("host, peer, mtu", ("X-02-IPv4", "10.77.0.1", "10.77.0.2", 600),
        ("X-02-IPv6", "fd77::1", "fd77::2", 1280))
 def test_no_fragments(env, namespace, tunnel, host, peer, mtu):
-    """The interface takes less than the answer, whatever the client says that it takes."""
+    """The MTU of the interface is below the response size, whatever size the client allows."""
     namespace.run("ip", "link", "set", "far", "mtu", str(mtu))
     running = env.proxy(env.upstream(), host=host, udp_size=4096)
     to, source = running.address, (peer, 4000)
     seen = tunnel.ask(source, to, Query("size-500.test", edns=edns(4096)))
-    assert seen.message.is_right and not seen.is_fragment and not seen.may_be_cut
+    assert seen.message.is_correct and not seen.is_fragment and not seen.may_be_cut
     query = Query("size-3000.test", edns=edns(4096))
     seen = tunnel.ask(source, to, query)
     assert not seen.is_fragment and seen.source == host and len(seen.octets) <= mtu
@@ -147,17 +147,17 @@ def test_no_fragments(env, namespace, tunnel, host, peer, mtu):
 
 
 @row("X-02")
-def test_path_that_takes_less_than_its_first_link(env, tunnel):
-    """A router says so, once; what is larger than that is asked for by TCP from then on."""
+def test_path_mtu_below_interface_mtu(env, tunnel):
+    """After one ICMP message of a router, larger responses are truncated."""
     running = env.proxy(env.upstream(), host="10.77.0.1")
     source = "10.77.0.2", 4000
     first = tunnel.ask(source, running.address, Query("size-1200.test", edns=EDNS))
-    assert first.message.is_right and not first.may_be_cut and not first.is_fragment
+    assert first.message.is_correct and not first.may_be_cut and not first.is_fragment
     tunnel.send(datagram.too_big(first.octets, 700))
     second = tunnel.ask(source, running.address, Query("size-1200.test", edns=EDNS))
     assert second.message.flags & TC and not second.is_fragment and len(second.octets) <= 700
     third = tunnel.ask(source, running.address, Query("size-600.test", edns=EDNS))
-    assert third.message.is_right
+    assert third.message.is_correct
 
 
 # ---- addresses ----
@@ -165,7 +165,7 @@ def test_path_that_takes_less_than_its_first_link(env, tunnel):
 
 @table("wildcard, hosts", ("X-03-IPv4", "0.0.0.0", ["127.0.0.1", "127.9.8.7", "10.88.0.1", "10.88.1.1"]),
        ("X-03-IPv6", "::", ["::1", "::1", "fd88::1", "fd88::2"]))
-def test_answer_comes_from_where_the_query_went(env, namespace, wildcard, hosts):
+def test_response_source_is_the_query_destination(env, namespace, wildcard, hosts):
     for host in hosts[2:]:
         namespace.run("ip", "addr", "add", f"{host}/{128 if ':' in host else 32}", "dev", "lo")
     running = env.proxy(env.upstream(), host=wildcard)
@@ -177,7 +177,7 @@ def test_answer_comes_from_where_the_query_went(env, namespace, wildcard, hosts)
 
 
 @row("X-03")
-def test_both_families_of_one_port(env, namespace):
+def test_both_families_on_one_port(env, namespace):
     _, port = env.free_address("0.0.0.0")
     env.proxy(env.upstream(), host="0.0.0.0", port=port,
                 listen=[f"0.0.0.0:{port}", f"[::]:{port}"])
@@ -185,7 +185,7 @@ def test_both_families_of_one_port(env, namespace):
         env.assert_ok(env.datagrams((host, port)).ask("both.test"))
 
 
-def test_listeners_of_one_kind(env):
+def test_udp_only_and_tcp_only_listeners(env):
     host, port = env.free_address(own_address())
     env.proxy(env.upstream(), host=host, port=port,
                 listen=[{"address": f"{host}:{port}", "udp": False},
@@ -196,8 +196,8 @@ def test_listeners_of_one_kind(env):
         env._make_socket(socket.AF_INET, socket.SOCK_STREAM).connect(("127.0.0.1", port))
     silent = env.datagrams()
     silent.send(Query())
-    silent.hears_nothing()
-    silent.given_up = True
+    silent.assert_silent()
+    silent.abandoned = True
 
 
 # ---- what is dropped ----
@@ -208,8 +208,8 @@ def raw_socket(env):
 
 
 @table("wildcard", ("X-04-one-address", False), ("X-04-wildcard", True))
-def test_queries_from_nobody(env, namespace, tunnel, wildcard):
-    """Port 0, our own port, broadcast and multicast, responses: nothing is asked, nothing is said."""
+def test_datagrams_from_impossible_sources_are_dropped(env, namespace, tunnel, wildcard):
+    """Port 0, our own port, broadcast and multicast, responses: no query, no response."""
     server = env.upstream()
     host = "10.77.0.1"
     running = env.proxy(server, host="0.0.0.0" if wildcard else host, log={"level": "debug"})
@@ -236,8 +236,8 @@ def test_queries_from_nobody(env, namespace, tunnel, wildcard):
 
 
 @row("X-04")
-def test_two_that_answer_each_other(env, namespace):
-    """One proxy's answers sent to another one: both say nothing."""
+def test_two_proxies_do_not_loop(env, namespace):
+    """Responses of one proxy sent to another one: both stay silent."""
     server = env.upstream()
     first = env.proxy(server, host="127.0.1.1")
     second = env.proxy(server, host="127.0.1.2")
@@ -246,13 +246,13 @@ def test_two_that_answer_each_other(env, namespace):
         raw.sendto(datagram.packet(second.address, first.address, query), (first.address[0], 0))
     env.assert_ok(env.datagrams(second.address).ask("canary.test"))
     env.assert_ok(env.datagrams(first.address).ask("canary.test"))
-    assert len(server.asked("loop.test")) == 1
+    assert len(server.queries_for("loop.test")) == 1
     assert len(server.queries) == 3
 
 
 @row("X-05")
-def test_clients_that_have_gone(env):
-    """Their hosts say that the port cannot be reached, hundreds of times."""
+def test_icmp_errors_from_clients(env):
+    """Hundreds of times the clients' hosts report that the port is unreachable."""
     server = env.upstream()
     env.proxy(server)
     for n in range(300):
@@ -266,17 +266,17 @@ def test_clients_that_have_gone(env):
     env.assert_ok(client.ask("after.test"), 0.5)
 
 
-def test_who_may_ask_by_udp(env):
-    """To who may not, TCP says so; UDP would say it to anybody whose address is forged."""
+def test_allow_list_over_udp(env):
+    """Other clients get REFUSED over TCP, and nothing over UDP, where the source may be forged."""
     server = env.upstream()
     env.proxy(server, allow=["127.0.0.1/32"])
     stranger = env.datagrams(source="127.0.0.2")
     stranger.send(Query("stranger.test"), b"", b"x" * 12)
     env.assert_ok(env.datagrams().ask("friend.test"))
-    stranger.hears_nothing()
-    stranger.given_up = True
+    stranger.assert_silent()
+    stranger.abandoned = True
     assert env.client(source="127.0.0.2").ask("stranger.test").rcode == REFUSED
-    assert not server.asked("stranger.test")
+    assert not server.queries_for("stranger.test")
 
 
 @table("message", ("X-08-zero-length", b""), ("X-08-one-octet", b"x"), ("X-08-11-octets", bytes(11)),
@@ -285,8 +285,8 @@ def test_who_may_ask_by_udp(env):
        ("X-08-cut-behind-a-query",
         dnsmsg.header(1, RD, 1, 0, 0, 1) + Query().question
         + dnsmsg.opt(dnsmsg.option(65001, bytes(4096 - 12 - len(Query().question) - 15))) + b"x"))
-def test_datagrams_of_strange_sizes(env, message):
-    """Nothing is asked; there may be an answer, if it is FORMERR."""
+def test_invalid_datagram_sizes(env, message):
+    """No query is forwarded; the only possible response is FORMERR."""
     server = env.upstream()
     env.proxy(server)
     client = env.datagrams()
@@ -294,21 +294,21 @@ def test_datagrams_of_strange_sizes(env, message):
     env.assert_ok(env.datagrams().ask("canary.test"))
     if client.receive(0.2) is not None:
         assert sent.rcode == FORMERR
-    client.given_up = True
+    client.abandoned = True
     assert [query.name for query in server.queries] == ["canary.test"]
 
 
-# ---- what is in hand ----
+# ---- queries in flight ----
 
 
 @table("inflight, most", ("X-06-default", 1024, 1001), ("X-06-inflight-200", 200, 197))
-def test_ten_thousand_queries_of_one_address(env, inflight, most):
-    """Its upstream is slow, and its answers come in one pulse, which is bounded; others are served."""
+def test_10000_queries_of_one_address_are_bounded(env, inflight, most):
+    """Its upstream is slow, and responses arrive in one bounded burst; others are served."""
     env.may_grow = 64 * MIB
     server = env.upstream()
     running = env.proxy(server, workers=1, inflight=inflight, timeouts={"query": "4s", "answer": "4s"})
     flood = env.datagrams(source="127.0.0.66")
-    flood.given_up = True
+    flood.abandoned = True
     names = [f"delay-1500.n{n}.test" for n in range(10000)]
     for start in range(0, len(names), 100):
         flood.send(*map(Query, names[start:start + 100]))
@@ -325,24 +325,24 @@ def test_ten_thousand_queries_of_one_address(env, inflight, most):
     if inflight == 1024:
         line = running.wait_line("datagrams dropped", level="warn")
         assert line["client"] == "127.0.0.66" and int(line["client_limit"]) > 0, line.text
-    # All places are free again.
+    # All slots are free again.
     env.assert_ok(flood.ask("after.test"), 1)
 
 
-def test_a_thousand_outstanding_of_one_address(env):
-    """As many as a busy resolver has: none is lost."""
+def test_1000_outstanding_of_one_address_lose_nothing(env):
+    """The load of a busy resolver: none is lost."""
     env.may_grow = 64 * MIB
     env.proxy(env.upstream(), timeouts={"query": "4s", "answer": "4s"}, workers=1)
     client = env.datagrams()
     for start in range(0, 1000, 100):
         client.send(*[Query(f"delay-300.n{n}.test") for n in range(start, start + 100)])
     client.receive_all(8)
-    assert all(exchange.answer.is_right for exchange in client.exchanges)
+    assert all(exchange.answer.is_correct for exchange in client.exchanges)
 
 
 @row("X-06")
-def test_many_outstanding_of_several_addresses(env):
-    """All together never have more in hand than there are places; the others wait for their turn."""
+def test_addresses_share_the_slots(env):
+    """Together they never have more queries in flight than there are slots; the others wait."""
     server = env.upstream()
     env.proxy(server, inflight=200)
     clients = [env.datagrams(source=f"127.0.0.{n + 1}") for n in range(8)]
@@ -352,8 +352,8 @@ def test_many_outstanding_of_several_addresses(env):
     env.assert_ok(env.ask("meanwhile-tcp.test"), 1)
     for client in clients:
         client.receive_all(10)
-        assert all(exchange.answer.is_right for exchange in client.exchanges)
-    # What is asked again on a fresh connection was in hand already.
+        assert all(exchange.answer.is_correct for exchange in client.exchanges)
+    # Queries resent on a new connection were in flight before.
     asked = {query.name: query for query in reversed(server.queries) if query.delay}.values()
     changes = sorted(change for query in asked
                      for change in ((query.at, 1), (query.at + query.delay, -1)))
@@ -398,10 +398,10 @@ class Flood:
 
 
 @row("C-35")
-def test_slow_names_of_many_addresses_leave_others_served(env):
-    """Each of their queries still gets one response, and the log says what was evicted."""
+def test_slow_names_of_many_addresses_do_not_block_others(env):
+    """Each of their queries still gets one response, and the log has the number of evictions."""
     env.may_grow = 64 * MIB
-    running = env.proxy(env.upstream(Script(asked=_never_slow)), workers=1,
+    running = env.proxy(env.upstream(Script(on_query=_never_slow)), workers=1,
                           timeouts={"query": "4s", "answer": "3s"})
     env.assert_ok(env.ask("warm.test"))
     flood = Flood(env, addresses=40, rate=300 if env.sanitized else 1500)
@@ -416,7 +416,7 @@ def test_slow_names_of_many_addresses_leave_others_served(env):
                 other.receive_all(4)
             check = env._popen([proxy.BINARY, "-c", env.config_path, "healthcheck"])
             assert check.wait(5) == 0
-        served = sum(exchange.answer.is_right for exchange in asked)
+        served = sum(exchange.answer.is_correct for exchange in asked)
         assert served > 0.95 * len(asked), f"{served} of {len(asked)} were served"
     finally:
         flood.stop()
@@ -445,13 +445,13 @@ def test_short_outage_evicts_no_query(env):
 # ---- what the kernel loses ----
 
 
-# Without the right to have larger buffers than the system allows to everybody.
+# Without the capability for larger buffers than the system limit.
 SMALL_BUFFERS = {"prefix": ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
                  if os.geteuid() == 0 else ()}
 
 
-def test_receive_buffer_that_is_refused(env):
-    """It is told once, whatever the number of listeners, and not again after a reload."""
+def test_limited_receive_buffer_is_logged_once(env):
+    """Logged once for any number of listeners, and not again after a reload."""
     first, second = (env.free_address("127.0.0.1") for _ in range(2))
     running = env.proxy(env.upstream(), host=first[0], port=first[1], popen_args=SMALL_BUFFERS,
                           listen=[f"{host}:{port}" for host, port in (first, second)])
@@ -464,14 +464,14 @@ def test_receive_buffer_that_is_refused(env):
 
 
 def udp_queue(namespace, port):
-    """Octets that wait in the receive buffer of a socket, and datagrams that did not fit into it."""
+    """Bytes queued in the receive buffer of a socket, and datagrams dropped because of it."""
     with namespace.call(open, "/proc/thread-self/net/udp") as file:
         line, = (line.split() for line in file if f":{port:04X} 00000000:0000" in line)
     return int(line[4].split(":")[1], 16), int(line[-1])
 
 
-def test_what_the_kernel_loses_is_counted_once(env, namespace):
-    """Workers share the socket and all see what it has lost."""
+def test_kernel_drops_are_counted_once(env, namespace):
+    """Workers share the socket and all see its drop counter."""
     running = processes.start_workers(env, env.upstream(), popen_args=SMALL_BUFFERS)
     client = env.datagrams()
 
@@ -505,7 +505,7 @@ def test_what_the_kernel_loses_is_counted_once(env, namespace):
 
 
 @table("edns", ("X-07-plain", None), ("X-07-EDNS", EDNS))
-def test_query_that_is_sent_again(env, edns):
+def test_retransmission_is_answered_once(env, edns):
     server = env.upstream()
     env.proxy(server, workers=1)
     client = env.datagrams()
@@ -527,7 +527,7 @@ def test_query_that_is_sent_again(env, edns):
     assert len(server.queries) == 5
 
 
-def test_one_at_a_time_by_udp_too(env):
+def test_one_query_at_a_time_over_udp(env):
     server = env.upstream()
     env.proxy(server, workers=1, inflight=1, timeouts={"query": "3s", "upstream_idle": "0s"})
     clients = [env.datagrams() if n % 2 else env.client() for n in range(10)]
@@ -556,7 +556,7 @@ def test_stop_with_queries_in_flight(env, number):
     for client in clients:
         client.receive_all()
     assert running.wait(5) == 0
-    assert all(e.answer.is_right for client in clients for e in client.exchanges)
+    assert all(e.answer.is_correct for client in clients for e in client.exchanges)
 
 
 def test_reload_loses_no_datagram(env):
@@ -569,13 +569,13 @@ def test_reload_loses_no_datagram(env):
         exchanges += client.send(Query(f"delay-{n % 5 * 20}.n{n}.test"))
         client.receive(0.02)
     client.receive_all()
-    assert all(exchange.answer.is_right for exchange in exchanges)
+    assert all(exchange.answer.is_correct for exchange in exchanges)
 
 
-# ---- two questions from one socket, as musl and others ask ----
+# ---- two questions from one socket, as musl and others send ----
 
 
-def test_both_types_from_one_socket(env):
+def test_a_and_aaaa_from_one_socket(env):
     server = env.upstream()
     env.proxy(server)
     for n in range(20):

@@ -1,4 +1,4 @@
-"""The scripted upstream itself, asked by two clients that are not ours."""
+"""The scripted upstream itself, tested with two independent clients."""
 
 import shutil
 import ssl
@@ -16,14 +16,14 @@ def _context(authority):
     return ssl.create_default_context(cafile=authority.path)
 
 
-def test_dnspython_gets_the_right_answer(env, authority):
+def test_dnspython_gets_the_expected_answer(env, authority):
     server = env.upstream()
     query = dns.message.make_query("example.test", "A", use_edns=True)
     answer = dns.query.tls(query, server.address, 5, server.port, server_hostname=server.hostname,
                            ssl_context=_context(authority))
-    assert dnsmsg.read(answer.to_wire()).is_right
+    assert dnsmsg.read(answer.to_wire()).is_correct
     connection, = server.connections
-    assert connection.first_octet == 0x16
+    assert connection.first_byte == 0x16
     assert connection.facts["version"] == "TLSv1.3"
     assert connection.facts["sni"] == server.hostname
     assert [asked.name for asked in server.queries] == ["example.test"]
@@ -42,7 +42,7 @@ def test_kdig_verifies_and_gets_two_answers(env, authority):
     assert done.stdout.split() == expected
 
 
-def test_wrong_names_are_noticed_by_python(env, authority):
+def test_python_rejects_wrong_names(env, authority):
     server = env.upstream(hostname="other.test")
     with pytest.raises(ssl.SSLCertVerificationError):
         dns.query.tls(dns.message.make_query("example.test", "A"), server.address, 5, server.port,
@@ -50,8 +50,8 @@ def test_wrong_names_are_noticed_by_python(env, authority):
 
 
 @pytest.mark.parametrize("script", [faults.answer_and_renegotiate, faults.renegotiate_and_answer])
-def test_renegotiation_is_asked_for(env, authority, script):
-    server = env.upstream(script, faults.by_openssl("1.2"))
+def test_server_requests_renegotiation(env, authority, script):
+    server = env.upstream(script, faults.with_pyopenssl("1.2"))
     context = _context(authority)
     context.options |= ssl.OP_NO_RENEGOTIATION
     _ask(server, context)
@@ -60,7 +60,7 @@ def test_renegotiation_is_asked_for(env, authority, script):
 
 @pytest.mark.parametrize("script", [faults.answer_and_key_update, faults.key_update_and_answer])
 def test_keys_are_updated(env, authority, script):
-    server = env.upstream(script, faults.by_openssl("1.3"))
+    server = env.upstream(script, faults.with_pyopenssl("1.3"))
     _ask(server, _context(authority))
 
 
@@ -68,4 +68,4 @@ def _ask(server, context):
     query = dns.message.make_query("example.test", "A")
     answer = dns.query.tls(query, server.address, 5, server.port, server_hostname=server.hostname,
                            ssl_context=context)
-    assert dnsmsg.read(answer.to_wire()).is_right
+    assert dnsmsg.read(answer.to_wire()).is_correct

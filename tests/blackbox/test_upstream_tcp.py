@@ -1,4 +1,4 @@
-"""Group U: upstreams that cannot be reached, or not well."""
+"""Group U: upstreams that are unreachable or unreliable."""
 
 import contextlib
 import random
@@ -14,13 +14,13 @@ import upstream
 from clock import now, wait_until
 from dnsmsg import Query
 from env import CONNECT, EDNS, HANDSHAKE, QUERY
-from upstream_state import ask_until, comes_back, times_down, went_down
+from upstream_state import ask_until, wait_back, times_down, went_down
 from rows import row, table
 
 def _second_query_is_fast(env, b):
     """A is marked down, so that it costs nothing now."""
     env.assert_ok(env.ask("second.test"), 0.1)
-    assert b.asked("second.test")
+    assert b.queries_for("second.test")
 
 
 @table("script, step, word, limit",
@@ -35,7 +35,7 @@ def test_first_upstream_fails(env, script, step, word, limit):
     a, b = env.pair(script)
     running = env.proxy(a, b)
     env.assert_ok(env.ask("first.test"), limit)
-    assert not a.queries and b.asked("first.test")
+    assert not a.queries and b.queries_for("first.test")
     went_down(running, a, step, word)
     _second_query_is_fast(env, b)
     assert times_down(running, a) == 1
@@ -77,7 +77,7 @@ def test_first_upstream_drops_packets(env, namespace):
     env.assert_ok(env.ask("first.test"), CONNECT + 0.2)
     went_down(running, a, "connect", "timed out")
     _second_query_is_fast(env, b)
-    namespace.drop_no_more()
+    namespace.stop_dropping()
 
 
 @table("address", ("U-03-no-route-IPv4", "192.0.2.1"), ("U-03-no-route-IPv6", "2001:db8::1"))
@@ -90,7 +90,7 @@ def test_first_upstream_is_unreachable(env, namespace, address):
 
 
 @row("U-07")
-def test_accept_queue_that_is_full_and_then_free(env):
+def test_full_accept_queue_recovers(env):
     with _full_accept_queue(env) as a:
         b = env.upstream()
         running = env.proxy(a, b)
@@ -98,13 +98,13 @@ def test_accept_queue_that_is_full_and_then_free(env):
         went_down(running, a, "connect")
     a.restart(faults.refuse)
     a.restart()
-    comes_back(env, a, 5)
+    wait_back(env, a, 5)
 
 
 @row("U-08")
 @pytest.mark.timeout(90)
-def test_far_away_and_lossy(env, namespace):
-    """300 ms to the upstream and back, and 5% of the packets lost on the way."""
+def test_long_delay_and_packet_loss(env, namespace):
+    """A round trip of 300 ms and 5% packet loss."""
     far = netns.Namespace()
     link = netns.Link(namespace.tun("near", "192.0.2.1", "192.0.2.2"),
                       far.tun("far", "192.0.2.2", "192.0.2.1"), delay=0.15, loss=0.05, seed=8)
@@ -121,7 +121,7 @@ def test_far_away_and_lossy(env, namespace):
             time.sleep(0.03)        # the pace of the questions
         client.receive_all()
         took = sorted(exchange.took for exchange in client.exchanges)
-        assert all(exchange.answer.is_right for exchange in client.exchanges)
+        assert all(exchange.answer.is_correct for exchange in client.exchanges)
         assert took[-1] < 4.5
         assert link.lost > 0
         env.proxies[-1].stop()
@@ -131,7 +131,7 @@ def test_far_away_and_lossy(env, namespace):
 
 
 @row("U-10")
-def test_warm_connection_becomes_half_open(env, namespace):
+def test_persistent_connection_becomes_half_open(env, namespace):
     a, b = env.pair()
     env.proxy(a, b)
     env.assert_ok(env.ask("warm.test"))
@@ -139,14 +139,14 @@ def test_warm_connection_becomes_half_open(env, namespace):
     namespace.drop("tcp", "sport", str(warm.peer_port), "ip", "daddr", a.address)
     namespace.drop("tcp", "dport", str(warm.peer_port), "ip", "saddr", a.address)
     env.assert_ok(env.ask("first.test"), QUERY)
-    # Whatever was tried on the dead connection, it is not tried there again.
+    # Queries of the dead connection are not resent on it.
     env.assert_ok(env.ask("second.test"), 0.2)
     assert [query.name for query in warm.queries] == ["warm.test"]
-    namespace.drop_no_more()
+    namespace.stop_dropping()
 
 
 @row("U-10")
-def test_warm_connection_goes_silent_and_is_the_only_upstream(env):
+def test_stalled_connection_to_the_only_upstream(env):
     server = env.upstream()
     env.proxy(server)
     env.assert_ok(env.ask("warm.test"))
@@ -171,7 +171,7 @@ def test_all_upstreams_are_down_and_one_comes_back(env, row):
     if row == "U-12":
         a.restart()
         env.assert_ok(env.ask("third.test"), 1)
-        comes_back(env, a)
+        wait_back(env, a)
 
 
 @table("script", ("U-13-close", faults.close_after_query), ("U-13-reset", faults.reset_after_query),
@@ -181,7 +181,7 @@ def test_attempts_are_bounded_when_all_fail_after_tls(env, script):
     servers = [env.upstream(script) for _ in range(3)]
     env.proxy(*servers)
     env.servfail(env.ask("bounded.test"), QUERY)
-    sent = [len(server.asked("bounded.test")) for server in servers]
+    sent = [len(server.queries_for("bounded.test")) for server in servers]
     assert max(sent) <= 3 and sum(sent) <= 2 + len(servers), sent
     opened = [len(server.connections) for server in servers]
     assert max(opened) <= 3 and sum(opened) <= 2 + len(servers), opened
@@ -202,8 +202,8 @@ def test_flapping_upstream(env):
 
 
 @row("U-15")
-def test_local_ports_run_out(env, namespace):
-    """All ports towards A are taken; towards B they may be used once more."""
+def test_local_port_exhaustion(env, namespace):
+    """All ports towards A are in use; towards B they can be reused."""
     a, b = env.pair()
     running = env.proxy(a, b)
     client = env.client()
@@ -225,14 +225,14 @@ def _write(path, text):
 
 
 @row("U-16")
-def test_large_packets_are_lost(env, namespace):
+def test_large_packets_are_dropped(env, namespace):
     a, b = env.pair()
     namespace.drop("tcp", "sport", str(a.port), "meta", "length", "gt", "500")
     running = env.proxy(a, b)
     env.assert_ok(env.ask("first.test"), HANDSHAKE + 0.2)
     went_down(running, a, "handshake", "timed out")
     _second_query_is_fast(env, b)
-    namespace.drop_no_more()
+    namespace.stop_dropping()
 
 
 @table("script", ("U-17-as-fast", upstream.HEALTHY), ("U-17-slower", faults.slow(0.05)))
@@ -243,10 +243,10 @@ def test_first_upstream_is_preferred_again_when_it_is_healthy(env, script):
     env.assert_ok(env.ask("first.test"))
     went_down(running, a)
     a.restart(script)
-    comes_back(env, a)
+    wait_back(env, a)
     for n in range(5):
         env.assert_ok(env.ask(f"then-{n}.test"))
-        assert a.asked(f"then-{n}.test") and not b.asked(f"then-{n}.test")
+        assert a.queries_for(f"then-{n}.test") and not b.queries_for(f"then-{n}.test")
     assert times_down(running, a) == 1
 
 
@@ -260,7 +260,7 @@ def test_ipv6_on_both_sides(env):
 
 @table("listening", ("U-18-refused", False), ("U-18-silent", True))
 def test_199_dead_upstreams(env, listening):
-    """The deadline is shared: 199 times a step's own time would be minutes."""
+    """All attempts share one deadline: 199 step timeouts would take minutes."""
     dead = []
     for _ in range(199):
         sock = socket.socket()
@@ -275,7 +275,7 @@ def test_199_dead_upstreams(env, listening):
         env.proxy(*entries, good)
         exchange = env.ask()
         env.answered_within(QUERY + 0.2, exchange)
-        assert exchange.answer.is_right or exchange.rcode == dnsmsg.SERVFAIL
+        assert exchange.answer.is_correct or exchange.rcode == dnsmsg.SERVFAIL
         if not listening:
             env.assert_ok(exchange)
     finally:
@@ -284,8 +284,8 @@ def test_199_dead_upstreams(env, listening):
 
 
 @row("U-10")
-def test_idle_connection_is_closed_in_order(env):
-    """RFC 7766 6.2.3: the proxy does not sit on connections, and it says goodbye."""
+def test_idle_connection_is_closed_with_close_notify(env):
+    """RFC 7766 6.2.3: the proxy closes idle connections, with close_notify."""
     server = env.upstream()
     running = env.proxy(server, timeouts={"upstream_idle": "300ms"})
     exchange = env.assert_ok(env.ask())
@@ -296,8 +296,8 @@ def test_idle_connection_is_closed_in_order(env):
 
 
 @row("U-random")
-def test_upstreams_that_fail_at_random(env):
-    """Two upstreams of which one is always good: no answer is lost, none is wrong."""
+def test_upstreams_failing_at_random(env):
+    """Two upstreams, one of which always works: no response is lost or wrong."""
     chance = random.Random(17)
     scripts = [faults.refuse, faults.accept_and_close, faults.accept_and_reset, faults.http,
                faults.close_after_query, faults.reset_after_query, faults.half_a_message_and_close,

@@ -1,4 +1,4 @@
-"""Group P as far as it takes several processes: workers that die, hang, or never start."""
+"""Group P for several processes: workers that die, hang, or never start."""
 
 import contextlib
 import os
@@ -24,18 +24,18 @@ from rows import row, table
 RELOADED = "configuration reloaded"
 REFUSED = "reload failed"
 
-# A worker that has lived for so long did not die quickly.
+# A worker with this lifetime does not count as short-lived.
 GROWN_UP = 1.1
 SANITIZERS_LET_SIGNALS_PASS = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "")
                                + ":handle_segv=0:handle_abort=0"}
 
 
 def _died(running, worker, cause, seconds=2):
-    """The one line that says so."""
+    """The only log line of its death."""
     return running.wait_line("worker died", seconds, pid=str(worker), cause=cause)
 
 
-# All of it dies, and nothing is lost. First, since it takes longest.
+# All workers die, and nothing leaks. The first test, since it takes longest.
 
 
 def _census(running):
@@ -56,7 +56,7 @@ def _same(before, after):
 
 @row("P-12-deaths")
 @pytest.mark.timeout(120)
-def test_nothing_is_left_of_workers_that_died(env):
+def test_dead_workers_leak_nothing(env):
     workers, rounds = (20, 5) if env.sanitized else (50, 20)
     server = env.upstream()
     running = processes.start_workers(env, server, workers=workers)
@@ -73,27 +73,27 @@ def test_nothing_is_left_of_workers_that_died(env):
 def _kill_all(running, workers):
     """Once all of them are old enough not to have died quickly."""
     old = processes.wait_all_serving(running, workers)
-    youngest = max(_born(pid) for pid in old)
+    youngest = max(_start_time(pid) for pid in old)
     wait_until(lambda: time.clock_gettime(time.CLOCK_BOOTTIME) > youngest + GROWN_UP)
     for pid in old:
         os.kill(pid, signal.SIGKILL)
     processes.wait_all_serving(running, workers, without=old)
 
 
-def _born(pid):
+def _start_time(pid):
     with open(f"/proc/{pid}/stat") as file:
         return int(file.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
-# Who takes what.
+# Distribution of the load.
 
 
 @row("first-stays-hot")
 @pytest.mark.parametrize("replaced", [False, True])
-def test_the_first_worker_takes_all_of_a_light_load(env, replaced):
+def test_first_worker_takes_all_of_a_light_load(env, replaced):
     """
-    The kernel wakes the one that began to listen first. Who stands in front of the first
-    worker leaves a query to it in vain, once, and is behind it from then on.
+    The kernel wakes the worker that began to listen first. A worker ahead of the first one yields
+    a query to it once, and is behind it from then on.
     """
     server = env.upstream()
     running = processes.start_workers(env, server, workers=4)
@@ -109,7 +109,7 @@ def test_the_first_worker_takes_all_of_a_light_load(env, replaced):
 
 
 @row("next-takes-over")
-def test_each_worker_takes_over_when_the_others_are_busy(env):
+def test_workers_share_a_heavy_load(env):
     server = env.upstream()
     running = processes.start_workers(env, server, workers=3)
     for n, worker in enumerate(running.workers()):
@@ -122,7 +122,7 @@ def test_each_worker_takes_over_when_the_others_are_busy(env):
 
 
 @row("P3")
-def test_a_silent_upstream_costs_its_time_once_for_all_workers(env):
+def test_silent_upstream_costs_its_timeout_once_for_all_workers(env):
     a, b = env.pair(faults.accept_and_silence)
     running = processes.start_workers(env, a, b, workers=4)
     clients = list(processes.one_each(env).values())
@@ -141,7 +141,7 @@ def test_a_silent_upstream_costs_its_time_once_for_all_workers(env):
 
 
 @row("P3")
-def test_all_workers_at_once_find_out_that_an_upstream_is_a_black_hole(env, namespace):
+def test_blackhole_seen_by_all_workers_counts_once(env, namespace):
     a, b = env.pair()
     namespace.drop("ip", "daddr", a.address, "tcp", "flags", "syn", "counter")
     running = processes.start_workers(env, a, b, workers=4)
@@ -157,7 +157,7 @@ def test_all_workers_at_once_find_out_that_an_upstream_is_a_black_hole(env, name
     assert times_down(running, a) == 1
     # One of each, and then one of them all when it may be back.
     assert _dropped(namespace) <= len(clients) + 1
-    namespace.drop_no_more()
+    namespace.stop_dropping()
 
 
 def _dropped(namespace):
@@ -168,7 +168,7 @@ def _dropped(namespace):
 
 
 @row("P5")
-def test_an_upstream_that_comes_back_is_seen_by_all_workers(env):
+def test_recovered_upstream_is_seen_by_all_workers(env):
     a, b = env.pair(faults.refuse)
     running = processes.start_workers(env, a, b, workers=3)
     clients = list(processes.one_each(env).values())
@@ -179,13 +179,13 @@ def test_an_upstream_that_comes_back_is_seen_by_all_workers(env):
     running.wait_line("upstream back", upstream=a.name)
     for n, client in enumerate(clients):
         env.assert_ok(client.ask(f"back-{n}.test"))
-        assert a.asked(f"back-{n}.test")
+        assert a.queries_for(f"back-{n}.test")
     assert len(running.lines("upstream back", upstream=a.name)) == 1
 
 
 @row("P5")
-def test_outage_that_all_workers_see_at_once_counts_once(env):
-    """It is left alone no longer than if one of them had seen it."""
+def test_outage_seen_by_all_workers_counts_once(env):
+    """The backoff is the same as if one worker had seen it."""
     a, b = env.pair()
     running = processes.start_workers(env, a, b, workers=6)
     clients = list(processes.one_each(env).values())
@@ -205,12 +205,12 @@ def test_outage_that_all_workers_see_at_once_counts_once(env):
 
 
 @row("SIGUSR1")
-def test_state_is_logged_when_asked_for(env):
+def test_state_is_logged_on_sigusr1(env):
     a, b = env.pair(faults.refuse)
     running = processes.start_workers(env, a, b, workers=3)
     for n, client in enumerate(processes.one_each(env).values()):
         env.assert_ok(client.ask(f"n{n}.test"))
-    # A worker notes what it has in hand when it goes to wait.
+    # A worker publishes its queries in flight before it waits.
     running.signal(signal.SIGUSR1)
     wait_until(lambda: len(running.lines("upstream")) == 2)
     workers = running.lines("worker")
@@ -228,7 +228,7 @@ def test_state_is_logged_when_asked_for(env):
 
 @table("number", ("P-07-KILL", signal.SIGKILL), ("P-07-SEGV", signal.SIGSEGV),
        ("P-07-ABRT", signal.SIGABRT))
-def test_worker_that_dies_is_replaced(env, number):
+def test_dead_worker_is_replaced(env, number):
     server = env.upstream()
     running = processes.start_workers(env, server, workers=3,
                          popen_args={"env": SANITIZERS_LET_SIGNALS_PASS})
@@ -256,7 +256,7 @@ def test_worker_that_dies_is_replaced(env, number):
 
 
 @row("P-08")
-def test_worker_that_is_stuck_is_replaced(env):
+def test_stuck_worker_is_replaced(env):
     running = processes.start_workers(env, env.upstream(), workers=2)
     stuck, other = running.workers()
     lost, client = processes.client_of(env, stuck), processes.client_of(env, other)
@@ -277,8 +277,8 @@ def test_worker_that_is_stuck_is_replaced(env):
 
 
 @row("P-08")
-def test_a_pause_of_all_processes_is_nobodys_fault(env):
-    """A container that is paused, a machine that sleeps."""
+def test_frozen_container_does_not_kill_workers(env):
+    """As with a paused container or a suspended machine."""
     running = processes.start_workers(env, env.upstream(), workers=2)
     workers = running.workers()
     for pid in (running.pid, *workers):
@@ -310,7 +310,7 @@ def _enough_memory(running):
 
 @row("P-09")
 def test_workers_that_never_start(env):
-    """There is memory for everything but what a worker needs."""
+    """There is memory for everything except a worker."""
     running = processes.start_workers(env, env.upstream())
     enough = _enough_memory(running)
     running.stop()
@@ -329,12 +329,12 @@ def test_workers_that_never_start(env):
 
 @row("P-09")
 @pytest.mark.parametrize("workers", [2, 12])
-def test_workers_that_die_at_birth_do_not_make_a_storm(env, workers):
-    """The supervisor stays, tries ever less often, and recovers when it can."""
+def test_workers_dying_at_start_do_not_storm(env, workers):
+    """The supervisor keeps running, retries with backoff, and recovers."""
     server = env.upstream()
     running = processes.start_workers(env, server, workers=workers)
     env.assert_ok(env.ask())
-    _wait_grown_up(running)
+    _wait_not_short_lived(running)
     was = resource.prlimit(running.pid, resource.RLIMIT_AS)
     resource.prlimit(running.pid, resource.RLIMIT_AS, (_enough_memory(running), was[1]))
     for pid in running.workers():
@@ -352,7 +352,7 @@ def test_workers_that_die_at_birth_do_not_make_a_storm(env, workers):
     env.assert_ok(env.ask("recovered.test"))
 
 
-def _halt_after_births(running, old, workers):
+def _pause_after_starts(running, old, workers):
     """Begins a new generation, and halts the supervisor when five, but not all, are born."""
     for times in range(1, 21):
         os.kill(running.pid, signal.SIGHUP)
@@ -365,32 +365,32 @@ def _halt_after_births(running, old, workers):
             return born
         os.kill(running.pid, signal.SIGCONT)
         wait_until(lambda: len(running.lines(REFUSED)) == times, 5)
-    raise AssertionError("all were born before it stood still")
+    raise AssertionError("all started before it was stopped")
 
 
 @row("P-09")
-def test_workers_that_die_at_birth_beside_others_that_serve(env):
-    """The first five of a new generation die while others serve, and the supervisor looks elsewhere."""
+def test_workers_dying_at_start_while_others_serve(env):
+    """The first five new workers die while others serve and the supervisor is paused."""
     workers = 64
     running = processes.start_workers(env, env.upstream(), workers=workers, reload="signal")
     env.assert_ok(env.ask())
     old = set(running.workers())
     was = resource.prlimit(running.pid, resource.RLIMIT_AS)
     resource.prlimit(running.pid, resource.RLIMIT_AS, (_enough_memory(running), was[1]))
-    born = _halt_after_births(running, old, workers)
+    born = _pause_after_starts(running, old, workers)
     wait_until(lambda: all(processes.state(pid) == "Z" for pid in born), 5, "they have died")
     resource.prlimit(running.pid, resource.RLIMIT_AS, was)
     refusals = len(running.lines(REFUSED))
     os.kill(running.pid, signal.SIGCONT)
-    # Others of them mostly serve before it looks; if not, the old ones go on.
+    # Mostly other new workers serve before it checks; if not, the old workers continue.
     wait_until(lambda: running.lines(RELOADED) or len(running.lines(REFUSED)) > refusals, 10)
     processes.wait_all_serving(running, workers, seconds=20)
     env.assert_ok(env.ask("served.test"))
 
 
 @row("P-09")
-def test_stop_while_a_new_generation_dies_at_birth(env):
-    """What is in hand is still answered."""
+def test_stop_while_a_new_generation_dies_at_start(env):
+    """Queries in flight are still answered."""
     workers = 64
     running = processes.start_workers(env, env.upstream(), workers=workers, reload="signal")
     client = env.client()
@@ -399,7 +399,7 @@ def test_stop_while_a_new_generation_dies_at_birth(env):
     old = set(running.workers())
     was = resource.prlimit(running.pid, resource.RLIMIT_AS)
     resource.prlimit(running.pid, resource.RLIMIT_AS, (_enough_memory(running), was[1]))
-    born = _halt_after_births(running, old, workers)
+    born = _pause_after_starts(running, old, workers)
     wait_until(lambda: all(processes.state(pid) == "Z" for pid in born), 5, "they have died")
     os.kill(running.pid, signal.SIGTERM)
     os.kill(running.pid, signal.SIGCONT)
@@ -409,7 +409,7 @@ def test_stop_while_a_new_generation_dies_at_birth(env):
 
 @pytest.fixture
 def limited(env):
-    """The proxy with one worker, as a user that nobody else is; returns a setter of its RLIMIT_NPROC."""
+    """The proxy with one worker, as an unused user; returns a setter of its RLIMIT_NPROC."""
     if os.geteuid() != 0:
         pytest.skip("needs root to become somebody else")
     with tempfile.TemporaryDirectory() as directory:
@@ -428,10 +428,10 @@ def limited(env):
 
 
 @row("P-27")
-def test_fork_that_failed_once_is_tried_again_soon(env, limited):
-    """Who asks meanwhile waits, and is answered."""
+def test_failed_fork_is_retried_soon(env, limited):
+    """Queries in between wait and are answered."""
     running, limit = limited
-    _wait_grown_up(running)
+    _wait_not_short_lived(running)
     old = running.workers()
     limit(1)
     os.kill(old[0], signal.SIGKILL)
@@ -447,11 +447,11 @@ def test_fork_that_failed_once_is_tried_again_soon(env, limited):
 
 
 @row("P-27")
-def test_fork_that_fails_again_is_tried_ever_less_often(env, limited):
+def test_repeated_fork_failure_backs_off(env, limited):
     running, limit = limited
     uneven = 0.2 if env.sanitized else 0.05
-    for name in "first", "second":      # the pauses begin anew
-        _wait_grown_up(running)
+    for name in "first", "second":      # the backoff starts again
+        _wait_not_short_lived(running)
         old, before = running.workers(), len(running.lines("fork failed"))
         limit(1)
         os.kill(old[0], signal.SIGKILL)
@@ -469,7 +469,7 @@ def test_fork_that_fails_again_is_tried_ever_less_often(env, limited):
         env.assert_ok(env.ask(f"{name}.test"))
 
 
-def _wait_grown_up(running):
+def _wait_not_short_lived(running):
     """Waits until no worker would count as one that died quickly."""
     def age(pid):
         with open(f"/proc/{pid}/stat") as file:
@@ -501,7 +501,7 @@ def _start_as_pid_1(env):
 
 @row("P-10")
 @needs_namespace
-def test_first_process_of_a_container_reaps_orphans(env):
+def test_pid_1_reaps_orphans(env):
     running, init = _start_as_pid_1(env)
     workers = _children(init)
     subprocess.run(["nsenter", "-t", str(init), "-p", "sh", "-c",
@@ -518,7 +518,7 @@ def test_first_process_of_a_container_reaps_orphans(env):
 
 @table("number", ("P-10-SIGTERM", signal.SIGTERM), ("P-10-SIGINT", signal.SIGINT))
 @needs_namespace
-def test_first_process_of_a_container_stops_when_told(env, number):
+def test_pid_1_stops_on_signal(env, number):
     running, init = _start_as_pid_1(env)
     env.assert_ok(env.ask())
     begin = now()
@@ -529,9 +529,9 @@ def test_first_process_of_a_container_stops_when_told(env, number):
 
 
 @row("P-11")
-def test_twenty_workers_killed_in_one_instant(env):
+def test_20_workers_killed_at_once(env):
     running = processes.start_workers(env, env.upstream(), workers=20)
-    _wait_grown_up(running)
+    _wait_not_short_lived(running)
     old = running.workers()
     # The supervisor sees them all at once, by one SIGCHLD.
     processes.pause(running.pid)
@@ -550,7 +550,7 @@ def test_twenty_workers_killed_in_one_instant(env):
 
 @row("P-15")
 def test_workers_end_with_the_supervisor(env):
-    """What they have in hand is answered; then the port is free."""
+    """Their queries in flight are answered; then the port is free."""
     server = env.upstream()
     running = processes.start_workers(env, server, workers=3)
     clients = processes.one_each(env)
@@ -563,18 +563,18 @@ def test_workers_end_with_the_supervisor(env):
     for client, exchange in zip(clients.values(), asked):
         env.assert_ok(client.receive_until(exchange))
         client.wait_closed()
-    wait_until(lambda: not any(map(_runs, clients)), 5, "all workers end")
+    wait_until(lambda: not any(map(_is_running, clients)), 5, "all workers end")
     env.within(1, begin)
     again = proxy.Proxy(env.config_path, running.address, env.loop)
     env.proxies.append(again)
     again.start()
     env.assert_ok(env.ask("again.test"))
     processes.wait_all_serving(again, 3)
-    again._take_stock()
+    again._record_usage()
 
 
-def _runs(pid):
-    """Whether it has not ended; its body may lie around until somebody takes care of it."""
+def _is_running(pid):
+    """Whether the process still runs; a zombie does not count."""
     try:
         return processes.state(pid) != "Z"
     except FileNotFoundError:
@@ -582,7 +582,7 @@ def _runs(pid):
 
 
 @row("P-15")
-def test_port_is_free_while_workers_of_a_dead_supervisor_hold_idle_clients(env):
+def test_port_is_free_after_supervisor_death_with_idle_clients(env):
     running = processes.start_workers(env, env.upstream(), timeouts={"client_idle": "20s"})
     for client in processes.one_each(env).values():
         env.assert_ok(client.ask())
@@ -625,13 +625,13 @@ def test_stop_with_queries_in_flight_at_each_worker(env, number):
     assert running.wait() == 0
     env.within(2, begin)
     running.check_reports()
-    assert all(e.answer.is_right for client in clients for e in client.exchanges)
+    assert all(e.answer.is_correct for client in clients for e in client.exchanges)
     assert not running.lines("worker died")
     assert len(running.lines("stopped")) == 1
 
 
 @row("P-19")
-def test_second_sigterm_ends_all_workers_at_once(env):
+def test_second_sigterm_stops_all_workers_at_once(env):
     server = env.upstream(faults.never_answer)
     running = processes.start_workers(env, server, workers=3, timeouts={"query": "8s", "answer": "8s"})
     workers = running.workers()
@@ -643,13 +643,13 @@ def test_second_sigterm_ends_all_workers_at_once(env):
     running.signal(signal.SIGTERM)
     running.wait()
     env.within(0.5, begin)
-    assert not any(map(_runs, workers))
+    assert not any(map(_is_running, workers))
     for client in env.clients:
         client.close()
 
 
 @row("P-19")
-def test_stop_does_not_wait_for_a_worker_that_is_stuck(env):
+def test_stop_does_not_wait_for_a_stuck_worker(env):
     running = processes.start_workers(env, env.upstream(), workers=2, timeouts={"query": "1s"})
     processes.pause(running.workers()[0])
     begin = now()
@@ -661,7 +661,7 @@ def test_stop_does_not_wait_for_a_worker_that_is_stuck(env):
 @table("number", *((f"P-20-{name}", getattr(signal, name)) for name in
                    ("SIGHUP", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGCONT",
                     "SIGWINCH", "SIGCHLD", "SIGIO", "SIGRTMIN")))
-def test_signals_that_mean_nothing_to_a_worker(env, number):
+def test_signals_ignored_by_workers(env, number):
     running = processes.start_workers(env, env.upstream(), workers=2)
     clients = processes.one_each(env)
     for _ in range(3):
@@ -673,8 +673,8 @@ def test_signals_that_mean_nothing_to_a_worker(env, number):
 
 
 @table("number", ("P-20-SIGTERM", signal.SIGTERM), ("P-20-SIGQUIT", signal.SIGQUIT))
-def test_worker_that_is_told_to_go_is_replaced(env, number):
-    """What it has in hand is answered first."""
+def test_terminated_worker_is_replaced(env, number):
+    """Its queries in flight are answered first."""
     server = env.upstream()
     running = processes.start_workers(env, server, workers=2)
     told = running.workers()[0]
@@ -690,7 +690,7 @@ def test_worker_that_is_told_to_go_is_replaced(env, number):
 
 @table("number", *((f"P-20-{name}", getattr(signal, name)) for name in
                    ("SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGCONT", "SIGQUIT", "SIGIO")))
-def test_signals_that_mean_nothing_to_the_service(env, number):
+def test_signals_ignored_by_the_service(env, number):
     running = processes.start_workers(env, env.upstream(), workers=2)
     workers = running.workers()
     client = env.client()
@@ -701,7 +701,7 @@ def test_signals_that_mean_nothing_to_the_service(env, number):
 
 
 @table("closed", ("P-18-stdin-stdout", "<&- >&-"), ("P-18-all", "<&- >&- 2>&-"))
-def test_standard_descriptors_are_no_sockets_in_a_worker(env, closed):
+def test_standard_descriptors_are_not_sockets_in_a_worker(env, closed):
     running = processes.start_workers(env, env.upstream(), workers=3, popen_args={
         "prefix": ("sh", "-c", f'exec "$@" {closed}', "sh")})
     for client in processes.one_each(env).values():
@@ -715,8 +715,8 @@ def test_standard_descriptors_are_no_sockets_in_a_worker(env, closed):
 
 
 @row("P-17")
-def test_log_that_nobody_reads_stops_no_worker(env):
-    """A full pipe: workers die and are replaced, the configuration is reloaded, all the same."""
+def test_full_log_pipe_does_not_block_workers(env):
+    """With a full pipe, workers are still replaced and the configuration is still reloaded."""
     a, b = env.pair(faults.refuse)
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

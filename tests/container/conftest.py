@@ -31,7 +31,7 @@ def readme(engine):
 
 @pytest.fixture(scope="session")
 def image(engine, readme):
-    """Built as the README says; its name."""
+    """Builds the image with the command of the README; returns its name."""
     command = readme["build"]
     engine.build(*command[1:], cwd=ROOT)
     return command[command.index("-t") + 1]
@@ -63,7 +63,7 @@ def server(engine, loop, authority):
     for each in made:
         each.close()
         assert not each.errors, "\n".join(each.errors)
-        assert all(c.cleartext is None and c.first_octet in (None, 0x16)
+        assert all(c.cleartext is None and c.first_byte in (None, 0x16)
                    for c in each.connections), "O4: cleartext"
 
 

@@ -1,4 +1,4 @@
-"""What is in the image, and that the same source makes the same program."""
+"""The contents of the image, and its reproducible build."""
 
 import hashlib
 import io
@@ -42,7 +42,7 @@ def archive(engine, image, tmp_path_factory):
     return Archive(engine, image, tmp_path_factory.mktemp("image") / "image.tar")
 
 
-def test_files_are_the_program_the_authorities_and_the_configuration(archive):
+def test_files_are_program_ca_certificates_and_configuration(archive):
     assert set(archive.octets) == {"dot-proxy", "etc/ssl/certs/ca-certificates.crt",
                                    "app/config.yml"}
     assert all(member.isfile() or member.isdir() for member in archive.files.values())
@@ -55,7 +55,7 @@ def test_is_under_six_mib(archive):
     assert sum(map(len, archive.octets.values())) < 6 * MIB
 
 
-def test_files_are_roots_and_give_no_rank(archive):
+def test_files_belong_to_root_and_are_not_setuid(archive):
     for name, member in archive.files.items():
         assert member.uid == member.gid == 0, name
         assert not member.mode & (stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX | stat.S_IWOTH), name
@@ -63,7 +63,7 @@ def test_files_are_roots_and_give_no_rank(archive):
     assert archive.files["dot-proxy"].mode & stat.S_IXOTH
 
 
-def test_program_may_bind_its_port_and_starts_without_that_right(archive):
+def test_file_capability_is_permitted_and_not_effective(archive):
     key = "SCHILY.xattr.security.capability"
     assert [n for n, member in archive.files.items() if key in member.pax_headers] == ["dot-proxy"]
     octets = archive.files["dot-proxy"].pax_headers[key].encode("utf-8", "surrogateescape")
@@ -102,11 +102,11 @@ def test_labels(engine, image, archive):
     assert said.startswith(f"dot-proxy {version} ")
 
 
-def test_own_configuration_is_right(engine, image):
+def test_configuration_of_the_image_is_valid(engine, image):
     assert "cloudflare-dns.com" in engine.run("run", "--rm", image, "check").stdout
 
 
-def test_same_source_makes_the_same_program(engine, archive, name, tmp_path):
+def test_build_is_reproducible(engine, archive, name, tmp_path):
     # podman would keep each step of it as an image.
     layers = ("--layers=false",) if engine.is_podman else ()
     engine.build("--no-cache", *layers, "-t", name, ".", cwd=ROOT)

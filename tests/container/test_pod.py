@@ -1,4 +1,4 @@
-"""The sidecars of deploy/kubernetes, played by podman: an application that resolves through them."""
+"""The sidecars of deploy/kubernetes in podman, with an application that resolves through them."""
 
 import json
 import os
@@ -95,8 +95,8 @@ def _containers(template):
        ("sidecar-tcp", "sidecar", "use-vc", {"udp": False}),
        ("plain-udp", "sidecar-plain", "", {"tcp": False}),
        ("plain-tcp", "sidecar-plain", "use-vc", {"udp": False}))
-def test_application_resolves_by_glibc(pod, server, authority, base, options, listener):
-    """The other protocol is not listened on, so that it can only have been this one."""
+def test_application_resolves_with_glibc(pod, server, authority, base, options, listener):
+    """The other protocol has no listener, so only this one can have been used."""
     upstream = server()
 
     def configuration(text):
@@ -116,4 +116,4 @@ def test_application_resolves_by_glibc(pod, server, authority, base, options, li
     assert got.returncode == 0, f"{got}\n{made.container('dot-proxy').log()}"
     assert got.stdout.split()[0] == ".".join(map(str, dnsmsg.rdata_for(dnsmsg.labels(asked),
                                                                        dnsmsg.A)))
-    assert upstream.asked(asked)
+    assert upstream.queries_for(asked)

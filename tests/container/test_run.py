@@ -1,4 +1,4 @@
-"""The commands of the README, and what a container of the image does."""
+"""The commands of the README, and the behaviour of containers."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ TRANSPORTS = (("UDP", "+notcp"), ("TCP", "+tcp"))
 
 
 def dig(address, name, *options):
-    """What dig gets for an address: the data, one a line, without its remark that it asked again."""
+    """The output of dig for an address: one record a line, without messages about retries."""
     done = subprocess.run(["dig", f"@{address[0]}", "-p", str(address[1]), name, "A", "+short",
                            "+time=3", "+tries=3", *options], capture_output=True, text=True,
                           timeout=20)
@@ -36,7 +36,7 @@ def right(name):
 
 
 def answers(container, name):
-    """It answers rightly through both of its published ports."""
+    """Both of its published ports give the expected answers."""
     for transport, option in TRANSPORTS:
         asked = f"{transport.lower()}.{name}.test"
         assert dig(container.address(transport.lower()), asked, option) == right(asked), asked
@@ -63,14 +63,14 @@ def port_53_is_free():
 
 
 def engine_options(engine, options):
-    """Docker lets every container bind low ports; podman has to be told, as the README says."""
+    """Docker lets every container bind low ports; podman needs the option in the README."""
     bare = "--cap-drop" in options and engine.is_podman
     return ("--sysctl", "net.ipv4.ip_unprivileged_port_start=53") if bare else ()
 
 
 @table("options", ("plain", ()), ("hardened", HARDENED))
 def test_commands_of_the_readme(engine, image, readme, server, directory, name, options):
-    """As they stand there, but for the port where the host's 53 is taken."""
+    """Unchanged, except for the port if port 53 of the host is in use."""
     configure(directory, server(), ca=None)
     if os.geteuid() == 0:       # the file is that of an ordinary user, as it usually is
         os.chown(directory / "config.yml", 1000, 1000)
@@ -79,7 +79,7 @@ def test_commands_of_the_readme(engine, image, readme, server, directory, name, 
     if not port_53_is_free():
         print("port 53 of this host is taken: another one is published")
         command = [word.replace("53:53", "127.0.0.1::53") for word in command]
-    # The authority of the test takes the place of those that the image trusts.
+    # The authority of the test replaces the trust store of the image.
     command[-1:] = ["-v", f"{directory}/ca.pem:/etc/ssl/certs/ca-certificates.crt",
                     *options, *engine_options(engine, options), image]
     assert engine.run("container", "inspect", "dot_proxy", check=False).returncode != 0, \
@@ -97,12 +97,12 @@ def test_commands_of_the_readme(engine, image, readme, server, directory, name, 
        ("root-without-capabilities-but-that", ("--user", "0", "--cap-drop", "ALL", "--cap-add",
                                                "NET_BIND_SERVICE")),
        ("another-user", ("--user", "12345:12345")))
-def test_whoever_runs_it(run, server, directory, name, options):
+def test_any_user_can_run_it(run, server, directory, name, options):
     made = run(*PUBLISHED, *options, "-v", f"{configure(directory, server())}:/app")
     answers(made, name)
 
 
-def test_stops_at_once_and_answers_what_it_has(engine, run, loop, server, directory, name):
+def test_stop_answers_queries_in_flight(engine, run, loop, server, directory, name):
     upstream = server()
     made = run(*PUBLISHED, "-v", f"{configure(directory, upstream)}:/app")
     clients = [Client(made.address("tcp"), loop), Datagrams(made.address("udp"), loop)]
@@ -113,7 +113,7 @@ def test_stops_at_once_and_answers_what_it_has(engine, run, loop, server, direct
     stopping = engine.start("stop", made.ident)
     for client in clients:
         client.receive_all()
-        assert all(exchange.answer.is_right for exchange in client.exchanges)
+        assert all(exchange.answer.is_correct for exchange in client.exchanges)
         client.close()
     stopping.communicate(timeout=20)
     assert now() - begin < 2 and stopping.returncode == 0
@@ -122,14 +122,14 @@ def test_stops_at_once_and_answers_what_it_has(engine, run, loop, server, direct
 
 
 def asks(upstream, made, name):
-    """Asks until that server is the one that is asked."""
+    """Sends queries until that server receives one."""
     def asked():
         assert dig(made.address("udp"), f"{name}.test") == right(f"{name}.test")
         return upstream.queries
-    wait_until(asked, 15, "the other server is asked")
+    wait_until(asked, 15, "the other server gets a query")
 
 
-def test_change_in_a_mounted_directory_is_taken_up(run, server, directory, name):
+def test_change_in_a_mounted_directory_is_reloaded(run, server, directory, name):
     one, other = server(), server()
     made = run(*PUBLISHED, "-v", f"{configure(directory, one)}:/app:ro")
     asks(one, made, name)
@@ -137,8 +137,8 @@ def test_change_in_a_mounted_directory_is_taken_up(run, server, directory, name)
     asks(other, made, name)
 
 
-def test_change_of_a_config_map_is_taken_up(run, server, directory, name):
-    """As the kubelet does it: all files are links through `..data', which is put in its place."""
+def test_change_of_a_config_map_is_reloaded(run, server, directory, name):
+    """As the kubelet does: all files are links through `..data', which is replaced."""
     one, other = server(), server()
     volume = directory.parent / "volume"
     volume.mkdir(mode=0o755)
@@ -180,8 +180,8 @@ def test_health(run, server, directory, name):
 
 @table("spoil", ("F-14-typo", lambda file: file.write_text("upstream: [192.0.2.1]\n")),
        ("F-14-deleted", lambda file: file.unlink()))
-def test_health_of_what_runs_when_the_file_is_wrong(run, server, directory, name, spoil):
-    """No typo makes an engine, or Kubernetes, end what serves."""
+def test_health_with_an_invalid_file(run, server, directory, name, spoil):
+    """A typo must not make an engine or Kubernetes stop a working container."""
     made = run(*PUBLISHED, "-v", f"{configure(directory, server())}:/app")
     command = healthcheck(made)
     answers(made, name)
@@ -191,14 +191,14 @@ def test_health_of_what_runs_when_the_file_is_wrong(run, server, directory, name
         assert done.returncode == 0, (option, done.stdout, done.stderr)
 
 
-def test_health_where_the_command_says_to_listen(run, server, directory):
+def test_health_with_a_listen_option(run, server, directory):
     made = run("-v", f"{configure(directory, server())}:/app", args=("-l", "127.0.0.1:5355"))
     done = made.execute(*healthcheck(made))
     assert done.returncode == 0 and done.stdout.startswith("127.0.0.1:5355: "), done
 
 
-def test_health_without_any_upstream(run, server, directory):
-    """An outage of the internet is no reason to start anew, and one not to be ready."""
+def test_health_without_upstreams(run, server, directory):
+    """During an internet outage the container is alive, but not ready."""
     made = run("-v", f"{configure(directory, server(Script(listening=False)))}:/app")
     command = healthcheck(made)
     assert made.execute(*command).returncode == 0
@@ -206,8 +206,8 @@ def test_health_without_any_upstream(run, server, directory):
         assert made.execute(*command, option).returncode == 1
 
 
-def test_processes_have_no_right_left(run, server, directory, name):
-    """What the sandbox of the program takes from it, it takes in the image too."""
+def test_processes_have_no_capabilities(run, server, directory, name):
+    """The sandbox of the program works in the image too."""
     made = run(*PUBLISHED, "-v", f"{configure(directory, server())}:/app")
     answers(made, name)
     supervisor = made.inspect()["State"]["Pid"]

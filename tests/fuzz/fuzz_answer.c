@@ -1,6 +1,6 @@
 /*
- * A query, with two octets of length in front, and a response behind it: what matches is
- * a response to that question, and nothing is read past the end.
+ * A query, preceded by two bytes of length, and a response after it: a match is a response to
+ * that question, and nothing is read past the end.
  */
 #include "format/dns.h"
 
@@ -44,7 +44,7 @@ check_response(const uint8_t *msg, size_t len)
 		(void)dns_response_is_bogus(msg, len);
 }
 
-/* What is cut fits, says so, and holds nothing but the question and an OPT record. */
+/* A truncated response fits, has TC, and has only the question and an OPT record. */
 static void
 check_truncate(const uint8_t *data, size_t data_len)
 {
@@ -71,7 +71,7 @@ check_truncate(const uint8_t *data, size_t data_len)
 	free(msg);
 }
 
-/* A response that is the query with QR set answers it, whatever the case. */
+/* A response that is the query with QR set answers it in any case. */
 static void
 check_echo(const uint8_t *query, size_t len, size_t question_len)
 {

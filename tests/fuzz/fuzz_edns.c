@@ -1,7 +1,7 @@
 /*
- * An octet of settings, a query with two octets of length in front, and a response behind it:
- * what is written for either side is well formed, has no option of the other hop, and is what
- * came but for the OPT record.
+ * A byte of settings, a query preceded by two bytes of length, and a response after it: the
+ * output for either side is well formed, has no option of the other hop, and equals the input
+ * except for the OPT record.
  */
 #include "format/edns.h"
 

@@ -1,6 +1,6 @@
 /*
- * Any octets as a query: what is read of it is sound, and every error that is written
- * for it is a response that this query can have.
+ * Any bytes as a query: the parsed fields are consistent, and every error written for it is a
+ * valid response to it.
  */
 #include "format/dns.h"
 
@@ -82,7 +82,7 @@ write_errors(const uint8_t *msg, const struct dns_query *q, size_t cap)
 	}
 }
 
-/* A text, into any room: all of it or nothing. */
+/* A text, with any buffer size: everything or nothing. */
 static void
 write_text(const uint8_t *msg, const struct dns_query *q, size_t cap)
 {

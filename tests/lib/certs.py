@@ -34,16 +34,16 @@ def _pem(certificates):
 
 
 class Identity:
-    """A private key and the chain that the server presents with it."""
+    """A private key and the certificate chain of a server."""
 
     def __init__(self, key, chain):
         self.key = key
         self.chain = chain
 
-    def with_octets(self, text, octets):
+    def with_bytes(self, text, octets):
         """
-        The same, but with other octets where its own certificate has TEXT. The signature no longer
-        fits, which is found after everything else.
+        A copy in which OCTETS replace TEXT in the leaf certificate. The signature becomes
+        invalid, which is checked last.
         """
         assert len(text) == len(octets)
         own = self.chain[0].public_bytes(serialization.Encoding.DER)
@@ -141,13 +141,13 @@ class Authority:
 
 
 def self_signed(dns=(HOSTNAME,)):
-    """A certificate that vouches for itself and is in no trust file."""
+    """A self-signed certificate that is in no trust file."""
     authority = Authority(HOSTNAME, ca=None, dns=dns)
     return Identity(authority.key, [authority.certificate])
 
 
 def reversed_chain(identity):
-    """The server's own certificate first, as it must be, the others upside down."""
+    """The leaf certificate first, as it must be, the others in reverse order."""
     return Identity(identity.key, identity.chain[:1] + identity.chain[:0:-1])
 
 
@@ -176,12 +176,12 @@ REJECTED = {
 
 
 def huge(ca):
-    """Right in every way but for 10,000 more names."""
+    """Valid, with 10,000 additional names."""
     return ca.identity(dns=[HOSTNAME] + [f"name-{n}.test" for n in range(10000)])
 
 
 def long_chain(ca):
-    """Right in every way but for about 100 kB of certificates that nobody asked for."""
+    """Valid, with about 100 kB of unneeded certificates."""
     identity = ca.identity(dns=[HOSTNAME])
     other = ca.identity(dns=[f"name-{n}.test" for n in range(400)]).chain
     return Identity(identity.key, identity.chain + other * 16)

@@ -1,10 +1,10 @@
 """
-Load that keeps account of every query, as a program of its own so that it has a processor to
-itself. Writes what it saw as JSON: churn.py HOST PORT SECONDS RATE KIND, where KIND is
+Load that accounts for every query, as a separate process so that it has a CPU of its own. Writes
+its results as JSON: churn.py HOST PORT SECONDS RATE KIND, where KIND is
 
   single  a connection for each query
-  kept    connections for many queries; one that is closed without an answer is no loss:
-          the query is asked again on a fresh one (RFC 7766 6.2.4)
+  kept    persistent connections; a query on one that is closed without a response is not lost: it
+          is resent on a new connection (RFC 7766 6.2.4)
 """
 
 import collections
@@ -16,17 +16,17 @@ import time
 
 import dnsmsg
 
-PATIENCE = 6.0
+RESPONSE_TIMEOUT = 6.0
 QUERIES_PER_CONNECTION = 200
 now = time.monotonic
 
 
-class Asking:
-    """One connection and the query that is on its way there."""
+class Connection:
+    """One connection and its query in flight."""
 
     def __init__(self, sock):
         self.sock = sock
-        self.asked = 0
+        self.sent = 0
         self.query = None
         self.octets = b""
 
@@ -63,22 +63,22 @@ class Load:
         return dnsmsg.Query(f"q{self.number}.{kind}.test", ident=self.number % 65536), now()
 
     def ask(self, query, fresh=False):
-        asking = self.idle.popleft() if self.idle and not fresh else self.connect()
-        if asking is None:
+        connection = self.idle.popleft() if self.idle and not fresh else self.connect()
+        if connection is None:
             self.lost(query, "refused")
             return
-        asking.query, asking.octets = query, b""
-        asking.asked += 1
+        connection.query, connection.octets = query, b""
+        connection.sent += 1
         try:
-            asking.sock.send(dnsmsg.framed(query[0].wire))
+            connection.sock.send(dnsmsg.framed(query[0].wire))
         except OSError:
-            pass            # it was closed meanwhile, as will be seen at once
-        self.busy[asking.sock.fileno()] = asking
-        self.poll.register(asking.sock.fileno(), select.EPOLLIN)
+            pass            # the close is seen at the next read
+        self.busy[connection.sock.fileno()] = connection
+        self.poll.register(connection.sock.fileno(), select.EPOLLIN)
 
     def connect(self):
         sock = socket.socket()
-        sock.settimeout(PATIENCE)
+        sock.settimeout(RESPONSE_TIMEOUT)
         try:
             sock.connect(self.address)
         except OSError:
@@ -86,57 +86,57 @@ class Load:
             return None
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setblocking(False)
-        return Asking(sock)
+        return Connection(sock)
 
-    def receive(self, asking):
+    def receive(self, connection):
         try:
-            data = asking.sock.recv(65536)
+            data = connection.sock.recv(65536)
         except OSError:
             data = b""
-        asking.octets += data
+        connection.octets += data
         if not data:
-            self.closed(asking)
-        elif len(asking.octets) >= 2 + int.from_bytes(asking.octets[:2], "big"):
-            self.answered(asking)
+            self.closed(connection)
+        elif len(connection.octets) >= 2 + int.from_bytes(connection.octets[:2], "big"):
+            self.answered(connection)
 
-    def release(self, asking, close):
-        del self.busy[asking.sock.fileno()]
-        self.poll.unregister(asking.sock.fileno())
+    def release(self, connection, close):
+        del self.busy[connection.sock.fileno()]
+        self.poll.unregister(connection.sock.fileno())
         if close:
-            asking.sock.close()
+            connection.sock.close()
 
-    def answered(self, asking):
-        query, asked_at = asking.query
-        done = not self.kept or asking.asked >= QUERIES_PER_CONNECTION
-        self.release(asking, done)
+    def answered(self, connection):
+        query, asked_at = connection.query
+        done = not self.kept or connection.sent >= QUERIES_PER_CONNECTION
+        self.release(connection, done)
         if not done:
-            self.idle.append(asking)
+            self.idle.append(connection)
         self.seen["slowest"] = max(self.seen["slowest"], now() - asked_at)
-        seen = dnsmsg.read(asking.octets[2:])
+        seen = dnsmsg.read(connection.octets[2:])
         if seen.ident != query.ident or seen.question != query.question:
-            self.seen["wrong"].append(f"{query.name}: {asking.octets.hex()}")
+            self.seen["wrong"].append(f"{query.name}: {connection.octets.hex()}")
         elif seen.rcode == dnsmsg.SERVFAIL:
             self.seen["servfail"] += 1
-        elif seen.is_right:
+        elif seen.is_correct:
             self.seen["answered"] += 1
         else:
-            self.seen["wrong"].append(f"{query.name}: {asking.octets.hex()}")
+            self.seen["wrong"].append(f"{query.name}: {connection.octets.hex()}")
 
-    def closed(self, asking):
-        self.release(asking, True)
-        if self.kept and not asking.octets:
+    def closed(self, connection):
+        self.release(connection, True)
+        if self.kept and not connection.octets:
             self.seen["again"] += 1
-            self.ask(asking.query, fresh=True)
+            self.ask(connection.query, fresh=True)
         else:
-            self.lost(asking.query, "closed")
+            self.lost(connection.query, "closed")
 
     def lost(self, query, how):
         self.seen["lost"].append((query[1], now(), how))
 
     def give_up(self):
-        for asking in [a for a in self.busy.values() if now() > a.query[1] + PATIENCE]:
-            self.release(asking, True)
-            self.lost(asking.query, "silence")
+        for connection in [a for a in self.busy.values() if now() > a.query[1] + RESPONSE_TIMEOUT]:
+            self.release(connection, True)
+            self.lost(connection.query, "silence")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A DNS client over TCP that keeps account of what it asked and what it got."""
+"""A DNS client over TCP that accounts for its queries and responses."""
 
 import contextlib
 import dataclasses
@@ -13,7 +13,7 @@ from clock import now, wait_until
 
 @dataclasses.dataclass(eq=False)
 class Exchange:
-    """One message that was sent, and what became of it."""
+    """One message that was sent, and its response."""
 
     sent: bytes
     query: dnsmsg.Query         # None for a message that is no well-formed query
@@ -29,8 +29,8 @@ class Exchange:
     def rcode(self):
         return self.answer.rcode
 
-    def belongs(self, seen):
-        """Whether a response can be meant for this message (promise O2)."""
+    def matches(self, seen):
+        """Whether a response matches this message (promise O2)."""
         if seen.ident != int.from_bytes(self.sent[:2], "big"):
             return False
         if not seen.flags & dnsmsg.QR or seen.opcode != self.sent[2] >> 3 & 15:
@@ -40,19 +40,19 @@ class Exchange:
 
 class Client:
     """
-    One connection to the proxy. receive() accepts only a response that belongs to something
-    asked and not yet answered; the books are checked when the test ends (see env.py).
+    One connection to the proxy. receive() accepts only responses to unanswered queries. When the
+    test ends, env.py checks that each query was answered once.
     """
 
-    truncates = False       # whether answers may come cut short, with TC
+    truncates = False       # whether responses may be truncated, with TC
 
     def __init__(self, address, loop, make_socket=socket.socket, receive_buffer=None, source=None):
         self.loop = loop
         self._make_socket = make_socket
         self.exchanges = []
         self.unanswered = []
-        self.given_up = False       # the test closed it with queries in flight
-        self.ended = None           # the moment at which the proxy closed it
+        self.abandoned = False       # the test closed it with queries in flight
+        self.ended = None           # the time at which the proxy closed it
         self.how = None             # eof or reset
         self._buffer = b""
         self.sock = make_socket(upstream.family(address[0]), socket.SOCK_STREAM)
@@ -72,16 +72,16 @@ class Client:
         self.close()
 
     def send(self, *messages):
-        """Sends queries (or messages as octets) in one write; returns an exchange for each."""
+        """Sends queries (or messages as bytes) in one write; returns an exchange for each."""
         made = [self._note(message) for message in messages]
-        self.send_octets(b"".join(dnsmsg.framed(exchange.sent) for exchange in made))
+        self.send_bytes(b"".join(dnsmsg.framed(exchange.sent) for exchange in made))
         moment = now()
         for exchange in made:
             exchange.at = moment
         return made
 
     def expect(self, message):
-        """Books a query whose octets the test sends by itself."""
+        """Registers a query whose bytes the test sends itself."""
         return self._note(message)
 
     def _note(self, message):
@@ -91,11 +91,11 @@ class Client:
         self.unanswered.append(exchange)
         return exchange
 
-    def send_octets(self, data):
+    def send_bytes(self, data):
         self.sock.sendall(data)
 
     def ask(self, query="example.test", seconds=10, **fields):
-        """Sends a query and waits for its answer."""
+        """Sends a query and waits for its response."""
         if isinstance(query, (str, tuple)):
             query = dnsmsg.Query(query, **fields)
         exchange, = self.send(query)
@@ -103,17 +103,17 @@ class Client:
         return exchange
 
     def receive(self, seconds=10):
-        """The exchange that is answered next; None when the connection has ended."""
+        """The next exchange that is answered; None when the connection has ended."""
         message = self._receive_message(seconds)
         if message is None:
             return None
         seen = dnsmsg.read(message)
         for exchange in self.unanswered:
-            if exchange.belongs(seen):
+            if exchange.matches(seen):
                 exchange.answer, exchange.answered = seen, now()
                 self.unanswered.remove(exchange)
                 return exchange
-        raise AssertionError(f"O1, O2: nobody asked for this: {message[:80].hex()} ({seen})")
+        raise AssertionError(f"O1, O2: unsolicited response: {message[:80].hex()} ({seen})")
 
     def receive_until(self, exchange, seconds=10):
         limit = now() + seconds
@@ -158,14 +158,14 @@ class Client:
         return bool(data)
 
     def wait_closed(self, seconds=10):
-        """Waits until the proxy closes, takes in answers meanwhile; returns the moment."""
+        """Waits until the proxy closes, and reads responses until then; returns the time."""
         limit = now() + seconds
         while self.receive(limit - now()) is not None:
             pass
         assert not self._buffer, f"half a message before the end: {self._buffer.hex()}"
         return self.ended
 
-    def wait_taken(self, seconds=2):
+    def wait_read(self, seconds=2):
         """Waits until the proxy has read all that was sent."""
         own, peer = self.sock.getsockname()[:2], self.sock.getpeername()[:2]
 
@@ -178,21 +178,21 @@ class Client:
         self.sock.shutdown(socket.SHUT_WR)
 
     def finish(self, seconds=5):
-        """Ends in order, when all is answered: nothing more may come but the end (O1)."""
+        """Ends the connection after all responses; only the close may follow (O1)."""
         with contextlib.suppress(OSError):
             self.half_close()
         extra = self.receive(seconds)
-        assert extra is None, f"O1: an answer too many: {extra}"
+        assert extra is None, f"O1: surplus response: {extra}"
         self.close()
 
     def reset(self):
-        self.given_up = True
+        self.abandoned = True
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
     def close(self):
-        """Closes; what is unanswered is given up."""
-        self.given_up = True
+        """Closes and abandons unanswered queries."""
+        self.abandoned = True
         with contextlib.suppress(OSError):
             self.sock.close()
 
@@ -201,7 +201,7 @@ class Client:
         return self.sock.fileno() == -1
 
     def settle(self, limit):
-        """The books: each query answered once and in time, or the connection closed."""
+        """Waits until each query is answered or the connection is closed."""
         if self.is_closed:
             return
         while self.unanswered and self.receive(max(0.001, limit - now())) is not None:

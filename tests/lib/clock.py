@@ -1,4 +1,4 @@
-"""Waiting for conditions, and how much of a wait was this machine's own fault."""
+"""Waiting for conditions, and the scheduler delay of the machine."""
 
 import asyncio
 import bisect
@@ -10,7 +10,7 @@ now = time.monotonic
 
 
 def wait_until(condition, seconds=5.0, what=None):
-    """Polls until the condition holds and returns what it gave; fails after `seconds`."""
+    """Polls until the condition holds and returns its value; fails after `seconds`."""
     limit = now() + seconds
     while True:
         value = condition()
@@ -22,7 +22,7 @@ def wait_until(condition, seconds=5.0, what=None):
 
 
 def run_delay(directory):
-    """Seconds for which a task, by its directory in /proc, was ready to run but had no processor."""
+    """Seconds for which a task (its /proc directory) was ready to run but had no CPU."""
     with open(f"{directory}/schedstat") as file:
         return int(file.read().split()[1]) / 1e9
 
@@ -33,18 +33,17 @@ def _test_starved():
 
 class Loop:
     """
-    An asyncio loop in a thread of its own, in which the upstreams live. It also ticks, and
-    notes how much later than it should it runs, and for how long the proxy, and the thread of
-    the test, had to wait for a processor: time for which the machine is to blame, and not the
-    proxy.
+    An asyncio loop in its own thread, which runs the upstreams. A timer measures by how much it
+    is late, and how long the proxy and the test's thread waited for a CPU. Tests subtract this
+    time, since the proxy does not cause it.
     """
 
     TICK = 0.010
 
     def __init__(self):
         self.loop = asyncio.new_event_loop()
-        self._watched = []          # functions that say for how long somebody was starved
-        self._late = 0.0            # in all, by our own ticks
+        self._watched = []          # functions that return the seconds a task waited for a CPU
+        self._late = 0.0            # in total, measured with the timer
         self._at = [now()]
         self._lost = [0.0]
         self._thread = threading.Thread(target=self._run, name="upstreams", daemon=True)
@@ -66,7 +65,7 @@ class Loop:
         self.loop.call_later(self.TICK, self._tick)
 
     def watch(self, starved):
-        """Counts, until the next one is watched, what this function says as well."""
+        """Adds the result of this function until the next call of watch()."""
         self.loop.call_soon_threadsafe(self._watch, starved)
 
     def _watch(self, starved):
@@ -75,7 +74,7 @@ class Loop:
         self._watched = [starved, lambda: _test_starved() - before]
 
     def late(self, begin, end):
-        """How much of the time between two moments is the machine's fault, in seconds."""
+        """The scheduler delay between two times, in seconds."""
         limit = now() + 1
         while self._at[-1] < end and now() < limit:
             time.sleep(0.002)

@@ -1,4 +1,4 @@
-"""A DNS client over UDP, and datagrams of which nobody but we would say where they come from."""
+"""A DNS client over UDP, and datagrams with forged sources."""
 
 import contextlib
 import socket
@@ -14,8 +14,8 @@ UDP = socket.IPPROTO_UDP
 
 class Datagrams(Client):
     """
-    One UDP socket. What it gets must come from the address that it asked, and belong to what
-    was asked from there; the books are those of Client.
+    One UDP socket. Responses must come from the address of the query and match it; Client
+    accounts for them.
     """
 
     truncates = True
@@ -24,27 +24,27 @@ class Datagrams(Client):
         self.loop = loop
         self.exchanges = []
         self.unanswered = []
-        self.given_up = False
+        self.abandoned = False
         self.ended = None
         self.how = "nothing more comes"
         self.address = address
-        self.sizes = []             # of the datagrams that came
+        self.sizes = []             # of the received datagrams
         self.sock = make_socket(upstream.family(address[0]), socket.SOCK_DGRAM)
         if source:
             self.sock.bind((source, port))
-        # A thousand answers may come at once.
+        # A thousand responses may arrive at once.
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.SOL_SOCKET, 33, 4 << 20)    # SO_RCVBUFFORCE
 
     def send(self, *messages):
-        """A datagram for each query (or message as octets); returns an exchange for each."""
+        """Sends a datagram for each query (or message as bytes); returns an exchange for each."""
         made = [self._note(message) for message in messages]
         for exchange in made:
             self.sock.sendto(exchange.sent, self.address)
         return made
 
     def repeat(self, exchange):
-        """Sends it again, as a resolver does that heard nothing."""
+        """Retransmits a query, as a resolver does."""
         self.sock.sendto(exchange.sent, self.address)
 
     def _receive_message(self, seconds):
@@ -53,21 +53,21 @@ class Datagrams(Client):
             message, source = self.sock.recvfrom(65536)
         except socket.timeout:
             return None
-        assert source[:2] == tuple(self.address)[:2], f"asked {self.address}, told by {source}"
+        assert source[:2] == tuple(self.address)[:2], f"queried {self.address}, not {source}"
         self.sizes.append(len(message))
         return message
 
-    def hears_nothing(self, seconds=0.2):
+    def assert_silent(self, seconds=0.2):
         message = self._receive_message(seconds)
         assert message is None, message.hex()
 
     def finish(self):
-        """No answer too many: what was sent on loopback has come by now."""
-        self.hears_nothing(0.001)
+        """No surplus response: on loopback all packets have arrived by now."""
+        self.assert_silent(0.001)
         self.close()
 
     def closed_by_peer(self):
-        return True         # the proxy holds nothing for it
+        return True         # the proxy has no descriptor for it
 
 
 def checksum(octets):
@@ -119,7 +119,7 @@ class Packet:
 
 
 def too_big(octets, mtu):
-    """What a router says about a packet that is larger than the next link takes."""
+    """The ICMP message of a router about a packet larger than the next link's MTU."""
     inner = octets[:28]
     icmp = struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + inner
     icmp = icmp[:2] + struct.pack("!H", checksum(icmp)) + icmp[4:]

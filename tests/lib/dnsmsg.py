@@ -1,4 +1,4 @@
-"""DNS messages as bytes: queries, the one right answer to each, and a reader of answers."""
+"""DNS messages as bytes: queries, the expected answer to each, and a parser."""
 
 import dataclasses
 import hashlib
@@ -12,7 +12,7 @@ IN, CH = 1, 3
 DO = 0x8000
 EDE = 15
 TTL = 300
-FILLER = 65280          # a private type (RFC 6895 3.1) that makes answers as long as is asked
+FILLER = 65280          # a private type (RFC 6895 3.1) that makes responses of the requested size
 
 
 def labels(name):
@@ -46,7 +46,7 @@ def framed(message):
 
 @dataclasses.dataclass(frozen=True)
 class Query:
-    """A well-formed query; `name` is a string, or a tuple of labels of any octets."""
+    """A well-formed query; `name` is a string, or a tuple of labels of any bytes."""
 
     name: object = "example.test"
     qtype: int = A
@@ -70,7 +70,7 @@ class Query:
 
 
 def rdata_for(parts, qtype):
-    """The data of the one right answer: nobody can know it who does not know the name."""
+    """The RDATA of the expected answer, which depends on the name."""
     digest = hashlib.sha256(name_wire(parts).lower() + struct.pack("!H", qtype)).digest()
     if qtype == A:
         return b"\x0a" + digest[:3]
@@ -130,8 +130,8 @@ class Seen:
         return [r[4] for r in self.records if r[0] == 1 and r[1] == self.qtype]
 
     @property
-    def is_right(self):
-        """Whether it is the one right answer to its own question."""
+    def is_correct(self):
+        """Whether it is the expected answer to its own question."""
         return self.rcode == NOERROR and rdata_for(self.parts, self.qtype) in self.rdatas
 
 
@@ -208,7 +208,7 @@ def opt_at(wire):
 
 def answer(query, *, ident=None, flags=None, parts=None, qtype=None, qclass=None, rcode=NOERROR,
            questions=1, options=b"", size=0, empty=False):
-    """The right answer to a query (as read), but for what the arguments make wrong."""
+    """The expected answer to a query (as read), changed by the arguments."""
     parts = query.parts if parts is None else parts
     qtype = query.qtype if qtype is None else qtype
     qclass = query.qclass if qclass is None else qclass

@@ -1,4 +1,4 @@
-"""A container engine: Docker, or podman, which takes the same commands."""
+"""A container engine: Docker, or podman, which has the same commands."""
 
 import functools
 import json

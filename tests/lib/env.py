@@ -1,6 +1,6 @@
 """
-The environment of a test: upstreams, one proxy, clients. It keeps the promises that are true in
-every test (O1 to O6, O8 and O9 in tests/README.md) and checks them when the test ends.
+The environment of a test: upstreams, one proxy, clients. When the test ends, it checks the
+promises that hold in every test (O1 to O6, O8 and O9 in tests/README.md).
 """
 
 import errno
@@ -20,7 +20,7 @@ from datagram import Datagrams
 MIB = 1 << 20
 EDNS = dnsmsg.opt()
 
-# As short as a busy machine allows.
+# Timeouts as short as a busy machine allows.
 QUERY, CONNECT, HANDSHAKE, ANSWER = 2.0, 0.4, 0.5, 0.5
 TIMEOUTS = {"query": "2s", "connect": "400ms", "handshake": "500ms", "answer": "500ms",
             "client_idle": "3s", "client_read": "300ms", "upstream_idle": "8s"}
@@ -34,13 +34,13 @@ class Env:
         self.upstreams = []
         self.clients = []
         self.proxies = []
-        self.others = []                # what else a test has, to be closed when all is over
+        self.others = []                # other objects of a test, closed at its end
         self.namespace = None
-        self.may_grow = 24 * MIB        # resident memory at the end over that at the start
-        self.wrong_answers_are_relayed = False      # the upstream's nonsense is the row's point
+        self.may_grow = 24 * MIB        # growth of resident memory during the test
+        self.allow_wrong_responses = False      # the test is about wrong responses
         self.query_seconds = 2.0
 
-    # What tests use.
+    # For use in tests.
 
     def upstream(self, *scripts, **args):
         script = upstream.HEALTHY
@@ -52,12 +52,12 @@ class Env:
         return made
 
     def pair(self, *scripts, **args):
-        """A, which does as the scripts say, and B, which is healthy."""
+        """Upstream A, which runs the scripts, and B, which is healthy."""
         return self.upstream(*scripts, **args), self.upstream()
 
     def proxy(self, *upstreams, host=None, port=0, timeouts=None, popen_args=None, start=True,
               **settings):
-        """The proxy in front of upstreams (or of their entries), which serves when this returns."""
+        """Starts the proxy with upstreams (or their entries); it serves when this returns."""
         entries = [u.config() if isinstance(u, upstream.Upstream) else u for u in upstreams]
         address = self.free_address(host or upstream.own_address(), port)
         config = {"listen": upstream.with_port(*address), "upstreams": entries,
@@ -83,7 +83,7 @@ class Env:
         return made
 
     def ask(self, name="example.test", seconds=10, **fields):
-        """One query on a connection of its own."""
+        """Sends one query on a new connection."""
         client = self.client()
         exchange = client.ask(name, seconds, **fields)
         client.finish()
@@ -91,8 +91,8 @@ class Env:
 
     def within(self, seconds, begin, end=None):
         """
-        Fails when more time has passed, but for what the machine was too busy to run us in.
-        Sanitizers make the program a few times slower, which counts for the short limits.
+        Fails if more time has passed, without the scheduler delay of the machine. Short limits
+        are tripled for sanitizers, which make the program slower.
         """
         end = now() if end is None else end
         allowed = seconds * (3 if proxy.sanitized() and seconds < 0.3 else 1)
@@ -104,9 +104,9 @@ class Env:
         self.within(seconds, exchange.at, exchange.answered)
 
     def assert_ok(self, exchange, seconds=None):
-        """It was answered, rightly, and within some seconds if given."""
+        """Checks that the response is correct, and within some seconds if given."""
         assert exchange.answer is not None, f"no answer to {exchange.query}"
-        assert exchange.answer.is_right, f"{exchange.query}: {exchange.answer}"
+        assert exchange.answer.is_correct, f"{exchange.query}: {exchange.answer}"
         if seconds is not None:
             self.answered_within(seconds, exchange)
         return exchange
@@ -118,7 +118,7 @@ class Env:
         return exchange
 
     def idle(self, seconds=0.1):
-        """No CPU is used when there is nothing to do (O8)."""
+        """O8: no CPU is used when there is nothing to do."""
         running = self.proxies[-1]
         before = running.cpu()
         time.sleep(seconds)
@@ -126,7 +126,7 @@ class Env:
         assert used < 0.2 * seconds, f"O8: {used:.3f} s of CPU in {seconds} s of idleness"
 
     def free_address(self, host, port=0):
-        """A host with a port that is free there, and that no socket chooses by itself."""
+        """A host and a free port outside of the ephemeral range."""
         while True:
             address = host, port or random.randrange(10000, 32768)
             try:
@@ -139,7 +139,7 @@ class Env:
                     raise
 
     def enter(self, namespace):
-        """From now on, sockets and processes are made in a network namespace."""
+        """Makes all later sockets and processes in a network namespace."""
         self.namespace = namespace
 
     def _make_socket(self, *args):
@@ -155,7 +155,7 @@ class Env:
     # The promises.
 
     def check(self):
-        """After the test; what the upstreams do wrong ends here."""
+        """Checks all promises after the test."""
         running = [p for p in self.proxies if p.alive]
         self._settle()
         self._check_answers()
@@ -170,48 +170,48 @@ class Env:
             self._check_silence(client)
 
     def _settle(self):
-        """O1: every query is answered, or its connection is closed."""
+        """O1: each query gets a response, or its connection is closed."""
         for client in self.clients:
             last = max((e.at for e in client.exchanges), default=0)
             client.settle(max(now(), last + self.query_seconds) + 1)
 
     def _check_answers(self):
-        """O2 and O3, for what the clients got."""
+        """O2 and O3: responses are correct and in time."""
         for client in self.clients:
             for exchange in client.exchanges:
                 if exchange.answer is None:
-                    assert client.given_up or client.ended is not None, "O1: no answer"
+                    assert client.abandoned or client.ended is not None, "O1: no answer"
                     continue
                 self.within(self.query_seconds + 0.2, exchange.at, exchange.answered)
                 if exchange.answer.flags & dnsmsg.TC and client.truncates:
                     continue
                 if exchange.query and exchange.rcode == dnsmsg.NOERROR \
-                        and not self.wrong_answers_are_relayed:
-                    assert exchange.answer.is_right, f"O2: {exchange.query}: {exchange.answer}"
+                        and not self.allow_wrong_responses:
+                    assert exchange.answer.is_correct, f"O2: {exchange.query}: {exchange.answer}"
 
     def _check_upstreams(self):
-        """O4: nothing but TLS was ever sent to an upstream."""
+        """O4: only TLS was sent to upstreams."""
         for server in self.upstreams:
             assert not server.errors, "the upstream itself failed:\n" + "\n".join(server.errors)
             for connection in server.connections:
-                assert connection.first_octet in (None, 0x16), \
-                    f"O4: the first octet to {server.name} was {connection.first_octet:#x}"
+                assert connection.first_byte in (None, 0x16), \
+                    f"O4: the first byte to {server.name} was {connection.first_byte:#x}"
                 assert connection.cleartext is None, f"O4: cleartext: {connection.cleartext}"
 
     def _check_recovery(self, made):
-        """O5: when all faults have ended, a good query is answered at once."""
+        """O5: after all faults have ended, a good query is answered at once."""
         if not self.upstreams:
             return
         for server in self.upstreams:
             server.restart()
         with Client(made.address, self.loop, self._make_socket) as client:
             exchange = client.ask("canary.test")
-            assert exchange.answer.is_right, f"O5: {exchange.answer}\n{made.log_text()}"
+            assert exchange.answer.is_correct, f"O5: {exchange.answer}\n{made.log_text()}"
             self.within(1, exchange.at, exchange.answered)
             client.finish()
 
     def _check_census(self, made):
-        """O6 and O9: descriptors, threads, children and memory are what they were."""
+        """O6 and O9: descriptors, threads, children and memory are back at their initial values."""
         def descriptors():
             ours = sum(len(server.open_connections) for server in self.upstreams)
             clients = sum(not c.is_closed and not c.closed_by_peer() for c in self.clients)
@@ -230,12 +230,12 @@ class Env:
             assert grown < self.may_grow, f"O6: {grown / MIB:.1f} MiB more resident memory"
 
     def _check_silence(self, client):
-        """O1: after the end there must be no second answer to anything."""
+        """O1: no query gets a second response."""
         if not client.is_closed and not client.unanswered:
             client.finish()
 
     def clean(self):
-        """Whatever happened, nothing is left behind."""
+        """Ends all processes and closes all sockets, whatever the result."""
         for made in self.proxies:
             made.kill()
         for client in self.clients:

@@ -1,4 +1,4 @@
-"""Something that listens where dot-proxy should, and says what it is told, over UDP and TCP."""
+"""A server at the address of dot-proxy that sends scripted replies over UDP and TCP."""
 
 import selectors
 import socket
@@ -10,8 +10,8 @@ import upstream
 
 class FakeServer:
     """
-    REPLY makes of a query (as octets, without a length) the list of messages that are the reply
-    to it; over TCP, None ends the connection.
+    REPLY returns, for a query (as bytes, without a length), the list of messages to reply with;
+    over TCP, None closes the connection.
     """
 
     def __init__(self, reply):
@@ -49,7 +49,7 @@ class FakeServer:
         self._selector.register(connection, selectors.EVENT_READ, self._take_message)
 
     def _take_message(self, connection):
-        data = connection.recv(65536)       # a small query comes in one piece on loopback
+        data = connection.recv(65536)       # a small query arrives in one segment on loopback
         replies = self._replies(data[2:]) if data else None
         for message in replies or []:
             connection.sendall(dnsmsg.framed(message))

@@ -58,7 +58,7 @@ unrecognized_name = Script(tls={"unknown_name": True})
 
 
 def drip(seconds=0.1):
-    """Every octet on its own, from the ServerHello on."""
+    """Sends every byte separately, from the ServerHello on."""
     async def outgoing(connection, data):
         for octet in data:
             await connection.send_plain(bytes([octet]))
@@ -71,7 +71,7 @@ async def _octets(connection, data):
         await connection.send_plain(bytes([octet]))
 
 
-octet_by_octet = Script(outgoing=_octets)
+byte_by_byte = Script(outgoing=_octets)
 
 # After the handshake.
 
@@ -91,11 +91,11 @@ async def _reset_established(connection):
 close_after_handshake = Script(established=_close_established)
 reset_after_handshake = Script(established=_reset_established)
 
-# What becomes of a query.
+# Handling of queries.
 
 
 def _asked(function):
-    return Script(asked=function)
+    return Script(on_query=function)
 
 
 @_asked
@@ -144,10 +144,10 @@ async def drip_answer(connection, query):
 
 
 def wrong(**wrongly):
-    """Answers with what dnsmsg.answer() is told to make wrong."""
+    """Answers with dnsmsg.answer() changed by the arguments."""
     async def asked(connection, query):
         await connection.reply(query.answer(**wrongly))
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 @_asked
@@ -156,7 +156,7 @@ async def wrong_id(connection, query):
 
 
 @_asked
-async def foreign_first(connection, query):
+async def unrelated_first(connection, query):
     stranger = query.answer(ident=query.seen.ident ^ 1, parts=dnsmsg.labels("foreign.test"))
     await connection.send(dnsmsg.framed(stranger) + dnsmsg.framed(query.answer()))
 
@@ -181,18 +181,18 @@ async def multi_message(connection, query):
 def opcode(number):
     async def asked(connection, query):
         await connection.reply(query.answer(flags=dnsmsg.QR | dnsmsg.RA | number << 11))
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 def message(make):
-    """Answers with the octets that `make` makes of the query."""
+    """Answers with the bytes that `make` returns for the query."""
     async def asked(connection, query):
         await connection.reply(make(query))
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 def rcode(code, ede=None, text=b""):
-    """An error, with an Extended DNS Error where the query had an OPT."""
+    """An error, with an Extended DNS Error if the query had an OPT."""
     options = b"" if ede is None else dnsmsg.option(dnsmsg.EDE, ede.to_bytes(2, "big") + text)
     return wrong(rcode=code, options=options)
 
@@ -216,15 +216,15 @@ async def fin_without_close_notify(connection, query):
 
 
 def first_answered_then(then):
-    """Each connection's first query is answered; the others get `then`."""
+    """Answers the first query of each connection; the others get `then`."""
     async def asked(connection, query):
-        await (answer if query.number == 0 else then.asked)(connection, query)
-    return Script(asked=asked)
+        await (answer if query.number == 0 else then.on_query)(connection, query)
+    return Script(on_query=asked)
 
 
 @_asked
 async def unsolicited_afterwards(connection, query):
-    """Answers, and a little later sends an answer to a query that nobody asked."""
+    """Answers, and a little later sends an unsolicited response."""
     await answer(connection, query)
     await asyncio.sleep(0.05)
     await connection.reply(query.answer(ident=query.seen.ident ^ 1))
@@ -234,17 +234,17 @@ def slow(seconds):
     async def asked(connection, query):
         await asyncio.sleep(seconds)
         await answer(connection, query)
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 @_asked
 async def reverse_order(connection, query):
-    """Answers come last question first: whoever asked later is answered sooner."""
+    """Answers queries in reverse order."""
     await asyncio.sleep(max(0.0, 0.2 - 0.002 * query.number))
     await connection.reply(query.answer())
 
 
-# Oddities of TLS that a client must bear.
+# Unusual TLS that a client must accept.
 
 
 @_asked
@@ -275,20 +275,20 @@ async def answer_and_renegotiate(connection, query):
     await connection.flush()
 
 
-def by_openssl(newest):
-    """TLS by OpenSSL itself, which those above need."""
+def with_pyopenssl(newest):
+    """TLS with pyOpenSSL, which the scripts above need."""
     return Script(tls={"raw": True, "newest": newest})
 
 
 def from_connection(number, otherwise):
-    """Connections from this number on are served rightly, older ones get `otherwise`."""
+    """Connections from this number on are answered, earlier ones get `otherwise`."""
     async def asked(connection, query):
-        await (answer if connection.number >= number else otherwise.asked)(connection, query)
-    return Script(asked=asked)
+        await (answer if connection.number >= number else otherwise.on_query)(connection, query)
+    return Script(on_query=asked)
 
 
 def ends_after(count, delay=0.0):
-    """Ends each connection, in order, when it has answered so many queries; others are open then."""
+    """Closes each connection after this number of responses, even with queries in flight."""
     async def asked(connection, query):
         await asyncio.sleep(delay + query.delay)
         answered = connection.facts.setdefault("answered", 0)
@@ -298,31 +298,31 @@ def ends_after(count, delay=0.0):
         await connection.reply(query.answer())
         if answered + 1 == count:
             await connection.close()
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
 def lives_for(seconds, delay=0.0):
-    """Ends each connection, in order, after some seconds."""
+    """Closes each connection after some seconds."""
     async def established(connection):
         await asyncio.sleep(seconds)
         await connection.close()
-    return Script(established=established, asked=slow(delay).asked)
+    return Script(established=established, on_query=slow(delay).on_query)
 
 
 def closes_at(name, delay=0.0):
-    """Ends the connection, with all that is open on it, at a query for that name."""
+    """Closes the connection, with all queries in flight, at a query for that name."""
     async def asked(connection, query):
         if query.name == name:
             await connection.close()
             return
         await asyncio.sleep(delay)
         await answer(connection, query)
-    return Script(asked=asked)
+    return Script(on_query=asked)
 
 
-async def _cut_each_second(connection):
+async def _reset_every_second(connection):
     if connection.number % 2:
         connection.reset()
 
 
-cut_each_second = Script(established=_cut_each_second)
+reset_every_second = Script(established=_reset_every_second)

@@ -1,6 +1,6 @@
 """
-Resolvers of others, which ask the proxy for everything by UDP, and whom we ask by UDP. They
-stand in the network of the env.
+Real resolvers that forward to the proxy over UDP, and are queried over UDP. They run in the
+network namespace of the env.
 """
 
 import os
@@ -30,7 +30,7 @@ class Forwarder:
         wait_until(self._serves, 10, f"{type(self).__name__} forwards")
 
     def _configure(self, env, directory, host, port):
-        """Where it will serve, and how it is started so that it asks there."""
+        """The address to serve at, and the command that makes it forward to the proxy."""
         raise NotImplementedError
 
     def _serves(self):
@@ -80,8 +80,8 @@ forward-zone:
 
 class Resolved(Forwarder):
     """
-    systemd-resolved, without systemd and D-Bus. It drops its privileges, so it must find the
-    user whom its package makes, and it asks nobody while there is no network but loopback.
+    systemd-resolved, without systemd and D-Bus. It drops its privileges, so it needs the user
+    that its package creates, and it sends no query while loopback is the only network.
     """
 
     host = "127.0.0.53"

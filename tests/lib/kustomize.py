@@ -30,5 +30,5 @@ def only(objects, *kinds):
 
 
 def is_sidecar(container):
-    """Whether an init container is one that goes on beside the others."""
+    """Whether an init container is a sidecar."""
     return container.get("restartPolicy") == "Always"

@@ -1,4 +1,4 @@
-"""The log of a process, as it is read from a pipe."""
+"""The log of a process, read from a pipe."""
 
 import os
 import select
@@ -23,9 +23,9 @@ class Line(dict):
 
 class Log:
     """
-    A thread reads what comes, so that each line has its time and the pipe is never full. Who
-    asks for the lines gets all that was written before: what this process has seen elsewhere
-    as a consequence of what a line tells does not come before the line.
+    A thread reads the pipe, so that each line has its time and the pipe is never full. lines()
+    first reads all lines that were written before the call, so that a line precedes its
+    consequences.
     """
 
     def __init__(self, pipe):
@@ -44,7 +44,7 @@ class Log:
             poll.poll()
 
     def _read(self):
-        """Takes what is there; says whether there may be more some day."""
+        """Reads the available lines; returns False at the end."""
         with self._lock:
             while True:
                 try:
@@ -63,5 +63,5 @@ class Log:
         return list(self._lines)
 
     def wait_end(self, seconds):
-        """Waits until nobody holds the other end any more."""
+        """Waits until the other end is closed."""
         self._reader.join(seconds)

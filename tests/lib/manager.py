@@ -1,4 +1,4 @@
-"""What systemd does for a service: it is told how that is, and passes sockets that it has opened."""
+"""The service manager: receives notifications and passes opened sockets."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ import threading
 import upstream
 from clock import now, wait_until
 
-# Puts the sockets whose descriptors are named where a service looks for them, and becomes it.
+# Moves the named descriptors to 3 and up, where a service expects them, and executes it.
 PASS = """
 import fcntl, os, sys
 given = [int(text) for text in sys.argv[1].split()]
@@ -57,7 +57,7 @@ class Manager:
         return [m for m in list(self.messages) if word in m.get(name, "") and name in m]
 
     def wait(self, name, word="", count=1, seconds=5):
-        """The last of so many."""
+        """Waits for `count` messages and returns the last one."""
         try:
             return wait_until(lambda: self.having(name, word)[count - 1:], seconds)[0]
         except AssertionError:
@@ -105,7 +105,7 @@ def _bind(sock, address, dual):
 
 
 def passing(*sockets, **variables):
-    """What a Env's proxy() takes as popen_args, so that the program gets these sockets."""
+    """The popen_args for Env.proxy() that pass these sockets to the program."""
     numbers = [sock if isinstance(sock, int) else sock.fileno() for sock in sockets]
     return {"prefix": (sys.executable, "-I", "-c", PASS, " ".join(map(str, numbers)),
                        " ".join(f"{key}={value}" for key, value in variables.items())),

@@ -29,14 +29,14 @@ def missing():
     try:
         Namespace().close()
     except FileNotFoundError:
-        raise           # a command is missing, not a right
+        raise           # a command is missing, not a privilege
     except (OSError, subprocess.CalledProcessError) as error:
         return f"no network namespace: {error}"
     return None
 
 
 def with_own_etc(directory, files):
-    """What to write before a command so that it finds a directory with these files as /etc."""
+    """A command prefix that mounts a directory with these files at /etc."""
     for name, text in files.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def with_own_etc(directory, files):
 
 
 class Namespace:
-    """A thread that lives in a network namespace of its own and runs what it is given."""
+    """A thread in its own network namespace that runs functions."""
 
     def __init__(self):
         self._thread = concurrent.futures.ThreadPoolExecutor(1, initializer=self._unshare)
@@ -60,24 +60,24 @@ class Namespace:
             self._error = OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
     def call(self, function, *args, **kwargs):
-        """Runs a function inside; sockets and processes that it makes stay inside."""
+        """Runs a function in the namespace; its sockets and processes stay there."""
         return self._thread.submit(function, *args, **kwargs).result(20)
 
     def run(self, *command):
         self.call(subprocess.run, command, check=True, capture_output=True)
 
     def drop(self, *rule):
-        """Loses the packets that an nft expression matches, from now on."""
+        """Drops the packets that an nft expression matches."""
         self.run("nft", "add", "table", "inet", "faults")
         self.run("nft", "add", "chain", "inet", "faults", "input",
                  "{ type filter hook input priority 0; }")
         self.run("nft", "add", "rule", "inet", "faults", "input", *rule, "drop")
 
-    def drop_no_more(self):
+    def stop_dropping(self):
         self.run("nft", "delete", "table", "inet", "faults")
 
     def tun(self, name, address, peer):
-        """A network interface whose packets are read and written by us; returns its descriptor."""
+        """Makes a tun interface for packets of the test; returns its descriptor."""
         return self.call(self._tun, name, address, peer)
 
     def _tun(self, name, address, peer):
@@ -93,7 +93,7 @@ class Namespace:
 
 
 class Link:
-    """Carries packets between two interfaces, late and not all of them."""
+    """Carries packets between two interfaces with delay and loss."""
 
     def __init__(self, left, right, delay, loss, seed):
         self._other = {left: right, right: left}

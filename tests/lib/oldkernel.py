@@ -1,6 +1,6 @@
 """
-Starts a program on a kernel, as it sees it, that lacks something: a seccomp filter makes system
-calls fail in the program and in all processes that it starts. Used as a prefix of its command:
+Simulates a kernel without some features: a seccomp filter makes system calls fail in the program
+and in all of its child processes. Used as a command prefix:
 
     python3 oldkernel.py LACK[,LACK...] PROGRAM...
 """
@@ -20,7 +20,7 @@ PRCTL, SETSOCKOPT, SECCOMP, LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF = 15
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 4, 22, 38
 SO_RXQ_OVFL = 40
 
-# What fails, and how: a system call, and what its arguments are where that matters.
+# Failing system calls: the call, the arguments that must match, the error.
 LACKS = {
     "landlock": [(LANDLOCK_CREATE_RULESET, {}, errno.ENOSYS)],
     "landlock-at-boot": [(LANDLOCK_CREATE_RULESET, {}, errno.EOPNOTSUPP)],
@@ -36,11 +36,11 @@ LACKS = {
 
 
 def _rule(call, arguments, error):
-    """The instructions for one call: the error where all of its arguments are those."""
+    """The instructions for one call: the error if all of these arguments match."""
     checks = [(CALL, call), *((ARGUMENTS + 8 * n, value) for n, value in arguments.items())]
     code = []
     for i, (offset, value) in enumerate(checks):
-        beyond = 2 * (len(checks) - i) - 1      # to what comes after the return
+        beyond = 2 * (len(checks) - i) - 1      # to the instruction after the return
         code += [(BPF_LOAD, 0, 0, offset), (BPF_JUMP_EQUAL, 0, beyond, value)]
     return [*code, (BPF_RETURN, 0, 0, ERRNO | error)]
 

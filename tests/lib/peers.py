@@ -1,6 +1,6 @@
 """
-Programs of others at both ends: unbound and knot-resolver as the servers behind the proxy, and
-what tests say about the clients before it.
+Real servers and clients: unbound and knot-resolver as upstreams, and the data for tests with real
+clients.
 """
 
 import os
@@ -18,7 +18,7 @@ import upstream
 from clock import wait_until
 from cryptography.hazmat.primitives.asymmetric import ec
 
-# What every peer knows, and nothing else: names, types, and how many records beside the right one.
+# The zone of every peer: names, types, and the number of records besides the expected one.
 NAMES = ["canary.test", "example.test", *(f"n{n}.test" for n in range(300))]
 LARGE = "large.test"
 ZONE = {(name, rtype): 0 for name in NAMES for rtype in (dnsmsg.A, dnsmsg.AAAA)}
@@ -26,15 +26,15 @@ ZONE |= {(LARGE, dnsmsg.TXT): 30, ("huge.test", dnsmsg.TXT): 240}
 
 
 def rdatas(name, rtype):
-    """The right answer, and 250 octets a time to make it large."""
+    """The expected answer, and records of 250 bytes to make it large."""
     fill = [bytes([249]) + f"{n:03}".encode() * 83 for n in range(ZONE[name, rtype])]
     return [dnsmsg.rdata_for(dnsmsg.labels(name), rtype), *fill]
 
 
 class Peer:
     """
-    A DNS server of somebody else's with TLS and a zone of its own. To the env it is an
-    upstream as any other, only that nothing can be made to go wrong in it.
+    A real DNS server with TLS and its own zone. The env treats it as an upstream, but it has no
+    scripted faults.
     """
 
     def __init__(self, authority, directory, hostname="dot.test"):
@@ -45,7 +45,7 @@ class Peer:
             self.port = sock.getsockname()[1]
         self._context = ssl.create_default_context(cafile=authority.path)
         self.identity = authority.identity(dns=[hostname])
-        self.connections = []           # how they look from inside is not for us to see
+        self.connections = []           # not visible in a real server
         self.errors = []
         self.log_path = os.path.join(directory, "log")
         self._directory = directory
@@ -82,7 +82,7 @@ class Peer:
 
     @property
     def open_connections(self):
-        """As the kernel sees them at the server's end."""
+        """As the kernel reports them at the server's end."""
         return sockdiag.connections((self.address, self.port))
 
     def config(self, **changes):
@@ -147,13 +147,13 @@ remote-control:
 
 
 class ImpatientUnbound(Unbound):
-    """Closes connections that are idle for a moment."""
+    """Closes connections that are idle for 200 ms."""
 
     idle_ms = 200
 
 
 class ValidatingUnbound(Unbound):
-    """Validates two zones for which it has a trust anchor. One of them is spoilt."""
+    """Validates two zones with trust anchors. One of them has wrong signatures."""
 
     modules = "validator iterator"
 
@@ -191,7 +191,7 @@ net.listen('{self.address}', {self.port}, {{kind = 'tls'}})
 
 
 def _generic(name, rtype, rdata):
-    """A record as text, whatever its type is (RFC 3597)."""
+    """A record of any type as text (RFC 3597)."""
     return f"{name}. {dnsmsg.TTL} IN TYPE{rtype} \\# {len(rdata)} {rdata.hex()}"
 
 
@@ -201,7 +201,7 @@ def _lua(name, rtype):
 
 
 class SignedZone:
-    """A zone with a host `www` and the signatures of one key; spoilt, those of www are wrong."""
+    """A zone with a host `www`, signed with one key; `spoilt` makes the signatures of www wrong."""
 
     def __init__(self, name, spoilt=False):
         self.name = name

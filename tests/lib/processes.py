@@ -9,15 +9,15 @@ from clock import wait_until
 
 
 def start_workers(env, *upstreams, workers=2, **settings):
-    """As env.proxy(), and all of the workers serve when this returns."""
+    """Like env.proxy(); all workers serve when this returns."""
     running = env.proxy(*upstreams, workers=workers, start=False, **settings)
     wait_all_serving(running, workers)
-    wait_until(lambda: not running.log or running.lines("serving"), 2, "it says that it serves")
+    wait_until(lambda: not running.log or running.lines("serving"), 2, "it logs that it serves")
     return running.start()
 
 
 def all_serving(running, count, without=()):
-    """Whether there are so many workers, all serve, and none of them is one of the `without`."""
+    """Whether `count` workers exist and serve, and none of them is in `without`."""
     assert running.alive, f"it ended:\n{running.log_text()}"
     pids = running.workers()
     return len(pids) == count and not set(pids) & set(without) and all(map(proxy.listens, pids))
@@ -29,26 +29,26 @@ def wait_all_serving(running, count, without=(), seconds=10):
 
 
 def state(pid):
-    """A letter, as in proc(5)."""
+    """The state letter of a process, see proc(5)."""
     with open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()[0]
 
 
 def wait_asleep(running):
-    """Until each worker is in its wait."""
+    """Waits until each worker sleeps."""
     for pid in running.workers():
-        wait_until(lambda: state(pid) == "S", 2, "it waits")
+        wait_until(lambda: state(pid) == "S", 2, "it sleeps")
 
 
 def pause(pid):
-    """Stops a process, and waits until it stands still."""
+    """Stops a process and waits until it is stopped."""
     os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: state(pid) == "T", 2, "it stands still")
+    wait_until(lambda: state(pid) == "T", 2, "it is stopped")
 
 
 @contextlib.contextmanager
 def only_this_worker(running, worker):
-    """Who connects meanwhile is this worker's: the others stand still."""
+    """Stops the other workers, so that this one accepts all clients."""
     others = [pid for pid in running.workers() if pid != worker]
     try:
         for pid in others:
@@ -58,17 +58,17 @@ def only_this_worker(running, worker):
         for pid in others:
             os.kill(pid, signal.SIGCONT)
         for pid in others:
-            wait_until(lambda: state(pid) == "S", 2, "it waits again")
+            wait_until(lambda: state(pid) == "S", 2, "it sleeps again")
 
 
 def client_of(env, worker, **args):
     """A client that this worker has accepted."""
     with only_this_worker(env.proxies[-1], worker):
         client = env.client(**args)
-        client.wait_taken()
+        client.wait_read()
     return client
 
 
 def one_each(env):
-    """A client of each worker, by the worker."""
+    """One client for each worker: a dictionary by PID."""
     return {worker: client_of(env, worker) for worker in env.proxies[-1].workers()}

@@ -22,13 +22,13 @@ REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:",
 
 @functools.cache
 def sanitized():
-    """Whether the program was built with sanitizers: then it is slower, and larger."""
+    """Whether the program was built with sanitizers, which make it slower and larger."""
     with open(BINARY, "rb") as file:
         return b"__asan_init" in file.read()
 
 
 def write_config(path, settings):
-    """Writes settings as YAML: a key per line, what is inside as flow collections."""
+    """Writes settings as YAML: one key per line, nested values as flow collections."""
     with open(path, "w") as file:
         for key, value in settings.items():
             if isinstance(value, list) and value:
@@ -40,12 +40,12 @@ def write_config(path, settings):
     return path
 
 
-# Those of enum waitset_owner that are listening sockets.
+# The values of enum waitset_owner for listening sockets.
 LISTENERS = 0, 3
 
 
 def listens(pid):
-    """Whether that process waits for clients. A worker begins with a copy of the supervisor's set."""
+    """Whether the process waits for clients. Workers start with a copy of the supervisor's set."""
     try:
         for fd in os.listdir(f"/proc/{pid}/fd"):
             if os.readlink(f"/proc/{pid}/fd/{fd}") == "anon_inode:[eventpoll]":
@@ -61,7 +61,7 @@ def listens(pid):
 
 class Proxy:
     """
-    One run of the program. start() returns when it serves; stop() checks that it ends well.
+    One run of the program. start() returns when it serves; stop() checks its exit status.
     """
 
     def __init__(self, config, address, loop, make_socket=socket.socket, popen=subprocess.Popen,
@@ -79,28 +79,28 @@ class Proxy:
         self._log = logs.Log(self.process.stderr)
 
     def start(self, probe=True):
-        """Waits until all of it serves, and remembers what it holds then."""
+        """Waits until all workers serve, and records the resource usage."""
         connection = wait_until(self.connect, 10, "the proxy listens")
-        wait_until(self._is_whole if probe else self.workers, 10, "all workers serve")
+        wait_until(self._all_workers_listen if probe else self.workers, 10, "all workers serve")
         self.serves = now()
         if probe:
-            # A question that is answered without any upstream: then all it has to open is open.
+            # A query with a local response: after it, all descriptors are open.
             connection.send(dnsmsg.header(1, 2 << 11, 0, 0, 0, 0))
             connection.receive()
         connection.close()
         if probe:
-            self._take_stock()
+            self._record_usage()
         return self
 
-    def _take_stock(self):
-        wait_until(lambda: self.clients() == 0, 5, "the first client is let go")
+    def _record_usage(self):
+        wait_until(lambda: self.clients() == 0, 5, "the first client is closed")
         self.descriptors_at_start = self.descriptors()
         self.threads_at_start = self.threads()
         self.children_at_start = self.children()
         self.memory_at_start = self.memory()
 
     def connect(self):
-        """A client, or None where nobody listens yet."""
+        """A client, or None if the proxy does not listen yet."""
         if self.process.poll() is not None:
             raise AssertionError(f"it ended with {self.process.returncode}:\n{self.log_text()}")
         try:
@@ -108,21 +108,21 @@ class Proxy:
         except OSError:
             return None
 
-    def _is_whole(self):
+    def _all_workers_listen(self):
         return sum(map(listens, self.workers())) >= self.count
 
     # The log.
 
     @property
     def log(self):
-        """All lines that were written before this moment."""
+        """All lines that were written so far."""
         return self._log.lines()
 
     def log_text(self):
         return "\n".join(line.text for line in self.log)
 
     def lines(self, event=None, **fields):
-        """The lines of an event whose fields contain these texts."""
+        """The lines of an event whose fields contain the given texts."""
         return [line for line in self.log
                 if (event is None or line.get("event") == event)
                 and all(text in line.get(key, "") for key, text in fields.items())]
@@ -134,7 +134,7 @@ class Proxy:
             raise AssertionError(f"no line {event!r} with {fields} within {seconds} s in:\n"
                                  + self.log_text()) from None
 
-    # What it holds.
+    # Resource usage.
 
     @property
     def pid(self):
@@ -154,7 +154,7 @@ class Proxy:
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self._processes())
 
     def clients(self):
-        """Connections from clients that it holds, as the kernel sees it."""
+        """The number of client connections, as the kernel reports it."""
         return sum(inode != 0 for _, _, inode
                    in sockdiag.connections(self.address, self._make_socket))
 
@@ -168,7 +168,7 @@ class Proxy:
         return [pid for pid in self.workers() if "\nState:\tZ" in self._proc("status", pid)]
 
     def memory(self):
-        """Resident octets that are no file's, those that are shared counted for each process."""
+        """Anonymous resident memory in bytes; shared memory counts for each process."""
         return sum(int(line.split()[1]) * 1024 for pid in self._processes()
                    for line in self._proc("status", pid).splitlines() if line.startswith("RssAnon"))
 
@@ -177,20 +177,20 @@ class Proxy:
         return sum(int(self._proc("schedstat", pid).split()[0]) for pid in self._processes()) / 1e9
 
     def starved(self):
-        """Seconds for which it was ready to run but no processor was free."""
+        """Seconds for which it was ready to run but had no CPU."""
         try:
             return sum(run_delay(f"/proc/{pid}") for pid in self._processes())
         except OSError:
             return 0.0
 
-    # Its end.
+    # Signals and exit.
 
     @property
     def alive(self):
         return self.process.poll() is None
 
     def signal(self, number):
-        """Sends a signal, and waits until it has arrived."""
+        """Sends a signal and waits until it is delivered."""
         self.process.send_signal(number)
         wait_until(lambda: not self.alive or not self._pending(), 2, "the signal arrives")
 
@@ -202,7 +202,7 @@ class Proxy:
             return False
 
     def wait(self, seconds=8):
-        """Waits until it has ended and all of its log is read; returns the exit status."""
+        """Waits for its exit and for the end of the log; returns the exit status."""
         try:
             status = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -212,7 +212,7 @@ class Proxy:
         return status
 
     def stop(self):
-        """Ends it in order; exit status 0 and no sanitizer report."""
+        """Stops it with SIGTERM; checks exit status 0 and that there is no sanitizer report."""
         self.signal(signal.SIGTERM)
         status = self.wait()
         self.check_reports()

@@ -9,6 +9,6 @@ def row(*names):
 
 
 def table(arguments, *rows):
-    """A parametrized test: each row is its id, and then the arguments."""
+    """Parametrizes a test: each row has its id first, then the arguments."""
     return pytest.mark.parametrize(arguments, [pytest.param(*values, id=name)
                                                for name, *values in rows])

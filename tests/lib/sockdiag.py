@@ -1,4 +1,4 @@
-"""What the kernel knows of TCP connections, by netlink: /proc/net/tcp is slow on a busy machine."""
+"""TCP connections from netlink, since /proc/net/tcp is slow on a busy machine."""
 
 import socket
 import struct
@@ -9,8 +9,8 @@ ESTABLISHED, CLOSE_WAIT = 1 << 1, 1 << 8
 
 def connections(address, make_socket=socket.socket):
     """
-    The connections whose local end is this address, as a list of (remote address, octets that
-    came and were not read yet, inode; 0 when the process has closed it).
+    The connections with this local address, as a list of (remote address, unread bytes, inode,
+    which is 0 after the process has closed it).
     """
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     request = struct.pack("=BBBBI48x", family, socket.IPPROTO_TCP, 0, 0, ESTABLISHED | CLOSE_WAIT)

@@ -6,7 +6,7 @@ import socket
 
 
 def name(pid):
-    """Its abstract name without the leading zero octet, or None when there is none."""
+    """Its abstract name without the leading zero byte, or None if there is none."""
     own = set()
     for fd in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -29,6 +29,6 @@ def connect(of):
 
 
 def read(of):
-    """All that is sent to whoever connects."""
+    """All data that is sent to a client."""
     with connect(of) as sock, sock.makefile("rb") as file:
         return file.read().decode()

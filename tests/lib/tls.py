@@ -1,7 +1,7 @@
 """
-The server's half of TLS over memory buffers, so that the caller decides when and in which
-pieces octets travel. Two makes with the same face: the ssl module, and pyOpenSSL for what
-only OpenSSL itself can be asked to do.
+The server side of TLS over memory buffers, so that the caller decides when and in which pieces
+bytes are sent. Two implementations of one interface: the ssl module, and pyOpenSSL for features
+that only OpenSSL has.
 """
 
 import ctypes
@@ -49,7 +49,7 @@ def context(settings, identity):
 
 def _context(settings, identity):
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # So that the server can present whatever the tests want to see rejected.
+    # So that the server can present certificates that must be rejected.
     made.set_ciphers("ALL:@SECLEVEL=0")
     made.minimum_version = VERSIONS[settings.oldest]
     made.maximum_version = VERSIONS[settings.newest]
@@ -121,7 +121,7 @@ class _Session:
         return self._out.read()
 
     def handshake(self):
-        """True when it is done, False when it wants more octets."""
+        """True when it is done, False when it needs more bytes."""
         return self._try(self._ssl.do_handshake) is not _MORE
 
     def read(self):
@@ -201,12 +201,12 @@ class _RawSession:
             pass
 
     def renegotiate(self):
-        """Asks for a new handshake (TLS 1.2)."""
+        """Requests a new handshake (TLS 1.2)."""
         self._ssl.renegotiate()
         self._try(self._ssl.do_handshake)
 
     def update_key(self):
-        """Asks for new keys in both directions (TLS 1.3)."""
+        """Requests new keys in both directions (TLS 1.3)."""
         assert _libssl.SSL_key_update(self._pointer, 1) == 1
         self._try(self._ssl.do_handshake)
 
@@ -237,7 +237,7 @@ class _RawSession:
 
 @dataclasses.dataclass
 class Hello:
-    """What a ClientHello says."""
+    """The fields of a ClientHello."""
 
     compressions: bytes
     extensions: dict            # by their numbers

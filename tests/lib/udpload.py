@@ -39,7 +39,7 @@ class Load:
     def run(self):
         due = now()
         while self.seen["asked"] < self.count or self.open:
-            # On a machine that is too slow it asks less often, and makes no bursts.
+            # A machine that is too slow sends fewer queries, without bursts.
             due = max(due, now() - 0.05)
             while self.seen["asked"] < self.count and due <= now():
                 self.ask()
@@ -80,7 +80,7 @@ class Load:
             self.took.append(now() - at)
             if seen.rcode == dnsmsg.SERVFAIL:
                 self.count_as(query, "servfail")
-            elif seen.is_right:
+            elif seen.is_correct:
                 self.count_as(query, "answered")
             else:
                 self.seen["wrong"].append(message.hex())

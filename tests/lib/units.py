@@ -1,10 +1,10 @@
-"""What a unit of systemd says, and what of it can be had without systemd as the first process."""
+"""systemd units, and their restrictions without systemd as PID 1."""
 
 import subprocess
 
-# Becomes the program, with what a service gets of the unit's limits to system calls. Another one
-# is its death, where systemd would be content to refuse it: so that none goes unnoticed.
-SHUT_IN = """
+# Executes the program with the unit's system call filter. Any other call kills it, while systemd
+# would only refuse the call, so that tests notice each of them.
+SANDBOX = """
 import os, sys
 import seccomp
 made = seccomp.SyscallFilter(seccomp.KILL_PROCESS)
@@ -66,13 +66,13 @@ def _expand(names):
     return found
 
 
-def shut_in(unit):
-    """A prefix for the program, which then runs as the unit says, as far as that can be had."""
+def sandbox_prefix(unit):
+    """A command prefix that applies the restrictions of the unit, as far as possible."""
     families = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10}
     right = unit["AmbientCapabilities"].lower().removeprefix("cap_")
     bounds = unit["CapabilityBoundingSet"].lower().removeprefix("cap_")
     return ("setpriv", "--reuid=61234", "--regid=61234", "--clear-groups", "--no-new-privs",
             f"--inh-caps=-all,+{right}", f"--ambient-caps=-all,+{right}",
-            f"--bounding-set=-all,+{bounds}", "/usr/bin/python3", "-I", "-c", SHUT_IN,
+            f"--bounding-set=-all,+{bounds}", "/usr/bin/python3", "-I", "-c", SANDBOX,
             " ".join(sorted(unit.system_calls())),
             " ".join(str(families[name]) for name in unit["RestrictAddressFamilies"].split()))

@@ -1,6 +1,6 @@
 """
-A DNS-over-TLS server that does what it is told. It remembers all that it saw, answers every
-query with the one right answer, and a Script says where it goes wrong.
+A scripted DNS-over-TLS server. It records all queries and connections and sends the expected
+answer to each query, unless its Script defines a fault.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ from clock import now
 @dataclasses.dataclass(frozen=True)
 class Script:
     """
-    What a server does at each stage; every stage may be left as it is. Stages are coroutines
-    that get the Connection (and the query). Scripts are combined by `|`; the right one wins.
+    The behaviour of a server at each stage; None means the default. Stages are coroutines that
+    get the Connection (and the query). Scripts are combined with `|`; the right operand wins.
     """
 
     listening: bool = None
     accepted: typing.Callable = None        # instead of TLS; the connection ends when it returns
-    largest_hello: int = None               # a larger ClientHello is not seen, as if it was lost
-    outgoing: typing.Callable = None        # instead of sending: gets the octets of the TLS layer
-    established: typing.Callable = None     # after the handshake, beside everything else
-    asked: typing.Callable = None           # for each query: gets the connection and the query
+    largest_hello: int = None               # a larger ClientHello is ignored, as if it was lost
+    outgoing: typing.Callable = None        # instead of sending: gets the bytes of the TLS layer
+    established: typing.Callable = None     # after the handshake, as a parallel task
+    on_query: typing.Callable = None        # for each query: gets the connection and the query
     idle: float = None                      # seconds without a query after which it closes
     in_turn: bool = None                    # the next query is not read before this one is done
-    tls: dict = None                        # what tls.Settings should be otherwise
-    identity: object = None                 # what to present instead of the right certificate
+    tls: dict = None                        # changes of tls.Settings
+    identity: object = None                 # replaces the right certificate
 
     def __or__(self, other):
         changes = {field.name: getattr(other, field.name) for field in dataclasses.fields(other)
@@ -47,7 +47,7 @@ HEALTHY = Script()
 
 
 @dataclasses.dataclass(eq=False)
-class Asked:
+class ReceivedQuery:
     """A query as it arrived."""
 
     seen: dnsmsg.Seen
@@ -64,11 +64,11 @@ class Asked:
 
     @property
     def number(self):
-        """How many queries came before it on this connection."""
+        """The number of earlier queries on this connection."""
         return self.connection.queries.index(self)
 
     def answer(self, **wrong):
-        """The right answer, but for what the arguments say; `size-N.` makes it N octets long."""
+        """The expected answer, changed by the arguments; `size-N.` makes it N bytes long."""
         for part in self.seen.parts:
             if part.startswith(b"size-"):
                 wrong.setdefault("size", int(part[5:]))
@@ -76,12 +76,12 @@ class Asked:
 
     @property
     def delay(self):
-        """`delay-N.` asks for an answer N ms later."""
+        """`delay-N.` delays the response by N ms."""
         return sum(int(part[6:]) for part in self.seen.parts if part.startswith(b"delay-")) / 1000
 
 
 class Connection:
-    """One connection to the server, and all that was seen on it."""
+    """One connection to the server, and the record of it."""
 
     def __init__(self, upstream, sock, number):
         self.upstream = upstream
@@ -90,44 +90,44 @@ class Connection:
         self.peer_port = sock.getpeername()[1]
         self.opened = now()
         self.closed = None
-        self.first_octet = None
-        self.cleartext = None       # what came that is no TLS record
+        self.first_byte = None
+        self.cleartext = None       # received data that is not a TLS record
         self.hello = b""            # the first record: the ClientHello
-        self.established = None     # the moment
+        self.established = None     # the time
         self.facts = {}
         self.queries = []
-        self.reads = []             # what each TLS record held
+        self.reads = []             # the data of each TLS record
         self.ended = None           # how the client ended it: close_notify, eof, reset or an error
         self._session = None
-        self._head = b""            # of the record whose octets are coming in
+        self._head = b""            # of the record that is being received
         self._skip = 0
         self._sending = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
 
-    # What scripts use.
+    # For use in scripts.
 
     async def reply(self, message):
         await self.send(dnsmsg.framed(message))
 
     async def send(self, data):
-        """Sends octets inside TLS."""
+        """Sends bytes inside TLS."""
         async with self._sending:
             self._session.write(data)
             await self._flush()
 
     async def send_slowly(self, data, seconds):
-        """Sends octets inside TLS, one at a time."""
+        """Sends bytes inside TLS, one at a time."""
         for octet in data:
             await self.send(bytes([octet]))
             await asyncio.sleep(seconds)
 
     async def send_plain(self, data):
-        """Sends octets without TLS."""
+        """Sends bytes without TLS."""
         with contextlib.suppress(OSError):
             await self._loop.sock_sendall(self.sock, data)
 
     async def receive_plain(self):
-        """Whatever comes next, or b"" at the end."""
+        """The next data, or b"" at the end."""
         try:
             data = await self._loop.sock_recv(self.sock, 65536)
         except OSError:
@@ -139,25 +139,25 @@ class Connection:
         return data
 
     async def silence(self):
-        """Takes in whatever comes, and says nothing, until the client goes."""
+        """Reads and ignores all data until the client disconnects."""
         while await self.receive_plain():
             pass
 
     async def close(self, notify=True):
-        """Ends the connection in order: close_notify, FIN."""
+        """Closes the connection with close_notify and FIN."""
         if notify and self._session:
             async with self._sending:
                 self._session.close_notify()
                 await self._flush()
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
-        # What is still on the way must be taken in, else the kernel sends a reset.
+        # Data still in flight must be read, else the kernel sends a reset.
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._drain(), 1)
         self.abandon()
 
     def reset(self):
-        """Ends the connection by RST."""
+        """Resets the connection."""
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.abandon()
@@ -173,7 +173,7 @@ class Connection:
 
     @property
     def is_established(self):
-        """Whether the client has not ended it, as far as the kernel knows."""
+        """Whether the kernel reports the state ESTABLISHED."""
         state = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         return state == b"\x01"
 
@@ -185,7 +185,7 @@ class Connection:
         async with self._sending:
             await self._flush()
 
-    # How it works.
+    # Implementation.
 
     async def run(self):
         self._task = asyncio.current_task()
@@ -195,7 +195,7 @@ class Connection:
             self.ended = self.ended or getattr(error, "how", None) or "reset"
             if self._session:
                 with contextlib.suppress(OSError):
-                    await self.flush()          # an alert, where there is one
+                    await self.flush()          # an alert, if there is one
         except Exception:
             self.upstream.errors.append(traceback.format_exc())
         finally:
@@ -226,7 +226,7 @@ class Connection:
                 task.cancel()
 
     async def _hello_size(self):
-        """Takes in the ClientHello, which is one record."""
+        """Reads the ClientHello, which is one record."""
         while len(self.hello) < 5 or len(self.hello) < self.hello_size:
             await self._take()
         return self.hello_size
@@ -249,11 +249,11 @@ class Connection:
             buffer += data
             while len(buffer) >= 2 and len(buffer) >= 2 + int.from_bytes(buffer[:2], "big"):
                 size = 2 + int.from_bytes(buffer[:2], "big")
-                query = Asked(dnsmsg.read(buffer[2:size]), self, now())
+                query = ReceivedQuery(dnsmsg.read(buffer[2:size]), self, now())
                 buffer = buffer[size:]
                 self.queries.append(query)
                 script = self.upstream.script
-                work = self._guarded(script.asked or answer, query)
+                work = self._guarded(script.on_query or answer, query)
                 if script.in_turn:
                     await work
                 else:
@@ -265,7 +265,7 @@ class Connection:
         try:
             await work(self, query)
         except (OSError, tls.Ended):
-            pass            # the client has gone
+            pass            # the client is gone
         except Exception:
             self.upstream.errors.append(traceback.format_exc())
 
@@ -313,11 +313,11 @@ class Connection:
             await self._loop.sock_sendall(self.sock, data)
 
     def _inspect(self, data):
-        """Walks the record headers of what comes in: everything must be TLS (promise O4)."""
+        """Checks the record headers of received data: everything must be TLS (promise O4)."""
         if self.established is None and len(self.hello) < 16384:
             self.hello += data
-        if self.first_octet is None and data:
-            self.first_octet = data[0]
+        if self.first_byte is None and data:
+            self.first_byte = data[0]
         while data:
             step = min(self._skip, len(data))
             self._skip -= step
@@ -335,7 +335,7 @@ class Connection:
 
 
 async def answer(connection, query):
-    """What a healthy server does."""
+    """The behaviour of a healthy server."""
     if query.delay:
         await asyncio.sleep(query.delay)
     await connection.reply(query.answer())
@@ -343,8 +343,8 @@ async def answer(connection, query):
 
 class Upstream:
     """
-    The server. Made and told by the test's thread; its connections live in the loop. It binds
-    an address of its own in 127.0.0.0/8, so that its port is free for it when it comes back.
+    The server. The thread of the test creates and controls it; its connections run in the loop.
+    It binds its own address in 127.0.0.0/8, so that its port stays free when it restarts.
     """
 
     def __init__(self, loop, authority, script=HEALTHY, hostname="dot.test", address=None,
@@ -355,7 +355,7 @@ class Upstream:
         self.address = address or own_address()
         self.connections = []
         self.most_at_once = 0
-        self.errors = []            # of scripts, and of this program
+        self.errors = []            # exceptions in scripts and in this module
         self._make_socket = make_socket
         self._contexts = {}
         self.identity = identity or authority.identity(dns=[hostname], ip=[self.address])
@@ -367,23 +367,23 @@ class Upstream:
     # What tests use.
 
     def do(self, *scripts):
-        """From now on, does as the scripts say; what they do not mention is done right."""
+        """Replaces the script by these; other stages get the default behaviour."""
         script = HEALTHY
         for other in scripts:
             script = script | other
         self.loop.call(self._do(script))
 
-    def break_off(self):
-        """Ends every connection without a word."""
-        self.loop.call(self._break_off())
+    def close_all(self):
+        """Closes every connection without close_notify."""
+        self.loop.call(self._close_all())
 
     def reset(self):
-        """Ends every connection by RST."""
-        self.loop.call(self._break_off(Connection.reset))
+        """Resets every connection."""
+        self.loop.call(self._close_all(Connection.reset))
 
     def restart(self, *scripts):
-        """Breaks every connection off and begins anew."""
-        self.break_off()
+        """Closes every connection and replaces the script."""
+        self.close_all()
         self.do(*scripts)
 
     def close(self):
@@ -397,22 +397,22 @@ class Upstream:
 
     @property
     def name(self):
-        """As the proxy calls it."""
+        """Its name in the log of the proxy."""
         return f"{with_port(self.address, self.port)} {self.hostname}"
 
     @property
     def queries(self):
-        """What clients have asked."""
+        """The queries of clients."""
         return [query for query in self.arrived if not query.is_canary]
 
     @property
     def canaries(self):
-        """`. NS': what the proxy, `probe' and `healthcheck --upstream' ask by themselves."""
+        """`. NS': the own queries of the proxy, `probe' and `healthcheck --upstream'."""
         return [query for query in self.arrived if query.is_canary]
 
     @property
     def arrived(self):
-        """All of them; a client may ask what a canary does."""
+        """All queries; a client may send `. NS' as well."""
         return [query for connection in list(self.connections)
                 for query in list(connection.queries)]
 
@@ -424,25 +424,25 @@ class Upstream:
     def open_connections(self):
         return [c for c in list(self.connections) if c.closed is None]
 
-    def asked(self, name):
+    def queries_for(self, name):
         """The queries for a name."""
         return [query for query in self.queries if query.name.lower() == name.lower()]
 
     def context(self):
-        """The TLS context that the present script asks for."""
+        """The TLS context of the current script."""
         identity = self.script.identity or self.identity
         settings = tls.Settings(**(self.script.tls or {}))
         key = settings, id(identity)
         if key not in self._contexts:
-            # The identity is kept beside, so that its id() stays its own.
+            # The identity is stored too, so that its id() stays unique.
             self._contexts[key] = tls.context(settings, identity), identity
         return self._contexts[key][0]
 
     def forget_sessions(self):
-        """Refuses, from now on, the tickets that were given out."""
+        """Refuses the tickets that were issued so far."""
         self._contexts.clear()
 
-    # How it works.
+    # Implementation.
 
     def _bind(self, port):
         listener = self._make_socket(family(self.address), socket.SOCK_STREAM)
@@ -481,9 +481,9 @@ class Upstream:
     async def _close(self):
         self.loop.loop.remove_reader(self._listener.fileno())
         self._listener.close()
-        await self._break_off()
+        await self._close_all()
 
-    async def _break_off(self, how=Connection.abandon):
+    async def _close_all(self, how=Connection.abandon):
         for connection in self.open_connections:
             how(connection)
 
@@ -497,6 +497,6 @@ def with_port(address, port):
 
 
 def own_address():
-    """An address in 127.0.0.0/8 that nobody else is likely to use at this time."""
+    """A random address in 127.0.0.0/8, unlikely to be in use."""
     pick = random.SystemRandom().randrange
     return f"127.{pick(1, 255)}.{pick(0, 255)}.{pick(1, 255)}"

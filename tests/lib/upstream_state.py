@@ -1,10 +1,10 @@
-"""What tests ask about an upstream that went down or came back."""
+"""Checks of upstreams that went down or recovered."""
 
 from clock import now, wait_until
 
 
 def went_down(proxy, upstream, *words, seconds=3):
-    """The one line that says so (promise O7): it names the upstream, the step and the reason."""
+    """The only log line of it (promise O7), with the upstream, the step and the cause."""
     line = proxy.wait_line("upstream down", seconds, upstream=upstream.name)
     assert line.get("level") == "warn", line.text
     for word in words:
@@ -17,7 +17,7 @@ def times_down(proxy, upstream):
 
 
 def ask_until(env, condition, seconds=4, what="the condition"):
-    """Asks one query after another, all of which must be answered rightly."""
+    """Sends one query after another, all of which must be answered correctly."""
     limit, asked = now() + seconds, 0
     while not condition():
         assert now() < limit, f"not within {seconds} s: {what}\n{env.proxies[-1].log_text()}"
@@ -26,8 +26,8 @@ def ask_until(env, condition, seconds=4, what="the condition"):
     return asked
 
 
-def comes_back(env, upstream, seconds=4):
-    """Asks on until the one line says that it is back; queries tell, not probes."""
+def wait_back(env, upstream, seconds=4):
+    """Sends queries until the only log line of its recovery; the proxy sends no probes."""
     running = env.proxies[-1]
     ask_until(env, lambda: running.lines("upstream back", upstream=upstream.name), seconds,
               f"{upstream.name} is back")
@@ -35,5 +35,5 @@ def comes_back(env, upstream, seconds=4):
 
 
 def wait_idle_end(upstream, seconds=3):
-    """Waits until the upstream has no connection any more."""
+    """Waits until the upstream has no connections."""
     wait_until(lambda: not upstream.open_connections, seconds, "the upstream's connections end")

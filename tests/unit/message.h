@@ -2,8 +2,8 @@
 #define DOTPROXY_MESSAGE_H
 
 /*
- * The parts of DNS messages, as string literals that stand one behind the other.
- * Counts and lengths are literals of one octet.
+ * The parts of DNS messages, as string literals to be concatenated.
+ * Counts and lengths are literals of one byte.
  */
 #define ID "\x12\x34"
 #define QUERY "\x01\x00"    /* RD */

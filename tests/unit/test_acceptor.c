@@ -127,7 +127,7 @@ test_pause_lasts_until_its_end(void **state)
 
 /* Here because a set takes a descriptor only once. */
 static void
-test_refusal_of_the_kernel_is_a_pause(void **state)
+test_accept_error_pauses_listening(void **state)
 {
 	struct bench b = begin();
 	int64_t due_us;
@@ -150,7 +150,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_listens_until_stopped),
 		cmocka_unit_test(test_pause_lasts_until_its_end),
-		cmocka_unit_test(test_refusal_of_the_kernel_is_a_pause),
+		cmocka_unit_test(test_accept_error_pauses_listening),
 	};
 
 	return cmocka_run_group_tests_name("acceptor", tests, NULL, NULL);

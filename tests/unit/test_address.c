@@ -104,7 +104,7 @@ parses_an_address(void **state)
 	assert_string_equal(address_format(&a, text), row->whole);
 	assert_int_equal(address_parse(row->whole, 1, &again), 0);
 	assert_true(address_equal(&a, &again));
-	/* No octet is left as it was: what is equal is so to the last one. */
+	/* No byte keeps its old value, so the comparison covers all of them. */
 	assert_memory_equal(&a, &again, sizeof a);
 	assert_true((address_problem(&a) != NULL) ==
 	    (strncmp(row->host, "::ffff:", 7) == 0 || strncmp(row->host, "ffff:", 5) == 0 ||
@@ -135,7 +135,7 @@ static const struct late_row {
 };
 
 static void
-parses_an_address_whose_interface_may_be_late(void **state)
+parses_an_address_of_a_missing_interface(void **state)
 {
 	const struct late_row *row = *state;
 	char *input = tight_text(row->text);
@@ -204,7 +204,7 @@ static const struct wildcard_row {
 };
 
 static void
-knows_wildcards(void **state)
+recognises_wildcards(void **state)
 {
 	const struct wildcard_row *row = *state;
 	struct address a;
@@ -321,9 +321,9 @@ main(void)
 	size_t i;
 
 	ADD(parse_rows, parses_an_address, text);
-	ADD(late_rows, parses_an_address_whose_interface_may_be_late, text);
+	ADD(late_rows, parses_an_address_of_a_missing_interface, text);
 	ADD(same_rows, compares_addresses, a);
-	ADD(wildcard_rows, knows_wildcards, text);
+	ADD(wildcard_rows, recognises_wildcards, text);
 	ADD(prefix_rows, matches_a_prefix, text);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(sets_the_port);
 	return cmocka_run_group_tests_name("address", tests, NULL, NULL);

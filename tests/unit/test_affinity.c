@@ -4,7 +4,7 @@
 
 static const struct deadline now = { 1000000 };
 
-/* What the first worker publishes, and whether the one behind it yields to it. */
+/* What the first worker publishes, and whether the next worker yields to it. */
 static const struct row {
 	const char *name;
 	bool accepting;
@@ -21,11 +21,11 @@ static const struct row {
 	{ "it is stuck", true, 1, 10, false, false },
 	{ "it has a little time left", true, 1000000, AFFINITY_BUSY - 1, true, true },
 	{ "it has no time left", true, 1000000, AFFINITY_BUSY, false, false },
-	{ "its load was not written by it", true, 1000000, UINT32_MAX, false, false },
+	{ "its load is invalid", true, 1000000, UINT32_MAX, false, false },
 	{ "it does not accept", false, 1000000, 10, false, false },
 	{ "its clock is a little ahead", true, 1000001, 10, true, true },
 	{ "its turn is in the future", true, INT64_MAX, 10, false, false },
-	{ "its turn was before there was time", true, INT64_MIN, 10, false, false },
+	{ "its turn began at 0", true, INT64_MIN, 10, false, false },
 };
 
 static void
@@ -47,7 +47,7 @@ yields_to_a_worker_that_will_accept(void **state)
 	assert_int_equal(affinity_should_yield(a, 64, 65, false, now), row->yields);
 	assert_int_equal(affinity_should_yield(a, 64, 66, false, now), row->yields);
 	assert_int_equal(affinity_should_yield(a, 64, 65, true, now), row->yields_again);
-	/* The first never yields, or all would; nor does anybody to another generation. */
+	/* The first worker never yields, or all would. No worker yields to another generation. */
 	assert_false(affinity_should_yield(a, 64, 64, false, now));
 	assert_false(affinity_should_yield(a, 0, 1, false, now));
 	assert_false(affinity_should_yield(a, 128, 130, false, now));
@@ -55,7 +55,7 @@ yields_to_a_worker_that_will_accept(void **state)
 }
 
 static void
-yields_to_none_that_has_ended(void **state)
+does_not_yield_to_ended_workers(void **state)
 {
 	struct affinity *a = affinity_new();
 
@@ -74,7 +74,7 @@ int
 main(void)
 {
 	struct CMUnitTest tests[LENGTH(rows) + 1] = {
-		cmocka_unit_test(yields_to_none_that_has_ended),
+		cmocka_unit_test(does_not_yield_to_ended_workers),
 	};
 	size_t i;
 

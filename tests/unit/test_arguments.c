@@ -108,7 +108,7 @@ reads_a_command_line(void **state)
 }
 
 static void
-cuts_long_words(void **state)
+long_words_are_truncated(void **state)
 {
 	char word[2048];
 	char name[] = "dot-proxy";
@@ -159,7 +159,7 @@ main(void)
 		tests[i] = (struct CMUnitTest){ .name = rows[i].name,
 			.test_func = reads_a_command_line,
 			.initial_state = (void *)(uintptr_t)&rows[i] };
-	tests[i++] = (struct CMUnitTest)cmocka_unit_test(cuts_long_words);
+	tests[i++] = (struct CMUnitTest)cmocka_unit_test(long_words_are_truncated);
 	tests[i] = (struct CMUnitTest)cmocka_unit_test(prints_every_command_and_option);
 	return cmocka_run_group_tests_name("arguments", tests, NULL, NULL);
 }

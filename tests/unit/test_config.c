@@ -573,7 +573,7 @@ limits_the_number_of_ranges(void **state)
 }
 
 static void
-counts_errors_without_room(void **state)
+errors_are_counted_without_a_buffer(void **state)
 {
 	static const char text[] = UP TEN(TEN("x: 1\n"));
 	struct config_report report;
@@ -632,7 +632,7 @@ replaces_the_listeners(void **state)
 	config_report_free(&report);
 }
 
-/* Writes a new file with COUNT times TEXT; its name goes to PATH. */
+/* Writes a new file with COUNT times TEXT and stores its name in PATH. */
 static void
 write_file(char path[static 32], const char *text, size_t count, mode_t mode)
 {
@@ -760,7 +760,7 @@ main(void)
 	static const struct CMUnitTest single[] = {
 		cmocka_unit_test(fills_in_every_field),
 		cmocka_unit_test(limits_the_number_of_ranges),
-		cmocka_unit_test(counts_errors_without_room),
+		cmocka_unit_test(errors_are_counted_without_a_buffer),
 		cmocka_unit_test(reports_files_that_cannot_be_read),
 		cmocka_unit_test(names_an_upstream),
 		cmocka_unit_test(frees_null),

@@ -286,21 +286,21 @@ static const struct script {
 	{ "the largest in small records", "L", 1000, "0", NULL },
 	{ "others around the largest", "1L2", 0, "102", NULL },
 	{ "the largest after half a buffer", "123L", 16000, "1230", NULL },
-	{ "an empty message", "e", 0, "", "read: a message of 0 octets is no DNS message" },
+	{ "an empty message", "e", 0, "", "read: short message (0 bytes)" },
 	{ "an empty message behind a response", "1e", 0, "1",
-	    "read: a message of 0 octets is no DNS message" },
-	{ "a short message", "s", 0, "", "read: a message of 11 octets is no DNS message" },
+	    "read: short message (0 bytes)" },
+	{ "a short message", "s", 0, "", "read: short message (11 bytes)" },
 	{ "a short message byte by byte", "s", 1, "",
-	    "read: a message of 11 octets is no DNS message" },
-	{ "an unused ID", "u", 0, "", "read: a message came that answers no query" },
+	    "read: short message (11 bytes)" },
+	{ "an unused ID", "u", 0, "", "read: unexpected response ID" },
 	{ "an unused ID behind a response", "2u", 0, "2",
-	    "read: a message came that answers no query" },
-	{ "the same response again", "00", 0, "0", "read: a message came that answers no query" },
-	{ "another question", "m", 0, "", "read: a message came that answers another question" },
+	    "read: unexpected response ID" },
+	{ "the same response again", "00", 0, "0", "read: unexpected response ID" },
+	{ "another question", "m", 0, "", "read: response to another question" },
 	{ "another question behind a response", "1m", 0, "1",
-	    "read: a message came that answers another question" },
-	{ "nothing but a header", "h", 0, "", "read: a message came that answers another question" },
-	{ "a query", "q", 0, "", "read: a message came that answers another question" },
+	    "read: response to another question" },
+	{ "nothing but a header", "h", 0, "", "read: response to another question" },
+	{ "a query", "q", 0, "", "read: response to another question" },
 };
 
 static size_t
@@ -549,7 +549,7 @@ released_after_sending_keeps_its_id(void **state)
 	assert_true(f.c->owed_since.at_us == later.at_us);
 	serve(frame, len, sizeof frame);
 	assert_int_equal(receive(&arrival, &why), -1);
-	assert_string_equal(why.text, "read: a message came that answers no query");
+	assert_string_equal(why.text, "read: unexpected response ID");
 }
 
 /* Closing frees the IDs of those who have given up. */

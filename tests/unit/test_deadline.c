@@ -17,16 +17,16 @@ static const struct left_row {
 	{ "a millisecond is not", 4000, 3000, 1, false },
 	{ "a little more than one is", 4001, 3000, 2, false },
 	{ "now", 3000, 3000, 0, true },
-	{ "just gone", 2999, 3000, 0, true },
-	{ "long gone", 0, INT64_MAX - 1, 0, true },
+	{ "just passed", 2999, 3000, 0, true },
+	{ "long passed", 0, INT64_MAX - 1, 0, true },
 	{ "the longest that poll can wait", INT_MAX * INT64_C(1000), 0, INT_MAX, false },
 	{ "longer than that", INT_MAX * INT64_C(1000) + 1, 0, INT_MAX, false },
-	{ "the last moment of all", INT64_MAX - 1, INT64_MAX - 2, 1, false },
+	{ "the last possible moment", INT64_MAX - 1, INT64_MAX - 2, 1, false },
 	{ "never", INT64_MAX, 3000, -1, false },
 };
 
 static void
-says_what_is_left(void **state)
+remaining_time(void **state)
 {
 	const struct left_row *row = *state;
 	struct deadline d = { row->at_us };
@@ -37,7 +37,7 @@ says_what_is_left(void **state)
 }
 
 static void
-lies_so_much_later(void **state)
+deadline_is_that_much_later(void **state)
 {
 	struct deadline from = { 1000 };
 
@@ -49,7 +49,7 @@ lies_so_much_later(void **state)
 }
 
 static void
-picks_the_sooner(void **state)
+picks_the_earlier(void **state)
 {
 	struct deadline early = { 1 };
 	struct deadline late = { 2 };
@@ -65,7 +65,7 @@ picks_the_sooner(void **state)
 }
 
 static void
-goes_with_the_clock(void **state)
+follows_the_clock(void **state)
 {
 	struct deadline before = deadline_now();
 	struct deadline by = deadline_in(20);
@@ -83,16 +83,16 @@ int
 main(void)
 {
 	const struct CMUnitTest others[] = {
-		cmocka_unit_test(lies_so_much_later),
-		cmocka_unit_test(picks_the_sooner),
-		cmocka_unit_test(goes_with_the_clock),
+		cmocka_unit_test(deadline_is_that_much_later),
+		cmocka_unit_test(picks_the_earlier),
+		cmocka_unit_test(follows_the_clock),
 	};
 	struct CMUnitTest left[LENGTH(left_rows)];
 	size_t i;
 
 	for (i = 0; i < LENGTH(left_rows); i++)
 		left[i] = (struct CMUnitTest){ .name = left_rows[i].name,
-			.test_func = says_what_is_left,
+			.test_func = remaining_time,
 			.initial_state = (void *)&left_rows[i] };
 	return cmocka_run_group_tests_name("deadline_left_ms", left, NULL, NULL) +
 	    cmocka_run_group_tests_name("deadline", others, NULL, NULL);

@@ -53,7 +53,7 @@ static const struct duplicate_row {
 	size_t len;
 	bool added;
 } duplicate_rows[] = {
-	{ "the same octets", "192.0.2.1:1024", BYTES(A_QUERY), false },
+	{ "the same bytes", "192.0.2.1:1024", BYTES(A_QUERY), false },
 	{ "with an OPT record", "192.0.2.1:1024",
 	    BYTES(ID QUERY COUNTS("\1", "\0", "\0", "\1") QUESTION OPT_EMPTY), false },
 	{ "from another port", "192.0.2.1:1025", BYTES(A_QUERY), true },
@@ -85,7 +85,7 @@ test_duplicate_not_added(void **state)
 		assert_true(dedup_add(b.dedup, second));
 		dedup_remove(second);
 	}
-	/* Once the first is answered, the same may be asked again. */
+	/* Once the first query is answered, the same one may be sent again. */
 	dedup_remove(first);
 	assert_true(dedup_add(b.dedup, second));
 	assert_int_equal(dedup_add(b.dedup, first), row->added);

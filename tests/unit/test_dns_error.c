@@ -79,7 +79,7 @@ writes_an_error(void **state)
 static const uint8_t with_opt[] = ID QUERY ONE_AND_OPT QUESTION OPT_EMPTY;
 enum { BARE_LEN = sizeof with_opt - 1, EDE_FIELDS = 6 };
 
-/* Writes an error where there are exactly CAP octets of room. */
+/* Writes an error to a buffer of exactly CAP bytes. */
 static size_t
 write_into(size_t cap, const char *text, uint8_t out[static DNS_ERROR_MAX + 1])
 {
@@ -98,7 +98,7 @@ write_into(size_t cap, const char *text, uint8_t out[static DNS_ERROR_MAX + 1])
 }
 
 static void
-fits_any_room(void **state)
+fits_any_buffer_size(void **state)
 {
 	const char *text = "connection refused";
 	uint8_t out[DNS_ERROR_MAX + 1];
@@ -122,9 +122,9 @@ fits_any_room(void **state)
 	}
 }
 
-/* Two, three and four octets a character: the text never ends within one. */
+/* Characters of two, three and four bytes: the text never ends within one. */
 static void
-cuts_between_characters(void **state)
+text_is_truncated_between_characters(void **state)
 {
 	static const char text[] = "a\303\251\342\202\254\360\237\230\200z";
 	static const size_t ends[] = { 0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 11, 11 };
@@ -137,9 +137,9 @@ cuts_between_characters(void **state)
 		    BARE_LEN + EDE_FIELDS + ends[i]);
 }
 
-/* However much room there is, it fits a client that takes 512 octets. */
+/* Whatever the buffer size, the error fits a client that accepts 512 bytes. */
 static void
-never_passes_512_octets(void **state)
+never_exceeds_512_bytes(void **state)
 {
 	char text[2000];
 	uint8_t out[DNS_ERROR_MAX + 1];
@@ -156,9 +156,9 @@ int
 main(void)
 {
 	static const struct CMUnitTest singles[] = {
-		cmocka_unit_test(fits_any_room),
-		cmocka_unit_test(cuts_between_characters),
-		cmocka_unit_test(never_passes_512_octets),
+		cmocka_unit_test(fits_any_buffer_size),
+		cmocka_unit_test(text_is_truncated_between_characters),
+		cmocka_unit_test(never_exceeds_512_bytes),
 	};
 	struct CMUnitTest tests[LENGTH(rows) + LENGTH(singles)];
 	size_t n = 0, i;

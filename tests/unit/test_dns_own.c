@@ -15,7 +15,7 @@
 #define OPT_DO OPT_AT("\0", "\x10\x00", "\0", "\0", "\x80\x00", "\0")
 #define OPT_OPTIONS(len, options) OPT_AT("\0", "\x04\xd0", "\0", "\0", "\0\0", len) options
 
-/* What is asked, and whether it is one of ours. */
+/* A question, and whether it is one of the local ones. */
 enum { OTHER = -1 };
 
 static const struct asked_row {
@@ -40,7 +40,7 @@ static const struct asked_row {
 };
 
 static void
-knows_its_own_questions(void **state)
+recognises_local_questions(void **state)
 {
 	const struct asked_row *row = *state;
 	uint8_t *query = tight_copy(row->query, row->len);
@@ -77,7 +77,7 @@ static const struct zone_row {
 };
 
 static void
-knows_resolver_arpa(void **state)
+recognises_resolver_arpa(void **state)
 {
 	const struct zone_row *row = *state;
 	uint8_t *query = tight_copy(row->query, row->len);
@@ -90,7 +90,7 @@ knows_resolver_arpa(void **state)
 }
 
 static void
-asks_its_own_questions(void **state)
+writes_local_questions(void **state)
 {
 	struct dns_query q;
 	enum dns_rcode rcode;
@@ -124,7 +124,7 @@ static const struct text_row {
 } text_rows[] = {
 	{ "a text", BYTES(ID QUERY ONE HEALTH), "ok",
 	    BYTES(ID "\x81\x80" SAID HEALTH RR_TXT("\3", "\2ok")) },
-	{ "the question octet by octet", BYTES(ID QUERY ONE ODD_HEALTH), "ok",
+	{ "the question byte by byte", BYTES(ID QUERY ONE ODD_HEALTH), "ok",
 	    BYTES(ID "\x81\x80" SAID ODD_HEALTH RR_TXT("\3", "\2ok")) },
 	{ "an empty text", BYTES(ID QUERY ONE HEALTH), "",
 	    BYTES(ID "\x81\x80" SAID HEALTH RR_TXT("\1", "\0")) },
@@ -136,7 +136,7 @@ static const struct text_row {
 	{ "no question", BYTES(ID QUERY COUNTS("\0", "\0", "\0", "\0")), "ok", BYTES("") },
 };
 
-/* Into as much room as it takes, and into any less. */
+/* With a buffer of the exact size, and with each smaller one. */
 static void
 writes_a_text(void **state)
 {
@@ -183,13 +183,13 @@ writes_one_character_string(void **state)
 	assert_true(dns_txt_equals(out, len, text));
 }
 
-static const struct said_row {
+static const struct reply_row {
 	const char *name;
 	const uint8_t *data;
 	size_t len;
-	bool says_ok;
+	bool is_ok;
 	const char *ede;
-} said_rows[] = {
+} reply_rows[] = {
 	{ "ok", BYTES(ID RESPONSE SAID HEALTH RR_TXT("\3", "\2ok")), true, "" },
 	{ "another text", BYTES(ID RESPONSE SAID HEALTH RR_TXT("\3", "\2no")), false, "" },
 	{ "a longer text", BYTES(ID RESPONSE SAID HEALTH RR_TXT("\4", "\3oks")), false, "" },
@@ -209,14 +209,14 @@ static const struct said_row {
 	{ "nothing", BYTES(""), false, "" },
 	{ "EDE", BYTES(ID RESPONSE ONE_AND_OPT HEALTH OPT_OPTIONS("\14", "\0\17\0\10\0\16not up")),
 	    false, "not up" },
-	{ "EDE behind another option",
+	{ "EDE after another option",
 	    BYTES(ID RESPONSE ONE_AND_OPT HEALTH OPT_OPTIONS("\15", "\0\3\0\1n\0\17\0\4\0\16up")),
 	    false, "up" },
 	{ "EDE without a text",
 	    BYTES(ID RESPONSE ONE_AND_OPT HEALTH OPT_OPTIONS("\6", "\0\17\0\2\0\16")), false, "" },
 	{ "EDE that is cut", BYTES(ID RESPONSE ONE_AND_OPT HEALTH OPT_OPTIONS("\5", "\0\17\0\1\0")),
 	    false, "" },
-	{ "EDE that no terminal should get",
+	{ "EDE with control characters",
 	    BYTES(ID RESPONSE ONE_AND_OPT HEALTH OPT_OPTIONS("\14",
 		"\0\17\0\10\0\16\33[2J\n\377")),
 	    false, "?[2J??" },
@@ -225,21 +225,21 @@ static const struct said_row {
 };
 
 static void
-reads_what_was_said(void **state)
+reads_a_response_text(void **state)
 {
-	const struct said_row *row = *state;
+	const struct reply_row *row = *state;
 	uint8_t *msg = tight_copy(row->data, row->len);
 	char text[DNS_EDE_TEXT_MAX];
 
-	assert_int_equal(dns_txt_equals(msg, row->len, "ok"), row->says_ok);
+	assert_int_equal(dns_txt_equals(msg, row->len, "ok"), row->is_ok);
 	assert_ptr_equal(dns_format_ede(msg, row->len, text), text);
 	assert_string_equal(text, row->ede);
 	free(msg);
 }
 
-/* The text of an error of our own, whatever its length. */
+/* The text of a local error of any length. */
 static void
-cuts_a_long_reason(void **state)
+long_error_text_is_truncated(void **state)
 {
 	static const uint8_t query[] = ID QUERY ONE_AND_OPT HEALTH OPT_EMPTY;
 	char text[DNS_EDE_TEXT_MAX + 1];
@@ -286,19 +286,19 @@ int
 main(void)
 {
 	static const struct CMUnitTest singles[] = {
-		cmocka_unit_test(asks_its_own_questions),
+		cmocka_unit_test(writes_local_questions),
 		cmocka_unit_test(writes_one_character_string),
-		cmocka_unit_test(cuts_a_long_reason),
+		cmocka_unit_test(long_error_text_is_truncated),
 		cmocka_unit_test(names_rcodes),
 	};
-	struct CMUnitTest tests[LENGTH(asked_rows) + LENGTH(zone_rows) + LENGTH(text_rows) + LENGTH(said_rows) +
-	    LENGTH(singles)];
+	struct CMUnitTest tests[LENGTH(asked_rows) + LENGTH(zone_rows) + LENGTH(text_rows) +
+	    LENGTH(reply_rows) + LENGTH(singles)];
 	size_t n = 0;
 
-	ROW_TESTS(asked_rows, knows_its_own_questions, tests, n);
-	ROW_TESTS(zone_rows, knows_resolver_arpa, tests, n);
+	ROW_TESTS(asked_rows, recognises_local_questions, tests, n);
+	ROW_TESTS(zone_rows, recognises_resolver_arpa, tests, n);
 	ROW_TESTS(text_rows, writes_a_text, tests, n);
-	ROW_TESTS(said_rows, reads_what_was_said, tests, n);
+	ROW_TESTS(reply_rows, reads_a_response_text, tests, n);
 	memcpy(&tests[n], singles, sizeof singles);
-	return cmocka_run_group_tests_name("dns, questions of our own", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("dns, local questions", tests, NULL, NULL);
 }

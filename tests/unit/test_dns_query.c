@@ -17,7 +17,7 @@
 	"12345678"
 #define PADDING_0 "\0\14\0\0"
 
-/* What was read of most of them. */
+/* The result of parsing, for most rows. */
 #define ASKED .flags = 0x0100, .question_len = QUESTION_LEN, .qtype = 1, .qclass = 1
 #define WITH_EDNS .has_edns = true, .udp_size = 1232
 #define WITH_DO .has_edns = true, .dnssec_ok = true, .udp_size = 4096
@@ -59,7 +59,7 @@ static const struct query_row {
 	    { ASKED, .is_signed = true } },
 
 	{ "nothing", BYTES(""), DNS_DROP, 0, { 0 } },
-	{ "eleven octets", BYTES(ID QUERY "\0\0\0\0\0\0\0"), DNS_DROP, 0, { 0 } },
+	{ "eleven bytes", BYTES(ID QUERY "\0\0\0\0\0\0\0"), DNS_DROP, 0, { 0 } },
 	{ "response", BYTES(ID RESPONSE ONE QUESTION), DNS_DROP, 0, { 0 } },
 	{ "response of opcode 15", BYTES(ID "\xf8\0" ONE QUESTION), DNS_DROP, 0, { 0 } },
 
@@ -91,13 +91,13 @@ static const struct query_row {
 	    { .flags = 0x0100 } },
 	{ "reserved label type", BYTES(ID QUERY ONE "\101a\0" TYPE_A IN), DNS_ANSWER, DNS_FORMERR,
 	    { .flags = 0x0100 } },
-	{ "name of 256 octets",
+	{ "name of 256 bytes",
 	    BYTES(ID QUERY ONE LABEL_63 LABEL_63 LABEL_63 "\76" X10 X10 X10 X10 X10 X10
 							  "xx\0" TYPE_A IN),
 	    DNS_ANSWER, DNS_FORMERR, { .flags = 0x0100 } },
-	{ "C-36 byte behind TSIG", BYTES(ID QUERY ONE_AND_OPT QUESTION TSIG "x"), DNS_ANSWER,
+	{ "C-36 byte after TSIG", BYTES(ID QUERY ONE_AND_OPT QUESTION TSIG "x"), DNS_ANSWER,
 	    DNS_FORMERR, { ASKED, .is_signed = true } },
-	{ "C-36 byte behind SIG(0)", BYTES(ID QUERY ONE_AND_OPT QUESTION SIG_0 "x"), DNS_ANSWER,
+	{ "C-36 byte after SIG(0)", BYTES(ID QUERY ONE_AND_OPT QUESTION SIG_0 "x"), DNS_ANSWER,
 	    DNS_FORMERR, { ASKED, .is_signed = true } },
 	{ "additional count too high",
 	    BYTES(ID QUERY COUNTS("\1", "\0", "\0", "\2") QUESTION OPT_DO), DNS_ANSWER, DNS_FORMERR,
@@ -143,7 +143,7 @@ static const struct query_row {
 		ID QUERY ONE_AND_OPT QUESTION OPT_AT("\0", "\x04\xd0", "\0", "\1", "\x80\0", "\0")),
 	    DNS_ANSWER, DNS_BADVERS,
 	    { ASKED, .has_edns = true, .dnssec_ok = true, .udp_size = 1232 } },
-	{ "EDNS version 255 with who knows what in it",
+	{ "EDNS version 255 with unknown content",
 	    BYTES(ID QUERY ONE_AND_OPT QUESTION OPT_AT("\0", "\x04\xd0", "\0", "\377", "\0\0",
 		"\3") "abc"),
 	    DNS_ANSWER, DNS_BADVERS, { ASKED, WITH_EDNS } },
@@ -190,8 +190,8 @@ static const struct tail_row {
 	size_t tail_len;
 	bool has_edns;
 } tail_rows[] = {
-	{ "C-36 byte behind the question", BYTES(ID QUERY ONE QUESTION "x"), 1, false },
-	{ "C-36 byte behind the OPT", BYTES(ID QUERY ONE_AND_OPT QUESTION OPT_DO "x"), 1, true },
+	{ "C-36 byte after the question", BYTES(ID QUERY ONE QUESTION "x"), 1, false },
+	{ "C-36 byte after the OPT", BYTES(ID QUERY ONE_AND_OPT QUESTION OPT_DO "x"), 1, true },
 	{ "C-36 OPT that is not counted", BYTES(ID QUERY ONE QUESTION OPT_DO), 11, false },
 	{ "C-36 TSIG that is not counted", BYTES(ID QUERY ONE QUESTION TSIG), sizeof TSIG - 1, false },
 };
@@ -213,7 +213,7 @@ ends_a_query_at_its_last_record(void **state)
 
 /* All of a good query is needed: cut anywhere, it is dropped or answered FORMERR. */
 static void
-refuses_a_query_cut_short(void **state)
+refuses_a_truncated_query(void **state)
 {
 	const struct query_row *row = *state;
 	struct dns_query q;
@@ -251,7 +251,7 @@ main(void)
 		if (rows[i].verdict != DNS_RELAY)
 			continue;
 		tests[n++] = (struct CMUnitTest){ .name = rows[i].name,
-			.test_func = refuses_a_query_cut_short,
+			.test_func = refuses_a_truncated_query,
 			.initial_state = (void *)&rows[i] };
 	}
 	for (i = 0; i < LENGTH(tail_rows); i++)

@@ -153,14 +153,14 @@ static const struct rcode_row {
 	{ "EDE with a text",
 	    BYTES(ID FLAGS("\x82") WITH_OPT QUESTION RR_A OPT_OPTIONS("\11", "\0\17\0\5\0\7why")),
 	    2, true },
-	{ "EDE behind other options",
+	{ "EDE after other options",
 	    BYTES(ID FLAGS("\x82")
 		    WITH_OPT QUESTION RR_A OPT_OPTIONS("\22", NSID EDE("\26") EDE("\11"))),
 	    2, true },
 	{ "EDE without an INFO-CODE",
 	    BYTES(ID FLAGS("\x82") WITH_OPT QUESTION RR_A OPT_OPTIONS("\4", "\0\17\0\0")), 2,
 	    false },
-	{ "EDE of one octet",
+	{ "EDE of one byte",
 	    BYTES(ID FLAGS("\x82") WITH_OPT QUESTION RR_A OPT_OPTIONS("\5", "\0\17\0\1\6")), 2,
 	    false },
 	{ "EDE longer than its OPT",
@@ -169,7 +169,7 @@ static const struct rcode_row {
 	{ "INFO-CODE 262",
 	    BYTES(ID FLAGS("\x82") WITH_OPT QUESTION RR_A OPT_OPTIONS("\6", "\0\17\0\2\1\6")), 2,
 	    false },
-	{ "another option with the same octets",
+	{ "another option with the same bytes",
 	    BYTES(ID FLAGS("\x82") WITH_OPT QUESTION RR_A OPT_OPTIONS("\6", "\0\20\0\2\0\6")), 2,
 	    false },
 	{ "EDE in an OPT among the answers",
@@ -189,7 +189,7 @@ reads_rcode_and_ede(void **state)
 
 /* An OPT record that is not whole counts for nothing. */
 static void
-ignores_a_cut_opt(void **state)
+ignores_a_truncated_opt(void **state)
 {
 	static const uint8_t whole[] = ID FLAGS("\x82")
 	    WITH_OPT QUESTION RR_A OPT_AT("\0", "\x04\xd0", "\1", "\0", "\0\0", "\6") EDE("\6");
@@ -207,9 +207,9 @@ ignores_a_cut_opt(void **state)
 	}
 }
 
-/* RFC 8914 4: 1, 2 and 5 to 12 say that validation failed. */
+/* RFC 8914 4: 1, 2 and 5 to 12 mean that validation failed. */
 static void
-knows_the_codes_of_dnssec(void **state)
+recognises_dnssec_error_codes(void **state)
 {
 	static const bool bogus[30] = { [1] = true,
 		[2] = true,
@@ -266,8 +266,8 @@ main(void)
 		{ "needs the whole question", needs_the_whole_question, NULL, NULL,
 		    (void *)&match_rows[0] },
 		cmocka_unit_test(folds_letters_only),
-		cmocka_unit_test(ignores_a_cut_opt),
-		cmocka_unit_test(knows_the_codes_of_dnssec),
+		cmocka_unit_test(ignores_a_truncated_opt),
+		cmocka_unit_test(recognises_dnssec_error_codes),
 		cmocka_unit_test(copies_the_question),
 		cmocka_unit_test(changes_the_id_only),
 	};

@@ -17,14 +17,14 @@ static const struct name_row {
 	{ "two labels", BYTES(QUESTION), "example.com." },
 	{ "letters keep their case", BYTES("\3CoM\0" TYPE_A IN), "CoM." },
 	{ "a dot in a label", BYTES("\3a.b\0" TYPE_A IN), "a\\.b." },
-	{ "what a zone file quotes", BYTES("\10\\\"();@$*\0" TYPE_A IN),
+	{ "characters that a zone file quotes", BYTES("\10\\\"();@$*\0" TYPE_A IN),
 	    "\\\\\\\"\\(\\)\\;\\@\\$*." },
 	{ "NUL, newline, ESC, space", BYTES("\4\0\n\033 \0" TYPE_A IN), "\\000\\010\\027\\032." },
 	{ "edges of printable ASCII", BYTES("\6\40!~\177\200\377\0" TYPE_A IN),
 	    "\\032!~\\127\\128\\255." },
 	{ "nothing", BYTES(""), "." },
 	{ "cut within a label", BYTES("\1a\7exam"), "a." },
-	{ "cut behind a label", BYTES("\1a"), "a." },
+	{ "cut after a label", BYTES("\1a"), "a." },
 };
 
 static void

@@ -9,7 +9,7 @@
 #define CUT "\x83\x80" /* RESPONSE, and TC */
 #define OPT_OPTIONS(high, low) "\0\0\51\x04\xd0\0\0\0\0" high low
 
-/* What stands in front, FILLER octets of a record between them, and what stands behind. */
+/* The message before and after a filler record of FILLER bytes. */
 static const struct truncate_row {
 	const char *name;
 	const uint8_t *front;
@@ -23,7 +23,7 @@ static const struct truncate_row {
 } rows[] = {
 	{ "one that fits exactly", BYTES(ID RESPONSE COUNTS("\1", "\1", "\0", "\0") QUESTION), 483,
 	    BYTES(""), 512, NULL, 0 },
-	{ "one octet more", BYTES(ID RESPONSE COUNTS("\1", "\1", "\0", "\0") QUESTION), 484,
+	{ "one byte more", BYTES(ID RESPONSE COUNTS("\1", "\1", "\0", "\0") QUESTION), 484,
 	    BYTES(""), 512, BYTES(ID CUT ONE QUESTION) },
 	{ "the OPT record stays", BYTES(ID RESPONSE COUNTS("\1", "\1", "\0", "\1") QUESTION), 600,
 	    BYTES(OPT_EMPTY), 512, BYTES(ID CUT OPT_ONLY QUESTION OPT_EMPTY) },
@@ -37,7 +37,7 @@ static const struct truncate_row {
 	    600, BYTES(""), 512, BYTES(ID CUT OPT_ONLY QUESTION OPT_EMPTY) },
 	{ "flags and RCODE stay", BYTES(ID "\x85\xb3" COUNTS("\1", "\0", "\1", "\0") QUESTION), 600,
 	    BYTES(""), 512, BYTES(ID "\x87\xb3" ONE QUESTION) },
-	{ "two OPT records are none", BYTES(ID RESPONSE COUNTS("\1", "\1", "\0", "\2") QUESTION), 600,
+	{ "two OPT records count as none", BYTES(ID RESPONSE COUNTS("\1", "\1", "\0", "\2") QUESTION), 600,
 	    BYTES(OPT_EMPTY OPT_EMPTY), 512, BYTES(ID CUT ONE QUESTION) },
 	{ "an OPT record among the answers",
 	    BYTES(ID RESPONSE COUNTS("\1", "\2", "\0", "\0") QUESTION OPT_EMPTY), 600, BYTES(""), 512,
@@ -48,7 +48,7 @@ static const struct truncate_row {
 	    BYTES("\377"), 512, BYTES(ID CUT ONE QUESTION) },
 };
 
-/* A record at the root of type 65280, LEN octets in all, 11 at least. */
+/* A record at the root of type 65280, LEN bytes in all, at least 11. */
 static void
 put_filler(uint8_t *p, size_t len)
 {
@@ -81,7 +81,7 @@ truncates(void **state)
 	free(msg);
 }
 
-/* An OPT record whose options do not fit goes without them. */
+/* An OPT record whose options do not fit is sent without them. */
 static void
 drops_options_that_do_not_fit(void **state)
 {
@@ -105,7 +105,7 @@ static const struct question_row {
 	size_t question_len;
 } question_rows[] = {
 	{ "one question", BYTES(ID QUERY ONE QUESTION), QUESTION_LEN },
-	{ "records behind it", BYTES(ID QUERY OPT_ONLY QUESTION OPT_EMPTY), QUESTION_LEN },
+	{ "records after it", BYTES(ID QUERY OPT_ONLY QUESTION OPT_EMPTY), QUESTION_LEN },
 	{ "none", BYTES(ID QUERY NONE), 0 },
 	{ "two", BYTES(ID QUERY COUNTS("\2", "\0", "\0", "\0") QUESTION QUESTION), 0 },
 	{ "cut short", BYTES(ID QUERY ONE NAME TYPE_A "\0"), 0 },

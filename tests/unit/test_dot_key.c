@@ -7,7 +7,7 @@
 #include "base/address.h"
 #include "unit.h"
 
-/* Files with the first certificates of the system's bundle: so many of them. */
+/* Files with the first certificates of the system's bundle, and their number. */
 enum { FEW = 20, MORE = 21 };
 static char few[] = "/tmp/dot-key-few-XXXXXX";
 static char copy[] = "/tmp/dot-key-copy-XXXXXX";

@@ -48,14 +48,14 @@ static const struct query_row {
 	{ "C-29 flags, another size", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_AT("\0", "\1\0", "\0", "\0", "\xc0\1", "\0")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_FLAGS("\xc0\1", "\4", KEEPALIVE)) },
-	{ "what would be an extended RCODE", &as_it_comes, EDNS_OURS,
+	{ "extended RCODE bits in a query", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_AT("\0", "\4\xd0", "\7", "\0", "\0\0", "\0")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
-	{ "options that cross, in their order", &as_it_comes, EDNS_OURS,
+	{ "forwarded options keep their order", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\24", UNKNOWN NSID UNKNOWN "\0\1\0\0")),
 	    BYTES(ID QUERY ONE_AND("\1")
 		    QUESTION OPT("\30", UNKNOWN NSID UNKNOWN "\0\1\0\0" KEEPALIVE)) },
-	{ "options of one hop", &opted_out, EDNS_OURS,
+	{ "hop-by-hop options", &opted_out, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\56",
 		SUBNET COOKIE KEEPALIVE NSID PADDING TIMEOUT("\0\1") "")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\22", NSID OPT_OUT KEEPALIVE)) },
@@ -74,7 +74,7 @@ static const struct query_row {
 	{ "D-28 no EDNS, with OPT", &padded, EDNS_NONE,
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\44", SUBNET COOKIE PADDING NSID)),
 	    BYTES(ID QUERY ONE QUESTION) },
-	{ "no EDNS, record behind the OPT", &padded, EDNS_NONE,
+	{ "no EDNS, record after the OPT", &padded, EDNS_NONE,
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT("\6", NSID) RR_A),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION RR_A) },
 
@@ -92,19 +92,19 @@ static const struct query_row {
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION TSIG OPT_EMPTY),
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION TSIG OPT("\4", KEEPALIVE)) },
 
-	{ "record in front of the OPT", &as_it_comes, EDNS_OURS,
+	{ "record before the OPT", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION RR_A OPT_EMPTY),
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION RR_A OPT("\4", KEEPALIVE)) },
-	{ "record behind the OPT", &as_it_comes, EDNS_OURS,
+	{ "record after the OPT", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT("\6", NSID) RR_A),
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION RR_A OPT("\12", NSID KEEPALIVE)) },
-	{ "records behind the OPT that point at it", &as_it_comes, EDNS_OURS,
+	{ "records after the OPT that point at it", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\3") QUESTION OPT_EMPTY RR_A RECORD("\300\35", "\1", "x")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
-	{ "record behind the OPT that points right before it", &as_it_comes, EDNS_OURS,
+	{ "record after the OPT that points right before it", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT_EMPTY RECORD("\300\34", "\1", "x")),
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION RECORD("\300\34", "\1", "x") OPT("\4", KEEPALIVE)) },
-	{ "record that points behind the OPT from its data", &as_it_comes, EDNS_OURS,
+	{ "record that points after the OPT from its data", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT_EMPTY RECORD("\1a\0", "\2", "\300\50")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
 	{ "data that would point forward", &as_it_comes, EDNS_OURS,
@@ -139,7 +139,7 @@ writes_a_query(void **state)
 	free(msg);
 }
 
-/* A query whose OPT has one option that crosses, and so makes it LEN octets long. */
+/* A query of LEN bytes whose OPT has one option that is forwarded. */
 static uint8_t *
 long_query(size_t len, struct dns_query *q)
 {
@@ -187,7 +187,7 @@ pads_to_whole_blocks(void **state)
 
 /* What does not fit into a message is left out: first Padding, then all that we add. */
 static void
-never_grows_over_a_message(void **state)
+buffer_never_exceeds_one_message(void **state)
 {
 	enum { BLOCKS_MAX = DNS_MESSAGE_MAX / BLOCK * BLOCK };
 	static uint8_t out[DNS_MESSAGE_MAX];
@@ -224,7 +224,7 @@ static const struct response_row {
 } response_rows[] = {
 	{ "no OPT on either side", &padded, false, BYTES(ID R ANSWERED("\0") ANSWER),
 	    BYTES(ID R ANSWERED("\0") ANSWER), -1 },
-	{ "OPT that nobody asked for", &padded, false,
+	{ "unsolicited OPT", &padded, false,
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\11", EDE)), BYTES(ID R ANSWERED("\0") ANSWER), -1 },
 	{ "OPT that is missing", &padded, true, BYTES(ID R ANSWERED("\0") ANSWER),
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), -1 },
@@ -237,43 +237,43 @@ static const struct response_row {
 	{ "RCODE that needs an OPT", &padded, false,
 	    BYTES(ID "\x81\x87" ANSWERED("\1") ANSWER OPT_AT("\0", "\4\xd0", "\1", "\0", "\0\0", "\0")),
 	    BYTES(ID "\x81\x82" ANSWERED("\0") ANSWER), -1 },
-	{ "D-27 options of one hop", &padded, true,
+	{ "D-27 hop-by-hop options", &padded, true,
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\70",
 		EDE SUBNET COOKIE NSID TIMEOUT("\1\0") UNKNOWN PADDING)),
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\24", EDE NSID UNKNOWN)), 25600 },
 	{ "client subnet", &as_it_comes, true, BYTES(ID R ANSWERED("\1") ANSWER OPT("\13", SUBNET)),
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\13", SUBNET)), -1 },
-	{ "D-24 no more", &padded, true, BYTES(ID R ANSWERED("\1") ANSWER OPT("\6", TIMEOUT("\0\0"))),
+	{ "D-24 timeout 0", &padded, true, BYTES(ID R ANSWERED("\1") ANSWER OPT("\6", TIMEOUT("\0\0"))),
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), 0 },
-	{ "D-24 as long as can be", &padded, false,
+	{ "D-24 longest timeout", &padded, false,
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\6", TIMEOUT("\377\377"))),
 	    BYTES(ID R ANSWERED("\0") ANSWER), 6553500 },
 	{ "D-24 without a timeout", &padded, true,
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\4", KEEPALIVE)),
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), -1 },
-	{ "D-24 of three octets", &padded, true,
+	{ "D-24 of three bytes", &padded, true,
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\7", "\0\13\0\3\0\0\0")),
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), -1 },
-	{ "D-24 of one octet", &padded, true,
+	{ "D-24 of one byte", &padded, true,
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\5", "\0\13\0\1\0")),
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), -1 },
 
-	{ "record behind the OPT", &padded, false,
+	{ "record after the OPT", &padded, false,
 	    BYTES(ID R ANSWERED("\2") ANSWER OPT("\7", PADDING) RR_A),
 	    BYTES(ID R ANSWERED("\1") ANSWER RR_A), -1 },
-	{ "record behind the OPT, which stays", &padded, true,
+	{ "record after the OPT, which stays", &padded, true,
 	    BYTES(ID R ANSWERED("\2") ANSWER OPT("\20", PADDING EDE) RR_A),
 	    BYTES(ID R ANSWERED("\2") ANSWER RR_A OPT("\11", EDE)), -1 },
-	{ "records behind the OPT that point there", &padded, false,
+	{ "records after the OPT that point there", &padded, false,
 	    BYTES(ID R ANSWERED("\3") ANSWER OPT_EMPTY RECORD("\1a\0", "\1", "x")
 		    RECORD("\300\70", "\1", "x")),
 	    BYTES(ID R ANSWERED("\0") ANSWER), -1 },
 
 	{ "D-12 record that is cut", &padded, true, BYTES(ID R ANSWERED("\0") QUESTION "\0\0\1"),
 	    BYTES(""), -1 },
-	{ "D-29 bytes behind the last record", &padded, false,
+	{ "D-29 bytes after the last record", &padded, false,
 	    BYTES(ID R ANSWERED("\0") ANSWER "more"), BYTES(ID R ANSWERED("\0") ANSWER), -1 },
-	{ "D-29 bytes behind the OPT", &padded, true,
+	{ "D-29 bytes after the OPT", &padded, true,
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY "more"),
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), -1 },
 	{ "D-29 OPT that is not counted", &padded, false,
@@ -287,7 +287,7 @@ static const struct response_row {
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\12", TIMEOUT("\0\0") "\0\3\0\1")), BYTES(""), -1 },
 };
 
-/* What the client of Q gets: written as it is kept, and then turned into the client's form. */
+/* The response for the client of Q: stored first, then converted to the client's form. */
 static size_t
 write_response(uint8_t *out, const uint8_t *msg, size_t len, const struct edns_response *r,
     const struct dns_query *q, const struct edns_settings *settings)
@@ -319,7 +319,7 @@ writes_a_response(void **state)
 
 /* Nothing but the ID of a signed message may change, be it readable or not. */
 static void
-leaves_a_signed_response_alone(void **state)
+keeps_a_signed_response_unmodified(void **state)
 {
 	static const uint8_t messages[][80] = {
 		ID R COUNTS("\1", "\0", "\0", "\2") QUESTION OPT("\6", TIMEOUT("\0\1")) TSIG,
@@ -339,7 +339,7 @@ leaves_a_signed_response_alone(void **state)
 	}
 }
 
-/* A response that fills a message has no room for an OPT; one octet less than it takes neither. */
+/* No OPT fits into a response of maximum length, nor if one byte too few is left. */
 static void
 adds_no_opt_to_a_full_response(void **state)
 {
@@ -368,8 +368,8 @@ main(void)
 {
 	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test(pads_to_whole_blocks),
-		cmocka_unit_test(never_grows_over_a_message),
-		cmocka_unit_test(leaves_a_signed_response_alone),
+		cmocka_unit_test(buffer_never_exceeds_one_message),
+		cmocka_unit_test(keeps_a_signed_response_unmodified),
 		cmocka_unit_test(adds_no_opt_to_a_full_response),
 	};
 	struct CMUnitTest tests[LENGTH(query_rows) + LENGTH(response_rows) + LENGTH(singles)];

@@ -10,7 +10,7 @@
 #define X500 X100 X100 X100 X100 X100
 
 static void
-says_why(void **state)
+cause_is_reported(void **state)
 {
 	struct failure why = { .text = "old", .remedy = "old" };
 
@@ -21,7 +21,7 @@ says_why(void **state)
 }
 
 static void
-says_what_errno_means(void **state)
+errno_is_described(void **state)
 {
 	struct failure why = { .remedy = "old" };
 
@@ -33,7 +33,7 @@ says_what_errno_means(void **state)
 }
 
 static void
-says_where(void **state)
+context_is_prepended(void **state)
 {
 	struct failure why;
 
@@ -47,7 +47,7 @@ says_where(void **state)
 }
 
 static void
-cuts_what_is_too_long(void **state)
+long_text_is_truncated(void **state)
 {
 	struct failure why;
 
@@ -67,7 +67,7 @@ cuts_what_is_too_long(void **state)
 }
 
 static void
-does_without_one_who_wants_to_know(void **state)
+works_without_an_observer(void **state)
 {
 	(void)state;
 	errno = EPERM;
@@ -81,11 +81,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(says_why),
-		cmocka_unit_test(says_what_errno_means),
-		cmocka_unit_test(says_where),
-		cmocka_unit_test(cuts_what_is_too_long),
-		cmocka_unit_test(does_without_one_who_wants_to_know),
+		cmocka_unit_test(cause_is_reported),
+		cmocka_unit_test(errno_is_described),
+		cmocka_unit_test(context_is_prepended),
+		cmocka_unit_test(long_text_is_truncated),
+		cmocka_unit_test(works_without_an_observer),
 	};
 
 	return cmocka_run_group_tests_name("fail", tests, NULL, NULL);

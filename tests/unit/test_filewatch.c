@@ -10,12 +10,12 @@
 
 enum { STEPS_MAX = 4 };
 
-/* What may become of a file between two looks. */
+/* What may happen to a file between two checks. */
 enum step {
 	NOTHING,
 	TOUCH,		/* its time changes */
 	EDIT,		/* its content, in place */
-	SAME_SIZE,	/* its content, and nothing that stat(2) tells but the time */
+	SAME_SIZE,	/* its content, and nothing in stat(2) but the time */
 	REWRITE,	/* the same content once more */
 	REPLACE,	/* another file takes its name, as editors do it */
 	REPLACE_SAME,	/* ... with the same content */
@@ -34,15 +34,15 @@ static const struct row {
 	{ "nothing", { NOTHING, NOTHING }, { false, false } },
 	{ "touched", { TOUCH, NOTHING }, { false, false } },
 	{ "edited", { EDIT, NOTHING, EDIT }, { true, false, true } },
-	{ "edited, as long as before", { SAME_SIZE, NOTHING }, { true, false } },
+	{ "edited, same size", { SAME_SIZE, NOTHING }, { true, false } },
 	{ "written once more", { REWRITE }, { false } },
 	{ "replaced", { REPLACE, NOTHING, REPLACE }, { true, false, true } },
 	{ "replaced by the same", { REPLACE_SAME, EDIT }, { false, true } },
-	{ "another behind the link", { SWAP, NOTHING, SWAP }, { true, false, true } },
-	{ "the same behind the link", { SWAP_SAME, SWAP }, { false, true } },
+	{ "link target replaced by another", { SWAP, NOTHING, SWAP }, { true, false, true } },
+	{ "link target replaced by an equal one", { SWAP_SAME, SWAP }, { false, true } },
 	{ "emptied, then filled", { EMPTY, NOTHING, EDIT }, { true, false, true } },
-	{ "gone, then back", { REMOVE, NOTHING, REPLACE_SAME }, { false, false, false } },
-	{ "gone, then another", { REMOVE, REPLACE, NOTHING }, { false, true, false } },
+	{ "removed, then restored", { REMOVE, NOTHING, REPLACE_SAME }, { false, false, false } },
+	{ "removed, then replaced", { REMOVE, REPLACE, NOTHING }, { false, true, false } },
 	{ "a directory for a while", { DIRECTORY, NOTHING, REPLACE }, { false, false, true } },
 };
 
@@ -140,7 +140,7 @@ do_step(enum step step)
 }
 
 static void
-sees_what_has_changed(void **state)
+detects_changes(void **state)
 {
 	const struct row *row = *state;
 	struct filewatch w;
@@ -176,7 +176,7 @@ clean(void **state)
 }
 
 static void
-waits_for_a_file_that_is_not_there_yet(void **state)
+missing_file_is_noticed_later(void **state)
 {
 	struct filewatch w;
 
@@ -195,14 +195,14 @@ int
 main(void)
 {
 	const struct CMUnitTest others[] = {
-		cmocka_unit_test_teardown(waits_for_a_file_that_is_not_there_yet, clean),
+		cmocka_unit_test_teardown(missing_file_is_noticed_later, clean),
 	};
 	struct CMUnitTest tests[LENGTH(rows)];
 	size_t i;
 
 	for (i = 0; i < LENGTH(rows); i++)
 		tests[i] = (struct CMUnitTest){ .name = rows[i].name,
-			.test_func = sees_what_has_changed,
+			.test_func = detects_changes,
 			.teardown_func = clean,
 			.initial_state = (void *)&rows[i] };
 	return cmocka_run_group_tests_name("filewatch_has_changed", tests, NULL, NULL) +

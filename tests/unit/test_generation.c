@@ -29,7 +29,7 @@ free_scoreboard(void **state)
 }
 
 static struct generation *
-begin_beside(struct generation *older, unsigned port, int workers)
+start_replacement(struct generation *older, unsigned port, int workers)
 {
 	struct failure why = { .text = "" };
 	bool misconfigured;
@@ -45,7 +45,7 @@ begin_beside(struct generation *older, unsigned port, int workers)
 static struct generation *
 begin(int workers)
 {
-	return begin_beside(NULL, free_port("127.77.1.1"), workers);
+	return start_replacement(NULL, free_port("127.77.1.1"), workers);
 }
 
 /* Waits for the end of a worker and reports it; returns whether it counts as a death. */
@@ -106,7 +106,7 @@ starts_each_worker_once(void **state)
 	generation_free(NULL, NULL);
 }
 
-/* How long after its death a worker is started again; each lived for so long. */
+/* Lifetimes of workers, and how long after its death the last one is restarted. */
 static const struct restart_row {
 	const char *name;
 	int lived_ms;
@@ -148,9 +148,9 @@ restarts_a_worker(void **state)
 	generation_free(g, NULL);
 }
 
-/* All of them together, however many die. */
+/* For all workers together, however many die. */
 static void
-paces_workers_that_die_quickly(void **state)
+restart_delay_grows_for_short_lived_workers(void **state)
 {
 	struct generation *g = begin(4);
 	struct deadline now = deadline_in(20);
@@ -174,7 +174,7 @@ paces_workers_that_die_quickly(void **state)
 }
 
 static void
-tries_ever_less_often_to_fork(void **state)
+failed_fork_backs_off(void **state)
 {
 	static const int pauses[] = { 200, 400, 800, 1600, 3200, 6400, 10000, 10000 };
 	struct generation *g = begin(1);
@@ -198,7 +198,7 @@ tries_ever_less_often_to_fork(void **state)
 }
 
 static void
-fails_when_no_worker_ever_serves(void **state)
+start_fails_if_no_worker_serves(void **state)
 {
 	struct generation *g = begin(2);
 	struct deadline now = deadline_in(20);
@@ -260,7 +260,7 @@ signals_its_workers_to_stop(void **state)
 }
 
 static void
-kills_those_that_do_not_go(void **state)
+workers_that_do_not_exit_are_killed(void **state)
 {
 	struct generation *g = begin(1);
 	struct deadline now = deadline_in(20);
@@ -290,7 +290,7 @@ kills_those_that_do_not_go(void **state)
 }
 
 static void
-kills_a_worker_whose_heartbeat_stands_still(void **state)
+worker_without_heartbeat_is_killed(void **state)
 {
 	struct generation *g = begin(2);
 	struct deadline now = deadline_in(20);
@@ -315,10 +315,10 @@ kills_a_worker_whose_heartbeat_stands_still(void **state)
 
 /* A reload: the sockets and what is known of the upstreams go from the old one to the new one. */
 static void
-takes_over_from_the_one_before(void **state)
+new_generation_inherits_sockets_and_state(void **state)
 {
 	unsigned port = free_port("127.77.1.1");
-	struct generation *old = begin_beside(NULL, port, 1);
+	struct generation *old = start_replacement(NULL, port, 1);
 	struct generation *g;
 	struct upstream_state upstream;
 	struct deadline now = deadline_now();
@@ -328,7 +328,7 @@ takes_over_from_the_one_before(void **state)
 	int fd;
 
 	(void)state;
-	g = begin_beside(old, port, 2);
+	g = start_replacement(old, port, 2);
 	assert_ptr_equal(g->older, old);
 	assert_int_equal(g->listeners.at[0].tcp, tcp);
 	assert_int_not_equal(g->number, old->number);
@@ -353,10 +353,10 @@ takes_over_from_the_one_before(void **state)
 }
 
 static void
-says_whose_fault_it_is(void **state)
+startup_failure_reason_is_reported(void **state)
 {
 	unsigned port = free_port("127.77.1.1");
-	struct generation *first = begin_beside(NULL, port, 1);
+	struct generation *first = start_replacement(NULL, port, 1);
 	struct failure why;
 	bool misconfigured;
 
@@ -369,7 +369,7 @@ says_whose_fault_it_is(void **state)
 	    &no_passed, first, &misconfigured, &why));
 	assert_true(misconfigured);
 	assert_non_null(strstr(why.text, "/no/such/file"));
-	/* The failed ones keep nothing: there is room for all others. */
+	/* Failed generations keep no resources: all later ones can start. */
 	assert_int_equal(scoreboard_add_generation(&shared), 1);
 	scoreboard_remove_generation(&shared, 1);
 	assert_int_not_equal(dup(first->listeners.at[0].tcp), -1);
@@ -381,13 +381,13 @@ main(void)
 {
 	struct CMUnitTest tests[LENGTH(restart_rows) + LENGTH(stop_rows) + 8] = {
 		cmocka_unit_test(starts_each_worker_once),
-		cmocka_unit_test(paces_workers_that_die_quickly),
-		cmocka_unit_test(tries_ever_less_often_to_fork),
-		cmocka_unit_test(fails_when_no_worker_ever_serves),
-		cmocka_unit_test(kills_those_that_do_not_go),
-		cmocka_unit_test(kills_a_worker_whose_heartbeat_stands_still),
-		cmocka_unit_test(takes_over_from_the_one_before),
-		cmocka_unit_test(says_whose_fault_it_is),
+		cmocka_unit_test(restart_delay_grows_for_short_lived_workers),
+		cmocka_unit_test(failed_fork_backs_off),
+		cmocka_unit_test(start_fails_if_no_worker_serves),
+		cmocka_unit_test(workers_that_do_not_exit_are_killed),
+		cmocka_unit_test(worker_without_heartbeat_is_killed),
+		cmocka_unit_test(new_generation_inherits_sockets_and_state),
+		cmocka_unit_test(startup_failure_reason_is_reported),
 	};
 	struct CMUnitTest *next = &tests[8];
 	size_t i;

@@ -53,7 +53,7 @@ gives_the_official_values(void **state)
 	}
 }
 
-/* Changes that a multiplicative hash does not see, whatever its seed. */
+/* Changes that a multiplicative hash does not see, with any seed. */
 static const struct flip_row {
 	const char *name;
 	uint64_t flips[2]; /* of two words that follow each other */
@@ -66,7 +66,7 @@ static const struct flip_row {
 };
 
 static void
-sees_flipped_bits(void **state)
+detects_flipped_bits(void **state)
 {
 	const struct flip_row *row = *state;
 	uint64_t words[2] = { 0x20010db800000000, 0x1234567890abcdef };
@@ -140,7 +140,7 @@ main(void)
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(keys_differ);
 	for (i = 0; i < LENGTH(flip_rows); i++)
 		tests[n++] = (struct CMUnitTest){ .name = flip_rows[i].name,
-			.test_func = sees_flipped_bits,
+			.test_func = detects_flipped_bits,
 			.initial_state = (void *)&flip_rows[i] };
 	for (i = 0; i < LENGTH(neighbour_rows); i++)
 		tests[n++] = (struct CMUnitTest){ .name = neighbour_rows[i].name,

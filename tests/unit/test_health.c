@@ -76,7 +76,7 @@ static const struct transition_row {
 	{ "suspect, suspected", HEALTH_SUSPECT, SUSPECTED, HEALTH_SUSPECT },
 	{ "suspect, failed", HEALTH_SUSPECT, FAILED, HEALTH_DOWN },
 	{ "suspect, responded", HEALTH_SUSPECT, RESPONDED, HEALTH_UP },
-	{ "suspicion does not end by itself", HEALTH_SUSPECT, BACKOFF_ENDS, HEALTH_SUSPECT },
+	{ "suspect state does not expire", HEALTH_SUSPECT, BACKOFF_ENDS, HEALTH_SUSPECT },
 	{ "down, suspected", HEALTH_DOWN, SUSPECTED, HEALTH_DOWN },
 	{ "down, failed", HEALTH_DOWN, FAILED, HEALTH_DOWN },
 	{ "down, responded", HEALTH_DOWN, RESPONDED, HEALTH_UP },
@@ -128,7 +128,7 @@ follows_the_diagram(void **state)
 	assert_int_equal(health_is_suspect(u), row->to == HEALTH_SUSPECT);
 }
 
-/* For how many milliseconds it is left alone from NOW on: at least LEAST. */
+/* Milliseconds of backoff from NOW on: at least LEAST. */
 static int
 backoff_ms(const struct health *u, struct deadline now, int least)
 {
@@ -141,7 +141,7 @@ backoff_ms(const struct health *u, struct deadline now, int least)
 
 /* A fifth more or less, and not always the same. */
 static void
-leaves_it_alone_for_longer_each_time(void **state)
+backoff_grows_with_each_failure(void **state)
 {
 	const struct back_off_row *row = *state;
 	int least = INT32_MAX;
@@ -170,7 +170,7 @@ leaves_it_alone_for_longer_each_time(void **state)
 }
 
 static void
-says_once_that_it_went_down_and_came_back(void **state)
+up_and_down_are_reported_once(void **state)
 {
 	struct health *u = begin();
 
@@ -232,7 +232,7 @@ becomes_ready_once(void **state)
 }
 
 static void
-is_tried_by_one_only(void **state)
+only_one_worker_probes(void **state)
 {
 	struct health *u = begin();
 	struct deadline later = deadline_after(start, 2000);
@@ -248,14 +248,14 @@ is_tried_by_one_only(void **state)
 	assert_int_equal(health_failures(u), 2);
 	assert_false(health_record_failure(u, deadline_after(later, 500)));
 	assert_int_equal(health_failures(u), 2);
-	/* Who claimed it may have died since. */
+	/* The worker that claimed the probe may have died since. */
 	assert_true(health_claim_probe(u, deadline_after(later, 2500)));
 	assert_true(health_record_response(u));
 }
 
 enum { WORKERS = 4, ROUNDS = 3 };
 
-/* Workers do something at the same moment; returns how many of them say that it was they. */
+/* Workers act at the same moment; returns how many of them claim the transition. */
 static int
 at_once(_Atomic int *gate, struct health *u, bool (*what)(struct health *, struct deadline),
     struct deadline now)
@@ -296,7 +296,7 @@ answered(struct health *u, struct deadline now)
 }
 
 static void
-is_the_same_for_all_workers(void **state)
+state_is_shared_by_all_workers(void **state)
 {
 	_Atomic int *gate = mmap(NULL, sizeof *gate, PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -318,7 +318,7 @@ is_the_same_for_all_workers(void **state)
 }
 
 static void
-knows_how_long_an_answer_usually_takes(void **state)
+usual_response_time_is_measured(void **state)
 {
 	struct health *u = begin();
 	int i;
@@ -337,7 +337,7 @@ knows_how_long_an_answer_usually_takes(void **state)
 
 /* Another upstream gets the row. */
 static void
-knows_nothing_when_it_is_cleared(void **state)
+cleared_state_is_empty(void **state)
 {
 	struct health *u = begin();
 	struct health *other = health_row(table, 4);
@@ -378,12 +378,12 @@ static const struct percentile_row {
 	{ "five slow in 100", 95, 20, 5, 320, 20, 24 },
 	{ "six slow in 100", 94, 20, 6, 320, 320, 384 },
 	{ "all slow", 100, 59000, 0, 0, 59000, 70000 },
-	{ "slower than can be", 100, 70000, 0, 0, 60000, 80000 },
+	{ "slower than can be recorded", 100, 70000, 0, 0, 60000, 80000 },
 	{ "old ones fade", 3000, 300, 3000, 20, 20, 24 },
 };
 
 static void
-tells_percentiles(void **state)
+percentiles_are_estimated(void **state)
 {
 	const struct percentile_row *row = *state;
 	struct health *u = begin();
@@ -400,9 +400,9 @@ tells_percentiles(void **state)
 	assert_int_equal(health_percentile_ms(u, 95), 0);
 }
 
-/* What a faulty worker may have written there is no reason to wait forever, or to crash. */
+/* Corrupt counts of a faulty worker must cause neither an endless loop nor a crash. */
 static void
-tells_percentiles_of_anything(void **state)
+percentile_of_corrupt_counts_is_bounded(void **state)
 {
 	struct health *u = begin();
 	int ms;
@@ -421,14 +421,14 @@ int
 main(void)
 {
 	const struct CMUnitTest others[] = {
-		cmocka_unit_test(says_once_that_it_went_down_and_came_back),
+		cmocka_unit_test(up_and_down_are_reported_once),
 		cmocka_unit_test(is_logged_when_it_changes_but_not_too_often),
 		cmocka_unit_test(becomes_ready_once),
-		cmocka_unit_test(is_tried_by_one_only),
-		cmocka_unit_test(is_the_same_for_all_workers),
-		cmocka_unit_test(knows_how_long_an_answer_usually_takes),
-		cmocka_unit_test(knows_nothing_when_it_is_cleared),
-		cmocka_unit_test(tells_percentiles_of_anything),
+		cmocka_unit_test(only_one_worker_probes),
+		cmocka_unit_test(state_is_shared_by_all_workers),
+		cmocka_unit_test(usual_response_time_is_measured),
+		cmocka_unit_test(cleared_state_is_empty),
+		cmocka_unit_test(percentile_of_corrupt_counts_is_bounded),
 	};
 	struct CMUnitTest back_offs[LENGTH(back_off_rows)];
 	struct CMUnitTest transitions[LENGTH(transition_rows)];
@@ -442,14 +442,14 @@ main(void)
 
 	for (i = 0; i < LENGTH(back_off_rows); i++)
 		back_offs[i] = (struct CMUnitTest){ .name = back_off_rows[i].name,
-			.test_func = leaves_it_alone_for_longer_each_time,
+			.test_func = backoff_grows_with_each_failure,
 			.initial_state = (void *)&back_off_rows[i] };
 	for (i = 0; i < LENGTH(percentile_rows); i++)
 		percentiles[i] = (struct CMUnitTest){ .name = percentile_rows[i].name,
-			.test_func = tells_percentiles,
+			.test_func = percentiles_are_estimated,
 			.initial_state = (void *)(uintptr_t)&percentile_rows[i] };
 	return cmocka_run_group_tests_name("health, percentiles", percentiles, make_table, free_table) +
 	    cmocka_run_group_tests_name("health, transitions", transitions, make_table, free_table) +
-	    cmocka_run_group_tests_name("health, back-off", back_offs, make_table, free_table) +
+	    cmocka_run_group_tests_name("health, backoff", back_offs, make_table, free_table) +
 	    cmocka_run_group_tests_name("health", others, make_table, free_table);
 }

@@ -50,7 +50,7 @@ static const struct row {
 };
 
 static void
-judges_a_host_name(void **state)
+validates_a_host_name(void **state)
 {
 	const struct row *row = *state;
 	char *text;
@@ -68,7 +68,7 @@ main(void)
 
 	for (i = 0; i < LENGTH(rows); i++)
 		tests[i] = (struct CMUnitTest){ .name = rows[i].text,
-			.test_func = judges_a_host_name,
+			.test_func = validates_a_host_name,
 			.initial_state = (void *)(uintptr_t)&rows[i] };
 	return cmocka_run_group_tests_name("hostname", tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@
 
 #include "unit.h"
 
-/* Standard error as it was, while a test has its own in its place. */
+/* The original standard error while a test replaces it. */
 static int saved_stderr;
 
 static void
@@ -116,7 +116,7 @@ writes_numbers(void **state)
 }
 
 static void
-leaves_out_numbers_that_are_zero(void **state)
+zero_numbers_are_omitted(void **state)
 {
 	(void)state;
 	log_set_level(LOG_LEVEL_INFO);
@@ -143,7 +143,7 @@ limits_how_often_a_notice_is_written(void **state)
 }
 
 static void
-cuts_a_long_line(void **state)
+long_line_is_truncated(void **state)
 {
 	static char value[10000];
 	static char got[20000];
@@ -221,7 +221,7 @@ drops_and_counts_instead_of_blocking(void **state)
 }
 
 static void
-survives_a_reader_that_is_gone(void **state)
+closed_log_pipe_does_not_kill(void **state)
 {
 	char got[256];
 	size_t len;
@@ -252,11 +252,11 @@ main(void)
 {
 	const struct CMUnitTest others[] = {
 		cmocka_unit_test(writes_numbers),
-		cmocka_unit_test(leaves_out_numbers_that_are_zero),
+		cmocka_unit_test(zero_numbers_are_omitted),
 		cmocka_unit_test(limits_how_often_a_notice_is_written),
-		cmocka_unit_test(cuts_a_long_line),
+		cmocka_unit_test(long_line_is_truncated),
 		cmocka_unit_test(drops_and_counts_instead_of_blocking),
-		cmocka_unit_test(survives_a_reader_that_is_gone),
+		cmocka_unit_test(closed_log_pipe_does_not_kill),
 	};
 	struct CMUnitTest lines[LENGTH(line_rows)];
 	size_t i;

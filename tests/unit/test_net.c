@@ -24,7 +24,7 @@ address_of(const char *text)
 	return a;
 }
 
-/* Listens on a port that the kernel chooses, and says where. */
+/* Listens on a port that the kernel chooses and stores the address. */
 static int
 listen_anywhere(const char *host, struct address *at)
 {
@@ -89,7 +89,7 @@ connects_and_accepts(void **state)
 }
 
 static void
-says_that_a_port_is_taken(void **state)
+port_in_use_is_reported(void **state)
 {
 	struct address at;
 	struct failure why;
@@ -107,7 +107,7 @@ says_that_a_port_is_taken(void **state)
 }
 
 static void
-says_that_a_udp_port_is_taken(void **state)
+udp_port_in_use_is_reported(void **state)
 {
 	struct address at = address_of("127.83.61.7");
 	socklen_t len = sizeof at;
@@ -132,7 +132,7 @@ says_that_a_udp_port_is_taken(void **state)
 	(void)close(first);
 }
 
-/* Both families of one port can be listened on at a time, and what is asked for is set. */
+/* Both families can listen on one port at the same time, and the socket options are set. */
 static void
 listens_by_udp(void **state)
 {
@@ -157,7 +157,7 @@ listens_by_udp(void **state)
 	(void)close(v6);
 }
 
-/* What somebody else has made, with nothing set but a large receive buffer where that is permitted. */
+/* A socket of another program, with no option but a large receive buffer if permitted. */
 static int
 foreign_socket(const char *host, int type, int family, struct address *at)
 {
@@ -181,7 +181,7 @@ static const struct adopted_row {
 	const char *host;
 	int type;
 	int family;
-	bool v4_info; /* it says where datagrams of IPv4, or IPv6, came to */
+	bool v4_info; /* reports the destination of IPv4, or IPv6, datagrams */
 	bool v6_info;
 } adopted_rows[] = {
 	{ "TCP", "127.0.0.1", SOCK_STREAM, AF_INET, false, false },
@@ -216,7 +216,7 @@ adopts(void **state)
 }
 
 static void
-says_that_an_address_is_not_here(void **state)
+address_not_local_is_reported(void **state)
 {
 	struct address at = address_of("192.0.2.1:5353");
 	struct failure why;
@@ -234,7 +234,7 @@ says_that_an_address_is_not_here(void **state)
 }
 
 static void
-listens_on_an_address_that_may_come(void **state)
+listens_on_a_missing_address(void **state)
 {
 	struct address at = address_of("192.0.2.1:5353");
 	struct failure why;
@@ -270,7 +270,7 @@ listens_again_after_a_shutdown(void **state)
 }
 
 static void
-says_that_a_connection_was_refused(void **state)
+connection_refused_is_reported(void **state)
 {
 	struct address at;
 	struct failure why;
@@ -287,7 +287,7 @@ says_that_a_connection_was_refused(void **state)
 	assert_string_equal(why.text, "connect: Connection refused");
 }
 
-/* What CHILD returns, in a process of its own. */
+/* Runs CHILD in a new process and returns its result. */
 static int
 in_a_child(int (*child)(const void *), const void *arg)
 {
@@ -319,7 +319,7 @@ listens_as_nobody(const void *address)
 }
 
 static void
-says_that_a_port_is_not_permitted(void **state)
+port_not_permitted_is_reported(void **state)
 {
 	struct address at = address_of("127.0.0.1:1");
 	FILE *f = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
@@ -336,7 +336,7 @@ says_that_a_port_is_not_permitted(void **state)
 	assert_int_equal(in_a_child(listens_as_nobody, &at), 0);
 }
 
-/* A queue that is full lets the next one wait, neither up nor refused. */
+/* With a full queue the next connection waits, neither open nor refused. */
 static void
 is_not_connected_yet(void **state)
 {
@@ -364,7 +364,7 @@ is_not_connected_yet(void **state)
 }
 
 static void
-waits_until_there_is_something(void **state)
+waits_for_data(void **state)
 {
 	int pair[2];
 
@@ -373,7 +373,7 @@ waits_until_there_is_something(void **state)
 	assert_int_equal(net_wait(pair[0], POLLOUT, DEADLINE_NEVER), 0);
 	assert_int_equal(write(pair[1], "x", 1), 1);
 	assert_int_equal(net_wait(pair[0], POLLIN, DEADLINE_NEVER), 0);
-	/* What is there is there, however late. */
+	/* Data that has arrived counts, even after the deadline. */
 	assert_int_equal(net_wait(pair[0], POLLIN, deadline_in(0)), 0);
 	(void)close(pair[0]);
 	(void)close(pair[1]);
@@ -385,9 +385,9 @@ on_alarm(int signal)
 	(void)signal;
 }
 
-/* Signals come more often than the deadline, and neither end the wait nor prolong it. */
+/* Frequent signals neither end the wait nor prolong it. */
 static void
-waits_no_longer_than_the_deadline(void **state)
+wait_ends_at_the_deadline(void **state)
 {
 	const struct itimerval often = { { 0, 7000 }, { 0, 7000 } };
 	const struct itimerval off = { { 0, 0 }, { 0, 0 } };
@@ -472,15 +472,15 @@ raises_the_limit_of_descriptors(void **state)
 	assert_int_equal(in_a_child(raises, NULL), 0);
 }
 
-/* It hears its peer and nobody else, and knows its own address. */
+/* The socket receives only from its peer and knows its own address. */
 static void
-speaks_with_one_address(void **state)
+connected_socket_has_one_peer(void **state)
 {
 	struct address any = address_of(*state);
 	struct address at, from, other;
 	socklen_t len = sizeof at;
 	struct failure why;
-	char octets[8];
+	char data[8];
 	int server = net_listen_udp(&any, &why);
 	int stranger = net_listen_udp(&any, &why);
 	int fd;
@@ -493,11 +493,11 @@ speaks_with_one_address(void **state)
 	assert_int_equal(write(fd, "ask", 3), 3);
 	assert_int_equal(net_wait(server, POLLIN, deadline_in(1000)), 0);
 	len = sizeof other;
-	assert_int_equal(recvfrom(server, octets, sizeof octets, 0, &other.sa, &len), 3);
+	assert_int_equal(recvfrom(server, data, sizeof data, 0, &other.sa, &len), 3);
 	assert_true(address_equal(&other, &from));
 	assert_int_equal(sendto(server, "yes", 3, 0, &from.sa, address_len(&from)), 3);
 	assert_int_equal(net_wait(fd, POLLIN, deadline_in(1000)), 0);
-	assert_int_equal(read(fd, octets, sizeof octets), 3);
+	assert_int_equal(read(fd, data, sizeof data), 3);
 	(void)close(fd);
 	(void)close(stranger);
 	(void)close(server);
@@ -509,19 +509,19 @@ main(void)
 	const struct CMUnitTest others[] = {
 		cmocka_unit_test_prestate(connects_and_accepts, (void *)"127.0.0.1"),
 		cmocka_unit_test_prestate(connects_and_accepts, (void *)"::1"),
-		cmocka_unit_test(says_that_a_port_is_taken),
-		cmocka_unit_test(says_that_a_udp_port_is_taken),
+		cmocka_unit_test(port_in_use_is_reported),
+		cmocka_unit_test(udp_port_in_use_is_reported),
 		cmocka_unit_test(listens_by_udp),
-		cmocka_unit_test(says_that_an_address_is_not_here),
-		cmocka_unit_test(listens_on_an_address_that_may_come),
+		cmocka_unit_test(address_not_local_is_reported),
+		cmocka_unit_test(listens_on_a_missing_address),
 		cmocka_unit_test(listens_again_after_a_shutdown),
-		cmocka_unit_test(says_that_a_port_is_not_permitted),
-		cmocka_unit_test(says_that_a_connection_was_refused),
-		cmocka_unit_test_prestate(speaks_with_one_address, (void *)"127.0.0.1"),
-		cmocka_unit_test_prestate(speaks_with_one_address, (void *)"::1"),
+		cmocka_unit_test(port_not_permitted_is_reported),
+		cmocka_unit_test(connection_refused_is_reported),
+		cmocka_unit_test_prestate(connected_socket_has_one_peer, (void *)"127.0.0.1"),
+		cmocka_unit_test_prestate(connected_socket_has_one_peer, (void *)"::1"),
 		cmocka_unit_test(is_not_connected_yet),
-		cmocka_unit_test(waits_until_there_is_something),
-		cmocka_unit_test(waits_no_longer_than_the_deadline),
+		cmocka_unit_test(waits_for_data),
+		cmocka_unit_test(wait_ends_at_the_deadline),
 		cmocka_unit_test(raises_the_limit_of_descriptors),
 	};
 	struct CMUnitTest closed[LENGTH(closed_rows)];

@@ -9,8 +9,8 @@
 static const struct row {
 	enum notation_use use;
 	const char *text;
-	const char *right; /* the address as understood; NULL: refused */
-	const char *said;  /* the host name behind it, or a part of what is wrong */
+	const char *parsed; /* the parsed address; NULL: refused */
+	const char *detail; /* the host name after it, or a part of the error */
 } rows[] = {
 	{ NOTATION_UPSTREAM, "192.0.2.1", "192.0.2.1:0", NULL },
 	{ NOTATION_UPSTREAM, "192.0.2.1:853#dns.test", "192.0.2.1:853", "dns.test" },
@@ -67,7 +67,7 @@ static const struct row {
 };
 
 static void
-reads_or_explains(void **state)
+reads_or_reports_the_error(void **state)
 {
 	const struct row *row = *state;
 	char *text = (char *)tight_copy((const uint8_t *)row->text, strlen(row->text) + 1);
@@ -79,19 +79,19 @@ reads_or_explains(void **state)
 
 	if (rc == -1)
 		print_message("%s: %s\n", row->text, why);
-	assert_int_equal(rc, row->right != NULL ? 0 : -1);
-	if (row->right != NULL) {
-		assert_string_equal(address_format(&a, formatted), row->right);
-		assert_int_equal(hostname == NULL, row->said == NULL);
+	assert_int_equal(rc, row->parsed != NULL ? 0 : -1);
+	if (row->parsed != NULL) {
+		assert_string_equal(address_format(&a, formatted), row->parsed);
+		assert_int_equal(hostname == NULL, row->detail == NULL);
 		if (hostname != NULL)
-			assert_string_equal(hostname, row->said);
+			assert_string_equal(hostname, row->detail);
 	} else
-		assert_non_null(strstr(why, row->said));
+		assert_non_null(strstr(why, row->detail));
 	free(text);
 }
 
 static void
-suggests_keys_for_those_of_other_programs(void **state)
+suggests_keys_for_keys_of_other_programs(void **state)
 {
 	(void)state;
 	assert_string_equal(notation_key("tls_auth_name"), "write `hostname'");
@@ -109,8 +109,8 @@ main(void)
 
 	for (i = 0; i < LENGTH(rows); i++)
 		tests[i] = (struct CMUnitTest){ .name = rows[i].text,
-			.test_func = reads_or_explains,
+			.test_func = reads_or_reports_the_error,
 			.initial_state = (void *)(uintptr_t)&rows[i] };
-	tests[i] = (struct CMUnitTest)cmocka_unit_test(suggests_keys_for_those_of_other_programs);
+	tests[i] = (struct CMUnitTest)cmocka_unit_test(suggests_keys_for_keys_of_other_programs);
 	return cmocka_run_group_tests_name("notation", tests, NULL, NULL);
 }

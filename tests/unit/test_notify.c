@@ -47,15 +47,15 @@ static const struct watchdog_row {
 	int ms;
 } watchdog_rows[] = {
 	{ "no watchdog", NULL, NULL, 0 },
-	{ "of anybody", "3000000", NULL, 3000 },
-	{ "of this process", "500000", "ours", 500 },
-	{ "of another process", "500000", "1", 0 },
-	{ "of nobody", "500000", "", 0 },
+	{ "for any process", "3000000", NULL, 3000 },
+	{ "for this process", "500000", "ours", 500 },
+	{ "for another process", "500000", "1", 0 },
+	{ "for an empty PID", "500000", "", 0 },
 	{ "0", "0", "ours", 0 },
 	{ "no number", "soon", "ours", 0 },
 	{ "a number and more", "3000000x", "ours", 0 },
 	{ "negative", "-3000000", "ours", 0 },
-	{ "longer than fits", "18446744073709551615", "ours", 2147483647 },
+	{ "too long", "18446744073709551615", "ours", 2147483647 },
 	{ "larger than any number", "99999999999999999999999", "ours", 0 },
 };
 
@@ -88,8 +88,8 @@ static const struct send_row {
 	{ "an assignment", "READY=1\n", NULL, "READY=1\n" },
 	{ "words", "", "2 workers", "STATUS=2 workers" },
 	{ "both", "READY=1\n", "2 workers", "READY=1\nSTATUS=2 workers" },
-	{ "words that would be assignments", "", "a\nREADY=1\r\t\177", "STATUS=a?READY=1???" },
-	{ "words that are no UTF-8", "", "\xff\xc3", "STATUS=??" },
+	{ "text with newlines and =", "", "a\nREADY=1\r\t\177", "STATUS=a?READY=1???" },
+	{ "invalid UTF-8", "", "\xff\xc3", "STATUS=??" },
 };
 
 static void
@@ -133,7 +133,7 @@ sends_no_more_than_fits(void **state)
 }
 
 static void
-neither_waits_nor_dies(void **state)
+does_not_block_or_die(void **state)
 {
 	struct notify n;
 	char name[32];
@@ -156,11 +156,11 @@ neither_waits_nor_dies(void **state)
 static const struct broken_row {
 	const char *name;
 	const char *socket;
-	const char *why; /* NULL: nobody is to be told */
+	const char *why; /* NULL: notifications are off */
 } broken_rows[] = {
 	{ "no variable", NULL, NULL },
 	{ "empty", "", NULL },
-	{ "nobody there", "/nowhere/notify",
+	{ "no receiver", "/nowhere/notify",
 	    "NOTIFY_SOCKET: /nowhere/notify: No such file or directory" },
 	{ "no such name", "@no/such/name", "NOTIFY_SOCKET: @no/such/name: Connection refused" },
 	{ "relative", "notify", "NOTIFY_SOCKET: notify: not a path" },
@@ -169,7 +169,7 @@ static const struct broken_row {
 };
 
 static void
-does_without(void **state)
+notify_socket_is_optional(void **state)
 {
 	const struct broken_row *row = *state;
 	struct failure why = { .text = "" };
@@ -185,9 +185,9 @@ does_without(void **state)
 	assert_int_equal(notify_send(&n, "READY=1\n", NULL), 0);
 }
 
-/* A path of 108 octets would fit no more. */
+/* A path of 108 bytes does not fit. */
 static void
-does_without_a_long_path(void **state)
+long_path_is_refused(void **state)
 {
 	char path[200];
 	struct failure why;
@@ -207,8 +207,8 @@ main(void)
 {
 	const struct CMUnitTest others[] = {
 		cmocka_unit_test(sends_no_more_than_fits),
-		cmocka_unit_test(neither_waits_nor_dies),
-		cmocka_unit_test(does_without_a_long_path),
+		cmocka_unit_test(does_not_block_or_die),
+		cmocka_unit_test(long_path_is_refused),
 	};
 	struct CMUnitTest watchdog[LENGTH(watchdog_rows)];
 	struct CMUnitTest send[LENGTH(send_rows)];
@@ -225,7 +225,7 @@ main(void)
 			.initial_state = (void *)&send_rows[i] };
 	for (i = 0; i < LENGTH(broken_rows); i++)
 		broken[i] = (struct CMUnitTest){ .name = broken_rows[i].name,
-			.test_func = does_without,
+			.test_func = notify_socket_is_optional,
 			.initial_state = (void *)&broken_rows[i] };
 	return cmocka_run_group_tests_name("notify", others, NULL, NULL) +
 	    cmocka_run_group_tests_name("watchdog", watchdog, NULL, NULL) +

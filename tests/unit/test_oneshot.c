@@ -89,7 +89,7 @@ serve(int fd, int type, enum reply reply)
 	pause();
 }
 
-/* A listening socket on a free port of loopback, whose address goes to A. */
+/* A listening socket on a free port of loopback, whose address is stored in A. */
 static int
 open_server(int type, struct address *a)
 {
@@ -146,7 +146,7 @@ reads_a_response(void **state)
 }
 
 static void
-tells_that_nothing_listens(void **state)
+no_listener_is_reported(void **state)
 {
 	static struct oneshot o;
 	struct failure why;
@@ -200,7 +200,7 @@ main(void)
 		tests[i] = (struct CMUnitTest){ .name = rows[i].name,
 			.test_func = reads_a_response,
 			.initial_state = (void *)(uintptr_t)&rows[i] };
-	tests[i++] = (struct CMUnitTest)cmocka_unit_test(tells_that_nothing_listens);
+	tests[i++] = (struct CMUnitTest)cmocka_unit_test(no_listener_is_reported);
 	tests[i] = (struct CMUnitTest)cmocka_unit_test(sends_a_datagram_again);
 	return cmocka_run_group_tests_name("oneshot", tests, NULL, NULL);
 }

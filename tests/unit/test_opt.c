@@ -14,13 +14,13 @@ static const struct read_row {
 	bool is_broken; /* the one behind them */
 } read_rows[] = {
 	{ "no options", BYTES(FIELDS "\0\0"), true, 0, false },
-	{ "no options, and more behind it", BYTES(FIELDS "\0\0xyz"), true, 0, false },
+	{ "no options, and more bytes after it", BYTES(FIELDS "\0\0xyz"), true, 0, false },
 	{ "one", BYTES(FIELDS "\0\6\0\12\0\2ab"), true, 1, false },
 	{ "one without data", BYTES(FIELDS "\0\4\0\13\0\0"), true, 1, false },
 	{ "three", BYTES(FIELDS "\0\16\0\12\0\2ab\0\13\0\0\0\14\0\0"), true, 3, false },
 	{ "half a header", BYTES(FIELDS "\0\2\0\12"), true, 0, true },
 	{ "data that is cut", BYTES(FIELDS "\0\5\0\12\0\2a"), true, 0, true },
-	{ "data that is cut behind a good one", BYTES(FIELDS "\0\12\0\12\0\2ab\0\13\377\377"), true, 1,
+	{ "truncated data after a valid option", BYTES(FIELDS "\0\12\0\12\0\2ab\0\13\377\377"), true, 1,
 	    true },
 	{ "options that are cut", BYTES(FIELDS "\0\7\0\12\0\2ab"), false, 0, false },
 	{ "no length", BYTES(FIELDS "\0"), false, 0, false },
@@ -69,7 +69,7 @@ test_record_written_with_its_options(void **state)
 	size_t begin, cap;
 
 	(void)state;
-	/* Into any room: all of it or nothing. */
+	/* With any buffer size: everything or nothing. */
 	for (cap = 0; cap <= len; cap++) {
 		out = tight_copy(expected, cap);
 		wire_writer_init(&w, out, cap);
@@ -86,7 +86,7 @@ test_record_written_with_its_options(void **state)
 }
 
 static void
-test_ede_text_cut_between_characters(void **state)
+test_ede_text_truncated_between_characters(void **state)
 {
 	static const struct {
 		const char *text;
@@ -138,7 +138,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_record_and_its_options_read),
 		cmocka_unit_test(test_record_written_with_its_options),
-		cmocka_unit_test(test_ede_text_cut_between_characters),
+		cmocka_unit_test(test_ede_text_truncated_between_characters),
 	};
 
 	return cmocka_run_group_tests_name("opt", tests, NULL, NULL);

@@ -5,7 +5,7 @@
 
 enum { CONNECTIONS_MAX = 8, IDS = 65536, ASKS_MAX = 4096 };
 
-/* What is outstanding, in the simplest way that there is. */
+/* The outstanding queries in the simplest possible representation. */
 struct model {
 	bool used[CONNECTIONS_MAX][IDS];
 	struct attempt *attempts[CONNECTIONS_MAX][IDS];
@@ -121,7 +121,7 @@ agrees_with_the_model(void **state)
 }
 
 static void
-takes_no_more_than_there_is_room_for(void **state)
+full_table_refuses_more(void **state)
 {
 	struct outstanding *o = outstanding_new(1000);
 	struct attempt *attempt = NULL;
@@ -144,7 +144,7 @@ takes_no_more_than_there_is_room_for(void **state)
 }
 
 static void
-keeps_the_id_of_who_has_given_up(void **state)
+abandoned_id_stays_reserved(void **state)
 {
 	struct outstanding *o = outstanding_new(8);
 	struct attempt *attempt = &attempts[0];
@@ -214,8 +214,8 @@ int
 main(void)
 {
 	const struct CMUnitTest others[] = {
-		cmocka_unit_test(takes_no_more_than_there_is_room_for),
-		cmocka_unit_test(keeps_the_id_of_who_has_given_up),
+		cmocka_unit_test(full_table_refuses_more),
+		cmocka_unit_test(abandoned_id_stays_reserved),
 		cmocka_unit_test(spreads_ids_over_the_full_range),
 	};
 	struct CMUnitTest models[LENGTH(model_rows)];

@@ -7,7 +7,7 @@
 /*
  * What is done about a query, as a table: each row is a state of a query and of up to four
  * upstreams, and the one step that follows. It is the description of fallback, hedging, retries
- * and backoff that the documents tell in words.
+ * and backoff that the documents give in words.
  */
 
 enum {
@@ -46,14 +46,15 @@ static const struct policy_row {
 	/* A new query. */
 	{ "the first upstream is tried", { UP, UP }, 2, .step = TRY(0) },
 	{ "the only one is tried", { UP }, 1, .step = TRY(0) },
-	{ "one in backoff is passed over", { DOWN, UP }, 2, .step = TRY(1) },
-	{ "two in backoff are passed over", { DOWN, DOWN, UP }, 3, .step = TRY(2) },
-	{ "a suspect one is tried in its turn", { SUSPECT, UP }, 2, .step = TRY(0) },
-	{ "one whose backoff has ended is tried in its turn", { PROBING, UP }, 2, .step = TRY(0) },
-	{ "a suspect one that owes too much is passed over", { FULL, UP }, 2, .step = TRY(1) },
+	{ "an upstream in backoff is skipped", { DOWN, UP }, 2, .step = TRY(1) },
+	{ "two upstreams in backoff are skipped", { DOWN, DOWN, UP }, 3, .step = TRY(2) },
+	{ "a suspect upstream is tried in its turn", { SUSPECT, UP }, 2, .step = TRY(0) },
+	{ "an upstream after its backoff is tried in its turn", { PROBING, UP }, 2, .step = TRY(0) },
+	{ "a suspect upstream with too many queries in flight is skipped", { FULL, UP }, 2,
+	    .step = TRY(1) },
 	{ "when all are in backoff, the first is tried", { DOWN, DOWN }, 2, .step = TRY(0) },
 	{ "the only one is tried in backoff, too", { DOWN }, 1, .step = TRY(0) },
-	{ "the only one is tried though it owes too much", { FULL }, 1, .step = TRY(0) },
+	{ "the only one is tried despite too many queries in flight", { FULL }, 1, .step = TRY(0) },
 
 	/* order: fastest */
 	{ "the fastest is tried", { UP_OF(40), UP_OF(20), UP_OF(30) }, 3, .fastest = true,
@@ -62,11 +63,11 @@ static const struct policy_row {
 	    .step = TRY(0) },
 	{ "more than a fifth faster is", { UP_OF(20), UP_OF(15) }, 2, .fastest = true,
 	    .step = TRY(1) },
-	{ "one that was never asked is not faster", { UP_OF(500), UP }, 2, .fastest = true,
+	{ "an upstream without latency is not faster", { UP_OF(500), UP }, 2, .fastest = true,
 	    .step = TRY(0) },
-	{ "one that was asked is faster than one that was not", { UP, UP_OF(500) }, 2,
+	{ "an upstream with latency precedes one without", { UP, UP_OF(500) }, 2,
 	    .fastest = true, .step = TRY(1) },
-	{ "the fastest is passed over in backoff", { UP_OF(40), { HEALTH_DOWN, false, 1000, 0 } }, 2,
+	{ "the fastest is skipped in backoff", { UP_OF(40), { HEALTH_DOWN, false, 1000, 0 } }, 2,
 	    .fastest = true, .step = TRY(0) },
 	{ "the fastest that was not tried yet", { UP_OF(40), UP_OF(20), UP_OF(30) }, 3,
 	    .fastest = true, .q = { .tried = { 2 } }, .step = TRY(2) },
@@ -77,18 +78,18 @@ static const struct policy_row {
 	{ "the deadline comes first", { UP, UP }, 2,
 	    .q = { .attempts = { ON(OPEN, 0) }, .tried = { 1 },
 		.hedge_at = { INT64_C(1000) * (BY_MS + 1) } }, .step = WAIT(BY_MS) },
-	{ "a stalled connection may still bring it", { UP }, 1,
+	{ "a stalled connection may still deliver the response", { UP }, 1,
 	    .q = { .attempts = { ON(STALLED, 0) }, .tried = { 1 } }, .step = WAIT(HEDGE_MS) },
-	{ "a probe gets another one beside it", { PROBING, UP }, 2,
+	{ "a probe is hedged", { PROBING, UP }, 2,
 	    .q = { .attempts = { ON(OPEN, 0) }, .tried = { 1 }, .search = QUERY_SEARCH_UP },
 	    .step = TRY(1) },
-	{ "beside it nobody in backoff", { PROBING, DOWN }, 2,
+	{ "not hedged with an upstream in backoff", { PROBING, DOWN }, 2,
 	    .q = { .attempts = { ON(OPEN, 0) }, .tried = { 1 }, .search = QUERY_SEARCH_UP },
 	    .step = WAIT(HEDGE_MS) },
-	{ "beside it nobody twice", { PROBING, UP }, 2,
+	{ "not hedged twice with one upstream", { PROBING, UP }, 2,
 	    .q = { .attempts = { ON(OPEN, 0) }, .tried = { 3 }, .search = QUERY_SEARCH_UP },
 	    .step = WAIT(HEDGE_MS) },
-	{ "when all are in backoff, all are tried side by side", { DOWN, DOWN, DOWN }, 3,
+	{ "when all are in backoff, all race", { DOWN, DOWN, DOWN }, 3,
 	    .q = { .attempts = { ON(OPEN, 0) }, .tried = { 1 }, .search = QUERY_SEARCH_DOWN },
 	    .step = TRY(1) },
 	{ "and not those that are up again", { DOWN, UP, DOWN }, 3,
@@ -120,7 +121,7 @@ static const struct policy_row {
 	    .step = AGAIN(0, 0) },
 	{ "with the same one though it is in backoff", { DOWN, UP }, 2,
 	    .q = { .attempts = { ON(RETRY, 0) } }, .step = AGAIN(0, 0) },
-	{ "also while another one has it", { UP, UP }, 2,
+	{ "also while another upstream has the query", { UP, UP }, 2,
 	    .q = { .attempts = { ON(OPEN, 0), ON(RETRY, 1) }, .tried = { 1 } },
 	    .step = AGAIN(1, 1) },
 	{ "one after the other", { UP, UP }, 2,
@@ -136,11 +137,11 @@ static const struct policy_row {
 
 	/* Attempts fail. */
 	{ "the next upstream is tried", { UP, UP }, 2, .q = { .tried = { 1 } }, .step = TRY(1) },
-	{ "not while another one has it", { UP, UP, UP }, 3,
+	{ "not while another upstream has the query", { UP, UP, UP }, 3,
 	    .q = { .attempts = { ON(OPEN, 1) }, .tried = { 3 } }, .step = WAIT(HEDGE_MS) },
-	{ "those in backoff when no other is left", { UP, DOWN }, 2, .q = { .tried = { 1 } },
+	{ "upstreams in backoff when no other is left", { UP, DOWN }, 2, .q = { .tried = { 1 } },
 	    .step = TRY(1) },
-	{ "a search for more begins anew when none is in flight", { PROBING, DOWN }, 2,
+	{ "all are tried again when no attempt is in flight", { PROBING, DOWN }, 2,
 	    .q = { .tried = { 1 }, .search = QUERY_SEARCH_UP }, .step = TRY(1) },
 	{ "of those in backoff the next", { DOWN, DOWN }, 2,
 	    .q = { .tried = { 1 }, .search = QUERY_SEARCH_DOWN }, .step = TRY(1) },
@@ -148,28 +149,28 @@ static const struct policy_row {
 	/* All have failed. */
 	{ "a pause, and all are tried once more", { DOWN, DOWN }, 2,
 	    .q = { .tried = { 3 }, .tries = 2, .had_healthy_upstream = true }, .step = PAUSE },
-	{ "it lasts", { UP, UP }, 2,
+	{ "the pause lasts", { UP, UP }, 2,
 	    .q = { .tries = 2, .pause_until = { INT64_C(1000) * (NOW_MS + 50) } },
 	    .step = WAIT(NOW_MS + 50) },
 	{ "no longer than the deadline", { UP, UP }, 2,
 	    .q = { .tries = 2, .pause_until = { INT64_C(1000) * (BY_MS + 50) } },
 	    .step = WAIT(BY_MS) },
-	{ "and ends", { DOWN, DOWN }, 2, .q = { .tries = 2, .pause_until = { INT64_C(1000) * NOW_MS } },
+	{ "the pause ends", { DOWN, DOWN }, 2, .q = { .tries = 2, .pause_until = { INT64_C(1000) * NOW_MS } },
 	    .step = TRY(0) },
 	{ "no pause when none was up", { DOWN, DOWN }, 2, .q = { .tried = { 3 }, .tries = 2 },
 	    .step = FINISH(QUERY_UNREACHABLE) },
-	{ "none after as many tries as upstreams and two", { DOWN, DOWN }, 2,
+	{ "no retry after upstreams + 2 attempts", { DOWN, DOWN }, 2,
 	    .q = { .tried = { 3 }, .tries = 4, .had_healthy_upstream = true },
 	    .step = FINISH(QUERY_UNREACHABLE) },
 	{ "one try less, and there is", { DOWN, DOWN }, 2,
 	    .q = { .tried = { 3 }, .tries = 3, .had_healthy_upstream = true }, .step = PAUSE },
-	{ "none where three connections ended without any response", { UP }, 1,
+	{ "no retry after three connections without any response", { UP }, 1,
 	    .q = { .tried = { 1 }, .tries = 1, .barren_ends = 3, .had_healthy_upstream = true,
 		.was_sent = true }, .step = FINISH(QUERY_UNANSWERED) },
 	{ "two of these are not enough", { UP }, 1,
 	    .q = { .tried = { 1 }, .tries = 1, .barren_ends = 2, .had_healthy_upstream = true,
 		.was_sent = true }, .step = PAUSE },
-	{ "none for a question at which connections end", { UP }, 1,
+	{ "no retry for a question that closes connections", { UP }, 1,
 	    .q = { .tried = { 1 }, .tries = 1, .is_fatal = true, .had_healthy_upstream = true,
 		.was_sent = true }, .step = FINISH(QUERY_UNANSWERED) },
 	{ "unreachable: it was sent to none", { DOWN }, 1, .q = { .tried = { 1 } },
@@ -187,7 +188,7 @@ static const struct policy_row {
 	{ "a final one ends it", { UP, UP }, 2,
 	    .q = { .tried = { 1 }, .has_final_response = true, .response_len = 12 },
 	    .step = FINISH(QUERY_ANSWERED) },
-	{ "whoever else has it", { UP, UP }, 2,
+	{ "even if another upstream has the query", { UP, UP }, 2,
 	    .q = { .attempts = { ON(OPEN, 1), ON(RETRY, 0) }, .tried = { 3 },
 		.has_final_response = true, .response_len = 12 }, .step = FINISH(QUERY_ANSWERED) },
 	{ "also after the deadline", { UP }, 1,
@@ -198,11 +199,11 @@ static const struct policy_row {
 	{ "one only", { UP, UP, UP }, 3,
 	    .q = { .tried = { 3 }, .response_len = 12, .error_retried = true },
 	    .step = FINISH(QUERY_ANSWERED) },
-	{ "not of one in backoff", { UP, DOWN }, 2, .q = { .tried = { 1 }, .response_len = 12 },
+	{ "no retry on an upstream in backoff", { UP, DOWN }, 2, .q = { .tried = { 1 }, .response_len = 12 },
 	    .step = FINISH(QUERY_ANSWERED) },
-	{ "of one whose backoff has ended", { UP, PROBING }, 2,
+	{ "retry on an upstream after its backoff", { UP, PROBING }, 2,
 	    .q = { .tried = { 1 }, .response_len = 12 }, .step = TRY(1) },
-	{ "none where there is one upstream", { UP }, 1, .q = { .tried = { 1 }, .response_len = 12 },
+	{ "no retry with one upstream", { UP }, 1, .q = { .tried = { 1 }, .response_len = 12 },
 	    .step = FINISH(QUERY_ANSWERED) },
 	{ "an error while another one has it: wait", { UP, UP, UP }, 3,
 	    .q = { .attempts = { ON(OPEN, 1) }, .tried = { 3 }, .response_len = 12,
@@ -220,10 +221,10 @@ static const struct policy_row {
 	{ "nothing is retried after it", { UP }, 1,
 	    .q = { .attempts = { ON(RETRY, 0) }, .was_sent = true, .by = LATE_BY(1) },
 	    .step = FINISH(QUERY_UNANSWERED) },
-	{ "what is in flight is given up", { UP }, 1,
+	{ "attempts in flight are abandoned", { UP }, 1,
 	    .q = { .attempts = { ON(OPEN, 0) }, .tried = { 1 }, .was_sent = true,
 		.by = LATE_BY(0) }, .step = FINISH(QUERY_UNANSWERED) },
-	{ "what waits on a connection was not sent", { UP }, 1,
+	{ "a query waiting for a connection was not sent", { UP }, 1,
 	    .q = { .attempts = { ON(OPEN, 0) }, .tried = { 1 }, .by = LATE_BY(0) },
 	    .step = FINISH(QUERY_UNREACHABLE) },
 };
@@ -274,16 +275,16 @@ static const struct search_row {
 	enum query_search search;
 } search_rows[] = {
 	{ "one that is up is enough", UP, false, QUERY_SEARCH_NONE },
-	{ "a suspect one gets another one beside it", SUSPECT, false, QUERY_SEARCH_UP },
-	{ "a probe gets another one beside it", PROBING, false, QUERY_SEARCH_UP },
-	{ "of those in backoff all are tried", DOWN, false, QUERY_SEARCH_DOWN },
-	{ "of those that owe too much, too", FULL, false, QUERY_SEARCH_DOWN },
+	{ "a suspect upstream is hedged", SUSPECT, false, QUERY_SEARCH_UP },
+	{ "a probe is hedged", PROBING, false, QUERY_SEARCH_UP },
+	{ "all upstreams in backoff are tried", DOWN, false, QUERY_SEARCH_DOWN },
+	{ "all upstreams with too many queries in flight are tried", FULL, false, QUERY_SEARCH_DOWN },
 	{ "after: 0 means all that are up", UP, true, QUERY_SEARCH_UP },
 	{ "after: 0 means all in backoff when none is up", DOWN, true, QUERY_SEARCH_DOWN },
 };
 
 static void
-goes_on_searching(void **state)
+continues_the_search(void **state)
 {
 	const struct search_row *row = *state;
 	struct policy_group group = { .fallback_after_ms = row->at_once ? 0 : 400 };
@@ -348,9 +349,9 @@ tells_who_is_asked(void **state)
 	assert_false(policy_is_asked(&q, 1));
 }
 
-/* Whatever is done, it ends: each step that policy_next() wants is taken as a failure. */
+/* Every query ends, even if each step that policy_next() returns fails. */
 static void
-ends_whatever_fails(void **state)
+query_ends_whatever_fails(void **state)
 {
 	static const struct policy_member members[] = { UP, DOWN, PROBING, SUSPECT };
 	struct policy_group group = { .members = members, .count = LENGTH(members), .fallback_after_ms = 400 };
@@ -398,9 +399,9 @@ main(void)
 	size_t i;
 
 	ADD(policy_rows, decides);
-	ADD(search_rows, goes_on_searching);
+	ADD(search_rows, continues_the_search);
 	ADD(hedge_rows, hedges_after);
 	ADD(flight_rows, tells_who_is_asked);
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(ends_whatever_fails);
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(query_ends_whatever_fails);
 	return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
 }

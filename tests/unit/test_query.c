@@ -35,7 +35,7 @@ gives_each_slot_once(void **state)
 }
 
 static void
-begins_anew_in_a_used_slot(void **state)
+used_slot_starts_empty(void **state)
 {
 	struct query_table *t = query_table_new(1);
 	struct query *q;
@@ -73,9 +73,9 @@ static const struct length_row {
 	{ "the longest", DNS_MESSAGE_MAX },
 };
 
-/* Three places side by side, each filled to the last byte that is its own. */
+/* Three adjacent slots, each filled to its last byte. */
 static void
-has_room_for_message_and_response(void **state)
+message_and_response_fit_their_slots(void **state)
 {
 	const struct length_row *row = *state;
 	struct query_table *t = query_table_new(3);
@@ -88,7 +88,7 @@ has_room_for_message_and_response(void **state)
 		memset(message, 'a' + i, row->len);
 		q[i] = query_new(t, message, row->len);
 		assert_int_equal(q[i]->len, row->len);
-		/* Its length stands in front of the response. */
+		/* The length precedes the response. */
 		memset(q[i]->response - 2, 'A' + i, DNS_MESSAGE_MAX + 2);
 	}
 	for (i = 0; i < 3; i++) {
@@ -105,17 +105,17 @@ has_room_for_message_and_response(void **state)
 
 static const struct relax_row {
 	const char *name;
-	size_t most;	/* in hand at once */
-	size_t left;	/* when it is told to relax */
+	size_t most;	/* in flight at once */
+	size_t left;	/* at the call of the release function */
 	bool gives_back;
 } relax_rows[] = {
-	{ "after a rush", SLOTS, 0, true },
+	{ "after a burst", SLOTS, 0, true },
 	{ "after a quiet time", 1, 0, false },
-	{ "while one is still in hand", SLOTS, 1, false },
+	{ "while one is still in flight", SLOTS, 1, false },
 };
 
 static void
-gives_memory_back(void **state)
+releases_memory(void **state)
 {
 	const struct relax_row *row = *state;
 	struct query_table *t = query_table_new(SLOTS);
@@ -176,7 +176,7 @@ counts_large_messages(void **state)
 
 /* A message and a response of less than a page each, but of more together. */
 static void
-counts_small_messages_that_are_more_than_a_page_together(void **state)
+counts_small_messages_above_one_page(void **state)
 {
 	static uint8_t message[PAGES_LEN];
 	struct query_table *t = query_table_new(SLOTS);
@@ -195,9 +195,9 @@ counts_small_messages_that_are_more_than_a_page_together(void **state)
 	query_table_free(t);
 }
 
-/* The client has gone when the response comes. */
+/* The client is gone when the response arrives. */
 static void
-gives_response_back_whose_client_has_gone(void **state)
+response_is_released_if_the_client_is_gone(void **state)
 {
 	struct query_table *t = query_table_new(SLOTS);
 	struct query *q;
@@ -242,10 +242,10 @@ main(void)
 {
 	const struct CMUnitTest others[] = {
 		cmocka_unit_test(gives_each_slot_once),
-		cmocka_unit_test(begins_anew_in_a_used_slot),
+		cmocka_unit_test(used_slot_starts_empty),
 		cmocka_unit_test(counts_large_messages),
-		cmocka_unit_test(counts_small_messages_that_are_more_than_a_page_together),
-		cmocka_unit_test(gives_response_back_whose_client_has_gone),
+		cmocka_unit_test(counts_small_messages_above_one_page),
+		cmocka_unit_test(response_is_released_if_the_client_is_gone),
 		cmocka_unit_test(test_response_framed_in_place),
 	};
 	struct CMUnitTest lengths[LENGTH(length_rows)];
@@ -254,11 +254,11 @@ main(void)
 
 	for (i = 0; i < LENGTH(length_rows); i++)
 		lengths[i] = (struct CMUnitTest){ .name = length_rows[i].name,
-			.test_func = has_room_for_message_and_response,
+			.test_func = message_and_response_fit_their_slots,
 			.initial_state = (void *)&length_rows[i] };
 	for (i = 0; i < LENGTH(relax_rows); i++)
 		relaxes[i] = (struct CMUnitTest){ .name = relax_rows[i].name,
-			.test_func = gives_memory_back, .initial_state = (void *)&relax_rows[i] };
+			.test_func = releases_memory, .initial_state = (void *)&relax_rows[i] };
 	return cmocka_run_group_tests_name("query, room for bytes", lengths, NULL, NULL) +
 	    cmocka_run_group_tests_name("query_table_trim", relaxes, NULL, NULL) +
 	    cmocka_run_group_tests_name("query", others, NULL, NULL);

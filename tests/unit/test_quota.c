@@ -99,7 +99,7 @@ static const struct share_row {
 	size_t free_slots;
 	bool allowed;
 } share_rows[] = {
-	{ 0, 0, true }, /* a slot may have become free meanwhile: the table says */
+	{ 0, 0, true }, /* a slot may be free by now: depends on the table */
 	{ 1, 0, false },
 	{ 128, 1, true },
 	{ 129, 1, false },
@@ -175,7 +175,7 @@ test_two_busy_addresses_share_equally(void **state)
 	addrs[1] = use(q, "192.0.2.2");
 	(void)fill(q, addrs[0], &used);
 	for (round = 0; round < (size_t)8 * COUNT; round++) {
-		/* One of the address that has more is answered: all take the same time. */
+		/* A query of the busier address is answered: all take the same time. */
 		i = addrs[0]->udp_queries >= addrs[1]->udp_queries ? 0 : 1;
 		quota_remove_udp(q, addrs[i]);
 		used--;
@@ -191,7 +191,7 @@ test_two_busy_addresses_share_equally(void **state)
 }
 
 static void
-test_heaviest_address_has_most_queries_by_udp(void **state)
+test_heaviest_address_has_most_queries_over_udp(void **state)
 {
 	struct quota *q = quota_new(3, COUNT);
 	struct client_addr *a, *b, *c;
@@ -206,7 +206,7 @@ test_heaviest_address_has_most_queries_by_udp(void **state)
 	assert_null(quota_heaviest_udp(q));
 	quota_add_udp(q, a);
 	assert_ptr_equal(quota_heaviest_udp(q), a);
-	/* Of equals, the one that has had so many for longer. */
+	/* Among equals, the address that has had that many for longer. */
 	quota_add_udp(q, b);
 	assert_ptr_equal(quota_heaviest_udp(q), a);
 	quota_add_udp(q, b);
@@ -246,7 +246,7 @@ test_release_reported_once_while_clients_wait(void **state)
 	assert_null(quota_next_released(q));
 	quota_remove_udp(q, a);
 	assert_true(quota_has_released(q));
-	/* One that has gone is not reported. */
+	/* An address without queries is not reported. */
 	quota_remove_udp(q, a);
 	quota_leave(q, a);
 	assert_false(quota_has_released(q));
@@ -261,7 +261,7 @@ main(void)
 		cmocka_unit_test(test_share_shrinks_with_the_free_slots),
 		cmocka_unit_test(test_one_share_over_both_transports),
 		cmocka_unit_test(test_two_busy_addresses_share_equally),
-		cmocka_unit_test(test_heaviest_address_has_most_queries_by_udp),
+		cmocka_unit_test(test_heaviest_address_has_most_queries_over_udp),
 		cmocka_unit_test(test_release_reported_once_while_clients_wait),
 	};
 	struct CMUnitTest same[LENGTH(same_rows)];

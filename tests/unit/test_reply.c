@@ -25,25 +25,26 @@ static const struct reply_row {
 } reply_rows[] = {
 	{ "ID and case are the client's", BYTES(HEADER("\x81\x80", "\0") LOWER), 0, false, false,
 	    BYTES(CLIENT_HEADER("\x81\x80", "\0") MIXED) },
-	{ "an OPT for a client that sent one", BYTES(HEADER("\x81\x80", "\0") LOWER), 0, true, false,
+	{ "OPT only for clients that sent one", BYTES(HEADER("\x81\x80", "\0") LOWER), 0, true, false,
 	    BYTES(CLIENT_HEADER("\x81\x80", "\1") MIXED OPT_NEW) },
-	{ "the upstream's OPT crosses with its EDE",
+	{ "the upstream's OPT is forwarded with its EDE",
 	    BYTES(HEADER("\x81\x82", "\1") LOWER OPT("\0", "\6") EDE), OPT_AND_EDE, true, false,
 	    BYTES(CLIENT_HEADER("\x81\x82", "\1") MIXED OPT("\0", "\6") EDE) },
-	{ "not to a client without EDNS",
+	{ "no OPT to a client without EDNS",
 	    BYTES(HEADER("\x81\x82", "\1") LOWER OPT("\0", "\6") EDE), OPT_AND_EDE, false, false,
 	    BYTES(CLIENT_HEADER("\x81\x82", "\0") MIXED) },
-	{ "an extended RCODE crosses with its OPT",
+	{ "an extended RCODE is forwarded with its OPT",
 	    BYTES(HEADER("\x81\x80", "\1") LOWER OPT("\1", "\0")), OPT_ALONE, true, false,
 	    BYTES(CLIENT_HEADER("\x81\x80", "\1") MIXED OPT("\1", "\0")) },
-	{ "and is SERVFAIL without", BYTES(HEADER("\x81\x80", "\1") LOWER OPT("\1", "\0")), OPT_ALONE,
+	{ "an extended RCODE is SERVFAIL without OPT",
+	    BYTES(HEADER("\x81\x80", "\1") LOWER OPT("\1", "\0")), OPT_ALONE,
 	    false, false, BYTES(CLIENT_HEADER("\x81\x82", "\0") MIXED) },
-	{ "a signed one gets the ID only", BYTES(HEADER("\x81\x80", "\1") LOWER OPT("\0", "\0")), 0,
+	{ "only the ID of a signed response changes", BYTES(HEADER("\x81\x80", "\1") LOWER OPT("\0", "\0")), 0,
 	    true, true, BYTES(CLIENT_HEADER("\x81\x80", "\1") LOWER OPT("\0", "\0")) },
 };
 
 static void
-makes_the_client_s_form(void **state)
+converts_to_the_client_form(void **state)
 {
 	const struct reply_row *row = *state;
 	static uint8_t response[DNS_MESSAGE_MAX];
@@ -80,12 +81,12 @@ static const struct limit_row {
 	bool truncated;
 } limit_rows[] = {
 	{ "512 bytes without EDNS", false, 4096, 1232, 512, false },
-	{ "and no more", false, 4096, 1232, 513, true },
-	{ "what the client takes", true, 1000, 1232, 1000, false },
-	{ "and no more than it takes", true, 1000, 1232, 1001, true },
+	{ "more than 512 bytes is truncated", false, 4096, 1232, 513, true },
+	{ "the client's size", true, 1000, 1232, 1000, false },
+	{ "more than the client's size is truncated", true, 1000, 1232, 1001, true },
 	{ "no less than 512 bytes", true, 0, 1232, 512, false },
-	{ "what is configured", true, 4096, 1232, 1232, false },
-	{ "and no more than is configured", true, 4096, 1232, 1233, true },
+	{ "the configured size", true, 4096, 1232, 1232, false },
+	{ "more than the configured size is truncated", true, 4096, 1232, 1233, true },
 };
 
 static void
@@ -122,7 +123,7 @@ main(void)
 	size_t n = 0;
 	size_t i;
 
-	ADD(reply_rows, makes_the_client_s_form);
+	ADD(reply_rows, converts_to_the_client_form);
 	ADD(limit_rows, truncates);
 	return cmocka_run_group_tests_name("reply", tests, NULL, NULL);
 }

@@ -46,7 +46,7 @@ gives_each_generation_rows_of_its_own(void **state)
 		assert_int_equal(scoreboard_first_worker(g), g * STATS_TEAM);
 	}
 	assert_int_equal(scoreboard_add_generation(&s), -1);
-	/* What a new one gets knows nothing of the sockets of the one before. */
+	/* A new generation has no socket reports of the previous one. */
 	stats_report_shut_down(s.stats, 2);
 	scoreboard_remove_generation(&s, 2);
 	assert_int_equal(scoreboard_add_generation(&s), 2);
@@ -54,7 +54,7 @@ gives_each_generation_rows_of_its_own(void **state)
 	scoreboard_free(&s);
 }
 
-/* As over a reload: the new generation comes before the old one goes. */
+/* As in a reload: the new generation starts before the old one ends. */
 static void
 keeps_the_row_of_an_upstream_that_stays(void **state)
 {
@@ -70,7 +70,7 @@ keeps_the_row_of_an_upstream_that_stays(void **state)
 	scoreboard_remove_upstream(&s, row);
 	assert_true(health_is_down(health_row(s.health, (size_t)row)));
 	assert_int_equal(sessions_take(s.sessions, (size_t)row, session, now), 1);
-	/* Also when it was gone for a while, and nobody else came. */
+	/* Also if the upstream was absent for a while and no other took its row. */
 	scoreboard_remove_upstream(&s, row);
 	assert_int_equal(add(&s, 1), row);
 	assert_true(health_is_down(health_row(s.health, (size_t)row)));
@@ -78,7 +78,7 @@ keeps_the_row_of_an_upstream_that_stays(void **state)
 }
 
 static void
-gives_the_row_of_one_that_has_gone_to_another(void **state)
+row_of_a_removed_upstream_is_reused(void **state)
 {
 	struct scoreboard s = begin();
 	uint8_t session[SESSIONS_LEN_MAX] = { 1 };
@@ -93,13 +93,13 @@ gives_the_row_of_one_that_has_gone_to_another(void **state)
 	assert_int_equal(add(&s, 3), first);
 	assert_false(health_is_down(health_row(s.health, (size_t)first)));
 	assert_int_equal(sessions_take(s.sessions, (size_t)first, session, now), 0);
-	/* Its own row is taken now. */
+	/* Its own row is in use now. */
 	assert_int_not_equal(add(&s, 1), first);
 	scoreboard_free(&s);
 }
 
 static void
-gives_no_row_to_two(void **state)
+row_has_one_owner(void **state)
 {
 	static bool taken[HEALTH_ROWS];
 	struct scoreboard s = begin();
@@ -120,9 +120,9 @@ gives_no_row_to_two(void **state)
 	scoreboard_free(&s);
 }
 
-/* Whoever of them was connected, all know, and it stays known. */
+/* Once one worker was connected, all workers see it, permanently. */
 static void
-tells_all_that_an_upstream_was_reached(void **state)
+first_connection_is_visible_to_all(void **state)
 {
 	struct scoreboard s = begin();
 	pid_t pid;
@@ -141,7 +141,7 @@ tells_all_that_an_upstream_was_reached(void **state)
 }
 
 static void
-clears_what_a_worker_leaves_behind(void **state)
+clears_the_state_of_a_dead_worker(void **state)
 {
 	struct scoreboard s = begin();
 
@@ -225,7 +225,7 @@ use(struct scoreboard *s, size_t row, uint8_t session[static SESSIONS_LEN_MAX])
 	scoreboard_remove_worker(s, 0, 4711);
 }
 
-/* Whatever stands there, nothing is read or written beyond it, and no number overflows. */
+/* With any content, no access is out of bounds and no number overflows. */
 static void
 survives_any_bytes(void **state)
 {
@@ -256,10 +256,10 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gives_each_generation_rows_of_its_own),
 		cmocka_unit_test(keeps_the_row_of_an_upstream_that_stays),
-		cmocka_unit_test(gives_the_row_of_one_that_has_gone_to_another),
-		cmocka_unit_test(gives_no_row_to_two),
-		cmocka_unit_test(tells_all_that_an_upstream_was_reached),
-		cmocka_unit_test(clears_what_a_worker_leaves_behind),
+		cmocka_unit_test(row_of_a_removed_upstream_is_reused),
+		cmocka_unit_test(row_has_one_owner),
+		cmocka_unit_test(first_connection_is_visible_to_all),
+		cmocka_unit_test(clears_the_state_of_a_dead_worker),
 		cmocka_unit_test(survives_any_bytes),
 	};
 

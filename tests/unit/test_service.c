@@ -97,7 +97,7 @@ end(struct bench *b)
 	free(b);
 }
 
-/* What the manager gets next, "" when there is nothing. */
+/* The next message to the manager, "" if there is none. */
 static const char *
 next(const struct bench *b)
 {
@@ -140,7 +140,7 @@ is_ready_when_a_worker_serves(void **state)
 }
 
 static void
-names_upstreams_that_are_down(void **state)
+down_upstreams_are_listed(void **state)
 {
 	struct bench *b = begin();
 
@@ -157,7 +157,7 @@ names_upstreams_that_are_down(void **state)
 }
 
 static void
-says_what_came_of_a_reload(void **state)
+reload_result_is_notified(void **state)
 {
 	struct bench *b = begin();
 
@@ -177,7 +177,7 @@ says_what_came_of_a_reload(void **state)
 }
 
 static void
-is_draining_when_it_stops(void **state)
+is_draining_while_stopping(void **state)
 {
 	struct bench *b = begin();
 
@@ -213,7 +213,7 @@ count_pings(struct bench *b, int seconds)
 }
 
 static void
-pings_as_long_as_a_worker_serves(void **state)
+pings_while_a_worker_serves(void **state)
 {
 	struct bench *b = begin();
 
@@ -222,7 +222,7 @@ pings_as_long_as_a_worker_serves(void **state)
 	/* More than twice in the time after which the manager gives up. */
 	assert_in_range(count_pings(b, 30), 2 * 30000 / WATCHDOG_MS, 4 * 30000 / WATCHDOG_MS);
 	die(b, 0);
-	/* For a while another one can be expected; then somebody else must help. */
+	/* A replacement may start for a while; then systemd must restart the service. */
 	assert_in_range(count_pings(b, 5), 3, 6);
 	assert_int_equal(count_pings(b, 10), 0);
 	serve(b, 1);
@@ -235,7 +235,7 @@ pings_as_long_as_a_worker_serves(void **state)
 }
 
 static void
-needs_no_service_manager(void **state)
+works_without_a_service_manager(void **state)
 {
 	struct bench *b = begin();
 	struct service alone;
@@ -257,11 +257,11 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(is_ready_when_a_worker_serves),
-		cmocka_unit_test(names_upstreams_that_are_down),
-		cmocka_unit_test(says_what_came_of_a_reload),
-		cmocka_unit_test(is_draining_when_it_stops),
-		cmocka_unit_test(pings_as_long_as_a_worker_serves),
-		cmocka_unit_test(needs_no_service_manager),
+		cmocka_unit_test(down_upstreams_are_listed),
+		cmocka_unit_test(reload_result_is_notified),
+		cmocka_unit_test(is_draining_while_stopping),
+		cmocka_unit_test(pings_while_a_worker_serves),
+		cmocka_unit_test(works_without_a_service_manager),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);

@@ -26,7 +26,7 @@ begin(void)
 	return s;
 }
 
-/* A session that says which one it is. */
+/* A session that contains its own number. */
 static void
 put(struct sessions *b, size_t row, uint8_t name, size_t len)
 {
@@ -53,7 +53,7 @@ take(struct sessions *b, size_t row, size_t expected_len)
 }
 
 static void
-gives_the_newest_first_and_each_once(void **state)
+newest_session_is_returned_first_and_once(void **state)
 {
 	struct sessions *b = begin();
 
@@ -70,7 +70,7 @@ gives_the_newest_first_and_each_once(void **state)
 }
 
 static void
-forgets_the_oldest_when_there_is_no_room(void **state)
+oldest_session_is_dropped_when_full(void **state)
 {
 	struct sessions *b = begin();
 	unsigned name;
@@ -100,7 +100,7 @@ keeps_upstreams_apart(void **state)
 }
 
 static void
-takes_none_that_is_too_large(void **state)
+too_large_session_is_refused(void **state)
 {
 	struct sessions *b = begin();
 	static const uint8_t bytes[SESSIONS_LEN_MAX + 1];
@@ -114,7 +114,7 @@ takes_none_that_is_too_large(void **state)
 }
 
 static void
-gives_none_whose_time_is_over(void **state)
+expired_session_is_not_returned(void **state)
 {
 	static const struct {
 		int64_t	until_us;
@@ -161,9 +161,9 @@ start_exchanging(struct sessions *b, _Atomic uint64_t *turns, size_t index)
 	}
 }
 
-/* Wherever they are killed: once they are reaped, all places are free and no session is torn. */
+/* Wherever workers are killed: once reaped, all slots are free and no session is torn. */
 static void
-outlives_the_death_of_any_worker(void **state)
+survives_the_death_of_any_worker(void **state)
 {
 	struct sessions *b = begin();
 	_Atomic uint64_t *turns = share(2 * sizeof *turns);
@@ -226,9 +226,9 @@ start_taking(struct sessions *b, unsigned first, struct tally *t)
 	_exit(0);
 }
 
-/* RFC 8446 C.4: no session is used by two, nor is one made of two. */
+/* RFC 8446 C.4: no session is used by two, and none is mixed from two. */
 static void
-gives_a_session_to_one_of_two_that_ask_at_once(void **state)
+concurrent_takers_get_a_session_once(void **state)
 {
 	struct sessions *b = begin();
 	struct tally *t = share(sizeof *t);
@@ -261,7 +261,7 @@ gives_a_session_to_one_of_two_that_ask_at_once(void **state)
 
 /* Another upstream gets the row, and none of the sessions. */
 static void
-forgets_all_when_the_row_is_cleared(void **state)
+clearing_a_row_drops_its_sessions(void **state)
 {
 	struct sessions *b = begin();
 	size_t i;
@@ -281,14 +281,14 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(gives_the_newest_first_and_each_once),
-		cmocka_unit_test(forgets_the_oldest_when_there_is_no_room),
+		cmocka_unit_test(newest_session_is_returned_first_and_once),
+		cmocka_unit_test(oldest_session_is_dropped_when_full),
 		cmocka_unit_test(keeps_upstreams_apart),
-		cmocka_unit_test(forgets_all_when_the_row_is_cleared),
-		cmocka_unit_test(takes_none_that_is_too_large),
-		cmocka_unit_test(gives_none_whose_time_is_over),
-		cmocka_unit_test(outlives_the_death_of_any_worker),
-		cmocka_unit_test(gives_a_session_to_one_of_two_that_ask_at_once),
+		cmocka_unit_test(clearing_a_row_drops_its_sessions),
+		cmocka_unit_test(too_large_session_is_refused),
+		cmocka_unit_test(expired_session_is_not_returned),
+		cmocka_unit_test(survives_the_death_of_any_worker),
+		cmocka_unit_test(concurrent_takers_get_a_session_once),
 	};
 
 	return cmocka_run_group_tests_name("sessions", tests, NULL, NULL);

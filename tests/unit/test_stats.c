@@ -11,7 +11,7 @@
 static const struct deadline now = { 1000000 };
 
 static void
-begins_with_nothing_known(void **state)
+new_generation_knows_no_upstream_state(void **state)
 {
 	struct stats *s = stats_new();
 	int which;
@@ -32,7 +32,7 @@ begins_with_nothing_known(void **state)
 	stats_free(NULL);
 }
 
-/* A row that is written must not take the next one's cache line away from another processor. */
+/* Writing a row must not invalidate the cache line of the next row. */
 static void
 gives_each_row_its_own_cache_lines(void **state)
 {
@@ -48,9 +48,9 @@ gives_each_row_its_own_cache_lines(void **state)
 	stats_free(s);
 }
 
-/* What was counted stays counted, over the death of the worker; what was in flight is not. */
+/* Totals survive the death of the worker; queries in flight do not count. */
 static void
-counts_on_when_a_worker_ends(void **state)
+totals_survive_the_end_of_a_worker(void **state)
 {
 	struct stats *s = stats_new();
 	struct stats_worker *row;
@@ -96,7 +96,7 @@ start_counting(struct stats_worker *row)
 }
 
 static void
-outlives_the_death_of_any_worker(void **state)
+survives_the_death_of_any_worker(void **state)
 {
 	struct stats *s = stats_new();
 	struct stats_worker *row;
@@ -115,7 +115,7 @@ outlives_the_death_of_any_worker(void **state)
 			;
 		assert_int_equal(kill(pid, SIGKILL), 0);
 		assert_int_equal(waitpid(pid, &status, 0), pid);
-		/* Each may have been killed between the one and the other. */
+		/* Each may have been killed between the two steps. */
 		before = stats_counter(row, STATS_QUERIES);
 		answered = stats_counter(row, STATS_ANSWERED);
 		assert_in_range(answered, before - round - 1, before);
@@ -124,9 +124,9 @@ outlives_the_death_of_any_worker(void **state)
 	stats_free(s);
 }
 
-/* One report is taken once, and only by the generation that it was made for. */
+/* A report is consumed once, and only by the generation that it was made for. */
 static void
-knows_of_sockets_by_generation(void **state)
+socket_reports_belong_to_a_generation(void **state)
 {
 	struct stats *s = stats_new();
 
@@ -150,11 +150,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(begins_with_nothing_known),
+		cmocka_unit_test(new_generation_knows_no_upstream_state),
 		cmocka_unit_test(gives_each_row_its_own_cache_lines),
-		cmocka_unit_test(counts_on_when_a_worker_ends),
-		cmocka_unit_test(outlives_the_death_of_any_worker),
-		cmocka_unit_test(knows_of_sockets_by_generation),
+		cmocka_unit_test(totals_survive_the_end_of_a_worker),
+		cmocka_unit_test(survives_the_death_of_any_worker),
+		cmocka_unit_test(socket_reports_belong_to_a_generation),
 	};
 
 	return cmocka_run_group_tests_name("stats", tests, NULL, NULL);

@@ -82,7 +82,7 @@ largest_configuration_arrives_whole(void **state)
 }
 
 static void
-name_is_taken_once(void **state)
+name_can_be_bound_once(void **state)
 {
 	struct failure why;
 	int first = status_listen(file, &why);
@@ -123,7 +123,7 @@ no_supervisor_answers(void **state)
 	fd = status_listen(file, &why);
 	assert_int_not_equal(fd, -1);
 	assert_null(status_ask(file, deadline_in(50)));
-	/* There was a connection, and its peer has gone. */
+	/* There was a connection, and its peer is gone. */
 	status_answer(fd, &(struct config){ .listen_count = 0 });
 	(void)close(fd);
 }
@@ -133,7 +133,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(largest_configuration_arrives_whole),
-		cmocka_unit_test(name_is_taken_once),
+		cmocka_unit_test(name_can_be_bound_once),
 		cmocka_unit_test(directory_must_exist),
 		cmocka_unit_test(no_supervisor_answers),
 	};

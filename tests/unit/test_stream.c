@@ -55,7 +55,7 @@ closed_stream_does_nothing(void **state)
 	assert_int_equal(stream_read(&closed, &octet, 1, &why), -1);
 	assert_int_equal(stream_write(&closed, &octet, 1, &why), -1);
 	assert_string_equal(why.text, "closed");
-	assert_false(stream_may_try_again(&closed));
+	assert_false(stream_should_retry_reduced(&closed));
 	assert_false(stream_has_expired(&closed));
 	assert_false(stream_has_read_ahead(&closed));
 	stream_describe(&closed, &facts);
@@ -87,7 +87,7 @@ goes_through_its_stages(void **state)
 	assert_true(stream_events(&stream) == EPOLLIN);
 	assert_int_equal(stream_step(&stream, &why), 0);
 	assert_false(stream_has_expired(&stream));
-	assert_false(stream_may_try_again(&stream));
+	assert_false(stream_should_retry_reduced(&stream));
 	stream_describe(&stream, &facts);
 	assert_string_equal(facts.version, "TLSv1.3");
 	assert_string_equal(facts.names, "dns.test, 127.0.0.1");
@@ -114,7 +114,7 @@ static const struct timeout_row {
 	const char *remedy; /* how it begins */
 } timeout_rows[] = {
 	{ "connecting", CONNECTING, "connect: timed out after 1234 ms (timeouts.connect)",
-	    "a firewall on the way may drop TCP to port " },
+	    "a firewall may drop TCP to port " },
 	{ "handshaking with a silent server", HANDSHAKING,
 	    "handshake: timed out after 1234 ms (timeouts.handshake)", "there was no response: " },
 	{ "handshaking with a slow server", RESPONDING,
@@ -145,7 +145,7 @@ says_at_which_stage_time_was_up(void **state)
 	assert_string_equal(why.text, row->text);
 	assert_memory_equal(why.remedy, row->remedy, strlen(row->remedy));
 	assert_int_equal(why.remedy[0] == '\0', row->remedy[0] == '\0');
-	assert_false(stream_may_try_again(&stream));
+	assert_false(stream_should_retry_reduced(&stream));
 	stream_close(&stream);
 	tls_peer_close(&peer);
 }
@@ -232,7 +232,7 @@ refuses_the_server(void **state)
 	assert_int_equal(tls_handshake(&stream, &peer, &why), -1);
 	assert_memory_equal(why.text, row->text, strlen(row->text));
 	assert_int_not_equal(stream_stage(&stream), STREAM_READY);
-	assert_false(stream_may_try_again(&stream));
+	assert_false(stream_should_retry_reduced(&stream));
 	stream_close(&stream);
 	tls_peer_close(&peer);
 	tls_server_stop(&other);
@@ -315,11 +315,11 @@ may_try_again_without_alpn(void **state)
 	assert_int_equal(stream_open_tls(&stream, strict.server, NULL, 0, &why), 0);
 	tls_server_accept(&strict, &peer);
 	assert_int_equal(tls_handshake(&stream, &peer, &why), -1);
-	assert_true(stream_may_try_again(&stream));
+	assert_true(stream_should_retry_reduced(&stream));
 	stream_close(&stream);
 	tls_peer_close(&peer);
 	tls_connect(&strict, &stream, &peer);
-	assert_false(stream_may_try_again(&stream));
+	assert_false(stream_should_retry_reduced(&stream));
 	stream_close(&stream);
 	tls_peer_close(&peer);
 	tls_server_stop(&strict);

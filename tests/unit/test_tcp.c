@@ -33,7 +33,7 @@ static size_t accepts;
 /* The module keeps where this is. */
 static int listener;
 
-/* In the place of libc's, whose prototype is none of ISO C. */
+/* Replaces libc's, whose prototype is not ISO C. */
 int accept_meanwhile(int fd, void *addr, socklen_t *len, int flags) __asm__("accept4");
 
 int
@@ -49,16 +49,16 @@ accept_meanwhile(int fd, void *addr, socklen_t *len, int flags)
 static size_t receives;
 
 /* The same for recv(2). */
-ssize_t recv_and_count(int fd, void *octets, size_t len, int flags) __asm__("recv");
+ssize_t recv_and_count(int fd, void *data, size_t len, int flags) __asm__("recv");
 
 ssize_t
-recv_and_count(int fd, void *octets, size_t len, int flags)
+recv_and_count(int fd, void *data, size_t len, int flags)
 {
 	receives++;
-	return syscall(SYS_recvfrom, fd, octets, len, flags, NULL, NULL);
+	return syscall(SYS_recvfrom, fd, data, len, flags, NULL, NULL);
 }
 
-/* The module with one listener, and so many slots for clients, PER_ADDRESS for each address. */
+/* The module with one listener and that many client slots, PER_ADDRESS for each address. */
 static struct bench
 begin(size_t slots, size_t per_address)
 {
@@ -115,7 +115,7 @@ connect_client(const struct bench *b)
 	return connect_from(b, "127.0.0.1");
 }
 
-/* Accepts clients and takes what they have sent by now; returns the number of queries. */
+/* Accepts clients and reads what they have sent; returns the number of queries. */
 static size_t
 accept_and_gather(struct bench *b)
 {
@@ -125,13 +125,13 @@ accept_and_gather(struct bench *b)
 	return tcp_gather(b->tcp, queries, LENGTH(queries), deadline_now());
 }
 
-/* Whether the other side has ended the connection, in whatever way. */
+/* Whether the peer has ended the connection in any way. */
 static bool
 is_ended(int client)
 {
-	uint8_t octet;
+	uint8_t byte;
 
-	return recv(client, &octet, sizeof octet, 0) <= 0;
+	return recv(client, &byte, sizeof byte, 0) <= 0;
 }
 
 /* The only one that could be evicted sends at this very moment, and stays connected. */
@@ -214,8 +214,8 @@ struct hand {
 static void
 ask(int client, size_t count)
 {
-	static uint8_t octets[EACH * (1 + sizeof A_MESSAGE)];
-	uint8_t *p = octets;
+	static uint8_t data[EACH * (1 + sizeof A_MESSAGE)];
+	uint8_t *p = data;
 	size_t i;
 
 	for (i = 0; i < count; i++) {
@@ -224,7 +224,7 @@ ask(int client, size_t count)
 		memcpy(p, A_MESSAGE, sizeof A_MESSAGE - 1);
 		p += sizeof A_MESSAGE - 1;
 	}
-	assert_int_equal(send(client, octets, (size_t)(p - octets), 0), p - octets);
+	assert_int_equal(send(client, data, (size_t)(p - data), 0), p - data);
 }
 
 /* Takes all that may be taken; how many more that is. */
@@ -239,7 +239,7 @@ gather_all(struct bench *b, struct hand *hand)
 	return hand->count - before;
 }
 
-/* Answers the one that was taken first. */
+/* Answers the query that was read first. */
 static void
 answer_first(struct bench *b, struct hand *hand)
 {
@@ -251,7 +251,7 @@ answer_first(struct bench *b, struct hand *hand)
 	tcp_send(b->tcp, deadline_now());
 }
 
-/* They connect one after the other, ask for more than there is, and all get it in the end. */
+/* Clients connect one after the other, send more than fits, and all are answered. */
 static void
 test_one_address_leaves_slots_to_others(void **state)
 {

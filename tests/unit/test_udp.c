@@ -41,12 +41,12 @@ soon(void)
 	return deadline_in(5000);
 }
 
-/* Shared by those who serve one socket. */
+/* Shared by the modules that serve one socket. */
 static _Atomic uint32_t overflow;
 
 /* The module with one socket, which is the bench's from now on; another may serve it too. */
 static struct bench
-begin_beside(int server, const char *settings)
+start_on_socket(int server, const char *settings)
 {
 	struct bench b = { .server = server, .set = waitset_new() };
 	struct config_report report;
@@ -73,7 +73,7 @@ static struct bench
 begin(int server, const char *settings)
 {
 	atomic_store(&overflow, 0);
-	return begin_beside(server, settings);
+	return start_on_socket(server, settings);
 }
 
 static void
@@ -98,7 +98,7 @@ listen_on(const char *text)
 	return net_listen_udp(&a, &why);
 }
 
-/* What systemd makes of `ListenDatagram=53': it takes IPv4 as well. */
+/* The socket of `ListenDatagram=53' in systemd: it receives IPv4 as well. */
 static int
 listen_on_both(void)
 {
@@ -132,9 +132,9 @@ ask(int client, uint16_t id)
 	assert_int_equal(send(client, message, sizeof message - 1, 0), sizeof message - 1);
 }
 
-/* Whether the wait tells of datagrams; then the module knows. */
+/* Whether the wait reports datagrams; if so, the module is notified. */
 static bool
-is_told(struct bench *b, struct deadline by)
+is_ready_by(struct bench *b, struct deadline by)
 {
 	struct epoll_event event;
 
@@ -173,7 +173,7 @@ answer(struct bench *b, size_t count)
 	udp_send(b->udp, deadline_now());
 }
 
-/* A connected socket takes only what comes from the address that it is connected to. */
+/* A connected socket receives only from the address that it is connected to. */
 static void
 assert_answered(int client, uint16_t id)
 {
@@ -206,7 +206,7 @@ test_answer_sent_from_the_queried_address(void **state)
 	int client = connect_to(&b, row->host);
 
 	ask(client, 7);
-	assert_true(is_told(&b, soon()));
+	assert_true(is_ready_by(&b, soon()));
 	assert_int_equal(gather(&b), 1);
 	assert_int_equal(b.queries[0]->transport, QUERY_UDP);
 	assert_true(udp_is_busy(b.udp));
@@ -217,7 +217,7 @@ test_answer_sent_from_the_queried_address(void **state)
 	end(&b);
 }
 
-/* While there is no place, what comes waits in the socket, and does not wake the loop. */
+/* While no slot is free, datagrams wait in the socket and do not wake the loop. */
 static void
 test_not_listening_while_no_slot_is_free(void **state)
 {
@@ -228,16 +228,16 @@ test_not_listening_while_no_slot_is_free(void **state)
 	(void)state;
 	for (id = 0; id < 4; id++)
 		ask(client, id);
-	assert_true(is_told(&b, soon()));
+	assert_true(is_ready_by(&b, soon()));
 	assert_int_equal(gather(&b), 2);
 	assert_int_equal(gather(&b), 0);
 	assert_false(udp_has_work(b.udp));
 	udp_send(b.udp, deadline_now());
-	assert_false(is_told(&b, deadline_now()));
+	assert_false(is_ready_by(&b, deadline_now()));
 	answer(&b, 2);
 	assert_answered(client, 0);
 	assert_answered(client, 1);
-	assert_true(is_told(&b, soon()));
+	assert_true(is_ready_by(&b, soon()));
 	assert_int_equal(gather(&b), 2);
 	answer(&b, 2);
 	assert_answered(client, 2);
@@ -246,7 +246,7 @@ test_not_listening_while_no_slot_is_free(void **state)
 	end(&b);
 }
 
-/* Takes all that has come, with or without a wait that told of it. */
+/* Reads all queued datagrams, whether or not the wait reported them. */
 static size_t
 gather_all(struct bench *b)
 {
@@ -260,7 +260,7 @@ gather_all(struct bench *b)
 	return count;
 }
 
-/* How many a module says that the kernel has lost. */
+/* The number of kernel drops that a module reports. */
 static unsigned
 lost(struct bench *b)
 {
@@ -285,14 +285,14 @@ overflow_it(struct bench *b, int client, uint16_t id)
 		ask(client, id++);
 	got = gather_all(b);
 	assert_in_range(got, 1, SENT - 1);
-	/* The next datagram tells how many were lost before it. */
+	/* The next datagram carries the number of drops before it. */
 	assert_int_equal(lost(b), 0);
 	ask(client, id);
 	assert_int_equal(gather_all(b), 1);
 	return SENT - (unsigned)got;
 }
 
-/* Workers share the socket: each is told, and one counts. */
+/* Workers share the socket: each sees the drops, and one counts them. */
 static void
 test_kernel_drops_counted_once_by_all_workers(void **state)
 {
@@ -304,7 +304,7 @@ test_kernel_drops_counted_once_by_all_workers(void **state)
 	(void)state;
 	assert_int_equal(set_option(server, SOL_SOCKET, SO_RCVBUF, 4096), 0);
 	first = begin(server, "");
-	second = begin_beside(dup(server), "");
+	second = start_on_socket(dup(server), "");
 	client = connect_to(&first, "127.0.0.1");
 	count = overflow_it(&first, client, 0);
 	assert_int_equal(lost(&first), count);
@@ -322,7 +322,7 @@ test_kernel_drops_counted_once_by_all_workers(void **state)
 	end(&first);
 }
 
-/* What was lost before the first worker came is not its news; what comes then is. */
+/* Drops before the first worker are ignored; later ones are counted. */
 static void
 test_drops_before_the_first_worker_ignored(void **state)
 {
@@ -347,9 +347,9 @@ test_drops_before_the_first_worker_ignored(void **state)
 	end(&first);
 }
 
-/* Draining takes what has come, and nothing that comes then. */
+/* Draining reads the queued datagrams and nothing later. */
 static void
-test_drain_reads_what_has_come(void **state)
+test_drain_reads_queued_datagrams(void **state)
 {
 	struct bench b = begin(listen_on("127.0.0.1"), "");
 	int client = connect_to(&b, "127.0.0.1");
@@ -360,7 +360,7 @@ test_drain_reads_what_has_come(void **state)
 	assert_true(udp_is_busy(b.udp));
 	assert_int_equal(gather(&b), 1);
 	ask(client, 2);
-	assert_false(is_told(&b, deadline_now()));
+	assert_false(is_ready_by(&b, deadline_now()));
 	assert_int_equal(gather(&b), 0);
 	answer(&b, 1);
 	assert_answered(client, 1);
@@ -376,7 +376,7 @@ main(void)
 		cmocka_unit_test(test_not_listening_while_no_slot_is_free),
 		cmocka_unit_test(test_kernel_drops_counted_once_by_all_workers),
 		cmocka_unit_test(test_drops_before_the_first_worker_ignored),
-		cmocka_unit_test(test_drain_reads_what_has_come),
+		cmocka_unit_test(test_drain_reads_queued_datagrams),
 	};
 	struct CMUnitTest tests[LENGTH(reply_rows) + LENGTH(singles)];
 	size_t n = 0, i;

@@ -4,20 +4,20 @@
 
 #include "unit.h"
 
-/* Whether there is something to read, and whether the wait may take a while. */
+/* Whether there is something to read, and whether the wait may block. */
 static const struct signal_row {
 	const char *name;
 	bool readable;
 	int wait_ms;
 } signal_rows[] = {
 	{ "a signal ends the wait", false, 10000 },
-	{ "a signal arrives beside events", true, 10000 },
-	{ "a signal arrives where there is no time to wait", false, 0 },
-	{ "a signal arrives beside events and without time", true, 0 },
+	{ "a signal arrives together with events", true, 10000 },
+	{ "a signal arrives with timeout 0", false, 0 },
+	{ "a signal arrives with events and timeout 0", true, 0 },
 };
 
 static void
-lets_signals_in(void **state)
+receives_signals_while_waiting(void **state)
 {
 	const struct signal_row *row = *state;
 	struct epoll_event events[3];
@@ -63,7 +63,7 @@ main(void)
 	size_t i;
 
 	for (i = 0; i < LENGTH(signal_rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = signal_rows[i].name, .test_func = lets_signals_in,
+		tests[i] = (struct CMUnitTest){ .name = signal_rows[i].name, .test_func = receives_signals_while_waiting,
 			.initial_state = (void *)&signal_rows[i] };
 	return cmocka_run_group_tests_name("waitset", tests, NULL, NULL);
 }

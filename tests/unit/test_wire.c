@@ -18,18 +18,18 @@ static const struct name_row {
 } name_rows[] = {
 	{ "root", BYTES("\0"), false, false, 1 },
 	{ "two labels", BYTES("\1a\2bc\0"), false, false, 6 },
-	{ "what follows is left", BYTES("\1a\0\1b\0"), false, false, 3 },
-	{ "any octet in a label", BYTES("\4\0.\377\\\0"), false, false, 6 },
+	{ "trailing bytes are not read", BYTES("\1a\0\1b\0"), false, false, 3 },
+	{ "any byte in a label", BYTES("\4\0.\377\\\0"), false, false, 6 },
 	{ "pointer alone", BYTES("\300\14"), false, true, 2 },
 	{ "pointer ends the name", BYTES("\1a\300\14"), false, true, 4 },
 	{ "pointer to itself", BYTES("\300\0"), false, true, 2 },
 	{ "highest pointer", BYTES("\377\377"), false, true, 2 },
 	{ "label of 63", BYTES(LABEL_63 "\0"), false, false, 65 },
-	{ "255 octets", BYTES(LABEL_63 LABEL_63 LABEL_63 LABEL_61 "\0"), false, false, 255 },
-	{ "256 octets", BYTES(LABEL_63 LABEL_63 LABEL_63 LABEL_62 "\0"), true, true, 193 },
-	{ "254 octets and a pointer", BYTES(LABEL_63 LABEL_63 LABEL_63 LABEL_61 "\300\14"), false,
+	{ "255 bytes", BYTES(LABEL_63 LABEL_63 LABEL_63 LABEL_61 "\0"), false, false, 255 },
+	{ "256 bytes", BYTES(LABEL_63 LABEL_63 LABEL_63 LABEL_62 "\0"), true, true, 193 },
+	{ "254 bytes and a pointer", BYTES(LABEL_63 LABEL_63 LABEL_63 LABEL_61 "\300\14"), false,
 	    true, 256 },
-	{ "255 octets and a pointer", BYTES(LABEL_63 LABEL_63 LABEL_63 LABEL_62 "\300\14"), true,
+	{ "255 bytes and a pointer", BYTES(LABEL_63 LABEL_63 LABEL_63 LABEL_62 "\300\14"), true,
 	    true, 193 },
 	{ "label of 64", BYTES("\100" LABEL_63 "\0"), true, true, 1 },
 	{ "reserved label type 01", BYTES("\177\0"), true, true, 1 },
@@ -62,7 +62,7 @@ skips_a_name(void **state)
 	free(data);
 }
 
-/* A name without a pointer is whole only with its last octet. */
+/* A name without a pointer is complete only with its last byte. */
 static void
 fails_on_every_shorter_name(void **state)
 {
@@ -83,7 +83,7 @@ fails_on_every_shorter_name(void **state)
 
 enum { U8, U16, U32, SKIP_3, BYTES_3, SKIP_ALL, READS };
 
-/* What READ yields: the number read, or for octets the first of them. */
+/* The result of READ: the number, or the first of the bytes. */
 static uint32_t
 read_one(struct wire_reader *r, int read)
 {
@@ -137,7 +137,7 @@ reads_in_network_order(void **state)
 }
 
 static void
-fails_one_octet_short_and_stays_failed(void **state)
+fails_one_byte_short_and_stays_failed(void **state)
 {
 	const struct number_row *row = *state;
 	size_t len = row->size - 1;
@@ -177,7 +177,7 @@ a_huge_length_does_not_wrap(void **state)
 }
 
 static void
-no_bytes_are_always_there(void **state)
+zero_bytes_are_always_available(void **state)
 {
 	uint8_t *data = tight_copy(BYTES("ab"));
 	struct wire_reader r;
@@ -363,11 +363,11 @@ main(void)
 			.test_func = reads_in_network_order,
 			.initial_state = (void *)&number_rows[i] };
 		tests[n++] = (struct CMUnitTest){ .name = number_rows[i].name,
-			.test_func = fails_one_octet_short_and_stays_failed,
+			.test_func = fails_one_byte_short_and_stays_failed,
 			.initial_state = (void *)&number_rows[i] };
 	}
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(a_huge_length_does_not_wrap);
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(no_bytes_are_always_there);
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(zero_bytes_are_always_available);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_writes_in_network_order);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(
 	    test_write_past_the_end_fails_and_stays_failed);

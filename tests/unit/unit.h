@@ -1,7 +1,7 @@
 #ifndef DOTPROXY_UNIT_H
 #define DOTPROXY_UNIT_H
 
-/* What cmocka.h wants to have seen before it. */
+/* Headers that cmocka.h needs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,10 +13,10 @@
 
 #define LENGTH(array) (sizeof(array) / sizeof(array)[0])
 
-/* A string literal as octets and their number, without the NUL at the end. */
+/* A string literal as bytes and their number, without the NUL at the end. */
 #define BYTES(s) (const uint8_t *)(s), sizeof(s) - 1
 
-/* A copy in a block of exactly LEN octets, so that a sanitizer sees a read past its end. */
+/* A copy in a block of exactly LEN bytes, so that a sanitizer sees a read past its end. */
 static inline uint8_t *
 tight_copy(const uint8_t *data, size_t len)
 {

@@ -23,16 +23,16 @@ from rows import row, table
        ("D-05-drip", faults.drip_answer, QUERY + 0.2),
        ("D-15-reset-before-the-query", faults.reset_after_handshake, 0.2),
        ("D-15-close-before-the-query", faults.close_after_handshake, 0.2))
-def test_no_answer_from_the_first_upstream(env, script, limit):
+def test_first_upstream_without_response(env, script, limit):
     a, b = env.pair(script)
     env.proxy(a, b)
     exchange = env.assert_ok(env.ask("first.test"), limit)
-    assert b.asked("first.test")
-    assert exchange.answer.wire[2:] == dnsmsg.outside_opt(b.asked("first.test")[0].answer())[2:]
+    assert b.queries_for("first.test")
+    assert exchange.answer.wire[2:] == dnsmsg.outside_opt(b.queries_for("first.test")[0].answer())[2:]
 
 
 @row("D-01")
-def test_upstream_that_answers_nothing_at_all_is_marked_down(env):
+def test_upstream_that_never_responds_is_marked_down(env):
     a, b = env.pair(faults.never_answer)
     running = env.proxy(a, b)
     env.assert_ok(env.ask("first.test"), ANSWER + 0.2)
@@ -43,8 +43,8 @@ def test_upstream_that_answers_nothing_at_all_is_marked_down(env):
 
 
 @table("types", ("D-01", [dnsmsg.A]), ("D-01-and-its-AAAA", [dnsmsg.A, dnsmsg.AAAA]))
-def test_slow_name_is_no_dead_upstream(env, types):
-    """One name that takes long says nothing about the others, nor once it is answered."""
+def test_slow_name_does_not_mark_its_upstream_down(env, types):
+    """One slow name is no evidence about the others, even after it is answered."""
     a, b = env.pair()
     running = env.proxy(a, b)
     env.assert_ok(env.ask("warm.test"))
@@ -84,16 +84,16 @@ WRONG = [
 
 
 @table("script", *WRONG)
-def test_what_is_no_answer_is_not_delivered(env, script):
+def test_invalid_response_not_delivered(env, script):
     a, b = env.pair(script)
     env.proxy(a, b)
     exchange = env.assert_ok(env.ask("first.test"), ANSWER + 0.2)
-    assert a.asked("first.test") and b.asked("first.test")
-    assert exchange.answer.is_right
+    assert a.queries_for("first.test") and b.queries_for("first.test")
+    assert exchange.answer.is_correct
 
 
 @table("script", *(one for one in WRONG if "no-question-and-an-error" not in one[0]))
-def test_connection_that_is_out_of_step_is_closed(env, script):
+def test_connection_with_wrong_response_is_closed(env, script):
     server = env.upstream(script)
     env.proxy(server)
     exchange = env.ask("first.test")
@@ -102,15 +102,15 @@ def test_connection_that_is_out_of_step_is_closed(env, script):
 
 
 @row("D-07")
-def test_foreign_message_comes_first(env):
-    a, b = env.pair(faults.foreign_first)
+def test_unrelated_message_before_the_response(env):
+    a, b = env.pair(faults.unrelated_first)
     env.proxy(a, b)
     for n in range(5):
         env.assert_ok(env.ask(f"n{n}.test"))
 
 
 @row("D-09")
-def test_answer_that_comes_too_late_is_nobody_elses(env):
+def test_late_response_not_delivered_to_another_query(env):
     server = env.upstream()
     env.proxy(server, timeouts={"query": "500ms"})
     env.assert_ok(env.ask("warm.test"))
@@ -127,7 +127,7 @@ def test_answer_that_comes_too_late_is_nobody_elses(env):
 
 @table("script", ("D-10-in-one-write", faults.answer_twice),
        ("D-10-apart", faults.answer_twice_apart), ("D-26-five-messages", faults.multi_message))
-def test_answers_too_many(env, script):
+def test_surplus_responses(env, script):
     env.proxy(env.upstream(script))
     client = env.client()
     for n in range(10):
@@ -136,8 +136,8 @@ def test_answers_too_many(env, script):
 
 @table("script", ("D-10-in-one-write", faults.answer_twice),
        ("D-10-apart", faults.answer_twice_apart), ("D-26-five-messages", faults.multi_message))
-def test_answers_too_many_to_queries_in_flight_together(env, script):
-    """Each stray message costs a connection, until the queries are asked elsewhere."""
+def test_surplus_responses_to_pipelined_queries(env, script):
+    """Each unexpected message closes a connection, until the queries are retried elsewhere."""
     env.proxy(*env.pair(script))
     client = env.client()
     client.send(*[Query(f"together-{n}.test") for n in range(10)])
@@ -147,7 +147,7 @@ def test_answers_too_many_to_queries_in_flight_together(env, script):
 
 
 @row("D-26")
-def test_connection_is_closed_after_a_multi_message_answer(env):
+def test_connection_is_closed_after_a_multi_message_response(env):
     server = env.upstream(faults.multi_message)
     env.proxy(server)
     env.assert_ok(env.ask())
@@ -157,7 +157,7 @@ def test_connection_is_closed_after_a_multi_message_answer(env):
 @table("flags", ("D-11-RA-0", dnsmsg.QR | dnsmsg.RD),
        ("D-11-TC", dnsmsg.QR | dnsmsg.RA | dnsmsg.RD | dnsmsg.TC),
        ("D-11-AA-AD-CD-Z", dnsmsg.QR | dnsmsg.RA | dnsmsg.AA | dnsmsg.AD | dnsmsg.CD | dnsmsg.Z))
-def test_flags_of_the_answer_are_relayed(env, flags):
+def test_response_flags_are_forwarded(env, flags):
     server = env.upstream(_response(flags=flags))
     env.proxy(server)
     exchange = env.assert_ok(env.ask())
@@ -188,8 +188,8 @@ STRANGE = [
 
 
 @table("make", *STRANGE)
-def test_strange_records_are_relayed_or_servfail(env, make):
-    env.wrong_answers_are_relayed = True
+def test_malformed_records_are_forwarded_or_servfail(env, make):
+    env.allow_wrong_responses = True
     server = env.upstream(faults.message(make))
     env.proxy(server)
     exchange = env.ask(qtype=dnsmsg.TXT)
@@ -201,7 +201,7 @@ def test_strange_records_are_relayed_or_servfail(env, make):
 
 @table("tail", ("D-29-bytes", b"more"), ("D-29-record", dnsmsg.record(b"\0", 1, 1, 300, bytes(4))))
 @pytest.mark.parametrize("edns", [None, EDNS])
-def test_bytes_behind_the_last_record_of_an_answer_not_relayed(env, tail, edns):
+def test_bytes_after_the_last_record_of_a_response_not_forwarded(env, tail, edns):
     env.proxy(env.upstream(faults.message(lambda asked: asked.answer() + tail)))
     for client in (env.client(), env.datagrams()):
         exchange = env.assert_ok(client.ask(Query(edns=edns)))
@@ -209,7 +209,7 @@ def test_bytes_behind_the_last_record_of_an_answer_not_relayed(env, tail, edns):
 
 
 @pytest.mark.parametrize("size", [512, 4096, 16384, 16400, 65534, 65535])
-def test_large_answer(env, size):
+def test_large_response(env, size):
     """D-14, and the sizes at which TLS records and buffers end."""
     env.proxy(env.upstream())
     client = env.client()
@@ -230,7 +230,7 @@ def test_large_query(env):
 
 
 @row("D-15")
-def test_warm_connection_is_reset(env):
+def test_persistent_connection_is_reset(env):
     server = env.upstream()
     running = env.proxy(server)
     for n in range(20):
@@ -241,7 +241,7 @@ def test_warm_connection_is_reset(env):
 
 @table("script", ("D-16-FIN-without-close-notify", faults.fin_without_close_notify),
        ("D-18-close-after-each-answer", faults.close_after_answer))
-def test_server_closes_after_each_answer(env, script):
+def test_server_closes_after_each_response(env, script):
     a, b = env.pair(script)
     running = env.proxy(a, b)
     for n in range(30):
@@ -265,7 +265,7 @@ def test_server_closes_idle_connections(env):
 
 
 @row("D-18")
-def test_server_closes_after_each_query_without_answer(env):
+def test_server_closes_after_each_query_without_response(env):
     server = env.upstream(faults.close_after_query)
     env.proxy(server)
     for n in range(10):
@@ -274,8 +274,8 @@ def test_server_closes_after_each_query_without_answer(env):
 
 
 @row("D-18")
-def test_close_with_many_queries_in_flight(env):
-    """What is unanswered is asked again, on a fresh connection, once."""
+def test_unanswered_queries_are_resent_after_close(env):
+    """Unanswered queries are resent once on a new connection."""
     server = env.upstream()
     env.proxy(server)
     client = env.client()
@@ -299,7 +299,7 @@ def test_second_query_of_a_connection_is_not_answered(env, then):
 
 
 @row("D-20")
-def test_length_and_message_leave_in_one_record(env):
+def test_length_and_message_are_sent_in_one_record(env):
     server = env.upstream()
     env.proxy(server)
     for n in range(3):
@@ -309,7 +309,7 @@ def test_length_and_message_leave_in_one_record(env):
 
 
 @row("D-20")
-def test_batch_leaves_in_one_record(env):
+def test_batch_is_sent_in_one_record(env):
     server = env.upstream()
     env.proxy(server)
     client = env.client()
@@ -336,8 +336,8 @@ def test_error_from_the_first_upstream(env, code):
 
 
 @table("code", *((f"D-21-{name}" if code == 2 else f"D-22-{name}", code) for name, code in ERRORS))
-def test_error_from_both_upstreams(env, code):
-    """The first one's is relayed."""
+def test_first_error_is_forwarded_if_both_fail(env, code):
+    """The error of the first upstream is forwarded."""
     a, b = env.pair(faults.rcode(code, ede=20, text=b"from A"))
     b.do(faults.rcode(dnsmsg.SERVFAIL if code != dnsmsg.SERVFAIL else dnsmsg.REFUSED, ede=20,
                       text=b"from B"))
@@ -350,7 +350,7 @@ def test_error_from_both_upstreams(env, code):
 
 
 @row("D-21")
-def test_error_and_then_nxdomain(env):
+def test_nxdomain_replaces_an_earlier_error(env):
     a, b = env.pair(faults.rcode(dnsmsg.SERVFAIL))
     b.do(faults.rcode(dnsmsg.NXDOMAIN))
     env.proxy(a, b)
@@ -388,7 +388,7 @@ def test_unsolicited_data_on_an_idle_connection(env):
 
 
 @row("D-out-of-order")
-def test_answers_out_of_order(env):
+def test_responses_out_of_order(env):
     server = env.upstream(faults.reverse_order)
     env.proxy(server)
     client = env.client()

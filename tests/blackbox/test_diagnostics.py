@@ -1,6 +1,6 @@
 """
-Group F: mistakes in configurations and command lines. Each message says where the mistake is (file,
-line and column, or the word of the command line), what is wrong, and what to do about it.
+Group F: mistakes in configurations and command lines. Each message has the place (file, line and
+column, or the word of the command line), the problem and the fix.
 """
 
 import os
@@ -23,7 +23,7 @@ IN_USE = "192.0.2.7"                    # of no interface here (RFC 5737)
 
 
 def says(done, place, cause, cure):
-    """Exit status 2, and a line with the place, the cause and the cure, in this order."""
+    """Exit status 2, and a line with the place, the cause and the fix, in this order."""
     assert done.returncode == 2, done
     assert done.stdout == ""
     for line in done.stderr.splitlines():
@@ -44,7 +44,7 @@ def configured(tmp_path):
 
 
 def upstream(name, written, cause, cure):
-    """An entry of `upstreams', in quotes, so that YAML takes it as it is."""
+    """An entry of `upstreams', quoted so that YAML does not interpret it."""
     return (f"F-17-upstream-{name}", f"upstreams: ['{written}']\n", "1:13", f"`{written}' {cause}",
             cure)
 
@@ -252,13 +252,13 @@ AS_DOT = "as in `9.9.9.9#dns.quad9.net'"
        key("dnsproxy", "insecure", ALWAYS_TLS, "true"),
        key("cloudflared", "proxy-dns-upstream", A_LIST),
        key("blocky", "bootstrapDns", "names are not looked up"),
-       # Keys of dot-proxy, at another place.
+       # Keys of dot-proxy in the wrong mapping.
        key("here", "level", "write `log: {level: ...}'"),
        key("here", "query", "write `timeouts: {query: ...}'"),
        key("here", "ca_file", "write `tls: {ca_file: ...}'"),
        key("here", "port", "write it after the address", "53"),
        key("here", "hostname", "write it next to `address'"))
-def test_mistake_in_configuration_has_place_cause_and_cure(tmp_path, configured, text, place,
+def test_configuration_error_has_place_cause_and_fix(tmp_path, configured, text, place,
                                                            cause, cure):
     configured(text)
     for command in ([], ["check"]):
@@ -272,7 +272,7 @@ def test_mistake_in_configuration_has_place_cause_and_cure(tmp_path, configured,
        ("F-17-port-of-its-own", "upstreams: [{address: '2001:db8::1:853', port: 853}]\n"),
        ("F-17-brackets", "upstreams: ['[2001:db8::1:853]']\n"),
        ("F-17-group-like-a-port", "upstreams: ['2620:119:53::53']\n"))
-def test_notation_that_is_clear_is_taken(tmp_path, configured, monkeypatch, authority, text):
+def test_unambiguous_notation_is_accepted(tmp_path, configured, monkeypatch, authority, text):
     monkeypatch.setenv("SSL_CERT_FILE", authority.path)
     configured(text)
     done = run(tmp_path, "check")
@@ -316,7 +316,7 @@ def test_notation_that_is_clear_is_taken(tmp_path, configured, monkeypatch, auth
         "a loop: dot-proxy itself listens on 127.0.0.1:853", "change one of the two"),
        ("F-16-neither", "listen: {address: 127.0.0.1, udp: false, tcp: false}\n", "1:9",
         "at least one of `udp', `tcp'", "must be true"))
-def test_check_finds_what_the_start_would_refuse(tmp_path, configured, monkeypatch, authority,
+def test_check_finds_startup_errors(tmp_path, configured, monkeypatch, authority,
                                                  text, place, cause, cure):
     monkeypatch.setenv("SSL_CERT_FILE", authority.path)
     (tmp_path / "empty").write_bytes(b"")
@@ -331,9 +331,9 @@ def test_check_finds_what_the_start_would_refuse(tmp_path, configured, monkeypat
 
 @table("address", ("F-16-one-address-of-two", f"{IN_USE}:5399"),
        ("F-20-interface", "[fe80::77%vpn0]:5399"))
-def test_check_warns_of_an_address_that_is_not_there_yet(tmp_path, configured, monkeypatch,
+def test_check_warns_about_a_missing_listen_address(tmp_path, configured, monkeypatch,
                                                          authority, address):
-    """The start does not refuse it, since the other address is served."""
+    """The start succeeds, since the other address is served."""
     monkeypatch.setenv("SSL_CERT_FILE", authority.path)
     configured(f"listen: [127.0.0.1, '{address}']\n{GOOD}")
     done = run(tmp_path, "check")
@@ -342,14 +342,14 @@ def test_check_warns_of_an_address_that_is_not_there_yet(tmp_path, configured, m
     assert f'- "{address}"' in done.stdout
 
 
-def test_check_finds_all_at_once_in_order_of_line(tmp_path, configured):
+def test_check_reports_all_errors_in_line_order(tmp_path, configured):
     configured(f"user: no-such-user\nlisten: ['{IN_USE}']\ntls: {{ca_file: none.pem}}\n{GOOD}")
     done = run(tmp_path, "check")
     places = re.findall(r"^config\.yml:(\d+):\d+: ", done.stderr, re.M)
     assert (done.returncode, places) == (2, ["1", "2", "3"])
 
 
-def test_check_passes_while_the_port_is_in_use(tmp_path, configured, monkeypatch, authority):
+def test_check_passes_if_the_port_is_in_use(tmp_path, configured, monkeypatch, authority):
     """As when dot-proxy is running already."""
     monkeypatch.setenv("SSL_CERT_FILE", authority.path)
     with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
@@ -360,7 +360,7 @@ def test_check_passes_while_the_port_is_in_use(tmp_path, configured, monkeypatch
         assert run(tmp_path, "check").returncode == 0
 
 
-def test_check_warns_of_workers_that_run_as_root(tmp_path, configured, monkeypatch, authority):
+def test_check_warns_about_workers_as_root(tmp_path, configured, monkeypatch, authority):
     monkeypatch.setenv("SSL_CERT_FILE", authority.path)
     configured(f"{GOOD}user: root\n")
     done = run(tmp_path, "check")
@@ -370,7 +370,7 @@ def test_check_warns_of_workers_that_run_as_root(tmp_path, configured, monkeypat
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
-def test_check_by_another_user_warns_of_the_right_to_become_one(tmp_path, configured, authority):
+def test_check_warns_about_the_privilege_to_change_user(tmp_path, configured, authority):
     configured(f"{GOOD}user: daemon\ntls: {{ca_file: ca.pem}}\n")
     (tmp_path / "ca.pem").write_bytes(open(authority.path, "rb").read())
     (tmp_path / "dot-proxy").write_bytes(open(proxy.BINARY, "rb").read())
@@ -476,7 +476,7 @@ def word(name, args, at, cause, cure):
             "write `dot-proxy healthcheck --upstream'"),
        word("not-with-serving", ["--upstream"], "`--upstream'", "only valid with `healthcheck'",
             "write `dot-proxy healthcheck --upstream'"))
-def test_mistake_in_command_line_has_word_cause_and_cure(tmp_path, configured, monkeypatch,
+def test_command_line_error_has_word_cause_and_fix(tmp_path, configured, monkeypatch,
                                                          authority, args, at, cause, cure):
     monkeypatch.setenv("SSL_CERT_FILE", authority.path)
     configured(GOOD)
@@ -497,7 +497,7 @@ def test_help_is_printed_on_standard_output(tmp_path, args):
        ("F-18-options-last", ["check", "-c", "other.yml", "-v"]),
        ("F-18-options-in-a-word", ["-vcother.yml", "check"]),
        ("F-18-two-dashes", ["-c", "other.yml", "--", "check"]))
-def test_options_may_stand_anywhere(tmp_path, monkeypatch, authority, args):
+def test_options_are_accepted_in_any_position(tmp_path, monkeypatch, authority, args):
     monkeypatch.setenv("SSL_CERT_FILE", authority.path)
     (tmp_path / "other.yml").write_text(GOOD)
     done = run(tmp_path, *args)
@@ -564,7 +564,7 @@ def test_special_file_is_an_error_at_once(tmp_path, configured, authority, make,
 @table("make, cause, of",
        *((f"F-15-{what}-{name}", make, cause, what)
          for what in ("config", "CA", "CRL") for name, make, cause, _ in NO_FILES))
-def test_reload_of_a_special_file_blocks_nothing(env, tmp_path, make, cause, of):
+def test_reload_of_a_special_file_does_not_block(env, tmp_path, make, cause, of):
     odd = str(tmp_path / "odd.pem")
     running = env.proxy(env.upstream(), reload="signal")
     if of == "config":

@@ -1,4 +1,4 @@
-"""Queries that are asked more than once, or not where they were to be asked: one answer each."""
+"""Queries that are retried or moved to another connection get exactly one response."""
 
 import os
 import resource
@@ -22,14 +22,14 @@ async def _silent_to_some(connection, query):
         await answer(connection, query)
 
 
-def _asked_on_the_next(server, name):
-    """Waits until a silent connection's query is asked on another one too; gives both askings."""
-    return wait_until(lambda: len(server.asked(name)) > 1 and server.asked(name), 3,
-                      "it is asked once more")
+def _wait_resent(server, name):
+    """Waits until a query on a silent connection is resent; returns both attempts."""
+    return wait_until(lambda: len(server.queries_for(name)) > 1 and server.queries_for(name), 3,
+                      "the query is resent")
 
 
-def _break(env, running, connection):
-    """Waits until the proxy has seen that the connection has gone."""
+def _abort_connection(env, running, connection):
+    """Waits until the proxy has seen the end of the connection."""
     async def reset():
         connection.reset()
 
@@ -42,17 +42,17 @@ def _answer_last(env, query):
     env.loop.call(query.connection.reply(query.answer(options=NO_MORE_QUERIES)))
 
 
-def test_query_is_never_twice_on_one_connection(env):
-    """A silent connection's query has been asked on the next one when the silent one breaks."""
-    server = env.upstream(Script(asked=_silent_to_some))
+def test_query_is_sent_once_per_connection(env):
+    """The silent connection breaks after its query was resent on the next one."""
+    server = env.upstream(Script(on_query=_silent_to_some))
     running = env.proxy(server, timeouts={"answer": "2s", "query": "4s"})
     worker, = running.workers()
     client = env.client()
     env.assert_ok(client.ask("warm.test"))
     silent, = client.send(Query("silent.test", edns=EDNS))
-    first, second = _asked_on_the_next(server, "silent.test")
+    first, second = _wait_resent(server, "silent.test")
     assert first.connection is not second.connection
-    _break(env, running, first.connection)
+    _abort_connection(env, running, first.connection)
     env.assert_ok(client.ask("behind.test"))
     assert [query.name for query in second.connection.queries].count("silent.test") == 1
     _answer_last(env, second)
@@ -60,15 +60,15 @@ def test_query_is_never_twice_on_one_connection(env):
     assert running.workers() == [worker]
 
 
-def test_query_waits_only_once_where_it_was_asked(env):
-    """The same where it would have to wait, and the answer comes when nobody else can be asked."""
-    server = env.upstream(Script(asked=_silent_to_some))
+def test_query_that_was_sent_does_not_wait_for_the_same_upstream(env):
+    """The same if it would have to wait, and no upstream is left when the response arrives."""
+    server = env.upstream(Script(on_query=_silent_to_some))
     running = env.proxy(server, timeouts={"answer": "2s", "query": "4s"}, user="root")
     client = env.client()
     env.assert_ok(client.ask("warm.test"))
     silent, = client.send(Query("silent.test", edns=EDNS))
-    first, second = _asked_on_the_next(server, "silent.test")
-    _break(env, running, first.connection)
+    first, second = _wait_resent(server, "silent.test")
+    _abort_connection(env, running, first.connection)
     worker, = running.workers()
     was = no_more_descriptors(worker)
     _answer_last(env, second)
@@ -77,21 +77,21 @@ def test_query_waits_only_once_where_it_was_asked(env):
     resource.prlimit(worker, resource.RLIMIT_NOFILE, was)
 
 
-def test_answer_to_another_question_is_an_attempt(env):
-    """However well a connection has begun: the upstream gets no query more than three times."""
-    server = env.upstream(Script(asked=_silent_to_some))
+def test_response_with_wrong_question_counts_as_attempt(env):
+    """The upstream gets no query more than three times, even on connections that worked before."""
+    server = env.upstream(Script(on_query=_silent_to_some))
     env.proxy(server, timeouts={"answer": "2s", "query": "4s"})
     client, unlucky = env.client(), env.client()
     env.assert_ok(client.ask("warm.test"))
     exchange, = unlucky.send(Query("silent.test", edns=EDNS))
-    wait_until(lambda: server.asked("silent.test"))
+    wait_until(lambda: server.queries_for("silent.test"))
     times = 0
-    while times < 6 and len(server.asked("silent.test")) > times:
-        query = server.asked("silent.test")[times]
+    while times < 6 and len(server.queries_for("silent.test")) > times:
+        query = server.queries_for("silent.test")[times]
         times += 1
         env.loop.call(query.connection.reply(query.answer(parts=dnsmsg.labels("another.test"))))
         wait_until(lambda: query.connection.closed, 3, "the proxy closes the connection")
-        # It is asked on the next connection behind the other one, or with it, if at all.
+        # If resent, it follows the other query on the next connection or shares its record.
         env.assert_ok(client.ask(f"good-{times}.test"))
     assert times <= 3
     env.servfail(unlucky.receive_until(exchange))
@@ -112,33 +112,33 @@ def test_queries_on_stalled_connection_are_resent(env):
     assert len(kept.queries) == asked + 10 + 1, "each once, and one canary"
 
 
-def test_client_with_half_a_message_gets_its_answers(env):
-    """Its time for the rest of the message ends before the answer comes."""
+def test_incomplete_message_does_not_cancel_earlier_queries(env):
+    """`client_read` ends for the incomplete message before the response arrives."""
     env.proxy(env.upstream(), timeouts={"answer": "2s"})
     client = env.client()
     asked, = client.send(Query("delay-800.test"))
-    client.send_octets(dnsmsg.framed(Query("half.test").wire)[:10])
+    client.send_bytes(dnsmsg.framed(Query("half.test").wire)[:10])
     env.assert_ok(client.receive_until(asked))
     client.wait_closed()
 
 
-def test_idle_connection_that_ends_in_a_rush_is_not_cut_short(env):
-    """More has come than a look of the worker takes in, and behind it the end: nothing goes there."""
+def test_close_behind_a_full_read_is_not_an_aborted_connection(env):
+    """More data than one read takes, then the close: no query is sent there."""
     server = env.upstream()
     running = env.proxy(server, timeouts={"client_idle": "20s"})
     worker, = running.workers()
     clients = [env.client() for _ in range(300)]
     for client in clients:
-        client.wait_taken()
+        client.wait_read()
     for n in range(3):
         env.assert_ok(env.ask(f"warm-{n}.test"))
         processes.pause(worker)
         asked = [client.send(Query(f"rush-{n}-{k}.test"))[0] for k, client in enumerate(clients)]
-        server.break_off()
+        server.close_all()
         os.kill(worker, signal.SIGCONT)
         for client, exchange in zip(clients, asked):
             env.assert_ok(client.receive_until(exchange))
-    # Nothing is remembered that would slow down what comes next.
+    # No state is kept that would delay the next queries.
     slow = [Query(f"delay-200.side-by-side-{n}.test") for n in range(10)]
     for exchange in clients[0].send(*slow):
         env.assert_ok(clients[0].receive_until(exchange), 0.5)
