@@ -104,8 +104,9 @@ stall(struct upstream_list *l, struct connection *c, struct deadline now)
 		return;
 	}
 	upstream_drain(l, c);
-	TAILQ_FOREACH(a, &c->sent, link)
+	TAILQ_FOREACH(a, &c->sent, link) {
 		note_stalled(l, a, &why);
+	}
 	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
 		TAILQ_REMOVE(&c->waiting, a, link);
 		if (c->has_answered)
@@ -240,8 +241,9 @@ upstream_expire(struct upstream_list *l, struct deadline now)
 	for (i = 0; i < l->connection_count; i++)
 		if (stream_is_open(&l->connections[i].stream))
 			expire_connection(l, &l->connections[i], now);
-	TAILQ_FOREACH(q, &l->in_flight, upstream_link)
+	TAILQ_FOREACH(q, &l->in_flight, upstream_link) {
 		expire_query(l, q, now);
+	}
 }
 
 struct deadline
