@@ -118,8 +118,10 @@ note_queries(struct upstream_list *l, const struct connection *c, enum end end, 
 		a->query->tries += end == END_NO_ATTEMPT && connection_unanswered(c) == 1;
 		a->query->barren_ends += c->answers == 0;
 		/* A canary was answered, and then this was alone on it. */
-		if (end == END_ATTEMPT && c->has_answered)
+		if (end == END_ATTEMPT && c->has_answered) {
 			upstream_note_fatal(l, a->query, now);
+			a->query->is_fatal = true;
+		}
 	}
 }
 
