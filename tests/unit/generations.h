@@ -63,6 +63,8 @@ start_next(struct generation *g, struct deadline now)
 	if ((pid = fork()) == 0) {
 		sigset_t none;
 
+		/* A shell that starts the tests in the background has it ignored. */
+		(void)signal(SIGQUIT, SIG_DFL);
 		(void)sigemptyset(&none);
 		for (;;)
 			(void)sigsuspend(&none);
