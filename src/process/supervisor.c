@@ -532,8 +532,9 @@ open_waitset(struct supervisor *s, const sigset_t *signals, struct failure *why)
 }
 
 static enum supervisor_end
-fail_start(const struct failure *why, enum supervisor_end end)
+fail_start(struct supervisor *s, const struct failure *why, enum supervisor_end end)
 {
+	scoreboard_free(&s->shared);
 	log_event(LOG_LEVEL_ERROR, "cannot start", "cause=%s remedy=%s", why->text, why->remedy);
 	return end;
 }
@@ -594,7 +595,7 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 	/* First, before anything else could get one of their numbers. */
 	if (take_passed(&s, &why) == -1) {
 		config_free(config);
-		return fail_start(&why, SUPERVISOR_MISCONFIGURED);
+		return fail_start(&s, &why, SUPERVISOR_MISCONFIGURED);
 	}
 	service_open(&s.service);
 	s.descriptors = net_raise_descriptor_limit();
@@ -602,15 +603,15 @@ supervisor_run(const struct supervisor_launch *launch, struct config *config)
 	if (share_memory(&s, &why) == -1 || open_waitset(&s, &signals, &why) == -1 ||
 	    privilege_raise(&why) == -1) {
 		config_free(config);
-		return fail_start(&why, SUPERVISOR_FAILED);
+		return fail_start(&s, &why, SUPERVISOR_FAILED);
 	}
 	s.newest = generation_new(config, &s.shared, &s.passed, NULL, &misconfigured, &why);
 	if (s.newest == NULL)
-		return fail_start(&why,
+		return fail_start(&s, &why,
 		    misconfigured ? SUPERVISOR_MISCONFIGURED : SUPERVISOR_FAILED);
 	if (privilege_limit_supervisor(&why) == -1) {
 		generation_free(s.newest, NULL);
-		return fail_start(&why, SUPERVISOR_FAILED);
+		return fail_start(&s, &why, SUPERVISOR_FAILED);
 	}
 	open_status(&s);
 	watch(&s);
