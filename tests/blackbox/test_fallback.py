@@ -426,15 +426,15 @@ GOOD = b"upstreams: [192.0.2.1#dns.test]\n"
        ("after-word", b"fallback: {after: soon}", "2:19: expected a time in whole numbers "
         "(as in 1500ms, 2s, 1m), found `soon'"),
        ("after-too-short", b"fallback: {after: 5ms}",
-        "2:19: expected a time from 10ms to 9s, or 0, found `5ms'"),
+        "2:19: expected a time from 10ms to 9s, or 0, or never, or auto, found `5ms'"),
        ("after-too-long", b"fallback: {after: 10s}",
-        "2:19: expected a time from 10ms to 9s, or 0, found `10s'"),
+        "2:19: expected a time from 10ms to 9s, or 0, or never, or auto, found `10s'"),
        ("after-without-unit", b"fallback: {after: 400}",
         "2:19: `400' has no unit (as in 1500ms, 2s, 1m)"),
-       ("after-list", b"fallback: {after: [1s]}", "2:19: expected a time, or never, found a list"),
+       ("after-list", b"fallback: {after: [1s]}", "2:19: expected a time, found a list"),
        ("fallback-is-no-map", b"fallback: 400ms",
         "2:11: expected keys and values, found a single value (as in `{after: 400ms}')"),
-       ("order", b"order: quickest", "2:8: expected list or fastest, found `quickest'"),
+       ("order", b"order: quickest", "2:8: expected fastest or list, found `quickest'"),
        ("fallback-unknown-key", b"fallback: {before: 1s}", "2:12: unknown key `before' (one of: after)"))
 def test_invalid_fallback_is_refused(tmp_path, text, message):
     (tmp_path / "config.yml").write_bytes(GOOD + text + b"\n")
