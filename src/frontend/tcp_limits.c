@@ -203,7 +203,8 @@ tcp_wake_short_of_memory(struct tcp *t)
 bool
 tcp_holds_scarce_memory(const struct tcp *t, const struct client *c)
 {
-	return c->throttled == &t->short_of_memory && c->in_large > 0;
+	/* Others may have been closed just now. */
+	return c->throttled == &t->short_of_memory && c->in_large > 0 && is_short_of_memory(t, c);
 }
 
 struct client *
