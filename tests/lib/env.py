@@ -65,7 +65,10 @@ class Env:
                   "timeouts": {**TIMEOUTS, **(timeouts or {})}, "workers": 1, **settings}
         self.query_seconds = _seconds(config["timeouts"]["query"])
         self.config = config
-        self.config_path = proxy.write_config(os.path.join(self.directory, "config.yml"), config)
+        # The status socket is named after the file, so proxies that run side by side have one each.
+        others = sum(p.alive for p in self.proxies)
+        name = f"config-{others + 1}.yml" if others else "config.yml"
+        self.config_path = proxy.write_config(os.path.join(self.directory, name), config)
         made = proxy.Proxy(self.config_path, address, self.loop, self._make_socket, self._popen,
                            count=config["workers"], **(popen_args or {}))
         self.proxies.append(made)
