@@ -6,22 +6,6 @@
 
 #include "tcp_internal.h"
 
-void
-tcp_set_state(struct tcp *t, struct client *c, enum client_state state, struct deadline now)
-{
-	/* The time of a state does not begin again with every byte. */
-	if (c->state == state)
-		return;
-	TAILQ_REMOVE(&t->states[c->state], c, state_link);
-	c->state = state;
-	c->since = now;
-	/* The slot used last is the warmest. */
-	if (state == CLIENT_FREE)
-		TAILQ_INSERT_HEAD(&t->states[state], c, state_link);
-	else
-		TAILQ_INSERT_TAIL(&t->states[state], c, state_link);
-}
-
 bool
 tcp_has_input(const struct client *c)
 {

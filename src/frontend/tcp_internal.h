@@ -137,6 +137,9 @@ void tcp_count_buffer(struct tcp *, struct client *);
 bool tcp_throttle(struct tcp *, struct client *);
 void tcp_unthrottle(struct tcp *, struct client *);
 
+/* Puts a client into a state, for which its time begins if it is another one. */
+void tcp_set_state(struct tcp *, struct client *, enum client_state, struct deadline now);
+
 /* The next throttled client of that address that may go on does. */
 void tcp_wake_throttled(struct tcp *, const struct client_addr *);
 
@@ -153,9 +156,6 @@ bool tcp_holds_scarce_memory(const struct tcp *, const struct client *);
 struct client *tcp_memory_hog(const struct tcp *);
 
 /* ---- tcp_client.c ---- */
-
-/* Puts a client into a state, for which its time begins if it is another one. */
-void tcp_set_state(struct tcp *, struct client *, enum client_state, struct deadline now);
 
 /* Whether there may be something to read from its socket. */
 bool tcp_has_input(const struct client *);

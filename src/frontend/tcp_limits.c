@@ -109,6 +109,22 @@ tcp_count_buffer(struct tcp *t, struct client *c)
 /* ---- clients that may go on, and clients that wait ---- */
 
 void
+tcp_set_state(struct tcp *t, struct client *c, enum client_state state, struct deadline now)
+{
+	/* The time of a state does not begin again with every byte. */
+	if (c->state == state)
+		return;
+	TAILQ_REMOVE(&t->states[c->state], c, state_link);
+	c->state = state;
+	c->since = now;
+	/* The slot used last is the warmest. */
+	if (state == CLIENT_FREE)
+		TAILQ_INSERT_HEAD(&t->states[state], c, state_link);
+	else
+		TAILQ_INSERT_TAIL(&t->states[state], c, state_link);
+}
+
+void
 tcp_set_ready(struct tcp *t, struct client *c)
 {
 	if (c->is_ready)
@@ -169,6 +185,9 @@ resume(struct tcp *t, struct client *c)
 {
 	tcp_unthrottle(t, c);
 	tcp_set_ready(t, c);
+	/* It was not read meanwhile, so its deadline begins when it is. */
+	if (c->state == CLIENT_READING)
+		tcp_set_state(t, c, CLIENT_WAITING, c->since);
 }
 
 void
