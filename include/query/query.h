@@ -74,6 +74,12 @@ enum query_outcome {
 	QUERY_UNANSWERED   /* it was sent, and no upstream responded */
 };
 
+/* Where the response to a query is from. */
+enum query_source {
+	QUERY_LOCAL, /* made here */
+	QUERY_UPSTREAM
+};
+
 /*
  * One query in flight. Its slot and its bytes belong to the table of queries; the frontend sets the
  * fields up to `outcome', the upstream module the rest.
@@ -98,6 +104,8 @@ struct query {
 	bool is_canonical;   /* as made by edns_write_canonical(), not yet for this client */
 	size_t opt_len;      /* of the OPT record at the end of a canonical response */
 	size_t large; /* the memory of a large message or response, see query_table_large() */
+	enum query_source source;
+	bool is_done; /* see responder.h */
 
 	enum query_outcome outcome;
 	TAILQ_ENTRY(query) upstream_link;

@@ -5,9 +5,9 @@
  *
  *	wait		until something is ready or due; note what
  *	gather		take the queries that have come, over TCP and UDP
- *	answer		answer what can be answered here: errors, refusals, health queries
- *	ask		hand the rest to the upstreams, in one write for each connection
- *	reply		send the answers, and an error to whoever has reached its deadline
+ *	ask		answer what can be answered here, and send the rest to the upstreams, in
+ *			one write for each connection; see responder.h
+ *	reply		send the responses that have come, and errors for queries that are due
  *	log, publish	report what went wrong; show the others what this worker does
  *
  * The sections below come in this order. How it starts and stops is at the end.
@@ -27,6 +27,7 @@
 #include "format/dns.h"
 #include "frontend/tcp.h"
 #include "frontend/udp.h"
+#include "process/responder.h"
 #include "query/query.h"
 #include "query/quota.h"
 #include "query/reply.h"
@@ -58,6 +59,7 @@ struct worker {
 	struct udp *udp;
 	bool udp_is_first; /* to be gathered from */
 	struct upstream_list *upstreams;
+	struct responder *responder;
 	int set;
 	int signals;
 	bool stopping;
@@ -161,7 +163,7 @@ log_udp_drops(struct worker *w, struct deadline now)
 	    n[UDP_DROP_INVALID_SOURCE], n[UDP_DROP_MALFORMED]);
 }
 
-/* ---- gather, answer, ask, reply ---- */
+/* ---- gather, ask, reply ---- */
 
 /* Alternates which transport gets the first half of the batch, so that neither starves. */
 static size_t
@@ -179,11 +181,23 @@ gather(struct worker *w, struct deadline now)
 	return count + udp_gather(w->udp, w->batch + count, QUERIES_AT_ONCE - count, now);
 }
 
+/* Hands a response to the client, or drops the message if there must be none. */
 static void
 finish(struct worker *w, struct query *q, struct deadline now)
 {
+	if (q->response_len == 0) {
+		if (q->transport == QUERY_UDP)
+			udp_reject(w->udp, q);
+		else
+			tcp_reject(w->tcp, q);
+		return;
+	}
 	if (w->config->log.queries)
 		log_query(q, now);
+	if (q->outcome == QUERY_ANSWERED)
+		stats_count(w->row, STATS_ANSWERED, 1);
+	else if (q->outcome != QUERY_OPEN)
+		stats_count(w->row, STATS_FAILED, 1);
 	reply_finish(q);
 	if (q->transport == QUERY_UDP)
 		udp_answer(w->udp, q);
@@ -191,82 +205,14 @@ finish(struct worker *w, struct query *q, struct deadline now)
 		tcp_answer(w->tcp, q);
 }
 
+/* Hands over all responses that are known. */
 static void
-reject(struct worker *w, struct query *q)
+finish_done(struct worker *w, struct deadline now)
 {
-	if (q->transport == QUERY_UDP)
-		udp_reject(w->udp, q);
-	else
-		tcp_reject(w->tcp, q);
-}
+	struct query *q;
 
-static void
-answer_error(struct worker *w, struct query *q, enum dns_rcode rcode, enum dns_ede ede,
-    const char *text, struct deadline now)
-{
-	q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns, rcode,
-	    ede, text);
-	finish(w, q, now);
-}
-
-static void
-answer_text(struct worker *w, struct query *q, const char *text, struct deadline now)
-{
-	q->response_len = dns_write_text(q->response, DNS_ERROR_MAX, q->message, &q->dns, text);
-	finish(w, q, now);
-}
-
-/* Answers health queries, which are about dot-proxy itself. Returns false for any other. */
-static bool
-answer_own(struct worker *w, struct query *q, struct deadline now)
-{
-	if (dns_question_is(q->message, q->dns.question_len, DNS_OWN_HEALTH))
-		answer_text(w, q, "ok", now);
-	else if (!dns_question_is(q->message, q->dns.question_len, DNS_OWN_READY))
-		return false;
-	else if (health_is_ready(w->setup->shared->health))
-		answer_text(w, q, "ready", now);
-	else
-		answer_error(w, q, DNS_SERVFAIL, DNS_EDE_NOT_READY,
-		    "no upstream has been connected to yet", now);
-	return true;
-}
-
-/* Answers what can be answered here. Returns false when an upstream must be asked. */
-static bool
-answer(struct worker *w, struct query *q, struct deadline now)
-{
-	enum dns_rcode rcode;
-
-	switch (dns_read_query(q->message, q->len, &q->dns, &rcode)) {
-	case DNS_DROP:
-		reject(w, q);
-		return true;
-	case DNS_ANSWER:
-		answer_error(w, q, rcode, DNS_EDE_NONE, NULL, now);
-		return true;
-	case DNS_RELAY:
-		q->len = q->dns.len;
-		break;
-	}
-	if (answer_own(w, q, now))
-		return true;
-	if (!q->allowed) {
-		answer_error(w, q, DNS_REFUSED, DNS_EDE_PROHIBITED, "client address not allowed",
-		    now);
-		return true;
-	}
-	if (dns_is_resolver_arpa(q->message, &q->dns)) {
-		answer_error(w, q, DNS_NOERROR, DNS_EDE_OTHER,
-		    "resolver.arpa is answered by the resolver itself (RFC 9462)", now);
-		return true;
-	}
-	if (q->dns.qtype == DNS_TYPE_AXFR || q->dns.qtype == DNS_TYPE_IXFR) {
-		answer_error(w, q, DNS_REFUSED, DNS_EDE_NOT_SUPPORTED,
-		    "zone transfers are not relayed", now);
-		return true;
-	}
-	return false;
+	while ((q = responder_next_done(w->responder)) != NULL)
+		finish(w, q, now);
 }
 
 static void
@@ -274,19 +220,17 @@ gather_and_ask(struct worker *w, struct deadline now)
 {
 	size_t count = gather(w, now);
 	struct query *q;
-	size_t i;
 
 	if (count > 0)
 		w->idle_at = deadline_after(now, IDLE_MS);
 	stats_count(w->row, STATS_QUERIES, count);
 	stats_count(w->row, STATS_HEDGED, upstream_take_hedged(w->upstreams));
-	for (i = 0; i < count; i++)
-		if (!answer(w, w->batch[i], now))
-			upstream_ask(w->upstreams, w->batch[i]);
+	responder_ask(w->responder, w->batch, count);
 	while ((q = tcp_next_abandoned(w->tcp)) != NULL) {
-		upstream_cancel(w->upstreams, q);
+		responder_cancel(w->responder, q);
 		query_free(w->table, q);
 	}
+	finish_done(w, now);
 	upstream_send(w->upstreams, now);
 }
 
@@ -297,33 +241,18 @@ evict(struct worker *w, struct deadline now)
 	struct query *q;
 
 	while ((q = udp_next_evicted(w->udp, now)) != NULL) {
-		upstream_cancel(w->upstreams, q);
+		responder_cancel(w->responder, q);
 		q->outcome = QUERY_UNANSWERED;
-		stats_count(w->row, STATS_FAILED, 1);
-		answer_error(w, q, DNS_SERVFAIL, DNS_EDE_OTHER,
-		    "given up for other clients: too many slow queries in flight", now);
+		responder_write_error(q, DNS_SERVFAIL, DNS_EDE_OTHER,
+		    "given up for other clients: too many slow queries in flight");
+		finish(w, q, now);
 	}
 }
 
 static void
 reply(struct worker *w, struct deadline now)
 {
-	struct failure why;
-	struct query *q;
-
-	while ((q = upstream_next_done(w->upstreams)) != NULL) {
-		stats_count(w->row, q->outcome == QUERY_ANSWERED ? STATS_ANSWERED : STATS_FAILED,
-		    1);
-		if (q->outcome == QUERY_ANSWERED) {
-			finish(w, q, now);
-			continue;
-		}
-		upstream_explain(w->upstreams, q, &why);
-		answer_error(w, q, DNS_SERVFAIL,
-		    q->outcome == QUERY_UNREACHABLE ? DNS_EDE_NO_REACHABLE_AUTHORITY :
-						      DNS_EDE_NETWORK_ERROR,
-		    why.text, now);
-	}
+	finish_done(w, now);
 	evict(w, now);
 	tcp_send(w->tcp, now);
 	udp_send(w->udp, now);
@@ -587,6 +516,13 @@ start(struct worker *w, struct failure *why)
 		return fail_errno(why, "start");
 	if (upstream_attach(w->upstreams, w->set, w->table, why) == -1)
 		return -1;
+	w->responder = responder_new(&(struct responder_setup){ .config = config,
+					 .upstreams = w->upstreams,
+					 .table = w->table,
+					 .health = w->setup->shared->health },
+	    why);
+	if (w->responder == NULL)
+		return -1;
 	for (i = 0; i < w->setup->listeners->count; i++) {
 		const struct listener *l = &w->setup->listeners->at[i];
 
@@ -625,6 +561,7 @@ worker_run(const struct worker_setup *setup, struct failure *why)
 		loop(w);
 	udp_free(w->udp);
 	tcp_free(w->tcp);
+	responder_free(w->responder);
 	quota_free(w->quota);
 	query_table_free(w->table);
 	if (w->signals != -1)
