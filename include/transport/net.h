@@ -79,6 +79,9 @@ int net_receive_buffer(int fd);
 bool net_counts_drops(int fd);
 bool net_forbids_fragments(int fd);
 
+/* How many datagrams the kernel has dropped on a UDP socket so far; 0 if it does not say. */
+uint32_t net_dropped(int fd);
+
 /*
  * Starts a TCP connection, with TCP_NODELAY and TCP_USER_TIMEOUT. With FAST_OPEN (RFC 7413) it
  * appears established at once, and the first bytes written are sent with the SYN. It is established

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sock_diag.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <unistd.h>
@@ -250,6 +251,16 @@ net_forbids_fragments(int fd)
 	if (option_of(fd, SO_DOMAIN) == AF_INET6)
 		return option_at(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER) == IPV6_PMTUDISC_DO;
 	return option_at(fd, IPPROTO_IP, IP_MTU_DISCOVER) == IP_PMTUDISC_DO;
+}
+
+uint32_t
+net_dropped(int fd)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof info;
+
+	(void)getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len);
+	return info[SK_MEMINFO_DROPS];
 }
 
 int
