@@ -54,7 +54,6 @@ struct worker {
 	struct stats_worker *row; /* in `stats' */
 	struct query_table *table;
 	struct quota *quota;
-	int listeners[CONFIG_LISTEN_MAX];
 	struct tcp *tcp;
 	struct udp *udp;
 	bool udp_is_first; /* to be gathered from */
@@ -590,6 +589,7 @@ static int
 start(struct worker *w, struct failure *why)
 {
 	const struct config *config = w->config;
+	int listeners[CONFIG_LISTEN_MAX];
 	int datagrams[CONFIG_LISTEN_MAX];
 	size_t clients = clients_max(w->setup);
 	size_t slots = (size_t)config->inflight;
@@ -607,11 +607,11 @@ start(struct worker *w, struct failure *why)
 		const struct listener *l = &w->setup->listeners->at[i];
 
 		if (l->tcp != -1)
-			w->listeners[tcp++] = l->tcp;
+			listeners[tcp++] = l->tcp;
 		if (l->udp != -1)
 			datagrams[udp++] = l->udp;
 	}
-	w->tcp = tcp_new(config, w->listeners, tcp, w->set, w->table, w->quota, clients, why);
+	w->tcp = tcp_new(config, listeners, tcp, w->set, w->table, w->quota, clients, why);
 	if (w->tcp == NULL)
 		return -1;
 	for (i = 0; i < udp; i++)
