@@ -24,7 +24,7 @@ int net_check_address(const struct address *, struct failure *why);
 /*
  * Opens a TCP socket that listens on the address; accepted connections have TCP_NODELAY. No
  * interface needs to have the address yet, see net_check_address(). Returns the socket, or -1 with
- * the reason and, for a port that is in use or not permitted, the remedy.
+ * errno, the reason and, for a port that is in use or not permitted, the remedy.
  */
 int net_listen(const struct address *, struct failure *why);
 
