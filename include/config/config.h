@@ -65,6 +65,9 @@ struct config_upstream {
 	bool pins_only; /* only the pins are checked; there is one at least */
 };
 
+/* Whether both are verified with the same trust store: the same CA file and the same CRL file. */
+bool config_same_trust(const struct config_upstream *, const struct config_upstream *);
+
 /* A valid configuration with all defaults filled in. It does not change while in use. */
 struct config {
 	struct config_listener listen[CONFIG_LISTEN_MAX];

@@ -20,14 +20,12 @@ struct udp;
 
 /*
  * Serves the COUNT sockets SOCKETS (see net_listen_udp()), which stay the caller's and may be
- * shared with other processes, in the wait set SET. They share OVERFLOWS too, a number for each
- * socket, so that what the kernel drops is counted by one of them. Queries take slots of
- * TABLE, of which a few are left for TCP. QUOTA is of all frontends, and for as many
- * addresses more as TABLE has slots. CONFIG, OVERFLOWS, TABLE and QUOTA must outlive it. NULL
- * with the reason.
+ * shared with other processes, in the wait set SET. Queries take slots of TABLE, of which a few are
+ * left for TCP. QUOTA is of all frontends, and for as many addresses more as TABLE has slots.
+ * CONFIG, TABLE and QUOTA must outlive it. NULL with the reason.
  */
-struct udp *udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overflows,
-    size_t count, int set, struct query_table *table, struct quota *quota, struct failure *why);
+struct udp *udp_new(const struct config *config, const int *sockets, size_t count, int set,
+    struct query_table *table, struct quota *quota, struct failure *why);
 
 /* Frees the slots of what was not sent. NULL is fine. */
 void udp_free(struct udp *);
@@ -83,7 +81,6 @@ enum udp_drop_reason {
 	UDP_DROP_MALFORMED,      /* no query, or longer than any */
 	UDP_DROP_DUPLICATE,      /* the same query is in flight */
 	UDP_DROP_CLIENT_LIMIT,   /* the address has too many queries in flight */
-	UDP_DROP_BUFFER_FULL,    /* the receive buffer was full: reported by the kernel */
 	UDP_DROP_NOT_SENT,       /* answers that could not be sent */
 	UDP_DROP_EVICTED,        /* given up for others, and answered with an error */
 	UDP_DROP_REASONS
@@ -94,6 +91,13 @@ enum udp_drop_reason {
  * (AF_UNSPEC: none had). False when nothing was.
  */
 bool udp_drops(struct udp *, unsigned counts[static UDP_DROP_REASONS], struct address *limited);
+
+/*
+ * The next socket on which the kernel has dropped datagrams, since the receive buffer was full:
+ * its number, and how many it has dropped in all, which other processes see as well. False when
+ * that has not changed on any socket since the last call.
+ */
+bool udp_next_overflow(struct udp *, size_t *socket, uint32_t *total);
 
 /* Whether a socket was found to be shut down for sending: another one is needed. */
 bool udp_is_shut_down(const struct udp *);

@@ -69,10 +69,14 @@ uint32_t stats_clients(const struct stats_worker *);
 void stats_clear_worker(struct stats_worker *);
 
 /*
- * For each UDP socket of a generation, how many datagrams the kernel has dropped, as far as any
- * worker has reported: all of them see the same drops, and one reports them.
+ * The kernel counts what it drops on a UDP socket. All workers of a generation see the same count,
+ * which may wrap; one of them reports each drop. TOTAL is the count, SOCKET a number below
+ * STATS_SOCKETS. stats_new_drops() returns how many drops of it no worker has reported, which
+ * the caller does then. stats_ignore_drops() ignores those before the first worker; a later worker
+ * changes nothing by it.
  */
-_Atomic uint32_t *stats_socket_drops(struct stats *, size_t generation);
+uint32_t stats_new_drops(struct stats *, size_t generation, size_t socket, uint32_t total);
+void stats_ignore_drops(struct stats *, size_t generation, size_t socket, uint32_t total);
 
 /* That a worker found a UDP socket shut down; and whether one has since this was last asked. */
 void stats_report_shut_down(struct stats *, size_t generation);

@@ -24,7 +24,7 @@ int net_check_address(const struct address *, struct failure *why);
 /*
  * Opens a TCP socket that listens on the address; accepted connections have TCP_NODELAY. No
  * interface needs to have the address yet, see net_check_address(). Returns the socket, or -1 with
- * the reason and, for a port that is in use or not permitted, the remedy.
+ * errno, the reason and, for a port that is in use or not permitted, the remedy.
  */
 int net_listen(const struct address *, struct failure *why);
 
@@ -78,6 +78,9 @@ int net_receive_buffer(int fd);
  */
 bool net_counts_drops(int fd);
 bool net_forbids_fragments(int fd);
+
+/* How many datagrams the kernel has dropped on a UDP socket so far; 0 if it does not say. */
+uint32_t net_dropped(int fd);
 
 /*
  * Starts a TCP connection, with TCP_NODELAY and TCP_USER_TIMEOUT. With FAST_OPEN (RFC 7413) it

@@ -1,6 +1,5 @@
 #include "command/check.h"
 
-#include <string.h>
 #include <unistd.h>
 
 #include "base/fail.h"
@@ -39,22 +38,14 @@ check_listeners(const struct config *config, struct diagnostics *errors,
 			add(to, &config->listen[i].place, &why);
 }
 
-static bool
-same_text(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
 /* Whether an earlier upstream has the same files. */
 static bool
 is_checked(const struct config *config, size_t index)
 {
-	const struct config_upstream *u = &config->upstreams[index];
 	size_t i;
 
 	for (i = 0; i < index; i++)
-		if (same_text(config->upstreams[i].ca_file, u->ca_file) &&
-		    same_text(config->upstreams[i].crl_file, u->crl_file))
+		if (config_same_trust(&config->upstreams[i], &config->upstreams[index]))
 			return true;
 	return false;
 }

@@ -17,6 +17,18 @@ config_allows(const struct config *config, const struct address *from)
 	return false;
 }
 
+static bool
+same_file(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+bool
+config_same_trust(const struct config_upstream *a, const struct config_upstream *b)
+{
+	return same_file(a->ca_file, b->ca_file) && same_file(a->crl_file, b->crl_file);
+}
+
 bool
 config_listener_is_late(const struct config_listener *l)
 {

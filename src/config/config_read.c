@@ -87,9 +87,9 @@ read_short_form(struct loader *l, int node, struct config_upstream_draft *d)
 }
 
 static bool
-same_text(const char *a, const char *b, int (*compare)(const char *, const char *))
+same_hostname(const char *a, const char *b)
 {
-	return a == b || (a != NULL && b != NULL && compare(a, b) == 0);
+	return a == NULL || b == NULL ? a == b : strcasecmp(a, b) == 0;
 }
 
 static bool
@@ -97,10 +97,8 @@ same_upstream(const struct config_upstream *a, const struct config_upstream *b)
 {
 	size_t i;
 
-	if (!address_equal(&a->address, &b->address) ||
-	    !same_text(a->hostname, b->hostname, strcasecmp) ||
-	    !same_text(a->ca_file, b->ca_file, strcmp) ||
-	    !same_text(a->crl_file, b->crl_file, strcmp) || a->pin_count != b->pin_count ||
+	if (!address_equal(&a->address, &b->address) || !same_hostname(a->hostname, b->hostname) ||
+	    !config_same_trust(a, b) || a->pin_count != b->pin_count ||
 	    a->pins_only != b->pins_only)
 		return false;
 	for (i = 0; i < a->pin_count; i++)

@@ -3,8 +3,6 @@
 #include <sys/socket.h>
 
 #include <errno.h>
-#include <linux/sock_diag.h>
-#include <stdatomic.h>
 #include <string.h>
 
 #include "base/pages.h"
@@ -55,7 +53,8 @@ struct udp_socket {
 	int fd;
 	struct address bound;
 	bool ready;                 /* there may be something to read */
-	_Atomic uint32_t *overflow; /* what the kernel had lost when anybody saw it last */
+	uint32_t overflow;          /* what the kernel had dropped when the last datagram came */
+	bool has_overflowed;        /* that has changed since udp_next_overflow() */
 	struct query_list answered; /* to be sent, in this order */
 };
 
@@ -78,7 +77,8 @@ struct udp {
 	struct deadline evict_until; /* eviction goes on until then */
 	unsigned drops[UDP_DROP_REASONS];
 	struct address limited;
-	bool shut_down; /* a socket takes no answers any more */
+	bool has_overflowed; /* one of the sockets */
+	bool shut_down;      /* a socket takes no answers any more */
 	struct mmsghdr headers[RECEIVE_AT_ONCE];
 	struct iovec pieces[RECEIVE_AT_ONCE];
 	struct address sources[RECEIVE_AT_ONCE];
@@ -88,27 +88,13 @@ struct udp {
 
 /* ---- opening and closing ---- */
 
-static uint32_t
-overflow_so_far(int fd)
-{
-	uint32_t info[SK_MEMINFO_VARS] = { 0 };
-	socklen_t len = sizeof info;
-
-	(void)getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len);
-	return info[SK_MEMINFO_DROPS];
-}
-
 static int
-add_socket(struct udp *u, int fd, _Atomic uint32_t *overflow, struct failure *why)
+add_socket(struct udp *u, int fd, struct failure *why)
 {
 	struct udp_socket *s = &u->sockets[u->count];
 	socklen_t len = sizeof s->bound;
-	uint32_t none = 0;
 
 	s->fd = fd;
-	s->overflow = overflow;
-	/* Ignore drops that predate the first worker. */
-	(void)atomic_compare_exchange_strong(overflow, &none, overflow_so_far(fd));
 	TAILQ_INIT(&s->answered);
 	if (getsockname(fd, &s->bound.sa, &len) == -1)
 		return fail_errno(why, "UDP");
@@ -117,8 +103,8 @@ add_socket(struct udp *u, int fd, _Atomic uint32_t *overflow, struct failure *wh
 }
 
 struct udp *
-udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overflows, size_t count,
-    int set, struct query_table *table, struct quota *quota, struct failure *why)
+udp_new(const struct config *config, const int *sockets, size_t count, int set,
+    struct query_table *table, struct quota *quota, struct failure *why)
 {
 	struct udp *u = pages_new(1, sizeof *u);
 	size_t slots = query_table_free_slots(table);
@@ -147,7 +133,7 @@ udp_new(const struct config *config, const int *sockets, _Atomic uint32_t *overf
 	for (i = 0; i < RECEIVE_AT_ONCE; i++)
 		u->pieces[i] = (struct iovec){ u->datagrams[i], DATAGRAM_MAX };
 	for (i = 0; i < count; i++) {
-		if (add_socket(u, sockets[i], &overflows[i], why) == -1) {
+		if (add_socket(u, sockets[i], why) == -1) {
 			udp_free(u);
 			return NULL;
 		}
@@ -234,15 +220,11 @@ udp_has_work(const struct udp *u)
 static void
 note_overflow(struct udp *u, struct udp_socket *s, uint32_t overflow)
 {
-	uint32_t known = atomic_load(s->overflow);
-
-	/* Every worker reads the counter, which may wrap; the one that advances it counts the drops. */
-	while ((int32_t)(overflow - known) > 0) {
-		if (atomic_compare_exchange_weak(s->overflow, &known, overflow)) {
-			u->drops[UDP_DROP_BUFFER_FULL] += overflow - known;
-			return;
-		}
-	}
+	if (overflow == s->overflow)
+		return;
+	s->overflow = overflow;
+	s->has_overflowed = true;
+	u->has_overflowed = true;
 }
 
 /* Reads the destination; false when it was not a unicast address. */
@@ -675,4 +657,25 @@ udp_drops(struct udp *u, unsigned counts[static UDP_DROP_REASONS], struct addres
 	memset(u->drops, 0, sizeof u->drops);
 	u->limited = (struct address){ .sa.sa_family = AF_UNSPEC };
 	return any;
+}
+
+bool
+udp_next_overflow(struct udp *u, size_t *socket, uint32_t *total)
+{
+	size_t i;
+
+	if (!u->has_overflowed)
+		return false;
+	for (i = 0; i < u->count; i++) {
+		struct udp_socket *s = &u->sockets[i];
+
+		if (!s->has_overflowed)
+			continue;
+		s->has_overflowed = false;
+		*socket = i;
+		*total = s->overflow;
+		return true;
+	}
+	u->has_overflowed = false;
+	return false;
 }

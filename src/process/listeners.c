@@ -168,6 +168,34 @@ log_udp_limits(int fd, const char *remedy)
 		    "the kernel does not support IP_MTU_DISCOVER");
 }
 
+/* The stub of systemd-resolved (Ubuntu, Fedora), which keeps 0.0.0.0:53 from being bound. */
+static bool
+resolved_stub_is_up(void)
+{
+	struct address stub;
+	int fd;
+	bool up;
+
+	(void)address_parse("127.0.0.53", 53, &stub);
+	if ((fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) == -1)
+		return false;
+	/* On loopback connect() does not block. */
+	up = connect(fd, &stub.sa, address_len(&stub)) == 0;
+	(void)close(fd);
+	return up;
+}
+
+/* The socket could not be opened: the remedy for a frequent cause. Returns -1. */
+static int
+fail_open(const struct address *a, struct failure *why)
+{
+	if (errno == EADDRINUSE && address_port(a) == 53 && resolved_stub_is_up())
+		fail_remedy(why,
+		    "systemd-resolved's stub is on 127.0.0.53:53: set DNSStubListener=no in "
+		    "/etc/systemd/resolved.conf and restart it, or listen on 127.0.0.1:53");
+	return -1;
+}
+
 /* Opens the sockets that are configured and not open yet. */
 static int
 open_missing(struct listener *l, struct failure *why)
@@ -179,12 +207,12 @@ open_missing(struct listener *l, struct failure *why)
 	opened.udp = -1;
 	if (l->wanted.tcp && l->tcp == -1) {
 		if ((l->tcp = net_listen(a, why)) == -1)
-			return -1;
+			return fail_open(a, why);
 		opened.tcp = l->tcp;
 	}
 	if (l->wanted.udp && l->udp == -1) {
 		if ((l->udp = net_listen_udp(a, why)) == -1)
-			return -1;
+			return fail_open(a, why);
 		opened.udp = l->udp;
 	}
 	if (opened.tcp == -1 && opened.udp == -1)

@@ -31,6 +31,7 @@
 #include "query/query.h"
 #include "query/quota.h"
 #include "query/reply.h"
+#include "transport/net.h"
 
 enum {
 	EVENTS_AT_ONCE = 256,
@@ -54,7 +55,6 @@ struct worker {
 	struct stats_worker *row; /* in `stats' */
 	struct query_table *table;
 	struct quota *quota;
-	int listeners[CONFIG_LISTEN_MAX];
 	struct tcp *tcp;
 	struct udp *udp;
 	bool udp_is_first; /* to be gathered from */
@@ -71,6 +71,7 @@ struct worker {
 	struct deadline idle_at;      /* without a query until then, it is idle */
 	struct log_limit tcp_limits[TCP_LIMIT_EVENTS];
 	struct log_limit drop_limit;
+	unsigned overflows; /* datagrams that the kernel dropped, not logged yet */
 	struct query *batch[QUERIES_AT_ONCE];
 };
 
@@ -139,6 +140,18 @@ log_tcp_limits(struct worker *w, struct deadline now)
 			    "cause=%s times=%u remedy=%s", why.text, times, why.remedy);
 }
 
+/* All workers see what the kernel drops on a socket that they share: each drop is logged once. */
+static void
+count_overflows(struct worker *w)
+{
+	size_t socket;
+	uint32_t total;
+
+	while (udp_next_overflow(w->udp, &socket, &total))
+		w->overflows += stats_new_drops(w->setup->shared->stats,
+		    (size_t)w->setup->generation, socket, total);
+}
+
 /* UDP clients get no error, so what was dropped is logged: as a warning if it was not their fault. */
 static void
 log_udp_drops(struct worker *w, struct deadline now)
@@ -148,19 +161,20 @@ log_udp_drops(struct worker *w, struct deadline now)
 	struct address limited;
 	unsigned ours;
 
-	if (log_is_limited(&w->drop_limit, now) || !udp_drops(w->udp, n, &limited))
+	if (log_is_limited(&w->drop_limit, now) ||
+	    (!udp_drops(w->udp, n, &limited) && w->overflows == 0))
 		return;
-	ours = n[UDP_DROP_CLIENT_LIMIT] + n[UDP_DROP_BUFFER_FULL] + n[UDP_DROP_NOT_SENT] +
-	    n[UDP_DROP_EVICTED];
+	ours = n[UDP_DROP_CLIENT_LIMIT] + w->overflows + n[UDP_DROP_NOT_SENT] + n[UDP_DROP_EVICTED];
 	if (limited.sa.sa_family != AF_UNSPEC)
 		(void)address_format_host(&limited, client);
 	log_limited(&w->drop_limit, now, ours > 0 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
 	    "datagrams dropped",
 	    "client_limit=%u? client=%s evicted=%u? receive_buffer_full=%u? not_sent=%u? "
 	    "duplicate=%u? not_allowed=%u? invalid_source=%u? malformed=%u?",
-	    n[UDP_DROP_CLIENT_LIMIT], client, n[UDP_DROP_EVICTED], n[UDP_DROP_BUFFER_FULL],
+	    n[UDP_DROP_CLIENT_LIMIT], client, n[UDP_DROP_EVICTED], w->overflows,
 	    n[UDP_DROP_NOT_SENT], n[UDP_DROP_DUPLICATE], n[UDP_DROP_NOT_ALLOWED],
 	    n[UDP_DROP_INVALID_SOURCE], n[UDP_DROP_MALFORMED]);
+	w->overflows = 0;
 }
 
 /* ---- gather, ask, reply ---- */
@@ -436,6 +450,7 @@ turn(struct worker *w)
 	while (upstream_next_event(w->upstreams, &event))
 		log_upstream_event(&event);
 	log_tcp_limits(w, now);
+	count_overflows(w);
 	log_udp_drops(w, now);
 	if (udp_is_shut_down(w->udp))
 		stats_report_shut_down(w->setup->shared->stats, (size_t)w->setup->generation);
@@ -503,6 +518,7 @@ static int
 start(struct worker *w, struct failure *why)
 {
 	const struct config *config = w->config;
+	int listeners[CONFIG_LISTEN_MAX];
 	int datagrams[CONFIG_LISTEN_MAX];
 	size_t clients = clients_max(w->setup);
 	size_t slots = (size_t)config->inflight;
@@ -527,16 +543,17 @@ start(struct worker *w, struct failure *why)
 		const struct listener *l = &w->setup->listeners->at[i];
 
 		if (l->tcp != -1)
-			w->listeners[tcp++] = l->tcp;
+			listeners[tcp++] = l->tcp;
 		if (l->udp != -1)
 			datagrams[udp++] = l->udp;
 	}
-	w->tcp = tcp_new(config, w->listeners, tcp, w->set, w->table, w->quota, clients, why);
+	w->tcp = tcp_new(config, listeners, tcp, w->set, w->table, w->quota, clients, why);
 	if (w->tcp == NULL)
 		return -1;
-	w->udp = udp_new(config, datagrams,
-	    stats_socket_drops(w->setup->shared->stats, (size_t)w->setup->generation), udp, w->set,
-	    w->table, w->quota, why);
+	for (i = 0; i < udp; i++)
+		stats_ignore_drops(w->setup->shared->stats, (size_t)w->setup->generation, i,
+		    net_dropped(datagrams[i]));
+	w->udp = udp_new(config, datagrams, udp, w->set, w->table, w->quota, why);
 	return w->udp == NULL ? -1 : 0;
 }
 

@@ -15,7 +15,7 @@ struct stats_worker {
 };
 
 struct sockets {
-	alignas(128) _Atomic uint32_t drops[STATS_SOCKETS];
+	alignas(128) _Atomic uint32_t drops[STATS_SOCKETS]; /* reported by any worker */
 	_Atomic uint32_t shut_down;
 };
 
@@ -111,10 +111,24 @@ stats_clear_worker(struct stats_worker *w)
 	stats_set_load(w, 0, 0);
 }
 
-_Atomic uint32_t *
-stats_socket_drops(struct stats *s, size_t generation)
+uint32_t
+stats_new_drops(struct stats *s, size_t generation, size_t socket, uint32_t total)
 {
-	return s->sockets[generation].drops;
+	_Atomic uint32_t *drops = &s->sockets[generation].drops[socket];
+	uint32_t reported = atomic_load(drops);
+
+	while ((int32_t)(total - reported) > 0)
+		if (atomic_compare_exchange_weak(drops, &reported, total))
+			return total - reported;
+	return 0;
+}
+
+void
+stats_ignore_drops(struct stats *s, size_t generation, size_t socket, uint32_t total)
+{
+	uint32_t none = 0;
+
+	(void)atomic_compare_exchange_strong(&s->sockets[generation].drops[socket], &none, total);
 }
 
 void

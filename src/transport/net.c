@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sock_diag.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <unistd.h>
@@ -21,35 +22,15 @@ set_flag(int fd, int level, int option)
 	return setsockopt(fd, level, option, &on, sizeof on);
 }
 
-/* The stub of systemd-resolved (Ubuntu, Fedora), which keeps 0.0.0.0:53 from being bound. */
-static bool
-resolved_stub_is_up(void)
-{
-	struct address stub;
-	int fd;
-	bool up;
-
-	(void)address_parse("127.0.0.53", 53, &stub);
-	if ((fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) == -1)
-		return false;
-	/* On loopback connect() does not block. */
-	up = connect(fd, &stub.sa, address_len(&stub)) == 0;
-	(void)close(fd);
-	return up;
-}
-
+/* Closes the socket (-1: there is none). Returns -1 with errno and the reason. */
 static int
-fail_bind(struct failure *why, const struct address *a, const char *how)
+fail_bind(int fd, const struct address *a, const char *how, struct failure *why)
 {
 	int saved = errno;
 	char text[ADDRESS_TEXT_MAX];
 
 	(void)fail_errno(why, "listen on %s%s", address_format(a, text), how);
-	if (saved == EADDRINUSE && address_port(a) == 53 && resolved_stub_is_up())
-		fail_remedy(why,
-		    "systemd-resolved's stub is on 127.0.0.53:53: set DNSStubListener=no in "
-		    "/etc/systemd/resolved.conf and restart it, or listen on 127.0.0.1:53");
-	else if (saved == EADDRINUSE)
+	if (saved == EADDRINUSE)
 		fail_remedy(why,
 		    "another program uses the port: `ss -lntup' shows which; stop it, "
 		    "or listen on another address or port");
@@ -59,6 +40,9 @@ fail_bind(struct failure *why, const struct address *a, const char *how)
 		    "it, or set the sysctl net.ipv4.ip_unprivileged_port_start=53");
 	else if (saved == EADDRNOTAVAIL)
 		fail_remedy(why, "no interface has this address: `ip address' lists them");
+	if (fd != -1)
+		(void)close(fd);
+	errno = saved;
 	return -1;
 }
 
@@ -77,9 +61,9 @@ net_check_address(const struct address *a, struct failure *why)
 		/* EINVAL: a link-local address without its interface. */
 		errno != EINVAL);
 	if (!available)
-		(void)fail_bind(why, a, "");
+		return fail_bind(fd, a, "", why);
 	(void)close(fd);
-	return available ? 0 : -1;
+	return 0;
 }
 
 /* Lets bind(2) accept an address that no interface has yet. */
@@ -97,17 +81,14 @@ net_listen(const struct address *a, struct failure *why)
 
 	fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
-		return fail_bind(why, a, "");
+		return fail_bind(-1, a, "", why);
 	allow_missing_address(fd, a);
 	/* [::] is IPv6 only, so that 0.0.0.0 can be bound as well. */
 	if (set_flag(fd, SOL_SOCKET, SO_REUSEADDR) == -1 ||
 	    set_flag(fd, IPPROTO_TCP, TCP_NODELAY) == -1 ||
 	    (a->sa.sa_family == AF_INET6 && set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY) == -1) ||
-	    bind(fd, &a->sa, address_len(a)) == -1 || listen(fd, NET_BACKLOG) == -1) {
-		(void)fail_bind(why, a, "");
-		(void)close(fd);
-		return -1;
-	}
+	    bind(fd, &a->sa, address_len(a)) == -1 || listen(fd, NET_BACKLOG) == -1)
+		return fail_bind(fd, a, "", why);
 	return fd;
 }
 
@@ -180,13 +161,8 @@ open_udp(const struct address *a, bool shared, struct failure *why)
 	int fd;
 
 	fd = socket(a->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd == -1)
-		return fail_bind(why, a, " (UDP)");
-	if (bind_udp(fd, a, shared) == -1) {
-		(void)fail_bind(why, a, " (UDP)");
-		(void)close(fd);
-		return -1;
-	}
+	if (fd == -1 || bind_udp(fd, a, shared) == -1)
+		return fail_bind(fd, a, " (UDP)", why);
 	return fd;
 }
 
@@ -250,6 +226,16 @@ net_forbids_fragments(int fd)
 	if (option_of(fd, SO_DOMAIN) == AF_INET6)
 		return option_at(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER) == IPV6_PMTUDISC_DO;
 	return option_at(fd, IPPROTO_IP, IP_MTU_DISCOVER) == IP_PMTUDISC_DO;
+}
+
+uint32_t
+net_dropped(int fd)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof info;
+
+	(void)getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len);
+	return info[SK_MEMINFO_DROPS];
 }
 
 int

@@ -16,24 +16,14 @@ enum {
 
 /* ---- life ---- */
 
-static bool
-same_text(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
 static struct dot_trust *
 trust_for(const struct upstream_list *l, const struct config_upstream *c, struct failure *why)
 {
 	size_t i;
 
-	for (i = 0; i < l->count; i++) {
-		const struct config_upstream *other = l->upstreams[i].config;
-
-		if (same_text(c->ca_file, other->ca_file) &&
-		    same_text(c->crl_file, other->crl_file))
+	for (i = 0; i < l->count; i++)
+		if (config_same_trust(l->upstreams[i].config, c))
 			return l->upstreams[i].trust;
-	}
 	return dot_trust_new(c->ca_file, c->crl_file, why);
 }
 

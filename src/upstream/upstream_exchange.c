@@ -187,19 +187,21 @@ try_upstream(struct upstream_list *l, struct query *q, size_t index, struct dead
 	else if (policy_is_usable(&was))
 		q->had_healthy_upstream = true;
 	started = start(l, q, free_attempt(q), index, edns_for(u, now), now);
-	describe(l, index, now);
+	/* The attempt may have changed it. One at an upstream that is up changes nothing at once. */
+	if (started == FAILED || was.state != HEALTH_UP)
+		describe(l, index, now);
 	if (started == NO_SLOT) {
 		note_no_slot(l, q);
 		return q->is_late;
 	}
 	if (started == FAILED)
 		return false;
-	if (q->response_len > 0)
+	if (q->response_len > 0) {
 		q->error_retried = true;
-	else if (!begins)
+	} else if (!begins) {
 		l->hedged++;
-	if (q->is_hedge)
-		l->hedge_credit -= HEDGE_COST;
+		l->hedge_credit -= q->is_hedge ? HEDGE_COST : 0;
+	}
 	q->search = policy_search_on(&was, &l->group);
 	return q->is_late || (begins && q->response_len == 0);
 }

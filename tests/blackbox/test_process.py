@@ -1,6 +1,7 @@
 """Group P for a single process: start, signals, descriptors, stop."""
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -161,14 +162,14 @@ def test_full_log_pipe_does_not_block(env):
     env.assert_ok(env.ask("reader-gone.test"), 0.5)
 
 
-def _run(env, *prefix, address=None, seconds=5):
+def _run(env, *prefix, address=None, seconds=5, run=subprocess.run):
     """Starts the program where it cannot serve; returns its exit status and its output."""
     settings = {"listen": address, "upstreams": [env.upstream().config()],
                 "tls": {"ca_file": env.authority.path}}
     path = proxy.write_config(os.path.join(env.directory, "bad.yml"), settings)
     os.chmod(env.directory, 0o755)
-    done = subprocess.run([*prefix, proxy.BINARY, "-c", path], capture_output=True, text=True,
-                          timeout=seconds, stdin=subprocess.DEVNULL)
+    done = run([*prefix, proxy.BINARY, "-c", path], capture_output=True, text=True,
+               timeout=seconds, stdin=subprocess.DEVNULL)
     return done.returncode, done.stderr
 
 
@@ -182,6 +183,18 @@ def test_port_is_in_use(env):
     assert status == 1
     line, = said.splitlines()
     assert "level=error" in line and f"127.0.0.1:{port}" in line and "in use" in line
+
+
+@row("P-21")
+def test_port_is_in_use_by_the_stub_of_resolved(env, namespace):
+    with namespace.call(socket.socket) as stub:
+        stub.bind(("127.0.0.53", 53))
+        stub.listen()
+        status, said = _run(env, address="0.0.0.0:53",
+                            run=functools.partial(namespace.call, subprocess.run))
+    assert status == 1
+    line, = said.splitlines()
+    assert "0.0.0.0:53: Address already in use" in line and "DNSStubListener=no" in line
 
 
 @row("P-26")

@@ -739,6 +739,42 @@ names_an_upstream(void **state)
 }
 
 static void
+compares_trust(void **state)
+{
+	static const struct {
+		const char *ca_file[2];
+		const char *crl_file[2];
+		bool same;
+	} rows[] = {
+		{ { NULL, NULL }, { NULL, NULL }, true },
+		{ { "/a", "/a" }, { NULL, NULL }, true },
+		{ { "/a", "/a" }, { "/b", "/b" }, true },
+		{ { "/a", NULL }, { NULL, NULL }, false },
+		{ { "/a", "/b" }, { NULL, NULL }, false },
+		{ { "/a", "/a" }, { "/b", NULL }, false },
+		{ { "/a", "/a" }, { "/b", "/c" }, false },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < LENGTH(rows); i++) {
+		struct config_upstream u[2] = { 0 };
+		size_t k;
+
+		for (k = 0; k < 2; k++) {
+			u[k].ca_file = rows[i].ca_file[k] ? strdup(rows[i].ca_file[k]) : NULL;
+			u[k].crl_file = rows[i].crl_file[k] ? strdup(rows[i].crl_file[k]) : NULL;
+		}
+		assert_int_equal(config_same_trust(&u[0], &u[1]), rows[i].same);
+		assert_int_equal(config_same_trust(&u[1], &u[0]), rows[i].same);
+		for (k = 0; k < 2; k++) {
+			free(u[k].ca_file);
+			free(u[k].crl_file);
+		}
+	}
+}
+
+static void
 frees_null(void **state)
 {
 	(void)state;
@@ -763,6 +799,7 @@ main(void)
 		cmocka_unit_test(errors_are_counted_without_a_buffer),
 		cmocka_unit_test(reports_files_that_cannot_be_read),
 		cmocka_unit_test(names_an_upstream),
+		cmocka_unit_test(compares_trust),
 		cmocka_unit_test(frees_null),
 	};
 	struct CMUnitTest tests[LENGTH(refused) + LENGTH(same) + LENGTH(listen_rows) +

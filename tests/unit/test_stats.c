@@ -3,7 +3,6 @@
 #include <sys/wait.h>
 
 #include <signal.h>
-#include <stdatomic.h>
 #include <unistd.h>
 
 #include "unit.h"
@@ -27,7 +26,7 @@ new_generation_knows_no_upstream_state(void **state)
 			assert_int_equal(stats_counter(row, (enum stats_counter)which), 0);
 	}
 	for (i = 0; i < STATS_GENERATIONS; i++)
-		assert_int_equal(atomic_load(&stats_socket_drops(s, i)[STATS_SOCKETS - 1]), 0);
+		assert_int_equal(stats_new_drops(s, i, STATS_SOCKETS - 1, 1), 1);
 	stats_free(s);
 	stats_free(NULL);
 }
@@ -132,17 +131,48 @@ socket_reports_belong_to_a_generation(void **state)
 
 	(void)state;
 	assert_non_null(s);
-	atomic_store(&stats_socket_drops(s, 1)[STATS_SOCKETS - 1], 12);
+	assert_int_equal(stats_new_drops(s, 1, STATS_SOCKETS - 1, 12), 12);
 	stats_report_shut_down(s, 1);
 	assert_false(stats_take_shut_down(s, 0));
 	assert_false(stats_take_shut_down(s, 2));
 	assert_true(stats_take_shut_down(s, 1));
 	assert_false(stats_take_shut_down(s, 1));
-	assert_int_equal(atomic_load(&stats_socket_drops(s, 2)[0]), 0);
+	assert_int_equal(stats_new_drops(s, 2, STATS_SOCKETS - 1, 3), 3);
 	stats_report_shut_down(s, 1);
 	stats_clear_sockets(s, 1);
 	assert_false(stats_take_shut_down(s, 1));
-	assert_int_equal(atomic_load(&stats_socket_drops(s, 1)[STATS_SOCKETS - 1]), 0);
+	assert_int_equal(stats_new_drops(s, 1, STATS_SOCKETS - 1, 12), 12);
+	stats_free(s);
+}
+
+/* Each drop is reported once, also when the count wraps; those before the first worker are not. */
+static void
+drops_are_reported_once(void **state)
+{
+	static const struct {
+		bool ignored; /* what a worker finds when it starts, or else what it sees later */
+		uint32_t total;
+		uint32_t expected;
+	} rows[] = {
+		{ true, 4000000000, 0 },
+		{ false, 4000000007, 7 },
+		{ false, 4000000007, 0 },
+		{ false, 4000000005, 0 },
+		{ true, 4000000009, 0 },
+		{ false, 4000000010, 3 },
+		{ false, 5, 294967291 },
+		{ false, 4294967295, 0 },
+	};
+	struct stats *s = stats_new();
+	size_t i;
+
+	(void)state;
+	assert_non_null(s);
+	for (i = 0; i < LENGTH(rows); i++)
+		if (rows[i].ignored)
+			stats_ignore_drops(s, 2, 1, rows[i].total);
+		else
+			assert_int_equal(stats_new_drops(s, 2, 1, rows[i].total), rows[i].expected);
 	stats_free(s);
 }
 
@@ -155,6 +185,7 @@ main(void)
 		cmocka_unit_test(totals_survive_the_end_of_a_worker),
 		cmocka_unit_test(survives_the_death_of_any_worker),
 		cmocka_unit_test(socket_reports_belong_to_a_generation),
+		cmocka_unit_test(drops_are_reported_once),
 	};
 
 	return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
