@@ -94,6 +94,12 @@ void wire_skip_name(struct wire_reader *);
 /* As wire_skip_name(), but fails on a compression pointer: for the QNAME, which has none. */
 void wire_skip_plain_name(struct wire_reader *);
 
+/*
+ * Whether the next LEN bytes of both are equal, ignoring the case of ASCII letters (RFC 4343 3).
+ * Moves past bytes that are equal, and past the first ones that are not. False where they end.
+ */
+bool wire_same_letters(struct wire_reader *a, struct wire_reader *b, size_t len);
+
 /* Whether everything was read and nothing failed. */
 bool wire_is_done(const struct wire_reader *);
 

@@ -23,13 +23,29 @@ enum {
 	DNS_EDE_TEXT_MAX = 256
 };
 
+/* Bits of the header's flags (RFC 1035 4.1.1, RFC 4035 3.2). */
+enum {
+	DNS_FLAG_QR = 0x8000,
+	DNS_FLAGS_OPCODE = 0x7800,
+	DNS_FLAG_AA = 0x0400,
+	DNS_FLAG_TC = 0x0200,
+	DNS_FLAG_RD = 0x0100,
+	DNS_FLAG_RA = 0x0080,
+	DNS_FLAG_AD = 0x0020,
+	DNS_FLAG_CD = 0x0010,
+	DNS_FLAGS_RCODE = 0x000f
+};
+
 /* Types of records and of questions, as far as they matter here. */
 enum {
+	DNS_TYPE_CNAME = 5,
+	DNS_TYPE_SOA = 6,
 	DNS_TYPE_TXT = 16,
 	DNS_TYPE_SIG = 24,   /* RFC 2931 */
 	DNS_TYPE_TSIG = 250, /* RFC 8945 */
 	DNS_TYPE_IXFR = 251, /* RFC 1995 */
-	DNS_TYPE_AXFR = 252  /* RFC 5936 */
+	DNS_TYPE_AXFR = 252, /* RFC 5936 */
+	DNS_TYPE_ANY = 255   /* RFC 8482 */
 };
 
 /* Response codes (RFC 1035 4.1.1, RFC 6891 9). */
@@ -37,6 +53,7 @@ enum dns_rcode {
 	DNS_NOERROR = 0,
 	DNS_FORMERR = 1,
 	DNS_SERVFAIL = 2,
+	DNS_NXDOMAIN = 3,
 	DNS_NOTIMP = 4,
 	DNS_REFUSED = 5,
 	DNS_BADVERS = 16
@@ -149,8 +166,11 @@ size_t dns_read_response(const uint8_t *msg, size_t len, struct dns_opt *opt);
  */
 size_t dns_question_len(const uint8_t *msg, size_t len);
 
+/* The ID, and the flags, of a message with at least a header. */
 uint16_t dns_id(const uint8_t *msg);
 void dns_set_id(uint8_t *msg, uint16_t id);
+uint16_t dns_flags(const uint8_t *msg);
+void dns_set_flags(uint8_t *msg, uint16_t flags);
 
 /*
  * The RCODE of a response with at least a header; with the upper bits of its OPT

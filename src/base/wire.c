@@ -41,6 +41,21 @@ wire_skip_plain_name(struct wire_reader *r)
 	skip_name(r, true);
 }
 
+static uint8_t
+lower(uint8_t c)
+{
+	return c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
+}
+
+bool
+wire_same_letters(struct wire_reader *a, struct wire_reader *b, size_t len)
+{
+	for (; len > 0; len--)
+		if (lower(wire_read_u8(a)) != lower(wire_read_u8(b)))
+			return false;
+	return !a->failed && !b->failed;
+}
+
 bool
 wire_is_done(const struct wire_reader *r)
 {

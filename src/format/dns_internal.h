@@ -11,17 +11,6 @@
 
 /* What the files of this module share. */
 
-/* Bits of the header's flags (RFC 1035 4.1.1, RFC 4035 3.2.2). */
-enum {
-	DNS_FLAG_QR = 0x8000,
-	DNS_FLAGS_OPCODE = 0x7800,
-	DNS_FLAG_TC = 0x0200,
-	DNS_FLAG_RD = 0x0100,
-	DNS_FLAG_RA = 0x0080,
-	DNS_FLAG_CD = 0x0010,
-	DNS_FLAGS_RCODE = 0x000f
-};
-
 struct dns_header {
 	uint16_t id;
 	uint16_t flags;
@@ -39,9 +28,6 @@ void dns_write_header(struct wire_writer *, const struct dns_header *);
  * that can be read, or more than one, or one that is misplaced.
  */
 bool dns_read_opt(const uint8_t *msg, size_t len, struct dns_header *, struct opt *opt);
-
-/* Whether the next LEN bytes of both are equal, ignoring case. */
-bool dns_same_letters(struct wire_reader *a, struct wire_reader *b, size_t len);
 
 /* Whether two questions of LEN bytes, of which the first is well formed, are the same. */
 bool dns_same_question(const uint8_t *a, const uint8_t *b, size_t len);

@@ -44,7 +44,7 @@ dns_is_resolver_arpa(const uint8_t *query, const struct dns_query *q)
 	wire_reader_init(&end, zone, sizeof zone);
 	while (name.len - name.pos > sizeof zone)
 		wire_skip(&name, wire_read_u8(&name));
-	return name.len - name.pos == sizeof zone && dns_same_letters(&name, &end, sizeof zone);
+	return name.len - name.pos == sizeof zone && wire_same_letters(&name, &end, sizeof zone);
 }
 
 size_t

@@ -168,21 +168,6 @@ dns_read_query(const uint8_t *msg, size_t len, struct dns_query *q, enum dns_rco
 	return DNS_ANSWER;
 }
 
-static uint8_t
-lower(uint8_t c)
-{
-	return c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
-}
-
-bool
-dns_same_letters(struct wire_reader *a, struct wire_reader *b, size_t len)
-{
-	for (; len > 0; len--)
-		if (lower(wire_read_u8(a)) != lower(wire_read_u8(b)))
-			return false;
-	return true;
-}
-
 /*
  * A length byte is no letter, so the names can be compared byte by byte, and
  * where they are equal, the second is as well formed as the first.
@@ -196,7 +181,7 @@ dns_same_question(const uint8_t *a, const uint8_t *b, size_t len)
 		return true;
 	wire_reader_init(&ra, a, len);
 	wire_reader_init(&rb, b, len);
-	return dns_same_letters(&ra, &rb, len - 4) && wire_read_u32(&ra) == wire_read_u32(&rb);
+	return wire_same_letters(&ra, &rb, len - 4) && wire_read_u32(&ra) == wire_read_u32(&rb);
 }
 
 static bool
@@ -274,6 +259,16 @@ dns_id(const uint8_t *msg)
 	struct wire_reader r;
 
 	wire_reader_init(&r, msg, DNS_HEADER_LEN);
+	return wire_read_u16(&r);
+}
+
+uint16_t
+dns_flags(const uint8_t *msg)
+{
+	struct wire_reader r;
+
+	wire_reader_init(&r, msg, DNS_HEADER_LEN);
+	wire_skip(&r, sizeof(uint16_t));
 	return wire_read_u16(&r);
 }
 

@@ -32,6 +32,16 @@ dns_set_id(uint8_t *msg, uint16_t id)
 }
 
 void
+dns_set_flags(uint8_t *msg, uint16_t flags)
+{
+	struct wire_writer w;
+
+	wire_writer_init(&w, msg, DNS_HEADER_LEN);
+	w.pos = sizeof(uint16_t);
+	wire_write_u16(&w, flags);
+}
+
+void
 dns_copy_question(uint8_t *response, const uint8_t *query, size_t question_len)
 {
 	memcpy(response + DNS_HEADER_LEN, query + DNS_HEADER_LEN, question_len);

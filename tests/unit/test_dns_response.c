@@ -259,6 +259,20 @@ changes_the_id_only(void **state)
 	free(msg);
 }
 
+static void
+changes_the_flags_only(void **state)
+{
+	uint8_t *msg = tight_copy(query, DNS_HEADER_LEN);
+
+	(void)state;
+	assert_int_equal(dns_flags(msg), DNS_FLAG_RD);
+	dns_set_flags(msg, DNS_FLAG_QR | DNS_FLAG_AA | DNS_FLAG_AD);
+	assert_int_equal(dns_flags(msg), 0x8420);
+	assert_memory_equal(msg, query, 2);
+	assert_memory_equal(msg + 4, query + 4, DNS_HEADER_LEN - 4);
+	free(msg);
+}
+
 int
 main(void)
 {
@@ -270,6 +284,7 @@ main(void)
 		cmocka_unit_test(recognises_dnssec_error_codes),
 		cmocka_unit_test(copies_the_question),
 		cmocka_unit_test(changes_the_id_only),
+		cmocka_unit_test(changes_the_flags_only),
 	};
 	struct CMUnitTest tests[LENGTH(match_rows) + LENGTH(rcode_rows) + LENGTH(singles)];
 	size_t n = 0, i;

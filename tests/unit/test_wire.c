@@ -342,10 +342,46 @@ test_bytes_moved_within_a_message(void **state)
 	free(data);
 }
 
+static void
+test_letters_are_compared_without_case(void **state)
+{
+	static const struct {
+		const char *a;
+		const char *b;
+		size_t len;
+		bool same;
+	} rows[] = {
+		{ "", "", 0, true },
+		{ "azAZ09-", "AZaz09-", 7, true },
+		{ "ab", "ac", 1, true },
+		{ "ab", "ac", 2, false },
+		{ "@[`{", "`{@[", 4, false },
+		{ "\344", "\304", 1, false },
+		{ "ab", "a", 2, false },
+		{ "a", "a", 2, false },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < LENGTH(rows); i++) {
+		uint8_t *a = tight_copy((const uint8_t *)rows[i].a, strlen(rows[i].a));
+		uint8_t *b = tight_copy((const uint8_t *)rows[i].b, strlen(rows[i].b));
+		struct wire_reader ra, rb;
+
+		wire_reader_init(&ra, a, strlen(rows[i].a));
+		wire_reader_init(&rb, b, strlen(rows[i].b));
+		assert_int_equal(wire_same_letters(&ra, &rb, rows[i].len), rows[i].same);
+		if (rows[i].same)
+			assert_int_equal(ra.pos, rows[i].len);
+		free(a);
+		free(b);
+	}
+}
+
 int
 main(void)
 {
-	struct CMUnitTest tests[2 * LENGTH(name_rows) + 2 * LENGTH(number_rows) + 7] = { 0 };
+	struct CMUnitTest tests[2 * LENGTH(name_rows) + 2 * LENGTH(number_rows) + 8] = { 0 };
 	size_t n = 0, i;
 
 	for (i = 0; i < LENGTH(name_rows); i++) {
@@ -374,5 +410,6 @@ main(void)
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_write_of_a_huge_length_does_not_wrap);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_overwrite_only_what_was_written);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_bytes_moved_within_a_message);
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_letters_are_compared_without_case);
 	return cmocka_run_group_tests_name("wire", tests, NULL, NULL);
 }
