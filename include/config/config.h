@@ -109,6 +109,15 @@ struct config {
 	struct config_place sandbox_place;
 	struct edns_settings privacy;
 	struct {
+		size_t size;
+		int max_ttl_s;
+		int min_ttl_s;
+		int negative_ttl_s;
+		int stale_s;
+		int stale_after_ms;
+		bool prefetch;
+	} cache;
+	struct {
 		enum log_level level;
 		bool queries; /* a line for each query, with its name */
 	} log;

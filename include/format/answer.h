@@ -50,6 +50,9 @@ struct answer {
 	size_t soa_ttl_at; /* where the TTL of the SOA of ANSWER_NEGATIVE is; else 0 */
 };
 
+/* Whether answers to questions of that QTYPE are ever kept: not to 0, OPT and meta types but ANY. */
+bool answer_may_be_kept(const struct dns_query *);
+
 /*
  * Judges a response of LEN bytes, the last OPT_LEN of which are its OPT record, to the query that Q
  * was read from, with the same question (see dns_match_response()).

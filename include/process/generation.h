@@ -48,6 +48,7 @@ struct generation {
 	struct config *config;
 	struct upstream_list *upstreams;
 	struct scoreboard *shared; /* the supervisor's */
+	struct cache *cache;       /* in there; NULL: there is none */
 	int number;                /* of this generation, there; -1: none */
 	struct listeners listeners;
 	struct privilege privilege;

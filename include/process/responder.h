@@ -11,8 +11,9 @@
 #include "upstream/upstream.h"
 
 /*
- * Finds the response to each query: some are answered here, the others by an upstream. Every query
- * that it is asked about comes back, with its response, no later than its deadline.
+ * Finds the response to each query: some are answered here, some from the cache, the others by an
+ * upstream. Every query that it is asked about comes back, with its response, no later than its
+ * deadline.
  */
 struct responder;
 
@@ -22,14 +23,21 @@ struct responder_setup {
 	struct upstream_list *upstreams; /* see upstream_attach() */
 	struct query_table *table;
 	struct health_table *health;
+	struct cache *cache;      /* NULL: there is none */
+	struct stats_worker *row; /* where hits and the like are counted */
+	size_t worker;            /* its number in shared memory */
 };
 
 /* NULL with the reason. Freed by responder_free(); NULL is fine there. */
 struct responder *responder_new(const struct responder_setup *, struct failure *why);
 void responder_free(struct responder *);
 
-/* Takes over COUNT queries that have just been received. */
-void responder_ask(struct responder *, struct query *const *queries, size_t count);
+/* Takes over COUNT queries that have just been received, and does what is due. Once a turn. */
+void responder_ask(struct responder *, struct query *const *queries, size_t count,
+    struct deadline now);
+
+/* When responder_ask() must be called next, or sooner. */
+struct deadline responder_deadline(const struct responder *);
 
 /*
  * The next query whose response is known; it is the caller's again. NULL: none. Its `source' says

@@ -15,10 +15,11 @@ struct worker_setup {
 	struct listeners *listeners; /* those for TCP are closed when it stops accepting */
 	struct upstream_list *upstreams;
 	struct scoreboard *shared;
-	int generation;     /* its number there */
-	size_t index;       /* in the generation */
-	size_t descriptors; /* the limit of open ones */
-	int wakeup;         /* of the supervisor, woken when the worker serves */
+	struct cache *cache; /* in shared memory; NULL: there is none */
+	int generation;      /* its number there */
+	size_t index;        /* in the generation */
+	size_t descriptors;  /* the limit of open ones */
+	int wakeup;          /* of the supervisor, woken when the worker serves */
 };
 
 enum {

@@ -17,6 +17,7 @@
 struct client;
 struct connection;
 struct query;
+TAILQ_HEAD(query_list, query);
 
 /* The state of an attempt. */
 enum attempt_state {
@@ -55,7 +56,8 @@ enum query_search {
 /* The frontend that received a query and sends its response. */
 enum query_transport {
 	QUERY_TCP, /* uses `client' */
-	QUERY_UDP  /* uses `peer' */
+	QUERY_UDP, /* uses `peer' */
+	QUERY_OWN  /* none: the response is for the cache */
 };
 
 /* The two ends of a datagram. */
@@ -77,7 +79,9 @@ enum query_outcome {
 /* Where the response to a query is from. */
 enum query_source {
 	QUERY_LOCAL, /* made here */
-	QUERY_UPSTREAM
+	QUERY_UPSTREAM,
+	QUERY_CACHE,
+	QUERY_STALE /* the cache, and may be out of date */
 };
 
 /*
@@ -104,8 +108,6 @@ struct query {
 	bool is_canonical;   /* as made by edns_write_canonical(), not yet for this client */
 	size_t opt_len;      /* of the OPT record at the end of a canonical response */
 	size_t large; /* the memory of a large message or response, see query_table_large() */
-	enum query_source source;
-	bool is_done; /* see responder.h */
 
 	enum query_outcome outcome;
 	TAILQ_ENTRY(query) upstream_link;
@@ -136,8 +138,21 @@ struct query {
 	bool is_late;              /* `hedge_at' has passed since the last policy_next() */
 	bool was_sent;             /* to any upstream */
 	int first_failed_upstream; /* or -1 */
+
+	/* See joins.h. */
+	bool is_joinable;
+	struct chains_link join_link;
+	struct query_list waiters;
+	struct query *waits_for;
+	TAILQ_ENTRY(query) waiter_link;
+
+	/* See responder.h. */
+	enum query_source source;
+	bool is_done;
+	bool may_be_stale; /* the response, if it is not known by then */
+	struct deadline stale_at;
+	TAILQ_ENTRY(query) stale_link;
 };
-TAILQ_HEAD(query_list, query);
 
 struct query_table;
 

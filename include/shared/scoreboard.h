@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "shared/affinity.h"
+#include "shared/cache.h"
 #include "shared/health.h"
 #include "shared/sessions.h"
 #include "shared/stats.h"
@@ -45,6 +46,16 @@ size_t scoreboard_first_worker(int generation);
 enum { SCOREBOARD_KEY_LEN = 32 };
 int scoreboard_add_upstream(struct scoreboard *, const uint8_t key[static SCOREBOARD_KEY_LEN]);
 void scoreboard_remove_upstream(struct scoreboard *, int row);
+
+/*
+ * The cache of SIZE bytes for a generation: that which another one has, if it has that size. NULL
+ * with errno. Given back by scoreboard_remove_cache(); NULL is fine there.
+ */
+struct cache *scoreboard_add_cache(struct scoreboard *, size_t size);
+void scoreboard_remove_cache(struct scoreboard *, const struct cache *);
+
+/* Empties all caches. */
+void scoreboard_clear_caches(struct scoreboard *);
 
 /* A worker, process PID, has ended: clears its row and releases what it held. */
 void scoreboard_remove_worker(struct scoreboard *, size_t worker, pid_t pid);

@@ -23,7 +23,8 @@ enum {
 	STATS_GENERATIONS = 4, /* at the same time */
 	STATS_TEAM = 64,       /* workers of a generation */
 	STATS_SOCKETS = 16,    /* UDP sockets of a generation */
-	STATS_WORKERS = STATS_GENERATIONS * STATS_TEAM
+	STATS_WORKERS = STATS_GENERATIONS * STATS_TEAM,
+	STATS_REASONS = 8 /* why a response is not kept in the cache */
 };
 
 enum stats_state {
@@ -37,7 +38,18 @@ enum stats_counter {
 	STATS_ANSWERED, /* by an upstream */
 	STATS_FAILED,   /* answered with a SERVFAIL of our own */
 	STATS_HEDGED,   /* extra queries to another upstream, before the first one failed */
-	STATS_COUNTERS
+	STATS_CACHE_HITS,
+	STATS_CACHE_MISSES,
+	STATS_CACHE_JOINED,     /* misses that waited for an equal query in flight */
+	STATS_CACHE_STALE,      /* answers that were out of date */
+	STATS_CACHE_PREFETCHED, /* entries that were refreshed before they expired */
+	STATS_CACHE_STORED,
+	STATS_CACHE_TOO_LARGE, /* not stored, as is the next */
+	STATS_CACHE_BUSY,
+	STATS_CACHE_EVICTED_PROBATION, /* entries that nobody had asked for again */
+	STATS_CACHE_EVICTED_MAIN,
+	STATS_CACHE_NOT_KEPT, /* the first of STATS_REASONS */
+	STATS_COUNTERS = STATS_CACHE_NOT_KEPT + STATS_REASONS
 };
 
 struct stats;

@@ -52,6 +52,13 @@ struct upstream_state {
 void upstream_state(const struct upstream_list *, size_t index, struct deadline now,
     struct upstream_state *);
 
+/* Whether all upstreams are down, as far as any worker knows. */
+bool upstream_all_down(const struct upstream_list *, struct deadline now);
+
+/* What stands for all the upstreams, and what they are verified by, whatever their order. */
+enum { UPSTREAM_GROUP_LEN = 16 };
+void upstream_group(const struct upstream_list *, uint8_t group[static UPSTREAM_GROUP_LEN]);
+
 /* Takes over a query. It is sent by upstream_send(). */
 void upstream_ask(struct upstream_list *, struct query *);
 

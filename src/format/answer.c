@@ -185,8 +185,8 @@ name_in(const struct response *p, size_t at)
 	return name_at(p->msg, p->len, at);
 }
 
-static bool
-is_of_kept_type(const struct dns_query *q)
+bool
+answer_may_be_kept(const struct dns_query *q)
 {
 	return q->qtype != 0 && q->qtype != OPT_TYPE &&
 	    (q->qtype < META_TYPES_MIN || q->qtype > META_TYPES_MAX);
@@ -436,7 +436,7 @@ judge(struct response *p, size_t opt_len, const struct answer_limits *limits, st
 
 	if (p->q->is_signed)
 		return ANSWER_SIGNED;
-	if (!is_of_kept_type(p->q))
+	if (!answer_may_be_kept(p->q))
 		return ANSWER_TYPE;
 	if ((why = read_head(p)) != ANSWER_KEPT || (why = read_records(p, opt_len)) != ANSWER_KEPT)
 		return why;

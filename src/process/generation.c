@@ -52,6 +52,9 @@ set_up(struct generation *g, const struct listeners *passed, const struct listen
 		return -1;
 	if ((g->number = scoreboard_add_generation(g->shared)) == -1)
 		return fail_with(why, "too many generations of workers");
+	if (config->cache.size > 0 &&
+	    (g->cache = scoreboard_add_cache(g->shared, config->cache.size)) == NULL)
+		return fail_errno(why, "cache of %zu bytes", config->cache.size);
 	*misconfigured = true;
 	g->upstreams = upstream_list_new(config, g->shared, why);
 	return g->upstreams == NULL ? -1 : 0;
@@ -92,6 +95,7 @@ generation_free(struct generation *g, const struct listeners *keep)
 	listeners_forget_shared(&g->listeners, keep);
 	listeners_close(&g->listeners);
 	upstream_list_free(g->upstreams);
+	scoreboard_remove_cache(g->shared, g->cache);
 	if (g->number != -1)
 		scoreboard_remove_generation(g->shared, g->number);
 	config_free(g->config);

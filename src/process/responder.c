@@ -3,11 +3,10 @@
 #include <stdlib.h>
 
 #include "format/dns.h"
+#include "responder_internal.h"
 
-struct responder {
-	struct responder_setup setup;
-	struct query_list done; /* answered here */
-};
+/* So many questions are looked up together in the cache. */
+enum { LOOK_UP_AT_ONCE = 16 };
 
 struct responder *
 responder_new(const struct responder_setup *setup, struct failure *why)
@@ -20,12 +19,19 @@ responder_new(const struct responder_setup *setup, struct failure *why)
 	}
 	r->setup = *setup;
 	TAILQ_INIT(&r->done);
+	if (responder_cache_open(r, why) == -1) {
+		responder_free(r);
+		return NULL;
+	}
 	return r;
 }
 
 void
 responder_free(struct responder *r)
 {
+	if (r == NULL)
+		return;
+	responder_cache_close(r);
 	free(r);
 }
 
@@ -97,55 +103,93 @@ answer(const struct responder *r, struct query *q)
 	return false;
 }
 
-/* ---- asked upstream ---- */
+/* ---- asking ---- */
 
-void
-responder_ask(struct responder *r, struct query *const *queries, size_t count)
+/* Fetches what they need from memory for all of them before it is used for the first. */
+static void
+look_up(struct responder *r, struct query *const *queries, size_t count, struct deadline now)
 {
+	struct responder_key keys[LOOK_UP_AT_ONCE];
 	size_t i;
 
+	for (i = 0; i < count; i++) {
+		responder_cache_key(r, queries[i], &keys[i]);
+		cache_fetch(r->user, &keys[i].key);
+	}
+	for (i = 0; i < count; i++)
+		responder_cache_ask(r, queries[i], &keys[i], now);
+}
+
+void
+responder_ask(struct responder *r, struct query *const *queries, size_t count, struct deadline now)
+{
+	struct query *found[LOOK_UP_AT_ONCE];
+	size_t found_count = 0;
+	size_t i;
+
+	r->now_s = cache_now();
+	responder_cache_expire(r, now);
 	for (i = 0; i < count; i++) {
 		struct query *q = queries[i];
 
 		q->source = QUERY_LOCAL;
-		if (!answer(r, q)) {
+		if (answer(r, q))
+			responder_done(r, q);
+		else if (!responder_cache_may_have(r, q))
 			upstream_ask(r->setup.upstreams, q);
-			continue;
+		else
+			found[found_count++] = q;
+		if (found_count == LOOK_UP_AT_ONCE) {
+			look_up(r, found, found_count, now);
+			found_count = 0;
 		}
-		q->is_done = true;
-		TAILQ_INSERT_TAIL(&r->done, q, upstream_link);
 	}
+	look_up(r, found, found_count, now);
+	responder_cache_count_evicted(r);
 }
 
-static void
-explain(const struct responder *r, struct query *q)
+struct deadline
+responder_deadline(const struct responder *r)
 {
-	struct failure why;
+	const struct query *q = TAILQ_FIRST(&r->stale_waiting);
 
-	upstream_explain(r->setup.upstreams, q, &why);
-	responder_write_error(q, DNS_SERVFAIL,
-	    q->outcome == QUERY_UNREACHABLE ? DNS_EDE_NO_REACHABLE_AUTHORITY :
-					      DNS_EDE_NETWORK_ERROR,
-	    why.text);
+	return q != NULL ? q->stale_at : DEADLINE_NEVER;
+}
+
+/* ---- what comes out ---- */
+
+/* An upstream was asked, and has answered or not. */
+static void
+settle(struct responder *r, struct query *q)
+{
+	enum dns_ede ede = DNS_EDE_NONE;
+	struct failure why = { 0 };
+
+	if (q->outcome == QUERY_ANSWERED) {
+		q->source = QUERY_UPSTREAM;
+	} else {
+		upstream_explain(r->setup.upstreams, q, &why);
+		ede = q->outcome == QUERY_UNREACHABLE ? DNS_EDE_NO_REACHABLE_AUTHORITY :
+							DNS_EDE_NETWORK_ERROR;
+		responder_write_error(q, DNS_SERVFAIL, ede, why.text);
+	}
+	if (q->is_joinable)
+		responder_cache_settle(r, q, ede, why.text);
+	else
+		responder_done(r, q);
 }
 
 struct query *
 responder_next_done(struct responder *r)
 {
-	struct query *q = TAILQ_FIRST(&r->done);
+	struct query *q;
 
-	if (q != NULL) {
-		TAILQ_REMOVE(&r->done, q, upstream_link);
-		q->is_done = false;
-		return q;
-	}
-	q = upstream_next_done(r->setup.upstreams);
-	if (q == NULL)
+	while ((q = upstream_next_done(r->setup.upstreams)) != NULL)
+		settle(r, q);
+	if ((q = TAILQ_FIRST(&r->done)) == NULL)
 		return NULL;
-	if (q->outcome == QUERY_ANSWERED)
-		q->source = QUERY_UPSTREAM;
-	else
-		explain(r, q);
+	TAILQ_REMOVE(&r->done, q, upstream_link);
+	q->is_done = false;
 	return q;
 }
 
@@ -153,7 +197,7 @@ void
 responder_cancel(struct responder *r, struct query *q)
 {
 	if (!q->is_done) {
-		upstream_cancel(r->setup.upstreams, q);
+		responder_cache_cancel(r, q);
 		return;
 	}
 	TAILQ_REMOVE(&r->done, q, upstream_link);

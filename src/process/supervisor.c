@@ -144,6 +144,7 @@ worker_main(struct supervisor *s, struct generation *g, size_t index, pid_t supe
 		.listeners = &g->listeners,
 		.upstreams = g->upstreams,
 		.shared = g->shared,
+		.cache = g->cache,
 		.generation = g->number,
 		.index = index,
 		.descriptors = s->descriptors,
@@ -437,6 +438,10 @@ take_signals(struct supervisor *s)
 			break;
 		case SIGUSR1:
 			supervisor_log_state(s->newest, deadline_now());
+			break;
+		case SIGUSR2:
+			scoreboard_clear_caches(&s->shared);
+			log_event(LOG_LEVEL_INFO, "cache cleared", "by=%s", "SIGUSR2");
 			break;
 		default:
 			/* SIGCHLD, which has ended the wait, or one without a meaning. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "format/answer.h"
 #include "supervisor_internal.h"
 
 void
@@ -81,6 +82,47 @@ log_upstream(const struct generation *g, size_t index, struct deadline now)
 		    state.usual_us > 0 ? ms : "", state.failures, state.down_s);
 }
 
+/* All workers together, also those that have gone. */
+static uintmax_t
+total(const struct generation *g, unsigned counter)
+{
+	uintmax_t sum = 0;
+	size_t i;
+
+	for (i = 0; i < STATS_WORKERS; i++)
+		sum += stats_counter(stats_worker(g->shared->stats, i),
+		    (enum stats_counter)counter);
+	return sum;
+}
+
+static void
+log_not_stored(const char *reason, uintmax_t count)
+{
+	if (count > 0)
+		log_event(LOG_LEVEL_INFO, "cache not stored", "reason=%s count=%ju", reason, count);
+}
+
+static void
+log_cache(const struct generation *g)
+{
+	unsigned i;
+
+	if (g->cache == NULL)
+		return;
+	log_event(LOG_LEVEL_INFO, "cache",
+	    "bytes=%zu hits=%ju misses=%ju joined=%ju stale=%ju prefetched=%ju stored=%ju "
+	    "evicted_probation=%ju evicted_main=%ju",
+	    cache_size(g->cache), total(g, STATS_CACHE_HITS), total(g, STATS_CACHE_MISSES),
+	    total(g, STATS_CACHE_JOINED), total(g, STATS_CACHE_STALE),
+	    total(g, STATS_CACHE_PREFETCHED), total(g, STATS_CACHE_STORED),
+	    total(g, STATS_CACHE_EVICTED_PROBATION), total(g, STATS_CACHE_EVICTED_MAIN));
+	log_not_stored("too large", total(g, STATS_CACHE_TOO_LARGE));
+	log_not_stored("busy", total(g, STATS_CACHE_BUSY));
+	for (i = 0; i < ANSWER_REASONS; i++)
+		log_not_stored(answer_reason_word((enum answer_reason)i),
+		    total(g, STATS_CACHE_NOT_KEPT + i));
+}
+
 void
 supervisor_log_state(const struct generation *newest, struct deadline now)
 {
@@ -94,4 +136,5 @@ supervisor_log_state(const struct generation *newest, struct deadline now)
 	} while ((g = g->older) != NULL);
 	for (i = 0; i < newest->config->upstream_count; i++)
 		log_upstream(newest, i, now);
+	log_cache(newest);
 }

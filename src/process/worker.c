@@ -115,12 +115,13 @@ log_query(const struct query *q, struct deadline now)
 {
 	static const char *const outcomes[] = { "answered here", "answered", "unreachable",
 		"unanswered" };
+	static const char *const sources[] = { "local", "upstream", "cache", "stale" };
 	char name[DNS_NAME_TEXT_MAX];
 	char type[10];
 
-	log_event(LOG_LEVEL_INFO, "query", "name=%s type=%s outcome=%s ms=%.1f",
+	log_event(LOG_LEVEL_INFO, "query", "name=%s type=%s outcome=%s source=%s ms=%.1f",
 	    dns_format_qname(q->message + DNS_HEADER_LEN, q->dns.question_len, name),
-	    dns_format_type(q->dns.qtype, type), outcomes[q->outcome],
+	    dns_format_type(q->dns.qtype, type), outcomes[q->outcome], sources[q->source],
 	    (double)deadline_us_between(q->arrived, now) / 1000);
 }
 
@@ -208,11 +209,11 @@ finish(struct worker *w, struct query *q, struct deadline now)
 	}
 	if (w->config->log.queries)
 		log_query(q, now);
-	if (q->outcome == QUERY_ANSWERED)
+	if (q->source == QUERY_UPSTREAM)
 		stats_count(w->row, STATS_ANSWERED, 1);
-	else if (q->outcome != QUERY_OPEN)
+	else if (q->source == QUERY_LOCAL && q->outcome != QUERY_OPEN)
 		stats_count(w->row, STATS_FAILED, 1);
-	reply_finish(q);
+	reply_finish(q, &w->config->privacy);
 	if (q->transport == QUERY_UDP)
 		udp_answer(w->udp, q);
 	else
@@ -239,7 +240,7 @@ gather_and_ask(struct worker *w, struct deadline now)
 		w->idle_at = deadline_after(now, IDLE_MS);
 	stats_count(w->row, STATS_QUERIES, count);
 	stats_count(w->row, STATS_HEDGED, upstream_take_hedged(w->upstreams));
-	responder_ask(w->responder, w->batch, count);
+	responder_ask(w->responder, w->batch, count, now);
 	while ((q = tcp_next_abandoned(w->tcp)) != NULL) {
 		responder_cancel(w->responder, q);
 		query_free(w->table, q);
@@ -280,6 +281,7 @@ next_deadline(const struct worker *w)
 	struct deadline d = deadline_sooner(tcp_deadline(w->tcp), upstream_deadline(w->upstreams));
 
 	d = deadline_sooner(d, udp_deadline(w->udp));
+	d = deadline_sooner(d, responder_deadline(w->responder));
 	d = deadline_sooner(d, deadline_sooner(w->idle_at, w->stop_by));
 	return deadline_sooner(d, deadline_in(WORKER_HEARTBEAT_MS));
 }
@@ -535,7 +537,10 @@ start(struct worker *w, struct failure *why)
 	w->responder = responder_new(&(struct responder_setup){ .config = config,
 					 .upstreams = w->upstreams,
 					 .table = w->table,
-					 .health = w->setup->shared->health },
+					 .health = w->setup->shared->health,
+					 .cache = w->setup->cache,
+					 .row = w->row,
+					 .worker = w->number },
 	    why);
 	if (w->responder == NULL)
 		return -1;

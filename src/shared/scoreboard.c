@@ -5,6 +5,7 @@
 #include <string.h>
 
 _Static_assert((int)AFFINITY_WORKERS == (int)STATS_WORKERS, "the same workers");
+_Static_assert((int)CACHE_USERS == (int)STATS_WORKERS, "the same workers");
 _Static_assert((int)HEALTH_ROWS == (int)SESSIONS_ROWS, "the same upstreams");
 
 /* In memory of the supervisor's own: what workers write cannot change it. */
@@ -15,6 +16,10 @@ struct scoreboard_rows {
 		unsigned users; /* generations that have it */
 		bool has_key;   /* else it was never used */
 	} upstreams[HEALTH_ROWS];
+	struct cache_row {
+		struct cache *cache; /* NULL: there is none */
+		unsigned users;      /* generations that have it */
+	} caches[STATS_GENERATIONS];
 };
 
 int
@@ -35,10 +40,14 @@ scoreboard_init(struct scoreboard *s)
 void
 scoreboard_free(struct scoreboard *s)
 {
+	size_t i;
+
 	stats_free(s->stats);
 	affinity_free(s->affinity);
 	health_table_free(s->health);
 	sessions_free(s->sessions);
+	for (i = 0; s->rows != NULL && i < STATS_GENERATIONS; i++)
+		cache_free(s->rows->caches[i].cache);
 	free(s->rows);
 	*s = (struct scoreboard){ 0 };
 }
@@ -115,10 +124,63 @@ scoreboard_remove_upstream(struct scoreboard *s, int row)
 	s->rows->upstreams[row].users--;
 }
 
+struct cache *
+scoreboard_add_cache(struct scoreboard *s, size_t size)
+{
+	struct cache_row *unused = NULL;
+	struct cache_row *row;
+	size_t i;
+
+	for (i = 0; i < STATS_GENERATIONS; i++) {
+		row = &s->rows->caches[i];
+		if (row->cache == NULL) {
+			unused = row;
+		} else if (cache_size(row->cache) == size) {
+			row->users++;
+			return row->cache;
+		}
+	}
+	/* Each generation has one cache at most, and this one has none yet. */
+	if (unused == NULL || (unused->cache = cache_new(size)) == NULL)
+		return NULL;
+	unused->users = 1;
+	return unused->cache;
+}
+
+void
+scoreboard_remove_cache(struct scoreboard *s, const struct cache *cache)
+{
+	size_t i;
+
+	for (i = 0; cache != NULL && i < STATS_GENERATIONS; i++) {
+		struct cache_row *row = &s->rows->caches[i];
+
+		if (row->cache == cache && --row->users == 0) {
+			cache_free(row->cache);
+			row->cache = NULL;
+		}
+	}
+}
+
+void
+scoreboard_clear_caches(struct scoreboard *s)
+{
+	size_t i;
+
+	for (i = 0; i < STATS_GENERATIONS; i++)
+		if (s->rows->caches[i].cache != NULL)
+			cache_clear(s->rows->caches[i].cache);
+}
+
 void
 scoreboard_remove_worker(struct scoreboard *s, size_t worker, pid_t pid)
 {
+	size_t i;
+
 	sessions_release(s->sessions, pid);
 	stats_clear_worker(stats_worker(s->stats, worker));
 	affinity_clear(s->affinity, worker);
+	for (i = 0; i < STATS_GENERATIONS; i++)
+		if (s->rows->caches[i].cache != NULL)
+			cache_remove_worker(s->rows->caches[i].cache, worker);
 }

@@ -42,12 +42,11 @@ static int
 prepare(struct upstream_list *l, struct upstream *u, struct failure *why)
 {
 	struct dot_identity identity = upstream_identity(u->config);
-	uint8_t key[DOT_KEY_LEN];
 
 	u->server = dot_server_new(u->trust, &identity, l->config->tls.fast_open, why);
-	if (u->server == NULL || dot_server_key(u->server, key, why) == -1)
+	if (u->server == NULL || dot_server_key(u->server, u->key, why) == -1)
 		return -1;
-	if ((u->row = scoreboard_add_upstream(l->shared, key)) == -1)
+	if ((u->row = scoreboard_add_upstream(l->shared, u->key)) == -1)
 		return fail_with(why, "too many upstreams, with those of earlier configurations");
 	u->health = health_row(l->shared->health, (size_t)u->row);
 	return 0;
@@ -166,7 +165,33 @@ upstream_attach(struct upstream_list *l, int set, struct query_table *table, str
 	l->connection_count = connections;
 	return 0;
 }
+
+void
+upstream_group(const struct upstream_list *l, uint8_t group[static UPSTREAM_GROUP_LEN])
+{
+	size_t i, k;
+
+	memset(group, 0, UPSTREAM_GROUP_LEN);
+	for (i = 0; i < l->count; i++)
+		for (k = 0; k < UPSTREAM_GROUP_LEN; k++)
+			group[k] ^= l->upstreams[i].key[k];
+}
+
 /* ---- health ---- */
+
+bool
+upstream_all_down(const struct upstream_list *l, struct deadline now)
+{
+	size_t i;
+
+	for (i = 0; i < l->count; i++) {
+		enum health_state state = health_state(l->upstreams[i].health, now);
+
+		if (state != HEALTH_DOWN && state != HEALTH_PROBING)
+			return false;
+	}
+	return true;
+}
 
 void
 upstream_state(const struct upstream_list *l, size_t index, struct deadline now,

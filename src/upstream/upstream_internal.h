@@ -49,9 +49,10 @@ struct upstream {
 	struct dot_server *server;
 	struct connection *current; /* takes queries; NULL: none does */
 	char name[CONFIG_UPSTREAM_NAME_MAX];
-	int row;               /* in shared memory; -1: none */
-	struct health *health; /* shared with the other workers */
-	struct failure cause;  /* of the last failure that was seen here */
+	uint8_t key[DOT_KEY_LEN]; /* stands for what it is reached and verified by */
+	int row;                  /* in shared memory; -1: none */
+	struct health *health;    /* shared with the other workers */
+	struct failure cause;     /* of the last failure that was seen here */
 	/*
 	 * How many queries a connection answers before the server ends it: as many as the last two
 	 * that ended with some unanswered. Others are opened in time, so that none waits for it.
