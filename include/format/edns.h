@@ -24,6 +24,7 @@
 struct edns_settings {
 	bool padding;       /* pad queries (RFC 7830, RFC 8467 4.1) */
 	bool client_subnet; /* forward the client's option; else ask the upstream not to use any */
+	bool ask_ad;        /* set AD in queries (RFC 6840 5.7); see reply_finish() */
 };
 
 /* How much EDNS an upstream gets; each less than the one before. */
@@ -65,9 +66,26 @@ size_t edns_write_canonical(uint8_t *out, const uint8_t *msg, size_t len,
 
 /*
  * Turns such a message, in place, into what the client of the query Q gets: with an OPT record only
- * if Q had one. Without, an RCODE that needs one (RFC 6891 6.1.3) becomes SERVFAIL. MSG has room
+ * if Q had one; one that is added has DO as in Q (RFC 3225 3). Without, an RCODE that needs one (RFC 6891 6.1.3) becomes SERVFAIL. MSG has room
  * for DNS_MESSAGE_MAX bytes. Returns the length.
  */
 size_t edns_finish_response(uint8_t *msg, size_t len, size_t opt_len, const struct dns_query *q);
+
+/*
+ * Leaves of such a message, in place, what may be given to any client later: of the OPT record DO,
+ * the RCODE, and the first two Extended DNS Errors with up to 128 bytes of their text; no record
+ * where there is neither an RCODE that needs it nor an error. Updates *OPT_LEN. Returns the length.
+ */
+size_t edns_keep_errors(uint8_t *msg, size_t len, size_t *opt_len);
+
+/*
+ * Adds an Extended DNS Error without a text to such a message for the client of the query Q,
+ * in place, if there is space for it. Updates *OPT_LEN. Returns the length.
+ */
+size_t edns_add_error(uint8_t *msg, size_t len, size_t *opt_len, const struct dns_query *q,
+    enum dns_ede ede);
+
+/* Whether the query that Q was read from, which is to be relayed, has a Client Subnet option. */
+bool edns_has_client_subnet(const uint8_t *query, const struct dns_query *q);
 
 #endif

@@ -16,6 +16,7 @@ enum {
 	OPT_TYPE = 41,      /* the record's TYPE */
 	OPT_LEN = 11,       /* the record without options, its owner (the root) included */
 	OPT_HEADER_LEN = 4, /* code and length of an option */
+	OPT_EDE_LEN = 2,    /* the data of an Extended DNS Error without a text */
 	OPT_DO = 0x8000     /* in the flags (RFC 3225 3) */
 };
 

@@ -10,9 +10,11 @@ enum {
 	PADDING_BLOCK = 128, /* RFC 8467 4.1 */
 	KEEPALIVE_UNIT_MS = 100,
 
-	FLAGS_AT = 2, /* in the header, as is the next */
-	ARCOUNT_AT = 10,
-	FLAGS_RCODE = 0x0f
+	/* Of a kept response, which another client may get. */
+	KEPT_ERRORS = 2,
+	KEPT_TEXT_MAX = 128,
+
+	ARCOUNT_AT = 10 /* in the header */
 };
 
 /* A message without its OPT record: what precedes it, and what follows it and stays. */
@@ -37,12 +39,12 @@ read_opt(const uint8_t *msg, const struct dns_opt *at, struct opt *o)
 }
 
 static uint16_t
-read_u16_at(const uint8_t *msg, size_t at)
+read_arcount(const uint8_t *msg)
 {
 	struct wire_reader r;
 
 	wire_reader_init(&r, msg, DNS_HEADER_LEN);
-	wire_skip(&r, at);
+	wire_skip(&r, ARCOUNT_AT);
 	return wire_read_u16(&r);
 }
 
@@ -110,7 +112,7 @@ cut_out(const uint8_t *msg, size_t len, const struct dns_opt *opt, struct rest *
 	size_t tail_at = opt->at + opt->len;
 	struct wire_reader r;
 
-	rest->additional = read_u16_at(msg, ARCOUNT_AT) - (size_t)(opt->len > 0);
+	rest->additional = read_arcount(msg) - (size_t)(opt->len > 0);
 	rest->head = msg;
 	rest->head_len = opt->at;
 	rest->tail_len = len - tail_at;
@@ -165,9 +167,9 @@ write_padding(struct wire_writer *w)
 	wire_write_zeros(w, padding);
 }
 
-size_t
-edns_write_query(uint8_t *out, size_t cap, const uint8_t *query, size_t len,
-    const struct dns_query *q, const struct edns_settings *settings, enum edns_mode mode)
+static size_t
+write_query(uint8_t *out, size_t cap, const uint8_t *query, size_t len, const struct dns_query *q,
+    const struct edns_settings *settings, enum edns_mode mode)
 {
 	struct wire_writer w;
 	struct rest rest;
@@ -204,6 +206,17 @@ edns_write_query(uint8_t *out, size_t cap, const uint8_t *query, size_t len,
 	}
 	opt_end(&w, begin);
 	return wire_written(&w);
+}
+
+size_t
+edns_write_query(uint8_t *out, size_t cap, const uint8_t *query, size_t len,
+    const struct dns_query *q, const struct edns_settings *settings, enum edns_mode mode)
+{
+	size_t n = write_query(out, cap, query, len, q, settings, mode);
+
+	if (n > 0 && settings->ask_ad && !q->is_signed)
+		dns_set_flags(out, dns_flags(out) | DNS_FLAG_AD);
+	return n;
 }
 
 void
@@ -258,36 +271,43 @@ edns_write_canonical(uint8_t *out, const uint8_t *msg, size_t len, const struct 
 	return wire_written(&w);
 }
 
+static void
+write_arcount(uint8_t *msg, size_t count)
+{
+	struct wire_writer w;
+
+	wire_writer_init(&w, msg, DNS_HEADER_LEN);
+	w.pos = ARCOUNT_AT;
+	wire_write_u16(&w, (uint16_t)count);
+}
+
 /* Takes the OPT record of OPT_LEN bytes off the end of a message. */
 static size_t
 cut_off_opt(uint8_t *msg, size_t len, size_t opt_len)
 {
 	struct dns_opt at = { .at = len - opt_len, .len = opt_len };
-	struct wire_writer w;
 	struct opt opt;
 
 	read_opt(msg, &at, &opt);
-	wire_writer_init(&w, msg, len);
-	w.pos = at.at;
-	wire_overwrite_u16(&w, ARCOUNT_AT, (uint16_t)(read_u16_at(msg, ARCOUNT_AT) - 1));
+	write_arcount(msg, read_arcount(msg) - 1U);
 	if (opt.rcode != 0)
-		wire_overwrite_u16(&w, FLAGS_AT,
-		    (uint16_t)((read_u16_at(msg, FLAGS_AT) & ~FLAGS_RCODE) | DNS_SERVFAIL));
+		dns_set_flags(msg, (uint16_t)((dns_flags(msg) & ~DNS_FLAGS_RCODE) | DNS_SERVFAIL));
 	return at.at;
 }
 
 /* Adds an OPT record without options, where there is room for one. */
 static size_t
-append_opt(uint8_t *msg, size_t len)
+append_opt(uint8_t *msg, size_t len, const struct dns_query *q)
 {
+	struct opt opt = { .udp_size = DNS_UDP_SIZE, .flags = q->dnssec_ok ? OPT_DO : 0 };
 	struct wire_writer w;
 
 	if (len + OPT_LEN > DNS_MESSAGE_MAX)
 		return len;
 	wire_writer_init(&w, msg, DNS_MESSAGE_MAX);
 	w.pos = len;
-	opt_end(&w, opt_begin(&w, &(struct opt){ .udp_size = DNS_UDP_SIZE }));
-	wire_overwrite_u16(&w, ARCOUNT_AT, (uint16_t)(read_u16_at(msg, ARCOUNT_AT) + 1));
+	opt_end(&w, opt_begin(&w, &opt));
+	write_arcount(msg, read_arcount(msg) + 1U);
 	return w.pos;
 }
 
@@ -297,6 +317,96 @@ edns_finish_response(uint8_t *msg, size_t len, size_t opt_len, const struct dns_
 	if (q->is_signed)
 		return len;
 	if (q->has_edns)
-		return opt_len > 0 ? len : append_opt(msg, len);
+		return opt_len > 0 ? len : append_opt(msg, len, q);
 	return opt_len > 0 ? cut_off_opt(msg, len, opt_len) : len;
+}
+
+/* The bytes of an Extended DNS Error that are kept: its text ends between characters of UTF-8. */
+static size_t
+kept_error_len(const struct opt_option *o)
+{
+	size_t len = OPT_EDE_LEN + KEPT_TEXT_MAX;
+	struct wire_reader next;
+
+	if (o->len <= len)
+		return o->len;
+	for (; len > OPT_EDE_LEN; len--) {
+		wire_reader_init(&next, o->data, o->len);
+		wire_skip(&next, len);
+		if ((wire_read_u8(&next) & 0xc0) != 0x80)
+			break;
+	}
+	return len;
+}
+
+size_t
+edns_keep_errors(uint8_t *msg, size_t len, size_t *opt_len)
+{
+	struct dns_opt at = { .at = len - *opt_len, .len = *opt_len };
+	struct opt opt, kept = { .udp_size = DNS_UDP_SIZE };
+	struct opt_option o;
+	struct wire_writer w;
+	size_t begin;
+	size_t n = 0;
+
+	if (*opt_len == 0)
+		return len;
+	read_opt(msg, &at, &opt);
+	kept.rcode = opt.rcode;
+	kept.flags = opt.flags & OPT_DO;
+	/* Each option is read before those that are kept are written over it. */
+	wire_writer_init(&w, msg, len);
+	w.pos = at.at;
+	begin = opt_begin(&w, &kept);
+	while (n < KEPT_ERRORS && opt_next(&opt.options, &o)) {
+		if (o.code != OPT_EDE || o.len < OPT_EDE_LEN)
+			continue;
+		opt_write_option(&w, OPT_EDE, o.data, kept_error_len(&o));
+		n++;
+	}
+	opt_end(&w, begin);
+	*opt_len = w.pos - at.at;
+	if (n > 0 || kept.rcode != 0)
+		return w.pos;
+	len = cut_off_opt(msg, w.pos, *opt_len);
+	*opt_len = 0;
+	return len;
+}
+
+size_t
+edns_add_error(uint8_t *msg, size_t len, size_t *opt_len, const struct dns_query *q,
+    enum dns_ede ede)
+{
+	size_t added = OPT_HEADER_LEN + OPT_EDE_LEN;
+	struct wire_writer w;
+	size_t begin;
+
+	if (len + added + (*opt_len == 0 ? OPT_LEN : 0) > DNS_MESSAGE_MAX)
+		return len;
+	if (*opt_len == 0) {
+		len = append_opt(msg, len, q);
+		*opt_len = OPT_LEN;
+	}
+	begin = len - *opt_len + OPT_LEN;
+	wire_writer_init(&w, msg, len + added);
+	w.pos = len;
+	opt_write_ede(&w, (uint16_t)ede, NULL);
+	opt_end(&w, begin);
+	*opt_len += added;
+	return w.pos;
+}
+
+bool
+edns_has_client_subnet(const uint8_t *query, const struct dns_query *q)
+{
+	struct opt opt;
+	struct opt_option o;
+
+	if (q->opt.len == 0)
+		return false;
+	read_opt(query, &q->opt, &opt);
+	while (opt_next(&opt.options, &o))
+		if (o.code == OPT_CLIENT_SUBNET)
+			return true;
+	return false;
 }

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-enum { INFO_CODE_LEN = 2 };
-
 void
 opt_read(struct wire_reader *r, struct opt *o)
 {
@@ -80,11 +78,11 @@ opt_write_ede(struct wire_writer *w, uint16_t info_code, const char *text)
 	size_t room = wire_room(w);
 	size_t text_len;
 
-	if (room < OPT_HEADER_LEN + INFO_CODE_LEN)
+	if (room < OPT_HEADER_LEN + OPT_EDE_LEN)
 		return;
-	text_len = text_that_fits(text, room - OPT_HEADER_LEN - INFO_CODE_LEN);
+	text_len = text_that_fits(text, room - OPT_HEADER_LEN - OPT_EDE_LEN);
 	wire_write_u16(w, OPT_EDE);
-	wire_write_u16(w, (uint16_t)(INFO_CODE_LEN + text_len));
+	wire_write_u16(w, (uint16_t)(OPT_EDE_LEN + text_len));
 	wire_write_u16(w, info_code);
 	wire_write_bytes(w, text, text_len);
 }

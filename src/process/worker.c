@@ -184,7 +184,7 @@ finish(struct worker *w, struct query *q, struct deadline now)
 {
 	if (w->config->log.queries)
 		log_query(q, now);
-	reply_finish(q);
+	reply_finish(q, &w->config->privacy);
 	if (q->transport == QUERY_UDP)
 		udp_answer(w->udp, q);
 	else

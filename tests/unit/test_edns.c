@@ -27,6 +27,7 @@
 static const struct edns_settings as_it_comes = { .padding = false, .client_subnet = true };
 static const struct edns_settings opted_out = { .padding = false, .client_subnet = false };
 static const struct edns_settings padded = { .padding = true, .client_subnet = false };
+static const struct edns_settings asks_ad = { .client_subnet = true, .ask_ad = true };
 
 enum { BLOCK = 128 };
 
@@ -62,6 +63,16 @@ static const struct query_row {
 	{ "client subnet", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\33", COOKIE SUBNET "\0\14\0\0")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\17", SUBNET KEEPALIVE)) },
+
+	{ "K-20 AD is asked for", &asks_ad, EDNS_OURS, BYTES(ID QUERY ONE QUESTION),
+	    BYTES(ID "\x01\x20" ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
+	{ "K-20 other flags stay", &asks_ad, EDNS_CLIENT, BYTES(ID "\x01\x70" ONE QUESTION),
+	    BYTES(ID "\x01\x70" ONE QUESTION) },
+	{ "K-20 without EDNS, too", &asks_ad, EDNS_NONE, BYTES(ID "\x00\x10" ONE QUESTION),
+	    BYTES(ID "\x00\x30" ONE QUESTION) },
+	{ "K-20 but not in a signed query", &asks_ad, EDNS_OURS,
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION TSIG),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION TSIG) },
 
 	{ "bare, no OPT", &padded, EDNS_CLIENT, BYTES(ID QUERY ONE QUESTION),
 	    BYTES(ID QUERY ONE QUESTION) },
@@ -317,6 +328,182 @@ writes_a_response(void **state)
 	free(msg);
 }
 
+/* RFC 3225 3: DO comes back as it was sent. */
+static void
+adds_an_opt_with_the_clients_do(void **state)
+{
+	static const uint8_t kept[] = ID R ANSWERED("\0") ANSWER;
+	static const uint8_t wanted[] = ID R ANSWERED("\1") ANSWER OPT_FLAGS("\x80\0", "\0", "");
+	struct dns_query q = { .has_edns = true, .dnssec_ok = true };
+	static uint8_t msg[DNS_MESSAGE_MAX];
+
+	(void)state;
+	memcpy(msg, kept, sizeof kept - 1);
+	assert_int_equal(edns_finish_response(msg, sizeof kept - 1, 0, &q), sizeof wanted - 1);
+	assert_memory_equal(msg, wanted, sizeof wanted - 1);
+}
+
+#define X10 "xxxxxxxxxx"
+#define X120 X10 X10 X10 X10 X10 X10 X10 X10 X10 X10 X10 X10
+#define C10 "\200\200\200\200\200\200\200\200\200\200"
+#define C130 C10 C10 C10 C10 C10 C10 C10 C10 C10 C10 C10 C10 C10
+#define EDE_LEN(len) "\0\17\0" len "\0\6"
+
+static const struct keep_row {
+	const char *name;
+	const uint8_t *data;
+	size_t len;
+	size_t opt_len;
+	const uint8_t *wanted;
+	size_t wanted_len;
+	size_t wanted_opt_len;
+} keep_rows[] = {
+	{ "K-24 no OPT", BYTES(ID R ANSWERED("\0") ANSWER), 0, BYTES(ID R ANSWERED("\0") ANSWER), 0 },
+	{ "K-24 empty OPT", BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), OPT_LEN,
+	    BYTES(ID R ANSWERED("\0") ANSWER), 0 },
+	{ "K-24 flags alone", BYTES(ID R ANSWERED("\1") ANSWER OPT_FLAGS("\x80\1", "\0", "")), OPT_LEN,
+	    BYTES(ID R ANSWERED("\0") ANSWER), 0 },
+	{ "K-24 a record before it", BYTES(ID R ANSWERED("\2") ANSWER RR_A OPT_EMPTY), OPT_LEN,
+	    BYTES(ID R ANSWERED("\1") ANSWER RR_A), 0 },
+	{ "K-26 other options", BYTES(ID R ANSWERED("\1") ANSWER OPT("\13", NSID UNKNOWN)),
+	    OPT_LEN + 11, BYTES(ID R ANSWERED("\0") ANSWER), 0 },
+	{ "K-25 EDE", BYTES(ID R ANSWERED("\1") ANSWER OPT_FLAGS("\xc0\1", "\11", EDE)), OPT_LEN + 9,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_FLAGS("\x80\0", "\11", EDE)), OPT_LEN + 9 },
+	{ "K-26 EDE between others",
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\35", NSID EDE UNKNOWN EDE)), OPT_LEN + 29,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\22", EDE EDE)), OPT_LEN + 18 },
+	{ "K-25 the first two",
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\36", EDE "\0\17\0\2\0\26" EDE "\0\17\0\2\0\27")),
+	    OPT_LEN + 30, BYTES(ID R ANSWERED("\1") ANSWER OPT("\17", EDE "\0\17\0\2\0\26")),
+	    OPT_LEN + 15 },
+	{ "D-12 EDE of one byte",
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\16", "\0\17\0\1\0" EDE)), OPT_LEN + 14,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\11", EDE)), OPT_LEN + 9 },
+	{ "K-25 text of 128 bytes",
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\206", EDE_LEN("\202") X120 "12345678")),
+	    OPT_LEN + 134,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\206", EDE_LEN("\202") X120 "12345678")),
+	    OPT_LEN + 134 },
+	{ "K-25 text of 129 bytes",
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\207", EDE_LEN("\203") X120 "123456789")),
+	    OPT_LEN + 135,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\206", EDE_LEN("\202") X120 "12345678")),
+	    OPT_LEN + 134 },
+	{ "K-25 character at the limit",
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\207", EDE_LEN("\203") X120 "123456\342\202\254")),
+	    OPT_LEN + 135,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\204", EDE_LEN("\200") X120 "123456")),
+	    OPT_LEN + 132 },
+	{ "K-25 text without a beginning of a character",
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\210", EDE_LEN("\204") C130)), OPT_LEN + 136,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\6", EDE_LEN("\2"))), OPT_LEN + 6 },
+	{ "RCODE that needs an OPT",
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\x04\xd0", "\1", "\0", "\0\1", "\6") NSID),
+	    OPT_LEN + 6,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\x04\xd0", "\1", "\0", "\0\0", "\0")),
+	    OPT_LEN },
+};
+
+static void
+keeps_only_errors(void **state)
+{
+	const struct keep_row *row = *state;
+	uint8_t *msg = tight_copy(row->data, row->len);
+	size_t opt_len = row->opt_len;
+
+	assert_int_equal(edns_keep_errors(msg, row->len, &opt_len), row->wanted_len);
+	assert_memory_equal(msg, row->wanted, row->wanted_len);
+	assert_int_equal(opt_len, row->wanted_opt_len);
+	free(msg);
+}
+
+#define STALE "\0\17\0\2\0\3"
+
+static const struct add_row {
+	const char *name;
+	const uint8_t *data;
+	size_t len;
+	size_t opt_len;
+	bool dnssec_ok;
+	const uint8_t *wanted;
+	size_t wanted_len;
+} add_rows[] = {
+	{ "K-41 no OPT", BYTES(ID R ANSWERED("\0") ANSWER), 0, false,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\6", STALE)) },
+	{ "K-41 no OPT, with DO", BYTES(ID R ANSWERED("\0") ANSWER), 0, true,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_FLAGS("\x80\0", "\6", STALE)) },
+	{ "K-41 empty OPT", BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), OPT_LEN, true,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\6", STALE)) },
+	{ "K-41 another EDE", BYTES(ID R ANSWERED("\1") ANSWER OPT("\11", EDE)), OPT_LEN + 9, false,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\17", EDE STALE)) },
+};
+
+static void
+adds_an_error(void **state)
+{
+	const struct add_row *row = *state;
+	static uint8_t msg[DNS_MESSAGE_MAX];
+	struct dns_query q = { .has_edns = true, .dnssec_ok = row->dnssec_ok };
+	size_t opt_len = row->opt_len;
+	size_t added = row->wanted_len - row->len;
+
+	memcpy(msg, row->data, row->len);
+	assert_int_equal(edns_add_error(msg, row->len, &opt_len, &q, DNS_EDE_STALE_ANSWER),
+	    row->wanted_len);
+	assert_memory_equal(msg, row->wanted, row->wanted_len);
+	assert_int_equal(opt_len, row->opt_len + added);
+
+	/* Where it does not fit, nothing is added. */
+	opt_len = row->opt_len;
+	assert_int_equal(edns_add_error(msg, DNS_MESSAGE_MAX + 1 - added, &opt_len, &q,
+	    DNS_EDE_STALE_ANSWER), DNS_MESSAGE_MAX + 1 - added);
+	assert_int_equal(opt_len, row->opt_len);
+}
+
+/* The last byte is used as well. */
+static void
+adds_an_error_up_to_the_longest_message(void **state)
+{
+	static uint8_t msg[DNS_MESSAGE_MAX];
+	struct dns_query q = { .has_edns = true };
+	size_t opt_len = 0;
+
+	(void)state;
+	assert_int_equal(edns_add_error(msg, DNS_MESSAGE_MAX - OPT_LEN - 6, &opt_len, &q,
+	    DNS_EDE_STALE_ANSWER), DNS_MESSAGE_MAX);
+	assert_int_equal(opt_len, OPT_LEN + 6);
+	assert_memory_equal(msg + DNS_MESSAGE_MAX - 6, STALE, 6);
+}
+
+static void
+finds_the_client_subnet(void **state)
+{
+	static const struct {
+		const uint8_t *data;
+		size_t len;
+		bool has;
+	} rows[] = {
+		{ BYTES(ID QUERY ONE QUESTION), false },
+		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_EMPTY), false },
+		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\14", COOKIE)), false },
+		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\13", SUBNET)), true },
+		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\27", COOKIE SUBNET)), true },
+		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\10", OPT_OUT)), true },
+	};
+	struct dns_query q;
+	enum dns_rcode rcode;
+	uint8_t *msg;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < LENGTH(rows); i++) {
+		msg = tight_copy(rows[i].data, rows[i].len);
+		assert_int_equal(dns_read_query(msg, rows[i].len, &q, &rcode), DNS_RELAY);
+		assert_int_equal(edns_has_client_subnet(msg, &q), rows[i].has);
+		free(msg);
+	}
+}
+
 /* Nothing but the ID of a signed message may change, be it readable or not. */
 static void
 keeps_a_signed_response_unmodified(void **state)
@@ -371,8 +558,12 @@ main(void)
 		cmocka_unit_test(buffer_never_exceeds_one_message),
 		cmocka_unit_test(keeps_a_signed_response_unmodified),
 		cmocka_unit_test(adds_no_opt_to_a_full_response),
+		cmocka_unit_test(adds_an_opt_with_the_clients_do),
+		cmocka_unit_test(adds_an_error_up_to_the_longest_message),
+		cmocka_unit_test(finds_the_client_subnet),
 	};
-	struct CMUnitTest tests[LENGTH(query_rows) + LENGTH(response_rows) + LENGTH(singles)];
+	struct CMUnitTest tests[LENGTH(query_rows) + LENGTH(response_rows) + LENGTH(keep_rows) +
+	    LENGTH(add_rows) + LENGTH(singles)];
 	size_t n = 0, i;
 
 	for (i = 0; i < LENGTH(query_rows); i++)
@@ -383,6 +574,14 @@ main(void)
 		tests[n++] = (struct CMUnitTest){ .name = response_rows[i].name,
 			.test_func = writes_a_response,
 			.initial_state = (void *)&response_rows[i] };
+	for (i = 0; i < LENGTH(keep_rows); i++)
+		tests[n++] = (struct CMUnitTest){ .name = keep_rows[i].name,
+			.test_func = keeps_only_errors,
+			.initial_state = (void *)&keep_rows[i] };
+	for (i = 0; i < LENGTH(add_rows); i++)
+		tests[n++] = (struct CMUnitTest){ .name = add_rows[i].name,
+			.test_func = adds_an_error,
+			.initial_state = (void *)&add_rows[i] };
 	for (i = 0; i < LENGTH(singles); i++)
 		tests[n++] = singles[i];
 	return cmocka_run_group_tests_name("edns", tests, NULL, NULL);

@@ -11,6 +11,8 @@
 #define EDE "\0\xf\0\2\0\26"
 #define OPT_NEW "\0\0\x29\4\xd0\0\0\0\0\0\0"
 
+static const struct edns_settings as_it_comes;
+
 enum { OPT_ALONE = 11, OPT_AND_EDE = OPT_ALONE + 6, QUESTION_LEN = 12 };
 
 static const struct reply_row {
@@ -60,16 +62,70 @@ converts_to_the_client_form(void **state)
 		    .is_signed = row->is_signed } };
 
 	memcpy(response, row->kept, row->kept_len);
-	reply_finish(&q);
+	reply_finish(&q, &as_it_comes);
 	assert_int_equal(q.response_len, row->wanted_len);
 	assert_memory_equal(q.response, row->wanted, row->wanted_len);
 	assert_false(q.is_canonical);
 	/* One of our own, or one that is the client's already, stays as it is. */
 	response[0] = 0x77;
-	reply_finish(&q);
+	reply_finish(&q, &as_it_comes);
 	assert_int_equal(response[0], 0x77);
 	assert_int_equal(q.response_len, row->wanted_len);
 	free(message);
+}
+
+/* The flags of a kept response, of the query, and of what the client gets. */
+static const struct flags_row {
+	const char *name;
+	uint16_t kept;
+	uint16_t query;
+	bool dnssec_ok;
+	uint16_t wanted;
+	bool is_signed;
+} flags_rows[] = {
+	{ "K-20 AD to a client that set AD", 0x81a0, 0x0120, false, 0x81a0, false },
+	{ "K-20 AD to a client that set DO", 0x81a0, 0x0100, true, 0x81a0, false },
+	{ "K-20 no AD to any other", 0x81a0, 0x0100, false, 0x8180, false },
+	{ "K-20 no AD where there was none", 0x8180, 0x0120, true, 0x8180, false },
+	{ "K-23 RD is the client's", 0x8180, 0x0000, false, 0x8080, false },
+	{ "K-23 RD is the client's, set", 0x8080, 0x0100, false, 0x8180, false },
+	{ "K-23 CD is the client's", 0x8190, 0x0100, false, 0x8180, false },
+	{ "K-23 CD is the client's, set", 0x8180, 0x0110, false, 0x8190, false },
+	{ "RA, AA, Z and RCODE are the upstream's", 0x84c3, 0x0000, false, 0x84c3, false },
+	{ "those of the query's that are no answer", 0x8180, 0x0140, false, 0x8180, false },
+	{ "K-38 a signed response has its own", 0x8030, 0x0100, false, 0x8030, true },
+};
+
+static uint16_t
+finished_flags(const struct flags_row *row, const struct edns_settings *settings)
+{
+	static uint8_t response[DNS_MESSAGE_MAX];
+	uint8_t *message = tight_copy(BYTES(CLIENT_HEADER("\1\0", "\0") MIXED));
+	struct query q = { .message = message,
+		.response = response,
+		.response_len = DNS_HEADER_LEN + QUESTION_LEN,
+		.is_canonical = true,
+		.dns = { .id = ID_OF_QUERY,
+		    .flags = row->query,
+		    .question_len = QUESTION_LEN,
+		    .dnssec_ok = row->dnssec_ok,
+		    .is_signed = row->is_signed } };
+
+	memcpy(response, message, DNS_HEADER_LEN + QUESTION_LEN);
+	dns_set_flags(response, row->kept);
+	reply_finish(&q, settings);
+	free(message);
+	return dns_flags(response);
+}
+
+static void
+gives_each_client_its_flags(void **state)
+{
+	static const struct edns_settings asks_ad = { .ask_ad = true };
+	const struct flags_row *row = *state;
+
+	assert_int_equal(finished_flags(row, &asks_ad), row->wanted);
+	assert_int_equal(finished_flags(row, &as_it_comes), row->kept);
 }
 
 static const struct limit_row {
@@ -119,11 +175,12 @@ truncates(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(reply_rows) + LENGTH(limit_rows)];
+	struct CMUnitTest tests[LENGTH(reply_rows) + LENGTH(flags_rows) + LENGTH(limit_rows)];
 	size_t n = 0;
 	size_t i;
 
 	ADD(reply_rows, converts_to_the_client_form);
+	ADD(flags_rows, gives_each_client_its_flags);
 	ADD(limit_rows, truncates);
 	return cmocka_run_group_tests_name("reply", tests, NULL, NULL);
 }
