@@ -13,7 +13,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SUBNET = 8, COOKIE = 10, KEEPALIVE = 11, PADDING = 12, BLOCK = 128 };
+enum { SUBNET = 8, COOKIE = 10, KEEPALIVE = 11, PADDING = 12, EDE = 15, ANY = -1, BLOCK = 128 };
+
+/* What is kept of a response. */
+enum { KEPT_ERRORS = 2, KEPT_TEXT_MAX = 128 };
 
 static void
 must(bool holds)
@@ -33,9 +36,9 @@ tight_copy(const uint8_t *data, size_t len)
 	return copy;
 }
 
-/* How often the OPT record that ends a message has an option. */
+/* How often the OPT record that ends a message has an option; ANY: how many options it has. */
 static size_t
-count_option(const uint8_t *msg, size_t len, const struct dns_opt *opt, uint16_t code)
+count_option(const uint8_t *msg, size_t len, const struct dns_opt *opt, int code)
 {
 	struct wire_reader r;
 	size_t n = 0;
@@ -46,7 +49,7 @@ count_option(const uint8_t *msg, size_t len, const struct dns_opt *opt, uint16_t
 	wire_reader_init(&r, msg, len);
 	wire_skip(&r, opt->at + OPT_LEN);
 	while (!wire_is_done(&r)) {
-		n += wire_read_u16(&r) == code;
+		n += wire_read_u16(&r) == code || code == ANY;
 		wire_skip(&r, wire_read_u16(&r));
 		must(!r.failed);
 	}
@@ -73,16 +76,22 @@ check_query(const uint8_t *query, size_t len, const struct dns_query *q,
 {
 	static uint8_t room[DNS_MESSAGE_MAX];
 	size_t n = edns_write_query(room, sizeof room, query, len, q, settings, mode);
+	struct dns_opt at = { .at = q->opt.at, .len = q->opt.len };
 	struct dns_query sent;
 	enum dns_rcode rcode;
 	uint8_t *out = tight_copy(room, n);
 
 	must(n >= DNS_HEADER_LEN);
+	must(edns_has_client_subnet(query, q) == (count_option(query, at.at + at.len, &at, SUBNET) > 0));
 	must(edns_write_query(room, n - 1, query, len, q, settings, mode) == 0);
 	must(edns_write_query(out, n, query, len, q, settings, mode) == n);
 	must(dns_read_query(out, n, &sent, &rcode) == DNS_RELAY);
+	if (settings->ask_ad && !q->is_signed)
+		must(dns_flags(out) == (dns_flags(query) | DNS_FLAG_AD));
+	else
+		must(dns_flags(out) == dns_flags(query));
 	if (q->is_signed || (mode != EDNS_OURS && !q->has_edns)) {
-		must(n == len && memcmp(out, query, len) == 0);
+		must(n == len && memcmp(out, query, 2) == 0 && memcmp(out + 4, query + 4, len - 4) == 0);
 	} else if (sent.has_edns) {
 		check_rest(out, sent.opt.at, query, len, &q->opt);
 		must(sent.dnssec_ok == q->dnssec_ok && sent.udp_size == DNS_UDP_SIZE);
@@ -94,6 +103,31 @@ check_query(const uint8_t *query, size_t len, const struct dns_query *q,
 			must(n % BLOCK == 0);
 	}
 	free(out);
+}
+
+/* What is kept of a response has no option but up to two errors, and one more can be added. */
+static void
+check_kept(const uint8_t *canonical, size_t len, size_t opt_len, const struct dns_query *q)
+{
+	static uint8_t room[DNS_MESSAGE_MAX];
+	enum dns_rcode rcode = dns_response_rcode(canonical, len);
+	struct edns_response kept, added;
+	size_t n, errors;
+
+	memcpy(room, canonical, len);
+	n = edns_keep_errors(room, len, &opt_len);
+	edns_read_response(room, n, &kept);
+	must(n <= len && kept.is_readable && kept.len == n && kept.opt.len == opt_len);
+	must(dns_response_rcode(room, n) == rcode);
+	errors = count_option(room, n, &kept.opt, EDE);
+	must(count_option(room, n, &kept.opt, ANY) == errors);
+	must(opt_len <= OPT_LEN + KEPT_ERRORS * (OPT_HEADER_LEN + OPT_EDE_LEN + KEPT_TEXT_MAX));
+	must(memcmp(room + 12, canonical + 12, kept.opt.at - 12) == 0);
+	n = edns_add_error(room, n, &opt_len, q, DNS_EDE_STALE_ANSWER);
+	edns_read_response(room, n, &added);
+	must(added.is_readable && added.len == n && added.opt.len == opt_len);
+	if (n < DNS_MESSAGE_MAX - 2 * OPT_LEN)
+		must(count_option(room, n, &added.opt, ANY) == errors + 1);
 }
 
 static void
@@ -110,6 +144,8 @@ check_response(const uint8_t *msg, size_t len, const struct dns_query *q,
 	must(r.keepalive_ms >= -1 && r.keepalive_ms <= 6553500);
 	n = edns_write_canonical(room, msg, len, &r, settings, q->is_signed, &opt_len);
 	must(opt_len <= n);
+	if (n > 0 && !q->is_signed)
+		check_kept(room, n, opt_len, q);
 	if (n > 0)
 		n = edns_finish_response(room, n, opt_len, q);
 	if (q->is_signed) {
@@ -146,6 +182,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	settings.padding = (data[0] & 1) != 0;
 	settings.client_subnet = (data[0] & 2) != 0;
+	settings.ask_ad = (data[0] & 8) != 0;
 	query_len = (size_t)data[1] << 8 | data[2];
 	if (query_len > size - 3)
 		query_len = size - 3;
