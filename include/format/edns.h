@@ -92,7 +92,4 @@ size_t edns_add_error(uint8_t *msg, size_t len, size_t *opt_len, const struct dn
 bool edns_is_special(const uint8_t *query, const struct dns_query *q,
     const struct edns_settings *settings);
 
-/* Whether the query that Q was read from, which is to be relayed, has a Client Subnet option. */
-bool edns_has_client_subnet(const uint8_t *query, const struct dns_query *q);
-
 #endif

@@ -407,18 +407,3 @@ edns_is_special(const uint8_t *query, const struct dns_query *q,
 	read_opt(query, &q->opt, &opt);
 	return (opt.flags & ~OPT_DO) != 0 || crossing_len(opt.options, settings) > 0;
 }
-
-bool
-edns_has_client_subnet(const uint8_t *query, const struct dns_query *q)
-{
-	struct opt opt;
-	struct opt_option o;
-
-	if (q->opt.len == 0)
-		return false;
-	read_opt(query, &q->opt, &opt);
-	while (opt_next(&opt.options, &o))
-		if (o.code == OPT_CLIENT_SUBNET)
-			return true;
-	return false;
-}

@@ -82,7 +82,8 @@ check_query(const uint8_t *query, size_t len, const struct dns_query *q,
 	uint8_t *out = tight_copy(room, n);
 
 	must(n >= DNS_HEADER_LEN);
-	must(edns_has_client_subnet(query, q) == (count_option(query, at.at + at.len, &at, SUBNET) > 0));
+	if (settings->client_subnet && count_option(query, at.at + at.len, &at, SUBNET) > 0)
+		must(edns_is_special(query, q, settings));
 	must(edns_write_query(room, n - 1, query, len, q, settings, mode) == 0);
 	must(edns_write_query(out, n, query, len, q, settings, mode) == n);
 	must(dns_read_query(out, n, &sent, &rcode) == DNS_RELAY);

@@ -476,19 +476,25 @@ adds_an_error_up_to_the_longest_message(void **state)
 }
 
 static void
-finds_the_client_subnet(void **state)
+finds_what_is_special(void **state)
 {
 	static const struct {
 		const uint8_t *data;
 		size_t len;
-		bool has;
+		bool client_subnet; /* of the settings */
+		bool special;
 	} rows[] = {
-		{ BYTES(ID QUERY ONE QUESTION), false },
-		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_EMPTY), false },
-		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\14", COOKIE)), false },
-		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\13", SUBNET)), true },
-		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\27", COOKIE SUBNET)), true },
-		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\10", OPT_OUT)), true },
+		{ BYTES(ID QUERY ONE QUESTION), true, false },
+		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT_EMPTY), true, false },
+		{ BYTES(ID QUERY ONE_AND("\1") QUESTION
+		      OPT_AT("\0", "\x04\xd0", "\0", "\0", "\200\0", "\0")), true, false },
+		{ BYTES(ID QUERY ONE_AND("\1") QUESTION
+		      OPT_AT("\0", "\x04\xd0", "\0", "\0", "\0\1", "\0")), true, true },
+		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\14", COOKIE)), true, false },
+		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", "\0\3\0\0")), true, true },
+		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\13", SUBNET)), true, true },
+		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\13", SUBNET)), false, false },
+		{ BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\27", COOKIE SUBNET)), true, true },
 	};
 	struct dns_query q;
 	enum dns_rcode rcode;
@@ -497,9 +503,11 @@ finds_the_client_subnet(void **state)
 
 	(void)state;
 	for (i = 0; i < LENGTH(rows); i++) {
+		struct edns_settings settings = { .client_subnet = rows[i].client_subnet };
+
 		msg = tight_copy(rows[i].data, rows[i].len);
 		assert_int_equal(dns_read_query(msg, rows[i].len, &q, &rcode), DNS_RELAY);
-		assert_int_equal(edns_has_client_subnet(msg, &q), rows[i].has);
+		assert_int_equal(edns_is_special(msg, &q, &settings), rows[i].special);
 		free(msg);
 	}
 }
@@ -560,7 +568,7 @@ main(void)
 		cmocka_unit_test(adds_no_opt_to_a_full_response),
 		cmocka_unit_test(adds_an_opt_with_the_clients_do),
 		cmocka_unit_test(adds_an_error_up_to_the_longest_message),
-		cmocka_unit_test(finds_the_client_subnet),
+		cmocka_unit_test(finds_what_is_special),
 	};
 	struct CMUnitTest tests[LENGTH(query_rows) + LENGTH(response_rows) + LENGTH(keep_rows) +
 	    LENGTH(add_rows) + LENGTH(singles)];
