@@ -85,8 +85,9 @@ PROGRAM	:= $(wildcard include/*/*.h src/*/*.[ch])
 export ASAN_OPTIONS ?= exitcode=99:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 
-.PHONY: all demo run check test unit blackbox container replay fuzz bench benchmark lint tidy layers \
-	layout format docs deps install install-units uninstall clean help program units replays fuzzers FORCE
+.PHONY: all demo run check test unit blackbox container replay fuzz bench benchmark benchcache lint \
+	tidy layers layout format docs deps install install-units uninstall clean help program units \
+	replays fuzzers FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 # V=1 shows the commands.
@@ -187,6 +188,13 @@ bench:			## measure, in comparison with other programs; QUICK=1, BENCH=-h for op
 benchmark: all $(BENCH_PROGRAMS:%=$(B)/tests/bench/%)
 	DOT_PROXY=$(CURDIR)/$(B)/dot-proxy BENCH_PROGRAMS=$(CURDIR)/$(B)/tests/bench \
 	    QUICK=$(QUICK) $(PYTHON) tests/bench/run $(BENCH)
+
+benchcache: $(B)/tests/bench/cache	## measure the cache by itself
+	$<
+
+$(B)/tests/bench/cache: $(B)/tests/bench/cache.o $(B)/modules.a $(B)/flags
+	echo '  LINK $@'
+	$(LINK) -o $@ $(filter %.o %.a,$^) -lm $(LIBS)
 
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/flags
 	echo '  LINK $@'

@@ -225,7 +225,7 @@ append(const struct cache *c, const struct cache_open *open, const struct cache_
 
 /* The slot of a bucket that is to be replaced, when the key is in none of them. */
 static _Atomic uint64_t *
-choose(const struct cache *c, struct cache_bucket *bucket, uint32_t epoch, uint64_t *slot)
+choose_slot(const struct cache *c, struct cache_bucket *bucket, uint32_t epoch, uint64_t *slot)
 {
 	_Atomic uint64_t *oldest = NULL;
 	enum cache_area oldest_area = AREA_MAIN;
@@ -294,8 +294,8 @@ publish_anywhere(struct cache_user *u, uint32_t epoch, const struct cache_key *k
 		bool is_there = cache_find(u->cache, key, epoch, &found);
 
 		if (!is_there)
-			found.place = choose(u->cache, cache_bucket_of(u->cache, key->hash), epoch,
-			    &found.slot);
+			found.place = choose_slot(u->cache, cache_bucket_of(u->cache, key->hash),
+			    epoch, &found.slot);
 		if (publish(u, epoch, found.place, found.slot, new, is_there))
 			return true;
 	}

@@ -39,7 +39,7 @@ is_owned(uint32_t owner)
  * more than its share; or else the oldest of main. NONE if all are being filled.
  */
 static size_t
-choose(const struct cache *c, uint32_t epoch)
+choose_segment(const struct cache *c, uint32_t epoch)
 {
 	size_t oldest[AREAS] = { NONE, NONE };
 	uint32_t oldest_age[AREAS] = { 0, 0 };
@@ -106,7 +106,7 @@ claim(struct cache_user *u, enum cache_area area, uint32_t epoch)
 	unsigned tries;
 
 	for (tries = 0; tries < CLAIM_TRIES; tries++) {
-		size_t chosen = choose(u->cache, epoch);
+		size_t chosen = choose_segment(u->cache, epoch);
 		struct cache_segment *s;
 		uint32_t owner;
 
