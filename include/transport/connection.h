@@ -9,7 +9,6 @@
 #include "base/fail.h"
 #include "format/edns.h"
 #include "query/query.h"
-#include "transport/outstanding.h"
 #include "transport/stream.h"
 
 /*
@@ -17,78 +16,90 @@
  * response, and the buffers between messages and TLS (RFC 7766 6.2.1.1: queries are pipelined,
  * responses come in any order).
  */
-struct connection {
-	struct stream stream; /* closed: the slot is free */
-	size_t index;         /* of the slot */
-	size_t upstream;      /* the index of the upstream */
-	const struct edns_settings *edns;
-	int idle_ms;                /* closed when idle for so long */
-	uint32_t watched;           /* the events it is in the wait set with */
-	bool draining;              /* takes no new query, and closes when it is idle */
-	bool retries;               /* while opening, a draining connection takes retries */
-	bool stalled;               /* nothing was received for too long */
-	bool gated;                 /* sends only the canary until the first response */
-	bool has_answered;          /* at least once: a persistent connection */
-	size_t taken;               /* queries added so far, without canaries */
-	size_t answers;             /* responses so far, without those to canaries */
-	struct attempt canary;      /* at most one is open on a connection */
-	struct attempt *mismatched; /* its response had another question; it waits again */
-	unsigned canaries;          /* canaries answered since the last response to a query */
-	struct deadline step_by;    /* the deadline of connect, then of the handshake */
-	struct deadline opened;
-	struct deadline heard; /* the last message received, or else the opening */
-	struct deadline
-	    owed_since; /* since then a response is due and nothing was received; or NEVER */
-	struct attempt_list waiting; /* not sent yet */
-	struct attempt_list sent;    /* in the order of sending; each has an ID */
-	size_t outstanding;          /* the length of `sent' */
-	unsigned given_up;           /* IDs in use although no query waits */
-	uint8_t *in;                 /* received frames; space for one of the largest size */
-	bool all_read;               /* the socket is drained until the next epoll event */
-	size_t in_pos;               /* in_pos <= in_len, always */
-	size_t in_len;
-	uint8_t *out; /* frames to send */
-	size_t out_len;
-};
+struct connection;
 
-/* The connection slots of a worker, with buffers. NULL with errno when there is no memory. */
-struct connection *connection_table_new(size_t count);
-void connection_table_free(struct connection *, size_t count);
+/* The connection slots of a worker, with their buffers and the message IDs in use. */
+struct connection_table;
 
 /*
- * Puts an opened stream to an upstream into a free slot. Queries are rewritten for the upstream by
+ * COUNT slots, and IDs for at most ATTEMPTS attempts. NULL with errno when there is no memory. Freed
+ * with its connections; NULL is fine.
+ */
+struct connection_table *connection_table_new(size_t count, size_t attempts);
+void connection_table_free(struct connection_table *);
+
+/* A slot; it belongs to the table. */
+struct connection *connection_table_slot(struct connection_table *, size_t index);
+
+/*
+ * Puts an opened stream into a free slot, at NOW. Queries are rewritten for the upstream by
  * SETTINGS, which must outlive the connection.
  */
-void connection_init(struct connection *, struct stream, size_t upstream,
-    const struct edns_settings *settings, int idle_ms);
+void connection_open(struct connection *, struct stream, const struct edns_settings *settings,
+    struct deadline now);
 
-/* Closes the connection and frees the slot; its attempts must have been released. */
-void connection_close(struct connection *, struct outstanding *);
+/*
+ * Closes the connection and frees the slot and its IDs. Attempts that are still on it are taken with
+ * connection_take() before the slot is used again; the canary is released.
+ */
+void connection_close(struct connection *);
+
+/* The stream of a slot, always the same; closed while the slot is free. */
+struct stream *connection_stream(struct connection *);
+
+/* What has happened on a connection since it was opened. */
+struct connection_facts {
+	bool is_gated;                    /* sends only the canary until the first response */
+	bool has_answered;                /* at least once: a persistent connection */
+	size_t taken;                     /* queries added so far, without canaries */
+	size_t answers;                   /* responses so far, without those to canaries */
+	size_t unanswered;                /* queries sent that wait for their response; no canary */
+	unsigned given_up;                /* IDs in use although no query waits */
+	unsigned canaries;                /* answered since the last response to a query */
+	struct deadline heard;            /* the last message received, or else the opening */
+	struct deadline owed_since;       /* a response is due, and none was received; or NEVER */
+	const struct attempt *mismatched; /* its response had another question; it waits again */
+};
+
+/* The facts of a slot, always at the same place and up to date. */
+const struct connection_facts *connection_facts(const struct connection *);
 
 /* Whether no query waits for it, neither to be sent nor for a response. */
 bool connection_is_idle(const struct connection *);
 
+/* Whether connection_send() has something to send, on a stream that is ready. */
+bool connection_has_unsent(const struct connection *);
+
 /*
  * Queues a canary: a query of our own whose response shows that the server is alive. It is sent
- * first, and on a gated connection alone. Does nothing while another canary is open.
+ * first. Does nothing while another canary is open.
  */
 void connection_send_canary(struct connection *, struct query *canary);
 
-/* The number of queries that were sent and have no response yet, without a canary. */
-size_t connection_unanswered(const struct connection *);
+/* The same on a new connection, which sends nothing else before it has been answered. */
+void connection_begin_with_canary(struct connection *, struct query *canary);
+
+/* Whether a canary may be of use: none is open, and no message was received in part. */
+bool connection_takes_canary(const struct connection *);
+
+/* Releases the canary, if one is open. */
+void connection_release_canary(struct connection *);
+
+/* Queues a query on the connection, as an attempt that must be free. */
+void connection_add(struct connection *, struct attempt *, struct query *, enum edns_mode mode);
 
 /*
  * Sends the waiting queries in as few TLS writes as possible; each attempt gets its ID, and NOW as
  * the moment of sending. Returns 0, or -1 with the reason when the connection has failed.
  */
-int connection_send(struct connection *, struct outstanding *, struct deadline now,
-    struct failure *why);
+int connection_send(struct connection *, struct deadline now, struct failure *why);
 
 /* A received message; its bytes belong to the connection and are valid until the next call. */
 struct arrival {
-	struct attempt *attempt; /* NULL: its query was given up */
-	struct deadline since;   /* when its query was sent */
-	enum dns_match match;    /* never DNS_MISMATCH */
+	struct attempt *attempt; /* NULL: its query was given up, or it was the canary */
+	bool is_canary;
+	struct deadline since; /* when its query was sent */
+	enum dns_match match;  /* never DNS_MISMATCH */
 	uint8_t *message;
 	size_t len;
 };
@@ -98,13 +109,20 @@ struct arrival {
  * is no message now; -1 with the reason when the connection has ended, or when a message cannot be
  * a response (RFC 7766 7): then nothing else on the connection can be trusted.
  */
-int connection_receive(struct connection *, struct outstanding *, struct arrival *,
-    struct deadline now, struct failure *why);
-
-/* Queues a query on the connection, as an attempt that must be free. */
-void connection_add(struct connection *, struct attempt *, struct query *, enum edns_mode mode);
+int connection_receive(struct connection *, struct arrival *, struct deadline now,
+    struct failure *why);
 
 /* Removes an attempt from its connection, whether it was sent or not. */
-void connection_release(struct attempt *, struct outstanding *);
+void connection_release(struct attempt *);
+
+/* The attempt that was sent after this one (NULL: the first), and has no response. NULL: none. */
+struct attempt *connection_next_sent(const struct connection *, const struct attempt *);
+
+/*
+ * Removes the next attempt that was not sent, so that it can be made elsewhere; once the connection
+ * is closed, any attempt, those that were sent first. Its `sent' stays as it was. NULL: none is
+ * left. A canary that was not sent is released.
+ */
+struct attempt *connection_take(struct connection *);
 
 #endif

@@ -1,65 +1,98 @@
 #include "transport/connection.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/pages.h"
 #include "format/frame.h"
+#include "transport/outstanding.h"
 
 /* Address space for the largest frame in each direction; only pages in use take memory. */
 enum { BUFFERS_LEN = 2 * FRAME_MAX };
 
-struct connection *
-connection_table_new(size_t count)
+struct connection {
+	struct stream stream; /* closed: the slot is free */
+	size_t index;         /* of the slot */
+	struct outstanding *ids;
+	const struct edns_settings *edns;
+	struct connection_facts facts;
+	struct attempt canary;       /* at most one is open on a connection */
+	struct attempt_list waiting; /* not sent yet */
+	struct attempt_list sent;    /* in the order of sending; each has an ID */
+	uint8_t *in;                 /* received frames; space for one of the largest size */
+	bool all_read;               /* the socket is drained until the next epoll event */
+	size_t in_pos;               /* in_pos <= in_len, always */
+	size_t in_len;
+	uint8_t *out; /* frames to send */
+	size_t out_len;
+};
+
+struct connection_table {
+	struct connection *slots;
+	size_t count;
+	uint8_t *buffers;
+	struct outstanding *ids;
+};
+
+struct connection_table *
+connection_table_new(size_t count, size_t attempts)
 {
-	struct connection *table = pages_new(count, sizeof *table);
+	struct connection_table *t = calloc(1, sizeof *t);
 	size_t stride = pages_stride(BUFFERS_LEN);
-	uint8_t *buffers = pages_new(count, stride);
 	size_t i;
 
-	if (table == NULL || buffers == NULL) {
-		pages_free(buffers, count, stride);
-		pages_free(table, count, sizeof *table);
+	if (t == NULL)
+		return NULL;
+	t->count = count;
+	t->slots = pages_new(count, sizeof *t->slots);
+	t->buffers = pages_new(count, stride);
+	t->ids = outstanding_new(attempts);
+	if (t->slots == NULL || t->buffers == NULL || t->ids == NULL) {
+		connection_table_free(t);
 		return NULL;
 	}
 	for (i = 0; i < count; i++) {
-		table[i].index = i;
-		table[i].in = buffers + i * stride;
-		table[i].out = table[i].in + FRAME_MAX;
+		struct connection *c = &t->slots[i];
+
+		c->index = i;
+		c->ids = t->ids;
+		c->in = t->buffers + i * stride;
+		c->out = c->in + FRAME_MAX;
+		TAILQ_INIT(&c->waiting);
+		TAILQ_INIT(&c->sent);
 	}
-	return table;
+	return t;
 }
 
 void
-connection_table_free(struct connection *table, size_t count)
+connection_table_free(struct connection_table *t)
 {
-	if (table == NULL)
+	size_t i;
+
+	if (t == NULL)
 		return;
-	pages_free(table[0].in, count, pages_stride(BUFFERS_LEN));
-	pages_free(table, count, sizeof *table);
+	for (i = 0; t->slots != NULL && i < t->count; i++)
+		stream_close(&t->slots[i].stream);
+	outstanding_free(t->ids);
+	pages_free(t->buffers, t->count, pages_stride(BUFFERS_LEN));
+	pages_free(t->slots, t->count, sizeof *t->slots);
+	free(t);
+}
+
+struct connection *
+connection_table_slot(struct connection_table *t, size_t index)
+{
+	return &t->slots[index];
 }
 
 void
-connection_init(struct connection *c, struct stream stream, size_t upstream,
-    const struct edns_settings *settings, int idle_ms)
+connection_open(struct connection *c, struct stream stream, const struct edns_settings *settings,
+    struct deadline now)
 {
 	c->stream = stream;
-	c->upstream = upstream;
 	c->edns = settings;
-	c->idle_ms = idle_ms;
-	c->watched = 0;
-	c->draining = false;
-	c->retries = false;
-	c->stalled = false;
-	c->gated = false;
-	c->has_answered = false;
-	c->taken = 0;
-	c->answers = 0;
+	c->facts = (struct connection_facts){ .heard = now, .owed_since = DEADLINE_NEVER };
 	c->canary.at = NULL;
-	c->mismatched = NULL;
-	c->canaries = 0;
-	c->outstanding = 0;
-	c->given_up = 0;
-	c->owed_since = DEADLINE_NEVER;
 	c->all_read = false;
 	c->in_pos = 0;
 	c->in_len = 0;
@@ -69,11 +102,24 @@ connection_init(struct connection *c, struct stream stream, size_t upstream,
 }
 
 void
-connection_close(struct connection *c, struct outstanding *ids)
+connection_close(struct connection *c)
 {
-	if (c->given_up > 0)
-		outstanding_clear(ids, c->index);
+	connection_release_canary(c);
+	if (c->facts.given_up > 0 || !TAILQ_EMPTY(&c->sent))
+		outstanding_clear(c->ids, c->index);
 	stream_close(&c->stream);
+}
+
+struct stream *
+connection_stream(struct connection *c)
+{
+	return &c->stream;
+}
+
+const struct connection_facts *
+connection_facts(const struct connection *c)
+{
+	return &c->facts;
 }
 
 bool
@@ -82,16 +128,21 @@ connection_is_idle(const struct connection *c)
 	return TAILQ_EMPTY(&c->waiting) && TAILQ_EMPTY(&c->sent);
 }
 
+bool
+connection_has_unsent(const struct connection *c)
+{
+	return !TAILQ_EMPTY(&c->waiting) || c->out_len > 0;
+}
+
 void
 connection_add(struct connection *c, struct attempt *a, struct query *q, enum edns_mode mode)
 {
 	a->query = q;
 	a->at = c;
 	a->state = ATTEMPT_OPEN;
-	a->upstream = (uint16_t)c->upstream;
 	a->sent = false;
 	a->edns = mode;
-	c->taken++;
+	c->facts.taken++;
 	TAILQ_INSERT_TAIL(&c->waiting, a, link);
 }
 
@@ -104,15 +155,29 @@ connection_send_canary(struct connection *c, struct query *canary)
 	TAILQ_INSERT_HEAD(&c->waiting, &c->canary, link);
 }
 
-size_t
-connection_unanswered(const struct connection *c)
+void
+connection_begin_with_canary(struct connection *c, struct query *canary)
 {
-	return c->outstanding - (c->canary.at != NULL && c->canary.sent);
+	c->facts.is_gated = true;
+	connection_send_canary(c, canary);
+}
+
+bool
+connection_takes_canary(const struct connection *c)
+{
+	return c->canary.at == NULL && c->in_pos == c->in_len;
+}
+
+void
+connection_release_canary(struct connection *c)
+{
+	if (c->canary.at != NULL)
+		connection_release(&c->canary);
 }
 
 /* Adds the frame of an attempt to the batch. False when it does not fit, or no ID is left. */
 static bool
-add_frame(struct connection *c, struct outstanding *ids, struct attempt *a)
+add_frame(struct connection *c, struct attempt *a)
 {
 	const struct query *q = a->query;
 	uint8_t *frame = c->out + c->out_len;
@@ -124,7 +189,7 @@ add_frame(struct connection *c, struct outstanding *ids, struct attempt *a)
 		return false;
 	len = edns_write_query(frame + FRAME_PREFIX_LEN, space - FRAME_PREFIX_LEN, q->message,
 	    q->len, &q->dns, c->edns, a->edns);
-	if (len == 0 || (id = outstanding_add(ids, c->index, a)) == -1)
+	if (len == 0 || (id = outstanding_add(c->ids, c->index, a)) == -1)
 		return false;
 	a->id = (uint16_t)id;
 	frame_write_prefix(frame, len);
@@ -151,31 +216,31 @@ write_batch(struct connection *c, struct failure *why)
 
 /* Moves as many waiting attempts into the batch as fit. */
 static void
-fill_batch(struct connection *c, struct outstanding *ids, struct deadline now)
+fill_batch(struct connection *c, struct deadline now)
 {
 	struct attempt *a;
 
 	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
-		if (c->gated && !c->has_answered && a != &c->canary)
+		if (c->facts.is_gated && !c->facts.has_answered && a != &c->canary)
 			break;
-		if (!add_frame(c, ids, a))
+		if (!add_frame(c, a))
 			break;
 		TAILQ_REMOVE(&c->waiting, a, link);
 		TAILQ_INSERT_TAIL(&c->sent, a, link);
-		c->outstanding++;
+		c->facts.unanswered += a != &c->canary;
 		a->sent = true;
 		a->since = now;
-		c->owed_since = deadline_sooner(c->owed_since, now);
+		a->query->was_sent = true;
+		c->facts.owed_since = deadline_sooner(c->facts.owed_since, now);
 	}
 }
 
 int
-connection_send(struct connection *c, struct outstanding *ids, struct deadline now,
-    struct failure *why)
+connection_send(struct connection *c, struct deadline now, struct failure *why)
 {
 	/* One batch after the other, until nothing waits or the write would block. */
 	do {
-		fill_batch(c, ids, now);
+		fill_batch(c, now);
 		if (c->out_len == 0)
 			return 0;
 		if (write_batch(c, why) == -1)
@@ -188,7 +253,7 @@ static void
 unlink_sent(struct connection *c, struct attempt *a)
 {
 	TAILQ_REMOVE(&c->sent, a, link);
-	c->outstanding--;
+	c->facts.unanswered -= a != &c->canary;
 	a->sent = false;
 }
 
@@ -218,8 +283,8 @@ read_frame(struct connection *c, size_t *len, struct failure *why)
 }
 
 int
-connection_receive(struct connection *c, struct outstanding *ids, struct arrival *arrival,
-    struct deadline now, struct failure *why)
+connection_receive(struct connection *c, struct arrival *arrival, struct deadline now,
+    struct failure *why)
 {
 	struct deadline since;
 	struct attempt *a;
@@ -232,17 +297,17 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 	message = c->in + c->in_pos + FRAME_PREFIX_LEN;
 	if (len < DNS_HEADER_LEN)
 		return fail_with(why, "read: short message (%zu bytes)", len);
-	if (!outstanding_take(ids, c->index, dns_id(message), &a, &since))
+	if (!outstanding_take(c->ids, c->index, dns_id(message), &a, &since))
 		return fail_with(why, "read: unexpected response ID");
 	*arrival = (struct arrival){ .attempt = a, .since = since, .message = message, .len = len };
 	if (a == NULL) {
-		c->given_up--;
+		c->facts.given_up--;
 	} else {
 		unlink_sent(c, a);
 		arrival->match = dns_match_response(message, len, a->query->message,
 		    a->query->dns.question_len);
 		if (arrival->match == DNS_MISMATCH) {
-			c->mismatched = a;
+			c->facts.mismatched = a;
 			TAILQ_INSERT_TAIL(&c->waiting, a, link);
 			return fail_with(why, "read: response to another question");
 		}
@@ -250,31 +315,58 @@ connection_receive(struct connection *c, struct outstanding *ids, struct arrival
 		a->state = ATTEMPT_FREE;
 	}
 	if (a == &c->canary) {
-		c->canaries++;
+		arrival->attempt = NULL;
+		arrival->is_canary = true;
+		c->facts.canaries++;
 	} else {
-		c->canaries = 0;
-		c->answers++;
+		c->facts.canaries = 0;
+		c->facts.answers++;
 	}
-	c->has_answered = true;
 	c->in_pos += FRAME_PREFIX_LEN + len;
-	c->heard = now;
-	c->owed_since = c->outstanding + c->given_up > 0 ? now : DEADLINE_NEVER;
+	c->facts.has_answered = true;
+	c->facts.heard = now;
+	c->facts.owed_since = !TAILQ_EMPTY(&c->sent) || c->facts.given_up > 0 ? now :
+										DEADLINE_NEVER;
 	return 1;
 }
 
 void
-connection_release(struct attempt *a, struct outstanding *ids)
+connection_release(struct attempt *a)
 {
 	struct connection *c = a->at;
 
 	if (a->sent) {
-		outstanding_give_up(ids, c->index, a->id);
-		c->given_up++;
+		outstanding_give_up(c->ids, c->index, a->id);
+		c->facts.given_up++;
 		unlink_sent(c, a);
 	} else {
 		TAILQ_REMOVE(&c->waiting, a, link);
-		c->taken -= a != &c->canary;
+		c->facts.taken -= a != &c->canary;
 	}
 	a->at = NULL;
 	a->state = ATTEMPT_FREE;
+}
+
+struct attempt *
+connection_next_sent(const struct connection *c, const struct attempt *a)
+{
+	return a == NULL ? TAILQ_FIRST(&c->sent) : TAILQ_NEXT(a, link);
+}
+
+struct attempt *
+connection_take(struct connection *c)
+{
+	struct attempt *a = stream_is_open(&c->stream) ? NULL : TAILQ_FIRST(&c->sent);
+
+	if (a != NULL) {
+		TAILQ_REMOVE(&c->sent, a, link);
+	} else {
+		if (TAILQ_FIRST(&c->waiting) == &c->canary)
+			connection_release(&c->canary);
+		if ((a = TAILQ_FIRST(&c->waiting)) == NULL)
+			return NULL;
+		TAILQ_REMOVE(&c->waiting, a, link);
+	}
+	a->at = NULL;
+	return a;
 }

@@ -110,11 +110,7 @@ upstream_list_free(struct upstream_list *l)
 
 	if (l == NULL)
 		return;
-	for (i = 0; i < l->connection_count; i++)
-		if (stream_is_open(&l->connections[i].stream))
-			connection_close(&l->connections[i], l->ids);
-	connection_table_free(l->connections, l->connection_count);
-	outstanding_free(l->ids);
+	connection_table_free(l->slots);
 	for (i = l->count; i > 0; i--) {
 		dot_server_free(l->upstreams[i - 1].server);
 		if (l->upstreams[i - 1].row != -1)
@@ -122,6 +118,7 @@ upstream_list_free(struct upstream_list *l)
 		if (!trust_is_shared(l, i - 1))
 			dot_trust_free(l->upstreams[i - 1].trust);
 	}
+	free(l->connections);
 	free(l->members);
 	free(l->upstreams);
 	free(l);
@@ -143,8 +140,9 @@ upstream_connections_max(const struct config *config)
 int
 upstream_attach(struct upstream_list *l, int set, struct query_table *table, struct failure *why)
 {
-	size_t connections = upstream_connections_max(l->config);
+	size_t count = upstream_connections_max(l->config);
 	enum dns_rcode rcode;
+	size_t i;
 
 	if (hash_key_init(&l->hash_key) == -1)
 		return fail_errno(why, "upstreams");
@@ -157,12 +155,20 @@ upstream_attach(struct upstream_list *l, int set, struct query_table *table, str
 		.count = l->count,
 		.order_fastest = l->config->order_fastest,
 		.fallback_after_ms = l->config->fallback_after_ms };
-	l->ids = outstanding_new((size_t)QUERY_ATTEMPTS_MAX * (size_t)l->config->inflight +
-	    connections * (UPSTREAM_GIVEN_UP_MAX + 1));
-	l->connections = connection_table_new(connections);
-	if (l->ids == NULL || l->connections == NULL)
+	l->slots = connection_table_new(count,
+	    (size_t)QUERY_ATTEMPTS_MAX * (size_t)l->config->inflight +
+		count * (UPSTREAM_GIVEN_UP_MAX + 1));
+	l->connections = calloc(count, sizeof *l->connections);
+	if (l->slots == NULL || l->connections == NULL)
 		return fail_errno(why, "upstreams");
-	l->connection_count = connections;
+	l->connection_count = count;
+	for (i = 0; i < count; i++) {
+		struct connection *c = connection_table_slot(l->slots, i);
+
+		l->connections[i] = (struct upstream_connection){ .connection = c,
+			.stream = connection_stream(c),
+			.facts = connection_facts(c) };
+	}
 	return 0;
 }
 

@@ -39,7 +39,7 @@ describe(struct upstream_list *l, size_t i, struct deadline now)
 	if (l->group.fallback_after_ms == CONFIG_AFTER_AUTO)
 		m->hedge_ms = health_percentile_ms(u->health, HEDGE_PERCENTILE);
 	m->is_overloaded = m->state == HEALTH_SUSPECT && u->current != NULL &&
-	    u->current->given_up >= UPSTREAM_GIVEN_UP_MAX;
+	    u->current->facts->given_up >= UPSTREAM_GIVEN_UP_MAX;
 }
 
 /* ---- attempts ---- */
@@ -64,7 +64,7 @@ purpose_of(const struct query *q)
 }
 
 /* The connection for a query, if there is one that it may share. */
-static struct connection *
+static struct upstream_connection *
 shared_connection(struct upstream_list *l, size_t index, enum opened_for purpose)
 {
 	/* Each query has a connection of its own. */
@@ -84,9 +84,9 @@ shared_connection(struct upstream_list *l, size_t index, enum opened_for purpose
 /* Opens a connection for a query. A failure is recorded. */
 static enum start
 open_connection(struct upstream_list *l, struct query *q, size_t index, enum opened_for purpose,
-    struct connection **out, struct deadline now)
+    struct upstream_connection **out, struct deadline now)
 {
-	struct connection *slot = upstream_free_slot(l);
+	struct upstream_connection *slot = upstream_free_slot(l);
 	struct failure why;
 
 	if (slot == NULL)
@@ -111,7 +111,7 @@ start(struct upstream_list *l, struct query *q, struct attempt *a, size_t index,
     enum edns_mode mode, struct deadline now)
 {
 	enum opened_for purpose;
-	struct connection *c;
+	struct upstream_connection *c;
 	enum start started = STARTED;
 
 	/* A failure of another upstream may lead to one that has the query already. */
@@ -134,7 +134,8 @@ start(struct upstream_list *l, struct query *q, struct attempt *a, size_t index,
 	q->tries++;
 	if (started == FAILED)
 		return FAILED;
-	connection_add(c, a, q, mode);
+	connection_add(c->connection, a, q, mode);
+	a->upstream = (uint16_t)index;
 	upstream_open_ahead(l, index, now);
 	return STARTED;
 }
@@ -210,13 +211,13 @@ try_upstream(struct upstream_list *l, struct query *q, size_t index, struct dead
 
 /* No attempt is needed any more; IDs of those that were sent stay in use. */
 static void
-release_attempts(struct upstream_list *l, struct query *q)
+release_attempts(struct query *q)
 {
 	int i;
 
 	for (i = 0; i < q->attempt_count; i++) {
 		if (q->attempts[i].at != NULL)
-			connection_release(&q->attempts[i], l->ids);
+			connection_release(&q->attempts[i]);
 		q->attempts[i].state = ATTEMPT_FREE;
 	}
 }
@@ -224,7 +225,7 @@ release_attempts(struct upstream_list *l, struct query *q)
 static void
 finish(struct upstream_list *l, struct query *q, enum query_outcome outcome)
 {
-	release_attempts(l, q);
+	release_attempts(q);
 	q->outcome = outcome;
 	TAILQ_REMOVE(&l->in_flight, q, upstream_link);
 	TAILQ_INSERT_TAIL(&l->done, q, upstream_link);
@@ -256,7 +257,7 @@ probe_latency(struct upstream_list *l, struct query *q, struct deadline now)
 	index = (size_t)(oldest - l->upstreams);
 	if (start(l, q, free_attempt(q), index, edns_for(oldest, now), now) != STARTED)
 		return;
-	if (oldest->current != NULL && stream_stage(&oldest->current->stream) == STREAM_READY)
+	if (oldest->current != NULL && stream_stage(oldest->current->stream) == STREAM_READY)
 		oldest->probed_at = now;
 	else
 		l->probe_at = deadline_after(now, PROBE_AGAIN_MS);
@@ -278,7 +279,7 @@ is_opening(const struct query *q, size_t upstream)
 
 	for (i = 0; i < q->attempt_count; i++)
 		if (q->attempts[i].at != NULL && q->attempts[i].upstream == upstream)
-			return stream_stage(&q->attempts[i].at->stream) != STREAM_READY;
+			return stream_stage(connection_stream(q->attempts[i].at)) != STREAM_READY;
 	return false;
 }
 
@@ -387,7 +388,7 @@ upstream_ask(struct upstream_list *l, struct query *q)
 void
 upstream_cancel(struct upstream_list *l, struct query *q)
 {
-	release_attempts(l, q);
+	release_attempts(q);
 	if (q->is_changed)
 		TAILQ_REMOVE(&l->changed, q, changed_link);
 	q->is_changed = false;
@@ -399,15 +400,11 @@ upstream_cancel(struct upstream_list *l, struct query *q)
 
 /* Sends what waits on a connection. */
 static void
-send_waiting(struct upstream_list *l, struct connection *c, struct deadline now)
+send_waiting(struct upstream_list *l, struct upstream_connection *c, struct deadline now)
 {
-	struct attempt *a = TAILQ_LAST(&c->sent, attempt_list);
 	struct failure why;
-	int rc = connection_send(c, l->ids, now, &why);
+	int rc = connection_send(c->connection, now, &why);
 
-	for (a = a == NULL ? TAILQ_FIRST(&c->sent) : TAILQ_NEXT(a, link); a != NULL;
-	     a = TAILQ_NEXT(a, link))
-		a->query->was_sent = true;
 	upstream_due(l, upstream_silent_at(l, c));
 	if (rc == -1)
 		upstream_lose(l, c, &why, now);
@@ -422,14 +419,14 @@ upstream_send(struct upstream_list *l, struct deadline now)
 
 	exchange_changed(l, now);
 	for (i = 0; i < l->connection_count; i++) {
-		struct connection *c = &l->connections[i];
+		struct upstream_connection *c = &l->connections[i];
 
-		if (!stream_is_open(&c->stream))
+		if (!c->is_open)
 			continue;
-		if (c->draining && connection_is_idle(c))
+		if (c->draining && connection_is_idle(c->connection))
 			upstream_discard(l, c);
-		else if (stream_stage(&c->stream) == STREAM_READY &&
-		    (!TAILQ_EMPTY(&c->waiting) || c->out_len > 0))
+		else if (stream_stage(c->stream) == STREAM_READY &&
+		    connection_has_unsent(c->connection))
 			send_waiting(l, c, now);
 	}
 	if (l->queries_wait && l->has_room)

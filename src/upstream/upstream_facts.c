@@ -26,7 +26,6 @@ upstream_note_retry(struct upstream_list *l, struct attempt *a)
 	if (a->sent || q->moves++ < MOVES_MAX)
 		q->tries--;
 	q->tried[index / 64] &= ~(UINT64_C(1) << index % 64);
-	a->at = NULL;
 	a->sent = false;
 	a->state = ATTEMPT_RETRY;
 	upstream_changed(l, q);
@@ -44,7 +43,6 @@ upstream_note_failure(struct upstream_list *l, struct query *q, size_t index,
 void
 upstream_note_failed(struct upstream_list *l, struct attempt *a, const struct failure *why)
 {
-	a->at = NULL;
 	a->sent = false;
 	a->state = ATTEMPT_FREE;
 	upstream_note_failure(l, a->query, a->upstream, why);

@@ -4,7 +4,6 @@
 #include "base/hash.h"
 #include "shared/health.h"
 #include "transport/connection.h"
-#include "transport/outstanding.h"
 #include "upstream/policy.h"
 #include "upstream/upstream.h"
 
@@ -42,12 +41,28 @@ struct fatal_question {
 	struct deadline until;
 };
 
+/* A connection slot, and what the upstream module itself knows of the connection in it. */
+struct upstream_connection {
+	struct connection *connection; /* this and the next two are always the same */
+	struct stream *stream;
+	const struct connection_facts *facts;
+	bool is_open;
+	size_t upstream;         /* the index of the upstream */
+	int idle_ms;             /* closed when idle for so long */
+	uint32_t watched;        /* the events it is in the wait set with */
+	bool draining;           /* takes no new query, and closes when it is idle */
+	bool retries;            /* while opening, a draining connection takes retries */
+	bool stalled;            /* nothing was received for too long */
+	struct deadline step_by; /* the deadline of connect, then of the handshake */
+	struct deadline opened;
+};
+
 /* One upstream and what is known of its health. */
 struct upstream {
 	const struct config_upstream *config;
 	struct dot_trust *trust; /* may be shared with others */
 	struct dot_server *server;
-	struct connection *current; /* takes queries; NULL: none does */
+	struct upstream_connection *current; /* takes queries; NULL: none does */
 	char name[CONFIG_UPSTREAM_NAME_MAX];
 	uint8_t key[DOT_KEY_LEN]; /* stands for what it is reached and verified by */
 	int row;                  /* in shared memory; -1: none */
@@ -81,9 +96,9 @@ struct upstream_list {
 	struct scoreboard *shared;
 	struct upstream *upstreams;
 	size_t count;
-	struct connection *connections;
+	struct connection_table *slots;
+	struct upstream_connection *connections;
 	size_t connection_count;
-	struct outstanding *ids;
 	struct query_list in_flight; /* the oldest, which is due first, in front */
 	struct query_list changed;   /* those of them that policy_next() is to be asked about */
 	struct query_list done;
@@ -114,16 +129,16 @@ void upstream_report_failure(struct upstream_list *, size_t index, const struct 
 void upstream_report_success(struct upstream *, struct deadline now);
 
 /* Waits for the events that the connection wants now. */
-void upstream_watch(struct upstream_list *, struct connection *);
+void upstream_watch(struct upstream_list *, struct upstream_connection *);
 
 /* Closes a connection that nobody waits for any more. */
-void upstream_discard(struct upstream_list *, struct connection *);
+void upstream_discard(struct upstream_list *, struct upstream_connection *);
 
 /* It takes no more queries, and closes once the last that it has is done. */
-void upstream_drain(struct upstream_list *, struct connection *);
+void upstream_drain(struct upstream_list *, struct upstream_connection *);
 
 /* A slot for one more connection, or NULL. */
-struct connection *upstream_free_slot(struct upstream_list *);
+struct upstream_connection *upstream_free_slot(struct upstream_list *);
 
 /* What a connection is opened for. */
 enum opened_for {
@@ -133,23 +148,23 @@ enum opened_for {
 };
 
 /* Opens a connection in a free slot. NULL with the reason. */
-struct connection *upstream_open(struct upstream_list *, struct connection *slot, size_t index,
-    enum opened_for, struct deadline now, struct failure *why);
+struct upstream_connection *upstream_open(struct upstream_list *, struct upstream_connection *slot,
+    size_t index, enum opened_for, struct deadline now, struct failure *why);
 
 /* Puts the sessions that the server has given where all workers find them. */
 void upstream_share_sessions(struct upstream_list *, size_t index, struct deadline now);
 
 /* The connection that takes the next query, if there is one. */
-struct connection *upstream_usable_connection(struct upstream_list *, size_t index);
+struct upstream_connection *upstream_usable_connection(struct upstream_list *, size_t index);
 
 /* The same for a query under which a connection has ended: one with few others, or none yet. */
-struct connection *upstream_retry_connection(struct upstream_list *, size_t index);
+struct upstream_connection *upstream_retry_connection(struct upstream_list *, size_t index);
 
 /* With a window: opens the next connection while the present ones still take queries. */
 void upstream_open_ahead(struct upstream_list *, size_t index, struct deadline now);
 
 /* A connection has answered more than the window: it is the one that takes queries now. */
-void upstream_forget_window(struct upstream_list *, struct connection *);
+void upstream_forget_window(struct upstream_list *, struct upstream_connection *);
 
 /* A connection has ended at this question, and at no other. */
 void upstream_note_fatal(struct upstream_list *, const struct query *, struct deadline now);
@@ -173,10 +188,11 @@ void upstream_note_failed(struct upstream_list *, struct attempt *, const struct
 void upstream_note_retry(struct upstream_list *, struct attempt *);
 
 /* Closes a connection that has failed, and records what that means for its queries. */
-void upstream_lose(struct upstream_list *, struct connection *, const struct failure *why,
+void upstream_lose(struct upstream_list *, struct upstream_connection *, const struct failure *why,
     struct deadline now);
 
 /* When something must be done about the silence of a connection; NEVER when nothing is due on it. */
-struct deadline upstream_silent_at(const struct upstream_list *, const struct connection *);
+struct deadline upstream_silent_at(const struct upstream_list *,
+    const struct upstream_connection *);
 
 #endif

@@ -21,41 +21,43 @@ enum {
 };
 
 void
-upstream_watch(struct upstream_list *l, struct connection *c)
+upstream_watch(struct upstream_list *l, struct upstream_connection *c)
 {
-	uint32_t events = stream_events(&c->stream);
+	uint32_t events = stream_events(c->stream);
 
 	if (events == c->watched)
 		return;
-	(void)waitset_change(l->set, stream_fd(&c->stream), events, WAITSET_CONNECTION, c->index);
+	(void)waitset_change(l->set, stream_fd(c->stream), events, WAITSET_CONNECTION,
+	    (size_t)(c - l->connections));
 	c->watched = events;
 }
 
 void
-upstream_discard(struct upstream_list *l, struct connection *c)
+upstream_discard(struct upstream_list *l, struct upstream_connection *c)
 {
 	if (l->upstreams[c->upstream].current == c)
 		l->upstreams[c->upstream].current = NULL;
-	waitset_remove(l->set, stream_fd(&c->stream));
-	connection_close(c, l->ids);
+	waitset_remove(l->set, stream_fd(c->stream));
+	connection_close(c->connection);
+	c->is_open = false;
 	l->has_room = true;
 }
 
 void
-upstream_drain(struct upstream_list *l, struct connection *c)
+upstream_drain(struct upstream_list *l, struct upstream_connection *c)
 {
 	c->draining = true;
 	if (l->upstreams[c->upstream].current == c)
 		l->upstreams[c->upstream].current = NULL;
 }
 
-struct connection *
+struct upstream_connection *
 upstream_free_slot(struct upstream_list *l)
 {
 	size_t i;
 
 	for (i = 0; i < l->connection_count; i++)
-		if (!stream_is_open(&l->connections[i].stream))
+		if (!l->connections[i].is_open)
 			return &l->connections[i];
 	return NULL;
 }
@@ -71,41 +73,46 @@ begins_with_canary(const struct upstream *u, enum opened_for purpose)
 	return health_is_suspect(u->health) || (purpose == OPENED_FOR_ONE && u->last_end != 1);
 }
 
-struct connection *
-upstream_open(struct upstream_list *l, struct connection *slot, size_t index,
+struct upstream_connection *
+upstream_open(struct upstream_list *l, struct upstream_connection *slot, size_t index,
     enum opened_for purpose, struct deadline now, struct failure *why)
 {
 	struct upstream *u = &l->upstreams[index];
 	uint8_t session[SESSIONS_LEN_MAX];
 	struct stream stream = { .kind = STREAM_CLOSED };
+	uint32_t events;
 	size_t len;
 
 	upstream_share_sessions(l, index, now);
 	len = sessions_take(l->shared->sessions, (size_t)u->row, session, now);
 	if (stream_open_tls(&stream, u->server, session, len, why) == -1)
 		return NULL;
-	connection_init(slot, stream, index, &l->config->privacy,
-	    l->config->timeouts.upstream_idle_ms);
-	slot->opened = now;
-	slot->heard = now;
-	slot->step_by = deadline_after(now, l->config->timeouts.connect_ms);
-	slot->watched = stream_events(&slot->stream);
-	if (waitset_add(l->set, stream_fd(&slot->stream), slot->watched, WAITSET_CONNECTION,
-		slot->index) == -1) {
+	connection_open(slot->connection, stream, &l->config->privacy, now);
+	events = stream_events(slot->stream);
+	if (waitset_add(l->set, stream_fd(slot->stream), events, WAITSET_CONNECTION,
+		(size_t)(slot - l->connections)) == -1) {
 		(void)fail_errno(why, "connect");
-		connection_close(slot, l->ids);
+		connection_close(slot->connection);
 		return NULL;
 	}
-	upstream_due(l, slot->step_by);
+	slot->is_open = true;
+	slot->upstream = index;
+	slot->idle_ms = l->config->timeouts.upstream_idle_ms;
+	slot->watched = events;
+	/* After the one query that it is opened for. */
+	slot->draining = purpose != OPENED_FOR_ALL || slot->idle_ms == 0;
 	slot->retries = purpose == OPENED_FOR_RETRIES;
-	if (purpose != OPENED_FOR_ALL || l->config->timeouts.upstream_idle_ms == 0)
-		slot->draining = true; /* after the one query that it is opened for */
-	else
+	slot->stalled = false;
+	slot->step_by = deadline_after(now, l->config->timeouts.connect_ms);
+	slot->opened = now;
+	upstream_due(l, slot->step_by);
+	if (!slot->draining)
 		u->current = slot;
-	slot->gated = begins_with_canary(u, purpose);
 	/* Its query may be answered by another upstream before this one shows that it is back. */
-	if (slot->gated || (u->current == slot && health_is_down(u->health)))
-		connection_send_canary(slot, &l->canary);
+	if (begins_with_canary(u, purpose))
+		connection_begin_with_canary(slot->connection, &l->canary);
+	else if (u->current == slot && health_is_down(u->health))
+		connection_send_canary(slot->connection, &l->canary);
 	return slot;
 }
 
@@ -124,30 +131,31 @@ upstream_share_sessions(struct upstream_list *l, size_t index, struct deadline n
 
 /* Whether a connection is one of those of an upstream that take queries. */
 static bool
-takes_queries(const struct connection *c, size_t index)
+takes_queries(const struct upstream_connection *c, size_t index)
 {
-	return stream_is_open(&c->stream) && c->upstream == index && !c->draining;
+	return c->is_open && c->upstream == index && !c->draining;
 }
 
 /* One that has answered all that the window allows gets one more query at a time: a trial. */
 static bool
-has_room(const struct connection *c, size_t window)
+has_room(const struct upstream_connection *c, size_t window)
 {
-	return c->taken < window || (connection_is_idle(c) && c->given_up == 0);
+	return c->facts->taken < window ||
+	    (connection_is_idle(c->connection) && c->facts->given_up == 0);
 }
 
 /* The fullest first: what is opened ahead stands by until the others are full. */
-static struct connection *
+static struct upstream_connection *
 fullest_with_room(struct upstream_list *l, size_t index)
 {
-	struct connection *best = NULL;
+	struct upstream_connection *best = NULL;
 	size_t i;
 
 	for (i = 0; i < l->connection_count; i++) {
-		struct connection *c = &l->connections[i];
+		struct upstream_connection *c = &l->connections[i];
 
 		if (takes_queries(c, index) && has_room(c, l->upstreams[index].window) &&
-		    (best == NULL || c->taken > best->taken))
+		    (best == NULL || c->facts->taken > best->facts->taken))
 			best = c;
 	}
 	return best;
@@ -159,19 +167,19 @@ upstream_open_ahead(struct upstream_list *l, size_t index, struct deadline now)
 	size_t window = l->upstreams[index].window;
 	size_t in_flight = 0;
 	size_t room = 0;
-	struct connection *slot;
+	struct upstream_connection *slot;
 	struct failure why;
 	size_t i;
 
 	if (window == SIZE_MAX || window < AHEAD_WINDOW_MIN)
 		return;
 	for (i = 0; i < l->connection_count; i++) {
-		const struct connection *c = &l->connections[i];
+		const struct upstream_connection *c = &l->connections[i];
 
 		if (!takes_queries(c, index))
 			continue;
-		in_flight += c->taken - c->answers;
-		room += c->taken < window ? window - c->taken : 0;
+		in_flight += c->facts->taken - c->facts->answers;
+		room += c->facts->taken < window ? window - c->facts->taken : 0;
 	}
 	if (room >= AHEAD_ROUND_TRIPS * in_flight || (slot = upstream_free_slot(l)) == NULL)
 		return;
@@ -180,7 +188,7 @@ upstream_open_ahead(struct upstream_list *l, size_t index, struct deadline now)
 }
 
 void
-upstream_forget_window(struct upstream_list *l, struct connection *by)
+upstream_forget_window(struct upstream_list *l, struct upstream_connection *by)
 {
 	struct upstream *u = &l->upstreams[by->upstream];
 	size_t i;
@@ -189,50 +197,50 @@ upstream_forget_window(struct upstream_list *l, struct connection *by)
 	u->current = by;
 	l->has_room = true;
 	for (i = 0; i < l->connection_count; i++) {
-		struct connection *c = &l->connections[i];
+		struct upstream_connection *c = &l->connections[i];
 
 		if (c != by && takes_queries(c, by->upstream))
 			upstream_drain(l, c);
 	}
 }
 
-struct connection *
+struct upstream_connection *
 upstream_retry_connection(struct upstream_list *l, size_t index)
 {
-	struct connection *emptiest = NULL;
+	struct upstream_connection *emptiest = NULL;
 	size_t count = 0;
 	size_t i;
 
 	for (i = 0; i < l->connection_count; i++) {
-		struct connection *c = &l->connections[i];
+		struct upstream_connection *c = &l->connections[i];
 
-		if (!stream_is_open(&c->stream) || c->upstream != index || !c->retries ||
-		    stream_stage(&c->stream) == STREAM_READY)
+		if (!c->is_open || c->upstream != index || !c->retries ||
+		    stream_stage(c->stream) == STREAM_READY)
 			continue;
 		count++;
-		if (emptiest == NULL || c->taken < emptiest->taken)
+		if (emptiest == NULL || c->facts->taken < emptiest->facts->taken)
 			emptiest = c;
 	}
-	if (emptiest == NULL || emptiest->taken < RETRIES_TOGETHER ||
+	if (emptiest == NULL || emptiest->facts->taken < RETRIES_TOGETHER ||
 	    count == RETRY_CONNECTIONS_MAX || upstream_free_slot(l) == NULL)
 		return emptiest;
 	return NULL;
 }
 
-struct connection *
+struct upstream_connection *
 upstream_usable_connection(struct upstream_list *l, size_t index)
 {
-	struct connection *c = l->upstreams[index].current;
+	struct upstream_connection *c = l->upstreams[index].current;
 
 	if (l->upstreams[index].window != SIZE_MAX)
 		c = fullest_with_room(l, index);
 	if (c == NULL)
 		return NULL;
-	if (c->given_up > UPSTREAM_GIVEN_UP_MAX && upstream_free_slot(l) != NULL) {
+	if (c->facts->given_up > UPSTREAM_GIVEN_UP_MAX && upstream_free_slot(l) != NULL) {
 		upstream_drain(l, c);
 		return NULL;
 	}
-	if (stream_has_expired(&c->stream)) {
+	if (stream_has_expired(c->stream)) {
 		upstream_drain(l, c);
 		return NULL;
 	}

@@ -25,9 +25,10 @@ enum end {
 
 /* Whether the server may have ended the connection because it answers no more than the canary. */
 static bool
-is_spent(const struct connection *c)
+is_spent(const struct upstream_connection *c)
 {
-	return c->has_answered && TAILQ_FIRST(&c->sent)->query->barren_ends == 0;
+	return c->facts->has_answered &&
+	    connection_next_sent(c->connection, NULL)->query->barren_ends == 0;
 }
 
 /*
@@ -37,14 +38,14 @@ is_spent(const struct connection *c)
  * not sent, as long as the upstream is up and has answered recently.
  */
 static enum end
-judge_end(const struct upstream *u, const struct connection *c)
+judge_end(const struct upstream *u, const struct upstream_connection *c)
 {
-	if (c->answers > 0 || connection_unanswered(c) > 1)
+	if (c->facts->answers > 0 || c->facts->unanswered > 1)
 		return END_NO_ATTEMPT;
-	if (connection_unanswered(c) == 1)
+	if (c->facts->unanswered == 1)
 		return is_spent(c) ? END_NO_ATTEMPT : END_ATTEMPT;
-	if (stream_stage(&c->stream) != STREAM_READY)
-		return stream_should_retry_reduced(&c->stream) ? END_NO_ATTEMPT : END_ATTEMPT;
+	if (stream_stage(c->stream) != STREAM_READY)
+		return stream_should_retry_reduced(c->stream) ? END_NO_ATTEMPT : END_ATTEMPT;
 	if (health_is_down(u->health) ||
 	    deadline_us_between(u->answered, c->opened) > (int64_t)HEARD_OF_LATE_MS * 1000)
 		return END_ATTEMPT;
@@ -57,23 +58,23 @@ judge_end(const struct upstream *u, const struct connection *c)
  * two of these in a row end as well, it is down.
  */
 static void
-note_end(struct upstream_list *l, const struct connection *c, const struct failure *why,
+note_end(struct upstream_list *l, const struct upstream_connection *c, const struct failure *why,
     struct deadline now)
 {
 	struct upstream *u = &l->upstreams[c->upstream];
 
-	if (c->has_answered || c->stalled)
+	if (c->facts->has_answered || c->stalled)
 		return;
-	if (stream_stage(&c->stream) != STREAM_READY) {
-		if (!stream_should_retry_reduced(&c->stream))
+	if (stream_stage(c->stream) != STREAM_READY) {
+		if (!stream_should_retry_reduced(c->stream))
 			upstream_report_failure(l, c->upstream, why, now);
 		return;
 	}
-	if (connection_is_idle(c))
+	if (connection_is_idle(c->connection))
 		return;
 	u->cause = *why;
 	/* Of several that were open at the same time, one counts. */
-	if (c->gated && deadline_us_between(u->canary_lost_at, c->opened) > 0) {
+	if (c->facts->is_gated && deadline_us_between(u->canary_lost_at, c->opened) > 0) {
 		u->canaries_lost++;
 		u->canary_lost_at = now;
 	}
@@ -88,53 +89,53 @@ note_end(struct upstream_list *l, const struct connection *c, const struct failu
  * query on it.
  */
 static void
-note_used_up(struct upstream *u, const struct connection *c)
+note_used_up(struct upstream *u, const struct upstream_connection *c)
 {
-	if (c->has_answered && c->answers == 0 && connection_unanswered(c) == 0 &&
-	    !TAILQ_EMPTY(&c->waiting))
+	if (c->facts->has_answered && c->facts->answers == 0 && c->facts->unanswered == 0 &&
+	    connection_has_unsent(c->connection))
 		u->last_end = 1;
 }
 
 /* What an end says about how many queries the server answers on a connection. */
 static void
-note_window(struct upstream *u, const struct connection *c)
+note_window(struct upstream *u, const struct upstream_connection *c)
 {
-	if (c->answers == 0 || connection_unanswered(c) == 0 || c->draining)
+	if (c->facts->answers == 0 || c->facts->unanswered == 0 || c->draining)
 		return;
-	if (c->answers == u->last_end)
-		u->window = c->answers;
-	u->last_end = c->answers;
+	if (c->facts->answers == u->last_end)
+		u->window = c->facts->answers;
+	u->last_end = c->facts->answers;
 }
 
 /* Records in the queries on a connection that it has ended. */
 static void
-note_queries(struct upstream_list *l, const struct connection *c, enum end end, struct deadline now)
+note_queries(struct upstream_list *l, const struct upstream_connection *c, enum end end,
+    struct deadline now)
 {
-	struct attempt *a;
+	struct attempt *a = NULL;
 
-	TAILQ_FOREACH(a, &c->sent, link) {
+	while ((a = connection_next_sent(c->connection, a)) != NULL) {
 		a->query->ends++;
 		/* It is retried, but no other query can be the cause. */
-		a->query->tries += end == END_NO_ATTEMPT && connection_unanswered(c) == 1;
-		a->query->barren_ends += c->answers == 0;
+		a->query->tries += end == END_NO_ATTEMPT && c->facts->unanswered == 1;
+		a->query->barren_ends += c->facts->answers == 0;
 		/* A canary was answered, and then this was alone on it. */
-		if (end == END_ATTEMPT && c->has_answered) {
+		if (end == END_ATTEMPT && c->facts->has_answered) {
 			upstream_note_fatal(l, a->query, now);
 			a->query->is_fatal = true;
 		}
 	}
 }
 
-/* Records what the end of its connection means for each of the attempts. */
+/* Records what the end of a connection, which is closed, means for each of the attempts. */
 static void
-note_attempts(struct upstream_list *l, struct attempt_list *attempts, enum end end,
-    const struct attempt *mismatched, const struct failure *why)
+note_attempts(struct upstream_list *l, const struct upstream_connection *c, enum end end,
+    const struct failure *why)
 {
 	struct attempt *a;
 
-	while ((a = TAILQ_FIRST(attempts)) != NULL) {
-		TAILQ_REMOVE(attempts, a, link);
-		if (end == END_NO_ATTEMPT && a != mismatched)
+	while ((a = connection_take(c->connection)) != NULL) {
+		if (end == END_NO_ATTEMPT && a != c->facts->mismatched)
 			upstream_note_retry(l, a);
 		else
 			upstream_note_failed(l, a, why);
@@ -142,7 +143,7 @@ note_attempts(struct upstream_list *l, struct attempt_list *attempts, enum end e
 }
 
 void
-upstream_lose(struct upstream_list *l, struct connection *c, const struct failure *why,
+upstream_lose(struct upstream_list *l, struct upstream_connection *c, const struct failure *why,
     struct deadline now)
 {
 	struct upstream *u = &l->upstreams[c->upstream];
@@ -153,14 +154,9 @@ upstream_lose(struct upstream_list *l, struct connection *c, const struct failur
 	note_used_up(u, c);
 	note_window(u, c);
 	end = judge_end(u, c);
-	if (c->canary.at != NULL)
-		connection_release(&c->canary, l->ids);
-	note_queries(l, c, end, now);
-	if (c->outstanding > 0)
-		outstanding_clear(l->ids, c->index);
-	note_attempts(l, &c->sent, end, c->mismatched, why);
-	note_attempts(l, &c->waiting, end, c->mismatched, why);
 	upstream_discard(l, c);
+	note_queries(l, c, end, now);
+	note_attempts(l, c, end, why);
 	upstream_due(l, now);
 }
 
@@ -211,7 +207,7 @@ keep_response(const struct upstream_list *l, const struct upstream *u,
  * 0: it wants no more queries on it; those that were not sent yet go to another.
  */
 static void
-heed_keepalive(struct upstream_list *l, struct connection *c, int ms)
+heed_keepalive(struct upstream_list *l, struct upstream_connection *c, int ms)
 {
 	int own_ms = l->config->timeouts.upstream_idle_ms;
 	struct attempt *a;
@@ -223,12 +219,8 @@ heed_keepalive(struct upstream_list *l, struct connection *c, int ms)
 		return;
 	note_used_up(&l->upstreams[c->upstream], c);
 	upstream_drain(l, c);
-	if (c->canary.at != NULL && !c->canary.sent)
-		connection_release(&c->canary, l->ids);
-	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
-		TAILQ_REMOVE(&c->waiting, a, link);
+	while ((a = connection_take(c->connection)) != NULL)
 		upstream_note_retry(l, a);
-	}
 }
 
 /* What may help an upstream that does not understand the OPT record that it got. */
@@ -247,8 +239,8 @@ less_edns(enum edns_mode mode, bool is_formerr, const struct edns_response *r)
  * helped, it is remembered.
  */
 static bool
-needs_less_edns(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
-    const struct edns_response *r, struct deadline now)
+needs_less_edns(struct upstream_list *l, struct upstream_connection *c,
+    const struct arrival *arrival, const struct edns_response *r, struct deadline now)
 {
 	struct upstream *u = &l->upstreams[c->upstream];
 	struct attempt *a = arrival->attempt;
@@ -271,7 +263,7 @@ needs_less_edns(struct upstream_list *l, struct connection *c, const struct arri
 
 /* Gives the answer to its query, if it is one that counts. */
 static void
-use_answer(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
+use_answer(struct upstream_list *l, struct upstream_connection *c, const struct arrival *arrival,
     const struct edns_response *response, struct deadline now)
 {
 	struct query *q = arrival->attempt->query;
@@ -294,29 +286,28 @@ use_answer(struct upstream_list *l, struct connection *c, const struct arrival *
 
 /* An answer has come, whether or not anybody waits for it any more. */
 static void
-deliver(struct upstream_list *l, struct connection *c, const struct arrival *arrival,
+deliver(struct upstream_list *l, struct upstream_connection *c, const struct arrival *arrival,
     struct deadline now)
 {
 	struct upstream *u = &l->upstreams[c->upstream];
 	struct edns_response response;
 	int64_t took_us = deadline_us_between(arrival->since, now);
-	bool is_canary = arrival->attempt == &c->canary;
 
 	/* What takes longer is no sign that others will be answered in time. */
 	if (took_us <= (int64_t)l->config->timeouts.answer_ms * 1000)
 		upstream_report_success(u, now);
-	if (arrival->attempt == NULL)
-		health_record_probe_latency(u->health, took_us);
-	else if (!is_canary)
+	if (arrival->attempt != NULL)
 		health_record_latency(u->health, took_us);
-	if (c->answers > u->last_end)
+	else if (!arrival->is_canary)
+		health_record_probe_latency(u->health, took_us);
+	if (c->facts->answers > u->last_end)
 		u->last_end = 0;
-	if (u->window != SIZE_MAX && c->answers > u->window && !c->draining)
+	if (u->window != SIZE_MAX && c->facts->answers > u->window && !c->draining)
 		upstream_forget_window(l, c);
 	else if (u->window != SIZE_MAX)
 		l->has_room = true;
 	edns_read_response(arrival->message, arrival->len, &response);
-	if (arrival->attempt != NULL && !is_canary)
+	if (arrival->attempt != NULL)
 		use_answer(l, c, arrival, &response, now);
 	heed_keepalive(l, c, response.keepalive_ms);
 	upstream_due(l, deadline_after(now, c->idle_ms));
@@ -324,49 +315,49 @@ deliver(struct upstream_list *l, struct connection *c, const struct arrival *arr
 
 /* One line at the level of the program says it once for an upstream. */
 static void
-note_connected(struct upstream_list *l, const struct connection *c)
+note_connected(struct upstream_list *l, const struct upstream_connection *c)
 {
 	struct upstream *u = &l->upstreams[c->upstream];
 
 	health_set_ready(l->shared->health);
-	stream_describe(&c->stream, &u->facts);
+	stream_describe(c->stream, &u->facts);
 	u->log_connected = true;
 }
 
 /* Goes on opening a connection. False when it is not ready yet, or lost. */
 static bool
-opens(struct upstream_list *l, struct connection *c, struct deadline now)
+opens(struct upstream_list *l, struct upstream_connection *c, struct deadline now)
 {
-	enum stream_stage before = stream_stage(&c->stream);
+	enum stream_stage before = stream_stage(c->stream);
 	struct failure why;
 
 	if (before == STREAM_READY)
 		return true;
-	if (stream_step(&c->stream, &why) == -1) {
+	if (stream_step(c->stream, &why) == -1) {
 		upstream_lose(l, c, &why, now);
 		return false;
 	}
-	if (before == STREAM_CONNECTING && stream_stage(&c->stream) != STREAM_CONNECTING) {
+	if (before == STREAM_CONNECTING && stream_stage(c->stream) != STREAM_CONNECTING) {
 		c->step_by = deadline_after(now, l->config->timeouts.handshake_ms);
 		upstream_due(l, c->step_by);
 	}
-	if (stream_stage(&c->stream) == STREAM_READY)
+	if (stream_stage(c->stream) == STREAM_READY)
 		note_connected(l, c);
 	upstream_watch(l, c);
-	return stream_stage(&c->stream) == STREAM_READY;
+	return stream_stage(c->stream) == STREAM_READY;
 }
 
 void
 upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
 {
-	struct connection *c = &l->connections[connection];
+	struct upstream_connection *c = &l->connections[connection];
 	struct arrival arrival;
 	struct failure why;
 	int rc;
 
 	if (!opens(l, c, now))
 		return;
-	while ((rc = connection_receive(c, l->ids, &arrival, now, &why)) == 1)
+	while ((rc = connection_receive(c->connection, &arrival, now, &why)) == 1)
 		deliver(l, c, &arrival, now);
 	upstream_share_sessions(l, c->upstream, now);
 	if (rc == -1)

@@ -19,17 +19,17 @@ sooner_ms(int64_t a, int b)
 
 /* How long a connection may be silent while a response is due on it. */
 static int
-response_timeout_ms(const struct upstream_list *l, const struct connection *c)
+response_timeout_ms(const struct upstream_list *l, const struct upstream_connection *c)
 {
 	int64_t usual_us = health_usual_us(l->upstreams[c->upstream].health);
 	int answer_ms = l->config->timeouts.answer_ms;
-	unsigned doubled = c->canaries < DOUBLED_MAX ? c->canaries : DOUBLED_MAX;
+	unsigned doubled = c->facts->canaries < DOUBLED_MAX ? c->facts->canaries : DOUBLED_MAX;
 	int64_t ms = 3 * usual_us / 1000;
 
 	/* The canary was alone on it, and needs no recursion. */
-	if (c->gated && !c->has_answered)
+	if (c->facts->is_gated && !c->facts->has_answered)
 		return answer_ms / 2;
-	if (!c->has_answered || usual_us == 0)
+	if (!c->facts->has_answered || usual_us == 0)
 		return answer_ms;
 	if (ms < SILENCE_MIN_MS)
 		ms = SILENCE_MIN_MS;
@@ -42,21 +42,24 @@ response_timeout_ms(const struct upstream_list *l, const struct connection *c)
  * already, or the server has stopped in the middle of a message.
  */
 static bool
-needs_canary(const struct upstream_list *l, const struct connection *c)
+needs_canary(const struct upstream *u, const struct connection *c)
 {
-	return c->canary.at == NULL && c->in_pos == c->in_len &&
-	    !health_is_down(l->upstreams[c->upstream].health) &&
-	    (!c->has_answered || connection_unanswered(c) > 0);
+	const struct connection_facts *facts = connection_facts(c);
+
+	return connection_takes_canary(c) && !health_is_down(u->health) &&
+	    (!facts->has_answered || facts->unanswered > 0);
 }
 
 struct deadline
-upstream_silent_at(const struct upstream_list *l, const struct connection *c)
+upstream_silent_at(const struct upstream_list *l, const struct upstream_connection *c)
 {
 	int ms = response_timeout_ms(l, c);
 
 	if (c->stalled)
 		return DEADLINE_NEVER;
-	return deadline_after(c->owed_since, needs_canary(l, c) ? ms / 2 : ms);
+	if (needs_canary(&l->upstreams[c->upstream], c->connection))
+		ms /= 2;
+	return deadline_after(c->facts->owed_since, ms);
 }
 
 /* A query whose response is due on a connection that has stalled; it may still come. */
@@ -66,7 +69,7 @@ note_stalled(struct upstream_list *l, struct attempt *a, const struct failure *w
 	struct query *q = a->query;
 
 	a->state = ATTEMPT_STALLED;
-	if (!a->at->has_answered) {
+	if (!connection_facts(a->at)->has_answered) {
 		upstream_note_failure(l, q, a->upstream, why);
 		q->search = QUERY_SEARCH_ANY;
 	} else if (q->resends < UPSTREAM_RESENDS_MAX) {
@@ -83,33 +86,31 @@ note_stalled(struct upstream_list *l, struct attempt *a, const struct failure *w
  * which begins with a canary, says nothing either, the upstream is down.
  */
 static void
-stall(struct upstream_list *l, struct connection *c, struct deadline now)
+stall(struct upstream_list *l, struct upstream_connection *c, struct deadline now)
 {
 	const struct upstream *u = &l->upstreams[c->upstream];
 	struct failure why;
-	struct attempt *a;
+	struct attempt *a = NULL;
 
-	(void)stream_fail_timeout(&c->stream, response_timeout_ms(l, c), &why);
+	(void)stream_fail_timeout(c->stream, response_timeout_ms(l, c), &why);
 	c->stalled = true;
-	if (c->canary.at != NULL)
-		connection_release(&c->canary, l->ids);
+	connection_release_canary(c->connection);
 	/* A server that answers on other connections is busy, not down. */
-	if (!c->has_answered && c->gated && deadline_us_between(c->opened, u->answered) <= 0)
+	if (!c->facts->has_answered && c->facts->is_gated &&
+	    deadline_us_between(c->opened, u->answered) <= 0)
 		upstream_report_failure(l, c->upstream, &why, now);
-	else if (!c->has_answered)
+	else if (!c->facts->has_answered)
 		health_suspect(u->health);
 	/* Its slot is needed: no client waits for it to end. */
-	if (!c->has_answered && upstream_free_slot(l) == NULL) {
+	if (!c->facts->has_answered && upstream_free_slot(l) == NULL) {
 		upstream_lose(l, c, &why, now);
 		return;
 	}
 	upstream_drain(l, c);
-	TAILQ_FOREACH(a, &c->sent, link) {
+	while ((a = connection_next_sent(c->connection, a)) != NULL)
 		note_stalled(l, a, &why);
-	}
-	while ((a = TAILQ_FIRST(&c->waiting)) != NULL) {
-		TAILQ_REMOVE(&c->waiting, a, link);
-		if (c->has_answered)
+	while ((a = connection_take(c->connection)) != NULL) {
+		if (c->facts->has_answered)
 			upstream_note_retry(l, a);
 		else
 			upstream_note_failed(l, a, &why);
@@ -118,18 +119,18 @@ stall(struct upstream_list *l, struct connection *c, struct deadline now)
 
 /* A response is due, and nothing has come: asks whether the server is there, or gives it up. */
 static void
-expire_silence(struct upstream_list *l, struct connection *c, struct deadline now)
+expire_silence(struct upstream_list *l, struct upstream_connection *c, struct deadline now)
 {
-	if (!needs_canary(l, c)) {
+	if (!needs_canary(&l->upstreams[c->upstream], c->connection)) {
 		stall(l, c, now);
 		return;
 	}
-	connection_send_canary(c, &l->canary);
+	connection_send_canary(c->connection, &l->canary);
 	upstream_due(l, upstream_silent_at(l, c));
 }
 
 static void
-expire_opening(struct upstream_list *l, struct connection *c, struct deadline now)
+expire_opening(struct upstream_list *l, struct upstream_connection *c, struct deadline now)
 {
 	struct failure why;
 
@@ -137,26 +138,26 @@ expire_opening(struct upstream_list *l, struct connection *c, struct deadline no
 		upstream_due(l, c->step_by);
 		return;
 	}
-	(void)stream_fail_timeout(&c->stream,
-	    stream_stage(&c->stream) == STREAM_CONNECTING ? l->config->timeouts.connect_ms :
-							    l->config->timeouts.handshake_ms,
+	(void)stream_fail_timeout(c->stream,
+	    stream_stage(c->stream) == STREAM_CONNECTING ? l->config->timeouts.connect_ms :
+							   l->config->timeouts.handshake_ms,
 	    &why);
 	upstream_lose(l, c, &why, now);
 }
 
 static void
-expire_connection(struct upstream_list *l, struct connection *c, struct deadline now)
+expire_connection(struct upstream_list *l, struct upstream_connection *c, struct deadline now)
 {
 	struct deadline silent_at;
 	struct deadline idle_at = DEADLINE_NEVER;
 
-	if (stream_stage(&c->stream) != STREAM_READY) {
+	if (stream_stage(c->stream) != STREAM_READY) {
 		expire_opening(l, c, now);
 		return;
 	}
 	silent_at = upstream_silent_at(l, c);
-	if (connection_is_idle(c))
-		idle_at = deadline_after(c->heard, c->idle_ms);
+	if (connection_is_idle(c->connection))
+		idle_at = deadline_after(c->facts->heard, c->idle_ms);
 	if (deadline_passed(silent_at, now))
 		expire_silence(l, c, now);
 	else if (deadline_passed(idle_at, now))
@@ -169,8 +170,8 @@ expire_connection(struct upstream_list *l, struct connection *c, struct deadline
 static bool
 is_in_doubt(const struct attempt *a)
 {
-	return stream_stage(&a->at->stream) != STREAM_READY ||
-	    (a->sent && deadline_us_between(a->since, a->at->heard) <= 0);
+	return stream_stage(connection_stream(a->at)) != STREAM_READY ||
+	    (a->sent && deadline_us_between(a->since, connection_facts(a->at)->heard) <= 0);
 }
 
 /* A response is late: another upstream is to be tried as well, and the first response counts. */
@@ -182,12 +183,13 @@ note_late(struct upstream_list *l, struct query *q)
 	/* A slow answer is no reason to try upstreams that are in backoff; silence is. */
 	q->search = QUERY_SEARCH_UP;
 	for (i = 0; i < q->attempt_count; i++) {
+		const struct upstream *u = &l->upstreams[q->attempts[i].upstream];
 		struct connection *c = q->attempts[i].at;
 
 		if (c == NULL || !is_in_doubt(&q->attempts[i]))
 			continue;
-		health_suspect(l->upstreams[c->upstream].health);
-		if (stream_stage(&c->stream) == STREAM_READY && needs_canary(l, c))
+		health_suspect(u->health);
+		if (stream_stage(connection_stream(c)) == STREAM_READY && needs_canary(u, c))
 			connection_send_canary(c, &l->canary);
 		q->search = QUERY_SEARCH_ANY;
 	}
@@ -239,7 +241,7 @@ upstream_expire(struct upstream_list *l, struct deadline now)
 		return;
 	l->check_at = DEADLINE_NEVER;
 	for (i = 0; i < l->connection_count; i++)
-		if (stream_is_open(&l->connections[i].stream))
+		if (l->connections[i].is_open)
 			expire_connection(l, &l->connections[i], now);
 	TAILQ_FOREACH(q, &l->in_flight, upstream_link) {
 		expire_query(l, q, now);

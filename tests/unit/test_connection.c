@@ -10,21 +10,22 @@ enum {
 	ROOM = 40, /* for IDs, at least */
 	QUERIES_MAX = 50,
 	SLOTS = 2,
-	UPSTREAM = 3,
 	QUERY_LEN = DNS_HEADER_LEN + QUESTION_LEN,
 	FRAME_LEN = FRAME_PREFIX_LEN + QUERY_LEN
 };
 
 static const struct edns_settings settings;
+static const struct deadline opened_at = { 500000 };
 static const struct deadline sent_at = { 1000000 };
 static const struct deadline later = { 2000000 };
 
 /* A connection that is ready, in a slot that is not the first, and queries for it. */
 static struct tls_server server;
 static struct fixture {
-	struct connection *table;
+	struct connection_table *table;
 	struct connection *c;
-	struct outstanding *ids;
+	struct stream *stream;
+	const struct connection_facts *facts;
 	struct tls_peer peer;
 	bool peer_has_ended;
 	struct query queries[QUERIES_MAX];
@@ -83,13 +84,13 @@ open_connection(void **state)
 
 	(void)state;
 	memset(&f, 0, sizeof f);
-	f.table = connection_table_new(SLOTS);
-	f.ids = outstanding_new(ROOM);
+	f.table = connection_table_new(SLOTS, ROOM);
 	assert_non_null(f.table);
-	assert_non_null(f.ids);
-	f.c = &f.table[SLOTS - 1];
+	f.c = connection_table_slot(f.table, SLOTS - 1);
+	f.stream = connection_stream(f.c);
+	f.facts = connection_facts(f.c);
 	tls_connect(&server, &stream, &f.peer);
-	connection_init(f.c, stream, UPSTREAM, &settings, 1000);
+	connection_open(f.c, stream, &settings, opened_at);
 	for (i = 0; i < QUERIES_MAX; i++)
 		make_query(&f.queries[i], i, 0);
 	make_query(&f.canary, QUERIES_MAX, 0);
@@ -102,15 +103,14 @@ close_connection(void **state)
 	size_t i;
 
 	(void)state;
-	if (stream_is_open(&f.c->stream))
-		connection_close(f.c, f.ids);
+	if (stream_is_open(f.stream))
+		connection_close(f.c);
 	if (!f.peer_has_ended)
 		tls_peer_close(&f.peer);
 	for (i = 0; i < QUERIES_MAX; i++)
 		free(f.queries[i].message);
 	free(f.canary.message);
-	outstanding_free(f.ids);
-	connection_table_free(f.table, SLOTS);
+	connection_table_free(f.table);
 	return 0;
 }
 
@@ -134,7 +134,7 @@ send_all(void)
 {
 	struct failure why;
 
-	assert_int_equal(connection_send(f.c, f.ids, sent_at, &why), 0);
+	assert_int_equal(connection_send(f.c, sent_at, &why), 0);
 }
 
 /* Reads what the connection has sent; returns how many octets. Its end is free room. */
@@ -162,7 +162,9 @@ assert_sent(const char *order)
 
 	for (; *order != '\0'; order++) {
 		const struct query *q = *order == 'c' ? &f.canary : &f.queries[*order - '0'];
-		const struct attempt *a = *order == 'c' ? &f.c->canary : &q->attempts[0];
+		const struct attempt *a = *order == 'c' ?
+		    connection_next_sent(f.c, NULL) :
+		    &q->attempts[0];
 		size_t equal_from = *order == 'c' ? DNS_HEADER_LEN : 2;
 		size_t len = 0;
 
@@ -234,8 +236,8 @@ receive(struct arrival *arrival, struct failure *why)
 	struct deadline by = deadline_in(TLS_SERVER_LIMIT_MS);
 	int rc;
 
-	while ((rc = connection_receive(f.c, f.ids, arrival, later, why)) == 0)
-		assert_int_equal(net_wait(stream_fd(&f.c->stream), POLLIN, by), 0);
+	while ((rc = connection_receive(f.c, arrival, later, why)) == 0)
+		assert_int_equal(net_wait(stream_fd(f.stream), POLLIN, by), 0);
 	return rc;
 }
 
@@ -246,8 +248,8 @@ assert_nothing_comes(void)
 	struct arrival arrival;
 	struct failure why;
 
-	assert_int_equal(connection_receive(f.c, f.ids, &arrival, later, &why), 0);
-	assert_int_equal(connection_receive(f.c, f.ids, &arrival, later, &why), 0);
+	assert_int_equal(connection_receive(f.c, &arrival, later, &why), 0);
+	assert_int_equal(connection_receive(f.c, &arrival, later, &why), 0);
 }
 
 static void
@@ -365,9 +367,9 @@ receives_what_is_served(void **state)
 
 		done += tls_peer_write(&f.peer, served + done,
 		    record < len - done ? record : len - done);
-		assert_int_equal(net_wait(stream_fd(&f.c->stream), POLLIN,
+		assert_int_equal(net_wait(stream_fd(f.stream), POLLIN,
 		    deadline_in(TLS_SERVER_LIMIT_MS)), 0);
-		while ((rc = connection_receive(f.c, f.ids, &arrival, later, &why)) == 1) {
+		while ((rc = connection_receive(f.c, &arrival, later, &why)) == 1) {
 			assert_true(*next != '\0');
 			assert_ptr_equal(arrival.attempt, attempt_of((size_t)(*next - '0')));
 			assert_int_equal(arrival.attempt->state, ATTEMPT_FREE);
@@ -385,8 +387,8 @@ receives_what_is_served(void **state)
 	}
 	assert_int_equal(*next, '\0');
 	assert_string_equal(why.text, row->failure != NULL ? row->failure : "");
-	assert_int_equal(f.c->answers, strlen(row->answered));
-	assert_int_equal(f.c->has_answered, *row->answered != '\0');
+	assert_int_equal(f.facts->answers, strlen(row->answered));
+	assert_int_equal(f.facts->has_answered, *row->answered != '\0');
 	if (row->failure == NULL)
 		assert_nothing_comes();
 	free(served);
@@ -406,15 +408,15 @@ query_waits_again_after_a_response_to_another_question(void **state)
 	send_all();
 	serve(frame, put_scripted(frame, 'm'), sizeof frame);
 	assert_int_equal(receive(&arrival, &why), -1);
-	assert_ptr_equal(f.c->mismatched, a);
-	assert_ptr_equal(TAILQ_FIRST(&f.c->waiting), a);
+	assert_ptr_equal(f.facts->mismatched, a);
+	assert_true(connection_has_unsent(f.c));
 	assert_ptr_equal(a->at, f.c);
 	assert_false(a->sent);
 	assert_int_equal(a->state, ATTEMPT_OPEN);
-	assert_int_equal(f.c->outstanding, 1);
-	connection_release(a, f.ids);
-	assert_null(TAILQ_FIRST(&f.c->waiting));
-	connection_release(attempt_of(1), f.ids);
+	assert_int_equal(f.facts->unanswered, 1);
+	connection_release(a);
+	assert_false(connection_has_unsent(f.c));
+	connection_release(attempt_of(1));
 	assert_true(connection_is_idle(f.c));
 }
 
@@ -428,32 +430,46 @@ counts_what_it_sends_and_receives(void **state)
 	assert_true(connection_is_idle(f.c));
 	add_queries(2);
 	assert_false(connection_is_idle(f.c));
-	assert_int_equal(f.c->taken, 2);
-	assert_int_equal(attempt_of(0)->upstream, UPSTREAM);
-	assert_int_equal(connection_unanswered(f.c), 0);
-	assert_true(f.c->owed_since.at_us == DEADLINE_NEVER.at_us);
+	assert_int_equal(f.facts->taken, 2);
+	assert_int_equal(f.facts->unanswered, 0);
+	assert_true(f.facts->owed_since.at_us == DEADLINE_NEVER.at_us);
 	send_all();
 	assert_sent("01");
-	assert_int_equal(connection_unanswered(f.c), 2);
-	assert_true(f.c->owed_since.at_us == sent_at.at_us);
+	assert_int_equal(f.facts->unanswered, 2);
+	assert_true(f.facts->owed_since.at_us == sent_at.at_us);
 	serve(frame, put_response(frame, attempt_of(1), QUERY_LEN), sizeof frame);
 	assert_comes(attempt_of(1));
-	assert_true(f.c->heard.at_us == later.at_us);
-	assert_true(f.c->owed_since.at_us == later.at_us);
+	assert_true(f.facts->heard.at_us == later.at_us);
+	assert_true(f.facts->owed_since.at_us == later.at_us);
 	serve(frame, put_response(frame, attempt_of(0), QUERY_LEN), sizeof frame);
 	assert_comes(attempt_of(0));
-	assert_true(f.c->owed_since.at_us == DEADLINE_NEVER.at_us);
-	assert_int_equal(connection_unanswered(f.c), 0);
+	assert_true(f.facts->owed_since.at_us == DEADLINE_NEVER.at_us);
+	assert_int_equal(f.facts->unanswered, 0);
 	assert_true(connection_is_idle(f.c));
 	/* Nothing waits, so nothing is written. */
 	send_all();
 	assert_sent("");
 }
 
+/* The server answers the canary, which was sent before anything that waits for its response. */
+static void
+answer_canary(void)
+{
+	uint8_t frame[128];
+	struct arrival arrival;
+	struct failure why;
+	size_t len = put_response(frame, connection_next_sent(f.c, NULL), QUERY_LEN);
+
+	serve(frame, len, sizeof frame);
+	assert_int_equal(receive(&arrival, &why), 1);
+	assert_true(arrival.is_canary);
+	assert_null(arrival.attempt);
+}
+
 /* When a canary and two queries wait. */
 static const struct canary_row {
 	const char *name;
-	bool gated;
+	bool begins; /* with a canary */
 	bool has_answered;
 	const char *sent;
 	const char *sent_then; /* once the canary is answered */
@@ -469,26 +485,33 @@ sends_the_canary_first(void **state)
 	const struct canary_row *row = *state;
 	uint8_t frame[128];
 
-	f.c->gated = row->gated;
-	f.c->has_answered = row->has_answered;
+	if (row->begins)
+		connection_begin_with_canary(f.c, &f.canary);
+	assert_int_equal(f.facts->is_gated, row->begins);
+	if (row->has_answered) {
+		send_all();
+		assert_sent("c");
+		answer_canary();
+	}
 	add_queries(2);
 	connection_send_canary(f.c, &f.canary);
 	connection_send_canary(f.c, &f.queries[2]); /* one is open already */
 	send_all();
 	assert_sent(row->sent);
-	assert_int_equal(connection_unanswered(f.c), strlen(row->sent) - 1);
-	assert_int_equal(f.c->taken, 2);
-	serve(frame, put_response(frame, &f.c->canary, QUERY_LEN), sizeof frame);
-	assert_comes(&f.c->canary);
-	assert_int_equal(f.c->canaries, 1);
-	assert_int_equal(f.c->answers, 0);
-	assert_true(f.c->has_answered);
+	assert_int_equal(f.facts->unanswered, strlen(row->sent) - 1);
+	assert_int_equal(f.facts->taken, 2);
+	assert_false(connection_takes_canary(f.c));
+	answer_canary();
+	assert_true(connection_takes_canary(f.c));
+	assert_int_equal(f.facts->canaries, 1 + row->has_answered);
+	assert_int_equal(f.facts->answers, 0);
+	assert_true(f.facts->has_answered);
 	send_all();
 	assert_sent(row->sent_then);
 	serve(frame, put_response(frame, attempt_of(0), QUERY_LEN), sizeof frame);
 	assert_comes(attempt_of(0));
-	assert_int_equal(f.c->canaries, 0);
-	assert_int_equal(f.c->answers, 1);
+	assert_int_equal(f.facts->canaries, 0);
+	assert_int_equal(f.facts->answers, 1);
 }
 
 static void
@@ -496,15 +519,16 @@ releases_a_canary_that_waits_or_was_sent(void **state)
 {
 	(void)state;
 	connection_send_canary(f.c, &f.canary);
-	connection_release(&f.c->canary, f.ids);
-	assert_int_equal(f.c->taken, 0);
+	connection_release_canary(f.c);
+	assert_int_equal(f.facts->taken, 0);
 	send_all();
 	assert_sent("");
 	connection_send_canary(f.c, &f.canary);
 	send_all();
 	assert_sent("c");
-	connection_release(&f.c->canary, f.ids);
-	assert_int_equal(f.c->given_up, 1);
+	connection_release_canary(f.c);
+	connection_release_canary(f.c); /* none is open */
+	assert_int_equal(f.facts->given_up, 1);
 	assert_true(connection_is_idle(f.c));
 }
 
@@ -513,13 +537,13 @@ released_while_waiting_is_never_sent(void **state)
 {
 	(void)state;
 	add_queries(3);
-	connection_release(attempt_of(1), f.ids);
+	connection_release(attempt_of(1));
 	assert_null(attempt_of(1)->at);
 	assert_int_equal(attempt_of(1)->state, ATTEMPT_FREE);
-	assert_int_equal(f.c->taken, 2);
+	assert_int_equal(f.facts->taken, 2);
 	send_all();
 	assert_sent("02");
-	assert_int_equal(f.c->given_up, 0);
+	assert_int_equal(f.facts->given_up, 0);
 }
 
 /* The ID of a query that was given up stays in use until its response has come, once. */
@@ -535,37 +559,83 @@ released_after_sending_keeps_its_id(void **state)
 	add_queries(2);
 	send_all();
 	len = put_response(frame, attempt_of(0), QUERY_LEN);
-	connection_release(attempt_of(0), f.ids);
+	connection_release(attempt_of(0));
 	assert_null(attempt_of(0)->at);
 	assert_int_equal(attempt_of(0)->state, ATTEMPT_FREE);
-	assert_int_equal(f.c->given_up, 1);
-	assert_int_equal(f.c->taken, 2);
-	assert_int_equal(connection_unanswered(f.c), 1);
+	assert_int_equal(f.facts->given_up, 1);
+	assert_int_equal(f.facts->taken, 2);
+	assert_int_equal(f.facts->unanswered, 1);
 	serve(frame, len, sizeof frame);
 	assert_int_equal(receive(&arrival, &why), 1);
 	assert_null(arrival.attempt);
 	assert_true(arrival.since.at_us == sent_at.at_us);
-	assert_int_equal(f.c->given_up, 0);
-	assert_true(f.c->owed_since.at_us == later.at_us);
+	assert_int_equal(f.facts->given_up, 0);
+	assert_true(f.facts->owed_since.at_us == later.at_us);
 	serve(frame, len, sizeof frame);
 	assert_int_equal(receive(&arrival, &why), -1);
 	assert_string_equal(why.text, "read: unexpected response ID");
 }
 
-/* Closing frees the IDs of those who have given up. */
+/* Puts another connection to the server into the slot. */
 static void
-closing_frees_the_ids_that_were_given_up(void **state)
+open_again(void)
 {
-	struct attempt *taken;
-	struct deadline since;
+	struct stream stream = { .kind = STREAM_CLOSED };
+
+	assert_false(stream_is_open(f.stream));
+	tls_peer_close(&f.peer);
+	tls_connect(&server, &stream, &f.peer);
+	connection_open(f.c, stream, &settings, opened_at);
+}
+
+/* Closing frees all IDs, those that were given up as well; what is left on it is taken off. */
+static void
+closing_frees_all_ids(void **state)
+{
+	struct attempt *a;
+	size_t sent;
+	size_t i;
 
 	(void)state;
-	add_queries(1);
+	add_queries(QUERIES_MAX);
+	connection_send_canary(f.c, &f.canary);
 	send_all();
-	connection_release(attempt_of(0), f.ids);
-	connection_close(f.c, f.ids);
-	assert_false(stream_is_open(&f.c->stream));
-	assert_false(outstanding_take(f.ids, f.c->index, attempt_of(0)->id, &taken, &since));
+	sent = f.facts->unanswered;
+	assert_in_range(sent, ROOM, QUERIES_MAX - 1);
+	for (i = 0; i < sent / 2; i++)
+		connection_release(attempt_of(i));
+	connection_close(f.c);
+	for (; i < QUERIES_MAX; i++) {
+		a = connection_take(f.c);
+		assert_ptr_equal(a, attempt_of(i));
+		assert_null(a->at);
+		assert_int_equal(a->sent, i < sent);
+	}
+	assert_null(connection_take(f.c));
+	open_again();
+	add_queries(QUERIES_MAX);
+	send_all();
+	assert_int_equal(f.facts->unanswered, sent + 1);
+}
+
+/* Of an open connection, only what was not sent is taken elsewhere, and a canary goes with it. */
+static void
+takes_what_was_not_sent(void **state)
+{
+	(void)state;
+	add_queries(2);
+	send_all();
+	assert_null(connection_take(f.c));
+	connection_add(f.c, attempt_of(2), &f.queries[2], EDNS_NONE);
+	connection_send_canary(f.c, &f.canary);
+	assert_ptr_equal(connection_take(f.c), attempt_of(2));
+	assert_null(attempt_of(2)->at);
+	assert_null(connection_take(f.c));
+	assert_true(connection_takes_canary(f.c));
+	assert_false(connection_has_unsent(f.c));
+	assert_ptr_equal(connection_next_sent(f.c, NULL), attempt_of(0));
+	assert_ptr_equal(connection_next_sent(f.c, attempt_of(0)), attempt_of(1));
+	assert_null(connection_next_sent(f.c, attempt_of(1)));
 }
 
 /* When no ID is free, what waits is sent as soon as a response frees one. */
@@ -578,17 +648,17 @@ waits_for_a_free_id(void **state)
 	(void)state;
 	add_queries(QUERIES_MAX);
 	send_all();
-	sent = f.c->outstanding;
+	sent = f.facts->unanswered;
 	assert_in_range(sent, ROOM, QUERIES_MAX - 1);
 	assert_false(attempt_of(sent)->sent);
 	assert_int_equal(read_sent(buf, sizeof buf), sent * FRAME_LEN);
 	send_all();
-	assert_int_equal(f.c->outstanding, sent);
+	assert_int_equal(f.facts->unanswered, sent);
 	serve(buf, put_response(buf, attempt_of(5), QUERY_LEN), sizeof buf);
 	assert_comes(attempt_of(5));
 	send_all();
 	assert_true(attempt_of(sent)->sent);
-	assert_int_equal(f.c->outstanding, sent);
+	assert_int_equal(f.facts->unanswered, sent);
 }
 
 /* Queries of one size, all sent at once while the server reads only now and then. */
@@ -621,7 +691,7 @@ sends_batch_after_batch(void **state)
 	unsigned i;
 
 	assert_non_null(got);
-	assert_int_equal(setsockopt(stream_fd(&f.c->stream), SOL_SOCKET, SO_SNDBUF,
+	assert_int_equal(setsockopt(stream_fd(f.stream), SOL_SOCKET, SO_SNDBUF,
 	    &row->send_buffer, sizeof row->send_buffer), 0);
 	for (i = 0; i < row->count; i++) {
 		free(f.queries[i].message);
@@ -630,18 +700,17 @@ sends_batch_after_batch(void **state)
 	add_queries(row->count);
 	send_all();
 	/* The server has read nothing yet. */
-	assert_false(TAILQ_EMPTY(&f.c->waiting) && f.c->out_len == 0);
-	assert_true(stream_events(&f.c->stream) == (EPOLLIN | EPOLLOUT));
+	assert_true(connection_has_unsent(f.c));
+	assert_true(stream_events(f.stream) == (EPOLLIN | EPOLLOUT));
 	while (len < total) {
 		assert_false(deadline_passed(by, deadline_now()));
 		len += read_sent(got + len, total - len);
-		assert_int_equal(connection_send(f.c, f.ids, sent_at, &why), 0);
+		assert_int_equal(connection_send(f.c, sent_at, &why), 0);
 		/* It has stopped because the socket takes no more, or nothing is left. */
-		assert_int_equal(stream_events(&f.c->stream),
-		    f.c->out_len > 0 ? EPOLLIN | EPOLLOUT : EPOLLIN);
-		assert_true(f.c->out_len > 0 || TAILQ_EMPTY(&f.c->waiting));
+		assert_int_equal(stream_events(f.stream),
+		    connection_has_unsent(f.c) ? EPOLLIN | EPOLLOUT : EPOLLIN);
 	}
-	assert_int_equal(f.c->out_len, 0);
+	assert_false(connection_has_unsent(f.c));
 	for (i = 0; i < row->count; i++) {
 		const uint8_t *message = got + i * frame_len + FRAME_PREFIX_LEN;
 		size_t message_len = 0;
@@ -695,9 +764,9 @@ receives_what_came_before_the_end(void **state)
 		assert_comes(attempt_of(i));
 	assert_int_equal(receive(&arrival, &why), -1);
 	assert_string_equal(why.text, row->failure);
-	assert_int_equal(f.c->outstanding, 2 - row->answered);
+	assert_int_equal(f.facts->unanswered, 2 - row->answered);
 	for (; i < 2; i++)
-		connection_release(attempt_of(i), f.ids);
+		connection_release(attempt_of(i));
 }
 
 static void
@@ -708,20 +777,19 @@ sending_on_a_connection_that_was_reset_fails(void **state)
 	(void)state;
 	tls_peer_end(&f.peer, TLS_RESET);
 	f.peer_has_ended = true;
-	assert_int_equal(net_wait(stream_fd(&f.c->stream), POLLIN,
+	assert_int_equal(net_wait(stream_fd(f.stream), POLLIN,
 	    deadline_in(TLS_SERVER_LIMIT_MS)), 0);
 	add_queries(1);
-	assert_int_equal(connection_send(f.c, f.ids, sent_at, &why), -1);
+	assert_int_equal(connection_send(f.c, sent_at, &why), -1);
 	assert_string_equal(why.text, "write: Connection reset by peer");
 	assert_true(attempt_of(0)->sent);
-	connection_release(attempt_of(0), f.ids);
+	connection_release(attempt_of(0));
 }
 
 /* A slot that is used again begins anew. */
 static void
 slot_begins_anew(void **state)
 {
-	struct stream stream = { .kind = STREAM_CLOSED };
 	uint8_t frame[128];
 
 	(void)state;
@@ -731,15 +799,12 @@ slot_begins_anew(void **state)
 	(void)put_response(frame + FRAME_LEN, attempt_of(1), QUERY_LEN);
 	serve(frame, FRAME_LEN + 5, sizeof frame);
 	assert_comes(attempt_of(0));
-	connection_release(attempt_of(1), f.ids);
-	connection_close(f.c, f.ids);
-	tls_peer_close(&f.peer);
-	tls_connect(&server, &stream, &f.peer);
-	connection_init(f.c, stream, UPSTREAM, &settings, 1000);
-	assert_int_equal(f.c->index, SLOTS - 1);
+	connection_release(attempt_of(1));
+	connection_close(f.c);
+	open_again();
 	assert_true(connection_is_idle(f.c));
-	assert_int_equal(f.c->taken + f.c->answers + f.c->given_up + f.c->outstanding, 0);
-	assert_false(f.c->has_answered);
+	assert_int_equal(f.facts->taken + f.facts->answers + f.facts->given_up + f.facts->unanswered, 0);
+	assert_false(f.facts->has_answered);
 	add_queries(1);
 	send_all();
 	assert_sent("0");
@@ -751,8 +816,8 @@ static void
 table_of_impossible_size_is_refused(void **state)
 {
 	(void)state;
-	assert_null(connection_table_new((size_t)1 << 40));
-	connection_table_free(NULL, 5);
+	assert_null(connection_table_new((size_t)1 << 40, ROOM));
+	connection_table_free(NULL);
 }
 
 /* Runs a test for each row of a table of COUNT rows. */
@@ -790,7 +855,8 @@ main(void)
 		TEST(releases_a_canary_that_waits_or_was_sent),
 		TEST(released_while_waiting_is_never_sent),
 		TEST(released_after_sending_keeps_its_id),
-		TEST(closing_frees_the_ids_that_were_given_up),
+		TEST(closing_frees_all_ids),
+		TEST(takes_what_was_not_sent),
 		TEST(waits_for_a_free_id),
 		TEST(sending_on_a_connection_that_was_reset_fails),
 		TEST(slot_begins_anew),
