@@ -43,8 +43,8 @@ void joins_remove(struct query *);
 struct query *joins_take(struct query *first);
 
 /*
- * FIRST, which was added, is given up: the query that has waited longest takes its place, and is to
- * be asked. NULL: none waits for it.
+ * FIRST, which was added, is given up: of those that wait for it, the one that is due first takes its
+ * place, and is to be asked. NULL: none waits for it.
  */
 struct query *joins_replace(struct joins *, struct query *first);
 

@@ -122,12 +122,16 @@ joins_take(struct query *first)
 struct query *
 joins_replace(struct joins *j, struct query *first)
 {
-	struct query *next = joins_take(first);
+	struct query *next = TAILQ_FIRST(&first->waiters);
 	struct query *q;
 
 	joins_remove(first);
 	if (next == NULL)
 		return NULL;
+	TAILQ_FOREACH(q, &first->waiters, waiter_link)
+		if (q->by.at_us < next->by.at_us)
+			next = q;
+	joins_leave(next);
 	joins_add(j, next, first->join_link.hash);
 	while ((q = joins_take(first)) != NULL)
 		joins_wait(next, q);

@@ -124,7 +124,7 @@ test_waiters_taken_in_order(void **state)
 }
 
 static void
-test_first_waiter_takes_the_place(void **state)
+test_waiter_due_first_takes_the_place(void **state)
 {
 	struct bench b = begin();
 	struct query *q[4];
@@ -132,10 +132,12 @@ test_first_waiter_takes_the_place(void **state)
 
 	(void)state;
 	for (i = 0; i < 4; i++)
-		q[i] = query_due(&b, 1, BYTES(A_QUERY));
+		q[i] = query_due(&b, i == 1 ? 1 : 2, BYTES(A_QUERY));
+	q[0]->by = q[1]->by;
 	joins_add(b.joins, q[0], HASH);
-	for (i = 1; i < 4; i++)
-		joins_wait(q[0], q[i]);
+	joins_wait(q[0], q[2]);
+	joins_wait(q[0], q[1]);
+	joins_wait(q[0], q[3]);
 	assert_ptr_equal(joins_replace(b.joins, q[0]), q[1]);
 	assert_false(q[0]->is_joinable);
 	query_free(b.table, q[0]);
@@ -161,6 +163,6 @@ main(void)
 			.initial_state = (void *)&join_rows[n] };
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_type_is_not_lowered);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_waiters_taken_in_order);
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_first_waiter_takes_the_place);
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_waiter_due_first_takes_the_place);
 	return cmocka_run_group_tests_name("joins", tests, NULL, NULL);
 }
