@@ -1,7 +1,7 @@
 #ifndef DOTPROXY_DURATION_H
 #define DOTPROXY_DURATION_H
 
-/* Durations as text: whole numbers with a unit, "1500ms", "2s", "1m". */
+/* Durations as text: whole numbers with a unit, "1500ms", "2s", "1m", "1h", "7d". */
 
 enum {
 	DURATION_INVALID = -1, /* not a duration */

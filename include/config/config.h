@@ -18,7 +18,11 @@ enum {
 	CONFIG_CLIENTS_MAX = 65536,
 	CONFIG_INFLIGHT_MAX = 16384,
 	CONFIG_UDP_SIZE_MIN = 512, /* RFC 1035 4.2.1 */
-	CONFIG_UDP_SIZE_MAX = 4096
+	CONFIG_UDP_SIZE_MAX = 4096,
+
+	/* The least `cache.size': so much, and so much for each worker; in KiB. */
+	CONFIG_CACHE_KIB = 72,
+	CONFIG_CACHE_WORKER_KIB = 54
 };
 
 /* A position in the file, counted from 1; zeros for a value that is not in the file. */
@@ -109,11 +113,11 @@ struct config {
 	struct config_place sandbox_place;
 	struct edns_settings privacy;
 	struct {
-		size_t size;
+		size_t size; /* bytes; 0: there is none, else config_cache_size_min() at least */
 		int max_ttl_s;
-		int min_ttl_s;
+		int min_ttl_s; /* `max_ttl_s' at most */
 		int negative_ttl_s;
-		int stale_s;
+		int stale_s; /* 0: never */
 		int stale_after_ms;
 		bool prefetch;
 	} cache;
@@ -143,6 +147,9 @@ struct config *config_load(const char *path, struct config_report *report);
 /* As config_load() for a text in memory; messages name it NAME. */
 struct config *config_read(const char *text, size_t len, const char *name,
     struct config_report *report);
+
+/* The least `cache.size' for so many workers, in bytes: not less than cache_size_min(). */
+size_t config_cache_size_min(int workers);
 
 /* Whether the client address is in `allow'. */
 bool config_allows(const struct config *, const struct address *);

@@ -11,6 +11,8 @@ enum field_kind {
 	FIELD_LIST,   /* entries, all described by the field "NAME[]"; the member is not touched */
 	FIELD_NUMBER, /* int */
 	FIELD_DURATION,         /* int, in milliseconds; words[i] stands for -1 - i */
+	FIELD_SECONDS,          /* int, in seconds; a time as well */
+	FIELD_SIZE,             /* size_t, in bytes */
 	FIELD_FLAG,             /* bool; words[0] stands for true, words[1] for false */
 	FIELD_CHOICE,           /* enum; words[i] stands for i */
 	FIELD_PATH,             /* char *, allocated */
@@ -32,9 +34,10 @@ struct field {
 	const char *alias;   /* another name for the key, or NULL */
 	enum field_kind kind;
 	const char *const *words; /* the last one is NULL; NULL: the kind has none */
-	int min;                  /* of a number, of a time in ms, of the length of a list */
+	/* Of a number, of a time in its unit, of a size in KiB, of the length of a list. */
+	int min;
 	int max;
-	bool zero;     /* a time may also be 0 */
+	bool zero;     /* a time or a size may also be 0 */
 	size_t offset; /* of the value in the struct that the map fills in */
 	size_t place;  /* of a struct config_place, which becomes that of the value; 0: none */
 };

@@ -9,6 +9,8 @@ static const struct unit {
 	const char *name;
 	int ms;
 } units[] = {
+	{ "d", 86400000 },
+	{ "h", 3600000 },
 	{ "m", 60000 },
 	{ "s", 1000 },
 	{ "ms", 1 },

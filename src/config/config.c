@@ -6,6 +6,12 @@
 
 #include "config_schema.h"
 
+size_t
+config_cache_size_min(int workers)
+{
+	return ((size_t)workers * CONFIG_CACHE_WORKER_KIB + CONFIG_CACHE_KIB) << 10;
+}
+
 bool
 config_allows(const struct config *config, const struct address *from)
 {

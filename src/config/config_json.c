@@ -12,8 +12,9 @@
 	"(([0-9]{1,3}\\\\.){3}[0-9]{1,3}" PORT "|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*" ZONE \
 	"|\\\\[[0-9A-Fa-f:.]+" ZONE "\\\\]" PORT ")"
 #define HOSTNAME "[A-Za-z0-9_-]+(\\\\.[A-Za-z0-9_-]+)*"
-#define PREFIX "[0-9A-Fa-f.:]+(/[0-9]{1,3})?"
-#define TIME "[0-9]+(ms|s|m)"
+#define PREFIX "(any|private|[0-9A-Fa-f.:]+(/[0-9]{1,3})?)"
+#define TIME "[0-9]+(ms|s|m|h|d)"
+#define SIZE "[0-9]+(KiB|MiB|GiB)"
 
 static bool
 is_boolean(const struct field *f)
@@ -32,11 +33,13 @@ print_words(const char *const *words, FILE *out)
 	fputc(']', out);
 }
 
+/* A time or a size, which has a unit unless it is 0. */
 static void
-print_duration(const struct field *f, FILE *out)
+print_quantity(const struct field *f, FILE *out)
 {
-	fputs("\"anyOf\": [{\"type\": \"string\", \"pattern\": \"^" TIME "$\"}", out);
-	if (f->zero)
+	fprintf(out, "\"anyOf\": [{\"type\": \"string\", \"pattern\": \"^%s$\"}",
+	    f->kind == FIELD_SIZE ? SIZE : TIME);
+	if (f->zero || f->min == 0)
 		fputs(", {\"const\": 0}", out);
 	if (f->words != NULL) {
 		fputs(", {", out);
@@ -65,7 +68,7 @@ print_type(const struct field *f, FILE *out)
 		[FIELD_PIN] = "[A-Za-z0-9+/]{43}=",
 		[FIELD_LISTEN_ADDRESS] = ADDRESS,
 		[FIELD_UPSTREAM_ADDRESS] = ADDRESS,
-		[FIELD_PREFIX] = "(any|private|" PREFIX ")",
+		[FIELD_PREFIX] = PREFIX,
 	};
 
 	switch (f->kind) {
@@ -80,7 +83,9 @@ print_type(const struct field *f, FILE *out)
 		    f->max);
 		return;
 	case FIELD_DURATION:
-		print_duration(f, out);
+	case FIELD_SECONDS:
+	case FIELD_SIZE:
+		print_quantity(f, out);
 		return;
 	case FIELD_FLAG:
 	case FIELD_CHOICE:
@@ -117,7 +122,9 @@ print_description(const struct field *f, FILE *out)
 static void
 print_default(const struct field *f, FILE *out)
 {
-	if (f->kind == FIELD_NUMBER || is_boolean(f))
+	bool is_zero = f->initial != NULL && strcmp(f->initial, "0") == 0;
+
+	if (f->kind == FIELD_NUMBER || is_boolean(f) || is_zero)
 		fprintf(out, ", \"default\": %s", f->initial);
 	else if (f->kind >= FIELD_NUMBER && f->kind <= FIELD_CHOICE)
 		fprintf(out, ", \"default\": \"%s\"", f->initial);

@@ -101,6 +101,19 @@ print_list(const struct field *list, const struct config *c, FILE *out)
 			print_prefix(&c->allow[i], out);
 }
 
+/* What the size of the cache means, as a comment. Its index takes a sixteenth. */
+static void
+print_capacity(const struct config *c, FILE *out)
+{
+	enum { FIXED_LEN = 36 << 10, INDEX_SHARE = 16, ANSWER_LEN = 200, ROUND = 100 };
+	size_t n;
+
+	if (c->cache.size == 0)
+		return;
+	n = (c->cache.size - c->cache.size / INDEX_SHARE - FIXED_LEN) / ANSWER_LEN;
+	fprintf(out, "  # space for about %zu answers of %d bytes\n", n - n % ROUND, ANSWER_LEN);
+}
+
 static void
 print_map(const struct field *map, const struct config *c, FILE *out)
 {
@@ -108,8 +121,11 @@ print_map(const struct field *map, const struct config *c, FILE *out)
 
 	fprintf(out, "%s:\n", map->name);
 	for (f = config_schema; f->name != NULL; f++)
-		if (config_is_child(f, map))
+		if (config_is_child(f, map)) {
 			print_single(f, c, "  ", out);
+			if (f->kind == FIELD_SIZE)
+				print_capacity(c, out);
+		}
 }
 
 void

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/bytes.h"
 #include "config/notation.h"
 #include "config_reader.h"
 
@@ -330,6 +331,44 @@ check_timeouts(struct loader *l)
 	}
 }
 
+/* Refuses a cache that is too small for the workers, and times of it that contradict others. */
+static void
+check_cache(struct loader *l)
+{
+	struct config *c = l->config;
+	size_t least = config_cache_size_min(c->workers);
+	char size[BYTES_TEXT_MAX];
+	char wanted[BYTES_TEXT_MAX];
+
+	if (c->cache.size > 0 && c->cache.size < least)
+		tree_error(l->r.tree, config_key_node(&l->r, "cache.size"),
+		    "`size' %s is too small for %d worker%s (write %s or more, or 0 for no cache)",
+		    bytes_format(c->cache.size, size), c->workers, c->workers == 1 ? "" : "s",
+		    bytes_format(least, wanted));
+	if (c->cache.min_ttl_s > c->cache.max_ttl_s)
+		tree_error(l->r.tree, config_key_node(&l->r, "cache.min_ttl"),
+		    "`min_ttl' is longer than `max_ttl' (change one of the two)");
+	if (c->cache.stale_after_ms > c->timeouts.query_ms) {
+		if (config_key_node(&l->r, "cache.stale_after") != 0)
+			tree_error(l->r.tree, config_key_node(&l->r, "cache.stale_after"),
+			    "`stale_after' is longer than `timeouts.query', in which a query is "
+			    "answered (change one of the two)");
+		c->cache.stale_after_ms = c->timeouts.query_ms / 2;
+	}
+}
+
+/* The plain relay keeps nothing, unless the file says so. */
+static void
+choose_cache(struct loader *l)
+{
+	struct config *c = l->config;
+
+	if (config_key_node(&l->r, "cache") == 0 && c->inflight == 1 &&
+	    c->timeouts.upstream_idle_ms == 0)
+		c->cache.size = 0;
+	c->privacy.ask_ad = c->cache.size > 0;
+}
+
 static void
 copy_file(struct loader *l, char **to, const char *path, struct config_place *place,
     struct config_place from)
@@ -380,6 +419,8 @@ config_fill(struct tree *t, int root, struct config *config)
 		tree_error(t, root, "missing key `upstreams': the servers to ask");
 	check_loops(&l);
 	check_timeouts(&l);
+	check_cache(&l);
+	choose_cache(&l);
 	share_files(&l);
 	if (config->listen_count == 0)
 		(void)config_set_listen(config, config_find_field("listen")->initial);

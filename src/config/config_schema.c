@@ -3,7 +3,13 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { SECOND = 1000, MINUTE = 60 * SECOND };
+enum {
+	SECOND = 1000, /* milliseconds, as is the next */
+	MINUTE = 60 * SECOND,
+	HOUR_S = 3600, /* seconds, as is the next */
+	WEEK_S = 7 * 24 * HOUR_S,
+	GIB_KIB = 1 << 20
+};
 
 /* clang-format off */
 
@@ -129,6 +135,41 @@ const struct field config_schema[] = {
 	    "20ms to 400ms, and sends under 5 % more queries.",
 	    .initial = "400ms", .kind = FIELD_DURATION, .words = WORDS("never", "auto"), .min = 10,
 	    .max = 9 * SECOND, .zero = true, .offset = CONFIG(int, fallback_after_ms) },
+	/* A place in the cache has 12 bits for its segment, and a segment has 1 MiB at most. */
+	{ "cache", "The cache of responses, which all workers share.", .kind = FIELD_MAP },
+	{ "cache.size",
+	    "Memory of the cache, used as it fills: at least 72KiB, and 54KiB for each worker. 0 "
+	    "turns it off, the default where `inflight' is 1 and timeouts.upstream_idle 0.",
+	    .initial = "4MiB", .kind = FIELD_SIZE, .min = CONFIG_CACHE_KIB + CONFIG_CACHE_WORKER_KIB,
+	    .max = 4 * GIB_KIB, .zero = true, .offset = CONFIG(size_t, cache.size) },
+	{ "cache.max_ttl", "Longest time that a response is cached.",
+	    .initial = "1d", .kind = FIELD_SECONDS, .min = 1, .max = WEEK_S,
+	    .offset = CONFIG(int, cache.max_ttl_s) },
+	{ "cache.min_ttl",
+	    "Shortest time that a response is cached, even if its TTL is lower; at most "
+	    "cache.max_ttl.",
+	    .initial = "0", .kind = FIELD_SECONDS, .max = HOUR_S,
+	    .offset = CONFIG(int, cache.min_ttl_s) },
+	{ "cache.negative_ttl",
+	    "Longest time that a response without data is cached, for a name or a type that does "
+	    "not exist (RFC 2308).",
+	    .initial = "1h", .kind = FIELD_SECONDS, .max = WEEK_S,
+	    .offset = CONFIG(int, cache.negative_ttl_s) },
+	{ "cache.stale",
+	    "How long a response may be given after it has expired, if no upstream answers "
+	    "(RFC 8767); 0: not at all.",
+	    .initial = "1d", .kind = FIELD_SECONDS, .max = WEEK_S,
+	    .offset = CONFIG(int, cache.stale_s) },
+	{ "cache.stale_after",
+	    "Time without a response after which the client gets one that has expired; at most "
+	    "timeouts.query. 0: at once, while an upstream is asked.",
+	    .initial = "1800ms", .kind = FIELD_DURATION, .min = 10, .max = 9 * SECOND, .zero = true,
+	    .offset = CONFIG(int, cache.stale_after_ms) },
+	{ "cache.prefetch",
+	    "Whether a cached response that is asked for in the last tenth of its time is "
+	    "refreshed.",
+	    .initial = "true", .kind = FIELD_FLAG, .words = BOOLEAN,
+	    .offset = CONFIG(bool, cache.prefetch) },
 	{ "inflight", "Queries in flight at a time, for each worker.",
 	    .initial = "1024", .kind = FIELD_NUMBER, .min = 1, .max = CONFIG_INFLIGHT_MAX,
 	    .offset = CONFIG(int, inflight) },

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/duration.h"
 #include "base/hostname.h"
 #include "config/tree.h"
@@ -51,18 +52,38 @@ join_words(const char *const *words, const char *last, char text[static FIELD_RA
 	return text;
 }
 
+/* In a time of that kind. */
+static int
+ms_in_unit(const struct field *f)
+{
+	return f->kind == FIELD_SECONDS ? 1000 : 1;
+}
+
 static char *
 duration_range(const struct field *f, char text[static FIELD_RANGE_MAX])
 {
 	char min[DURATION_TEXT_MAX];
 	char max[DURATION_TEXT_MAX];
 	size_t i;
-	int len = snprintf(text, FIELD_RANGE_MAX, "%s to %s%s", duration_format(f->min, min),
-	    duration_format(f->max, max), f->zero ? ", or 0" : "");
+	int len = snprintf(text, FIELD_RANGE_MAX, "%s to %s%s",
+	    duration_format(f->min * ms_in_unit(f), min),
+	    duration_format(f->max * ms_in_unit(f), max), f->zero ? ", or 0" : "");
 
 	for (i = 0; f->words != NULL && f->words[i] != NULL && len < FIELD_RANGE_MAX; i++)
 		len += snprintf(text + len, (size_t)(FIELD_RANGE_MAX - len), ", or %s",
 		    f->words[i]);
+	return text;
+}
+
+static char *
+size_range(const struct field *f, char text[static FIELD_RANGE_MAX])
+{
+	char min[BYTES_TEXT_MAX];
+	char max[BYTES_TEXT_MAX];
+
+	(void)snprintf(text, FIELD_RANGE_MAX, "%s to %s%s",
+	    bytes_format((uint64_t)f->min << 10, min), bytes_format((uint64_t)f->max << 10, max),
+	    f->zero ? ", or 0" : "");
 	return text;
 }
 
@@ -88,7 +109,10 @@ field_range(const struct field *f, char text[static FIELD_RANGE_MAX])
 		(void)snprintf(text, FIELD_RANGE_MAX, "%d to %d", f->min, f->max);
 		return text;
 	case FIELD_DURATION:
+	case FIELD_SECONDS:
 		return duration_range(f, text);
+	case FIELD_SIZE:
+		return size_range(f, text);
 	case FIELD_FLAG:
 	case FIELD_CHOICE:
 		return join_words(f->words, ", ", text);
@@ -106,6 +130,8 @@ field_noun(const struct field *f, char text[static FIELD_RANGE_MAX])
 		[FIELD_LIST] = "a list",
 		[FIELD_NUMBER] = "a number",
 		[FIELD_DURATION] = "a time",
+		[FIELD_SECONDS] = "a time",
+		[FIELD_SIZE] = "a size",
 		[FIELD_PATH] = "the path of a file",
 		[FIELD_HOSTNAME] = "a host name",
 		[FIELD_USER] = "a user",
@@ -170,6 +196,7 @@ read_duration(const struct field *f, const char *text, int *out, char why[static
 	char range[FIELD_RANGE_MAX];
 	int word = find_word(f->words, text);
 	int ms = word != -1 ? -1 - word : duration_parse(text);
+	int unit = ms_in_unit(f);
 
 	if (word == -1 && ms == DURATION_NO_UNIT)
 		return refuse(why, "`%.*s' has no unit (as in 1500ms, 2s, 1m)", tree_shown(text),
@@ -178,10 +205,29 @@ read_duration(const struct field *f, const char *text, int *out, char why[static
 		return refuse(why,
 		    "expected a time in whole numbers (as in 1500ms, 2s, 1m), found `%.*s'",
 		    tree_shown(text), text);
-	if (word == -1 && (ms < f->min || ms > f->max) && !(ms == 0 && f->zero))
+	if (word == -1 && (ms / unit < f->min || ms / unit > f->max) && !(ms == 0 && f->zero))
 		return refuse(why, "expected a time from %s, found `%.*s'", field_range(f, range),
 		    tree_shown(text), text);
-	*out = ms;
+	if (word == -1 && ms % unit != 0)
+		return refuse(why, "expected a time in whole seconds (as in 5s, 1m), found `%.*s'",
+		    tree_shown(text), text);
+	*out = word != -1 ? ms : ms / unit;
+	return 0;
+}
+
+static int
+read_size(const struct field *f, const char *text, size_t *out, char why[static FIELD_WHY_MAX])
+{
+	char range[FIELD_RANGE_MAX];
+	int64_t n = bytes_parse(text);
+
+	if (n == BYTES_NO_UNIT)
+		return refuse(why, "`%.*s' has no unit (as in 512KiB, 4MiB, 1GiB)",
+		    tree_shown(text), text);
+	if ((n < (int64_t)f->min << 10 || n > (int64_t)f->max << 10) && !(n == 0 && f->zero))
+		return refuse(why, "expected a size from %s, found `%.*s'", field_range(f, range),
+		    tree_shown(text), text);
+	*out = (size_t)n;
 	return 0;
 }
 
@@ -300,7 +346,10 @@ field_read(const struct field *f, const char *text, void *base, char why[static 
 	case FIELD_NUMBER:
 		return read_number(f, text, out, why);
 	case FIELD_DURATION:
+	case FIELD_SECONDS:
 		return read_duration(f, text, out, why);
+	case FIELD_SIZE:
+		return read_size(f, text, out, why);
 	case FIELD_FLAG:
 		return read_flag(f, text, out, why);
 	case FIELD_CHOICE:
@@ -325,11 +374,11 @@ field_print_quoted(FILE *out, const char *text)
 }
 
 static void
-print_duration(const struct field *f, int ms, FILE *out)
+print_duration(const struct field *f, int n, FILE *out)
 {
 	char text[DURATION_TEXT_MAX];
 
-	fputs(ms < 0 ? f->words[-1 - ms] : duration_format(ms, text), out);
+	fputs(n < 0 ? f->words[-1 - n] : duration_format(n * ms_in_unit(f), text), out);
 }
 
 void
@@ -340,13 +389,19 @@ field_print(const struct field *f, const void *base, FILE *out)
 	const bool *flag = member;
 	const unsigned *choice = member;
 	char *const *text = member;
+	const size_t *size = member;
+	char bytes[BYTES_TEXT_MAX];
 
 	switch (f->kind) {
 	case FIELD_NUMBER:
 		fprintf(out, "%d", *number);
 		return;
 	case FIELD_DURATION:
+	case FIELD_SECONDS:
 		print_duration(f, *number, out);
+		return;
+	case FIELD_SIZE:
+		fputs(bytes_format(*size, bytes), out);
 		return;
 	case FIELD_FLAG:
 		fputs(f->words[*flag ? 0 : 1], out);

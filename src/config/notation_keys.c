@@ -5,7 +5,8 @@
 
 #define LIST_OF_UPSTREAMS "write `upstreams: [9.9.9.9#dns.quad9.net]'"
 #define ALWAYS_TLS "leave it out: upstreams are always queried over verified TLS"
-#define NO_CACHE "leave it out: there is no cache"
+#define CACHE_SIZE "write `cache: {size: 4MiB}'"
+#define ONE_CACHE "leave it out: `cache: {size: ...}' is for all that is kept"
 #define NO_LOOKUP "leave it out: names are not looked up; give addresses in `upstreams'"
 #define NO_SERVER_TLS "leave it out: clients are answered over UDP and TCP only"
 #define AT_THE_TOP "its options are at the top level here, under other names"
@@ -29,12 +30,19 @@ static const struct {
 	{ "hostname", "write it next to `address', in an entry of `upstreams'" },
 	{ "level", "write `log: {level: ...}'" },
 	{ "max", "write `clients: {max: ...}'" },
+	{ "max_ttl", "write `cache: {max_ttl: ...}'" },
+	{ "min_ttl", "write `cache: {min_ttl: ...}'" },
+	{ "negative_ttl", "write `cache: {negative_ttl: ...}'" },
 	{ "padding", "write `privacy: {padding: ...}'" },
 	{ "per_address", "write `clients: {per_address: ...}'" },
 	{ "pins", "write it next to `address', in an entry of `upstreams'" },
 	{ "port", "write it after the address, as in `listen: 127.0.0.1:53'" },
+	{ "prefetch", "write `cache: {prefetch: true}', the default" },
 	{ "queries", "write `log: {queries: ...}'" },
 	{ "query", "write `timeouts: {query: ...}'" },
+	{ "size", "write `cache: {size: ...}'" },
+	{ "stale", "write `cache: {stale: ...}'" },
+	{ "stale_after", "write `cache: {stale_after: ...}'" },
 	{ "upstream_idle", "write `timeouts: {upstream_idle: ...}'" },
 	{ "verify", "write it next to `address', in an entry of `upstreams'" },
 
@@ -71,8 +79,9 @@ static const struct {
 
 	/* unbound */
 	{ "access-control", "write `allow: [10.0.0.0/8]'" },
-	{ "cache-max-ttl", NO_CACHE },
-	{ "cache-min-ttl", NO_CACHE },
+	{ "cache-max-negative-ttl", "write `cache: {negative_ttl: 1h}'" },
+	{ "cache-max-ttl", "write `cache: {max_ttl: 1d}'" },
+	{ "cache-min-ttl", "write `cache: {min_ttl: 5s}'" },
 	{ "chroot", "leave it out: workers cannot open files" },
 	{ "do-daemonize", "leave it out: it stays in the foreground" },
 	{ "edns-buffer-size", "write `udp_size'" },
@@ -87,14 +96,18 @@ static const struct {
 	{ "interface", "write `listen'" },
 	{ "log-queries", "write `log: {queries: true}'" },
 	{ "max-udp-size", "write `udp_size'" },
-	{ "msg-cache-size", NO_CACHE },
+	{ "msg-cache-size", CACHE_SIZE },
+	{ "neg-cache-size", ONE_CACHE },
 	{ "num-queries-per-thread", "write `inflight'" },
 	{ "num-threads", "write `workers'" },
 	{ "outgoing-num-tcp", "leave it out: connections are opened as needed" },
 	{ "pad-queries", "write `privacy: {padding: true}', the default" },
-	{ "prefetch", NO_CACHE },
 	{ "remote-control", "leave it out: signals are the only control" },
-	{ "rrset-cache-size", NO_CACHE },
+	{ "rrset-cache-size", ONE_CACHE },
+	{ "serve-expired", "write `cache: {stale: 1d}', the default" },
+	{ "serve-expired-client-timeout", "write `cache: {stale_after: 1800ms}'" },
+	{ "serve-expired-reply-ttl", "leave it out: it is 30 s (RFC 8767 5)" },
+	{ "serve-expired-ttl", "write `cache: {stale: 1d}'" },
 	{ "server", AT_THE_TOP },
 	{ "tls-cert-bundle", "write `tls: {ca_file: ...}'" },
 	{ "tls-upstream", ALWAYS_TLS },
@@ -103,7 +116,6 @@ static const struct {
 
 	/* CoreDNS */
 	{ "bind", "write `listen'" },
-	{ "cache", NO_CACHE },
 	{ "errors", "leave it out: errors are always logged" },
 	{ "expire", "write `timeouts: {upstream_idle: 8s}'" },
 	{ "force_tcp", ALWAYS_TLS },
@@ -119,7 +131,8 @@ static const struct {
 	/* dnsproxy */
 	{ "all-servers", "write `fallback: {after: 0}'" },
 	{ "bootstrap", NO_LOOKUP },
-	{ "cache-size", NO_CACHE },
+	{ "cache-optimistic", "write `cache: {stale_after: 0}'" },
+	{ "cache-size", CACHE_SIZE },
 	{ "edns", "write `privacy: {client_subnet: true}'" },
 	{ "fastest-addr", "write `order: fastest'" },
 	{ "http3", NO_SERVER_TLS },
@@ -140,11 +153,18 @@ static const struct {
 	{ "verbose", "write `log: {level: debug}'" },
 
 	/* cloudflared, AdGuard Home, blocky, systemd-resolved, dnscrypt-proxy */
+	{ "Cache", "write `cache: {size: 4MiB}', or 0 for no cache" },
 	{ "DNS", LIST_OF_UPSTREAMS },
 	{ "DNSOverTLS", ALWAYS_TLS },
+	{ "StaleRetentionSec", "write `cache: {stale: 1d}'" },
 	{ "bind_hosts", "write `listen'" },
 	{ "bootstrapDns", NO_LOOKUP },
 	{ "bootstrap_dns", NO_LOOKUP },
+	{ "cache_max_ttl", "write `cache: {max_ttl: 1d}'" },
+	{ "cache_min_ttl", "write `cache: {min_ttl: 5s}'" },
+	{ "cache_neg_max_ttl", "write `cache: {negative_ttl: 1h}'" },
+	{ "cache_size", CACHE_SIZE },
+	{ "caching", CACHE_SIZE },
 	{ "fallback_dns", "write them last in `upstreams'" },
 	{ "groups", "write the servers as a list right under `upstreams'" },
 	{ "proxy-dns", AT_THE_TOP },

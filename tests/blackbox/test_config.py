@@ -14,8 +14,8 @@ GOOD = b"upstreams: [192.0.2.1#dns.test]\n"
 TOO_LONG = b"a" * 64
 FORMS = ("is not an IP address "
          "(as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")")
-ALL_KEYS = (" (one of: upstreams, listen, tls, timeouts, order, fallback, inflight, udp_size, "
-            "workers, clients, allow, reload, user, sandbox, privacy, log)")
+ALL_KEYS = (" (one of: upstreams, listen, tls, timeouts, order, fallback, cache, inflight, "
+            "udp_size, workers, clients, allow, reload, user, sandbox, privacy, log)")
 
 
 def run(directory, *args):
@@ -135,6 +135,31 @@ def test_huge_file(tmp_path):
         ["2:23: `connect' is longer than `query', which it is a part of (change one of the two)"]),
        ("F-08-no-unit", GOOD + b"timeouts: {query: 5}\n",
         ["2:19: `5' has no unit (as in 1500ms, 2s, 1m)"]),
+       ("F-08-not-whole-seconds", GOOD + b"cache: {max_ttl: 1500ms}\n",
+        ["2:18: expected a time in whole seconds (as in 5s, 1m), found `1500ms'"]),
+       ("F-08-kept-too-long", GOOD + b"cache: {max_ttl: 8d, stale: 25d}\n",
+        ["2:18: expected a time from 1s to 7d, found `8d'",
+         "2:29: expected a time from 0 to 7d, found `25d'"]),
+       ("F-08-min-over-max", GOOD + b"cache: {max_ttl: 1m, min_ttl: 61s}\n",
+        ["2:22: `min_ttl' is longer than `max_ttl' (change one of the two)"]),
+       ("F-08-stale-after-the-deadline", GOOD + b"cache: {stale_after: 5s}\n",
+        ["2:9: `stale_after' is longer than `timeouts.query', in which a query is answered "
+         "(change one of the two)"]),
+       # F-21: the size of the cache.
+       ("F-21-no-unit", GOOD + b"cache: {size: 4194304}\n",
+        ["2:15: `4194304' has no unit (as in 512KiB, 4MiB, 1GiB)"]),
+       ("F-21-other-unit", GOOD + b"cache: {size: 4MB}\n",
+        ["2:15: expected a size from 126KiB to 4GiB, or 0, found `4MB'"]),
+       ("F-21-too-large", GOOD + b"cache: {size: 5GiB}\n",
+        ["2:15: expected a size from 126KiB to 4GiB, or 0, found `5GiB'"]),
+       ("F-21-overflow", GOOD + b"cache: {size: 18446744073709551616GiB}\n",
+        ["2:15: expected a size from 126KiB to 4GiB, or 0, found `18446744073709551616GiB'"]),
+       ("F-21-negative", GOOD + b"cache: {size: -1MiB}\n",
+        ["2:15: expected a size from 126KiB to 4GiB, or 0, found `-1MiB'"]),
+       ("F-21-alone", GOOD + b"cache: 8MiB\n",
+        ["2:8: expected keys and values, found a single value (as in `{size: 8MiB}')"]),
+       ("F-21-too-small", GOOD + b"cache: {size: 1MiB}\nworkers: 64\n",
+        ["2:9: `size' 1MiB is too small for 64 workers (write 3528KiB or more, or 0 for no cache)"]),
        # F-10: names that cannot be checked against a certificate.
        ("F-10-empty", b"upstreams: {address: 192.0.2.1, hostname: ''}\n",
         ["1:43: host name `' is empty; without `hostname' the certificate must name the address"]),

@@ -89,6 +89,9 @@ def test_shipped_file_is_valid_with_and_without_its_comments(schema):
        ("F-02-predecessor", "DNS_SERVERS: [1.1.1.1, 8.8.8.8]\nSOCKET_ADDRESS: 0.0.0.0:5353\n"),
        ("F-02-empty-map", UPSTREAM + "tls:\nlog: {}\n"),
        ("F-08-words", UPSTREAM + "fallback: {after: never}\ntimeouts: {client_idle: 0}\n"),
+       ("F-08-days", UPSTREAM + "cache: {max_ttl: 2d, min_ttl: 0, stale: 36h, stale_after: 0}\n"),
+       ("F-21-off", UPSTREAM + "cache: {size: 0}\n"),
+       ("F-21-size", UPSTREAM + "cache: {size: 512KiB, prefetch: false}\n"),
        ("F-02-off", UPSTREAM + "sandbox: off\nuser: 65534\n"),
        ("F-02-allow", UPSTREAM + "allow: [any, private, 192.0.2.0/24, '2001:db8::/32', '::1']\n"))
 def test_accepted_configurations_are_valid(schema, tmp_path, authority, any_address, text):
@@ -115,6 +118,10 @@ def test_accepted_configurations_are_valid(schema, tmp_path, authority, any_addr
        ("F-08-no-unit", UPSTREAM + "timeouts: {query: 5}\n"),
        ("F-08-zero", UPSTREAM + "timeouts: {query: 0}\n"),
        ("F-08-word", UPSTREAM + "timeouts: {query: never}\n"),
+       ("F-08-weeks", UPSTREAM + "cache: {max_ttl: 1w}\n"),
+       ("F-21-no-unit", UPSTREAM + "cache: {size: 4194304}\n"),
+       ("F-21-other-unit", UPSTREAM + "cache: {size: 4M}\n"),
+       ("F-21-alone", UPSTREAM + "cache: 4MiB\n"),
        ("F-13-host-name", "upstreams: [dns.test]\n"),
        ("F-17-scheme", "upstreams: ['tls://1.1.1.1']\n"),
        ("F-17-at", "upstreams: ['1.1.1.1@853']\n"),

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "shared/cache.h"
+
 #include "unit.h"
 
 #define UP "upstreams: [9.9.9.9]\n"
@@ -15,7 +17,7 @@
 	"expected private, any, or a range such as 192.0.2.0/24 " \
 	"(no bits set after the prefix length), found "
 #define ALL_KEYS                                                                \
-	" (one of: upstreams, listen, tls, timeouts, order, fallback, inflight, " \
+	" (one of: upstreams, listen, tls, timeouts, order, fallback, cache, inflight, " \
 	"udp_size, workers, clients, allow, reload, user, sandbox, privacy, log)"
 #define TEN(x) x x x x x x x x x x
 
@@ -339,6 +341,36 @@ static const struct refused_row {
 	    "c:6:3: `answer' is longer than `query', which it is a part of (change one of the two)\n" },
 	{ "F-08 step longer than the default", BYTES(UP "timeouts: {answer: 5s}\n"),
 	    "c:2:12: `answer' is longer than `query', which it is a part of (change one of the two)\n" },
+	{ "F-08 not whole seconds", BYTES(UP "cache: {max_ttl: 1500ms, stale: 1ms}\n"),
+	    "c:2:18: expected a time in whole seconds (as in 5s, 1m), found `1500ms'\n"
+	    "c:2:33: expected a time in whole seconds (as in 5s, 1m), found `1ms'\n" },
+	{ "F-08 too long for an answer", BYTES(UP "cache: {max_ttl: 8d, min_ttl: 2h, stale: 25d}\n"),
+	    "c:2:18: expected a time from 1s to 7d, found `8d'\n"
+	    "c:2:31: expected a time from 0 to 1h, found `2h'\n"
+	    "c:2:42: expected a time from 0 to 7d, found `25d'\n" },
+	{ "F-08 lives that contradict each other",
+	    BYTES(UP "cache: {min_ttl: 10m, max_ttl: 1m}\n"),
+	    "c:2:9: `min_ttl' is longer than `max_ttl' (change one of the two)\n" },
+	{ "F-08 stale answers after the deadline",
+	    BYTES(UP "cache: {stale_after: 1001ms}\ntimeouts: {query: 1s}\n"),
+	    "c:2:9: `stale_after' is longer than `timeouts.query', in which a query is answered "
+	    "(change one of the two)\n" },
+	{ "F-21 sizes", BYTES(UP "cache:\n  size: 4194304\n"),
+	    "c:3:9: `4194304' has no unit (as in 512KiB, 4MiB, 1GiB)\n" },
+	{ "F-21 unit of others", BYTES(UP "cache: {size: 4M}\n"),
+	    "c:2:15: expected a size from 126KiB to 4GiB, or 0, found `4M'\n" },
+	{ "F-21 over 4 GiB", BYTES(UP "cache: {size: 5GiB}\n"),
+	    "c:2:15: expected a size from 126KiB to 4GiB, or 0, found `5GiB'\n" },
+	{ "F-21 no size", BYTES(UP "cache: {size: off}\n"),
+	    "c:2:15: expected a size from 126KiB to 4GiB, or 0, found `off'\n" },
+	{ "F-21 size without its key", BYTES(UP "cache: 8MiB\n"),
+	    "c:2:8: expected keys and values, found a single value (as in `{size: 8MiB}')\n" },
+	{ "F-21 too small for the workers", BYTES(UP "cache: {size: 179KiB}\n"),
+	    "c:2:9: `size' 179KiB is too small for 2 workers "
+	    "(write 180KiB or more, or 0 for no cache)\n" },
+	{ "F-21 too small for many workers", BYTES(UP "cache: {size: 1MiB}\nworkers: 64\n"),
+	    "c:2:9: `size' 1MiB is too small for 64 workers "
+	    "(write 3528KiB or more, or 0 for no cache)\n" },
 	{ "inflight over", BYTES(UP "inflight: 16385\n"),
 	    "c:2:11: expected a number from 1 to 16384, found `16385'\n" },
 	{ "inflight under", BYTES(UP "inflight: -1\n"),
@@ -418,6 +450,22 @@ static const struct same_row {
 	    UP "timeouts: {upstream_idle: 0s, client_read: 1m, client_idle: 10m, answer: 10ms, "
 	       "handshake: 10ms, connect: 9000ms, query: 9000ms}\n",
 	    NULL },
+	{ "F-08 stale answers within a short query", BYTES(UP "timeouts: {query: 1s}\n"),
+	    UP "timeouts: {query: 1s, connect: 1s, handshake: 1s, answer: 1s}\n"
+	       "cache: {stale_after: 500ms}\n",
+	    NULL },
+	{ "F-21 the plain relay has no cache",
+	    BYTES(UP "inflight: 1\ntimeouts: {upstream_idle: 0}\n"),
+	    UP "inflight: 1\ntimeouts: {upstream_idle: 0}\ncache: {size: 0}\n", NULL },
+	{ "F-21 the plain relay has a cache where it is said",
+	    BYTES(UP "inflight: 1\ntimeouts: {upstream_idle: 0}\ncache:\n"),
+	    UP "inflight: 1\ntimeouts: {upstream_idle: 0}\ncache: {size: 4MiB}\n", NULL },
+	{ "F-21 all others have one", BYTES(UP "inflight: 1\n"),
+	    UP "inflight: 1\ncache: {size: 4096KiB, max_ttl: 24h, min_ttl: 0s, negative_ttl: 60m, "
+	       "stale: 86400s, stale_after: 1800ms, prefetch: true}\n",
+	    NULL },
+	{ "F-21 the default will do for 64 workers", BYTES(UP "workers: 64\n"),
+	    UP "workers: 64\ncache: {size: 4MiB}\n", NULL },
 	{ "a byte order mark", BYTES("\357\273\277" UP), UP, NULL },
 	{ "lines that end in CR LF", BYTES("upstreams:\r\n  - 9.9.9.9\r\n"), UP, NULL },
 	{ "F-02 an alias", BYTES("upstreams: [&a 9.9.9.9]\nallow: *a\n"), UP "allow: 9.9.9.9\n",
@@ -499,6 +547,8 @@ fills_in_every_field(void **state)
 	    "timeouts: {query: 4s, connect: 11ms, handshake: 12ms, answer: 13ms, client_idle: 14ms, "
 	    "client_read: 15ms, upstream_idle: 16ms}\n"
 	    "inflight: 17\n"
+	    "cache: {size: 8MiB, max_ttl: 18s, min_ttl: 17s, negative_ttl: 19s, stale: 20s, "
+	    "stale_after: 21ms, prefetch: false}\n"
 	    "allow: [192.0.2.0/24]\n"
 	    "privacy: {padding: false, client_subnet: true}\n"
 	    "log: {level: warn, queries: true}\n";
@@ -535,6 +585,13 @@ fills_in_every_field(void **state)
 	assert_true(prefix_contains(&config->allow[0], &a));
 	assert_false(config->privacy.padding);
 	assert_true(config->privacy.client_subnet);
+	assert_int_equal(config->cache.size, 8 << 20);
+	assert_int_equal(config->cache.max_ttl_s, 18);
+	assert_int_equal(config->cache.min_ttl_s, 17);
+	assert_int_equal(config->cache.negative_ttl_s, 19);
+	assert_int_equal(config->cache.stale_s, 20);
+	assert_int_equal(config->cache.stale_after_ms, 21);
+	assert_false(config->cache.prefetch);
 	assert_int_equal(config->log.level, LOG_LEVEL_WARN);
 	assert_true(config->log.queries);
 	config_free(config);
@@ -584,6 +641,77 @@ errors_are_counted_without_a_buffer(void **state)
 	assert_int_equal(count_lines(report.errors), 65);
 	assert_non_null(strstr(report.errors, "\nc:65:1: unknown key `x'" ALL_KEYS "\nc: and 36 more\n"));
 	config_report_free(&report);
+}
+
+/* The least size of the configuration will do, and is not much more than is needed. */
+static void
+least_cache_is_enough_for_the_workers(void **state)
+{
+	int workers;
+
+	(void)state;
+	for (workers = 1; workers <= CONFIG_WORKERS_MAX; workers++)
+		assert_in_range(config_cache_size_min(workers) -
+			cache_size_min((size_t)workers), 0, config_cache_size_min(workers) / 16);
+}
+
+/* Upstreams are asked for AD where the answer may be kept for a client that wants it. */
+static void
+asks_for_ad_with_a_cache(void **state)
+{
+	static const struct {
+		const char *text;
+		bool asks;
+	} rows[] = {
+		{ UP, true },
+		{ UP "cache: {size: 0}\n", false },
+		{ UP "inflight: 1\ntimeouts: {upstream_idle: 0}\n", false },
+	};
+	struct config_report report;
+	struct config *config;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < LENGTH(rows); i++) {
+		config = config_read(rows[i].text, strlen(rows[i].text), "c", &report);
+		assert_non_null(config);
+		assert_int_equal(config->privacy.ask_ad, rows[i].asks);
+		config_free(config);
+		config_report_free(&report);
+	}
+}
+
+/* As a comment that is not read back. */
+static void
+prints_how_much_a_cache_holds(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *printed;
+	} rows[] = {
+		{ UP, "\n  size: 4MiB\n  # space for about 19400 answers of 200 bytes\n  max_ttl: " },
+		{ UP "cache: {size: 1GiB}\n",
+		    "\n  size: 1GiB\n  # space for about 5032900 answers of 200 bytes\n  max_ttl: " },
+		{ UP "workers: 1\ncache: {size: 126KiB}\n",
+		    "\n  size: 126KiB\n  # space for about 400 answers of 200 bytes\n  max_ttl: " },
+		{ UP "cache: {size: 0}\n", "\n  size: 0\n  max_ttl: " },
+	};
+	struct config_report report;
+	struct config *config;
+	char *text;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < LENGTH(rows); i++) {
+		config = config_read(rows[i].text, strlen(rows[i].text), "c", &report);
+		assert_non_null(config);
+		text = print(config);
+		if (strstr(text, rows[i].printed) == NULL)
+			fail_msg("no%sin\n%s", rows[i].printed, text);
+		free(text);
+		config_free(config);
+		config_report_free(&report);
+	}
 }
 
 static const struct listen_row {
@@ -797,6 +925,9 @@ main(void)
 		cmocka_unit_test(fills_in_every_field),
 		cmocka_unit_test(limits_the_number_of_ranges),
 		cmocka_unit_test(errors_are_counted_without_a_buffer),
+		cmocka_unit_test(least_cache_is_enough_for_the_workers),
+		cmocka_unit_test(asks_for_ad_with_a_cache),
+		cmocka_unit_test(prints_how_much_a_cache_holds),
 		cmocka_unit_test(reports_files_that_cannot_be_read),
 		cmocka_unit_test(names_an_upstream),
 		cmocka_unit_test(compares_trust),

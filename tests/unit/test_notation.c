@@ -95,6 +95,7 @@ suggests_keys_for_keys_of_other_programs(void **state)
 {
 	(void)state;
 	assert_string_equal(notation_key("tls_auth_name"), "write `hostname'");
+	assert_string_equal(notation_key("cache-max-ttl"), "write `cache: {max_ttl: 1d}'");
 	assert_non_null(notation_key("192.0.2.1"));
 	assert_non_null(notation_key("2001:db8::1"));
 	assert_null(notation_key("colour"));
