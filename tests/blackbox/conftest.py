@@ -5,6 +5,7 @@ import os
 import pytest
 from _pytest.runner import runtestprotocol
 
+import caching
 import certs
 import clock
 from env import Env
@@ -78,6 +79,12 @@ def any_address(namespace):
     for family in ("ipv4", "ipv6"):
         namespace.run("sysctl", "-qw", f"net.{family}.ip_nonlocal_bind=1")
     return namespace.call
+
+
+@pytest.fixture
+def boottime(env):
+    """The clock of the cache, which jumps when it is told to."""
+    return caching.Boottime(env.directory)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -25,6 +25,10 @@ QUERY, CONNECT, HANDSHAKE, ANSWER = 2.0, 0.4, 0.5, 0.5
 TIMEOUTS = {"query": "2s", "connect": "400ms", "handshake": "500ms", "answer": "500ms",
             "client_idle": "3s", "client_read": "300ms", "upstream_idle": "8s"}
 
+# Most tests count the queries at upstreams, and their names repeat.
+NO_CACHE = {"size": 0}
+CACHE_EVERYWHERE = os.environ.get("DOT_PROXY_TEST_CACHE") == "on"
+
 
 class Env:
     def __init__(self, loop, authority, directory):
@@ -56,13 +60,18 @@ class Env:
         return self.upstream(*scripts, **args), self.upstream()
 
     def proxy(self, *upstreams, host=None, port=0, timeouts=None, popen_args=None, start=True,
-              **settings):
-        """Starts the proxy with upstreams (or their entries); it serves when this returns."""
+              cache=None, **settings):
+        """
+        Starts the proxy with upstreams (or their entries); it serves when this returns. It has no
+        cache unless CACHE is its settings, or True for the program's defaults; or None, and
+        DOT_PROXY_TEST_CACHE=on is in the environment. False: never.
+        """
         entries = [u.config() if isinstance(u, upstream.Upstream) else u for u in upstreams]
         address = self.free_address(host or upstream.own_address(), port)
         config = {"listen": upstream.with_port(*address), "upstreams": entries,
                   "tls": {"ca_file": self.authority.path},
-                  "timeouts": {**TIMEOUTS, **(timeouts or {})}, "workers": 1, **settings}
+                  "timeouts": {**TIMEOUTS, **(timeouts or {})}, "workers": 1,
+                  **_cache_settings(cache), **settings}
         self.query_seconds = _seconds(config["timeouts"]["query"])
         self.config = config
         # The status socket is named after the file, so proxies that run side by side have one each.
@@ -251,6 +260,14 @@ class Env:
     @property
     def sanitized(self):
         return proxy.sanitized()
+
+
+def _cache_settings(cache):
+    if cache is None:
+        cache = CACHE_EVERYWHERE
+    if cache is True:
+        return {}
+    return {"cache": NO_CACHE if cache is False else cache}
 
 
 def _seconds(text):

@@ -1,11 +1,12 @@
 """
 UDP load that counts every query, as a program of its own so that it does not wait for the
-scripted servers: udpload.py HOST PORT RATE COUNT [NAME...]. Each query has a name of its own but
-that every 60th is for one of NAMEs, in turn. Each socket has few queries in flight, as resolvers
-do. Writes what it saw as JSON.
+scripted servers: udpload.py HOST PORT RATE COUNT[/POOL] [NAME...]. Each query has a name of its
+own, or a random one of POOL names, but that every 60th is for one of NAMEs, in turn. Each socket
+has few queries in flight, as resolvers do. Writes what it saw as JSON.
 """
 
 import json
+import random
 import select
 import socket
 import sys
@@ -20,8 +21,8 @@ now = time.monotonic
 
 
 class Load:
-    def __init__(self, address, rate, count, special=()):
-        self.rate, self.count, self.special = rate, count, special
+    def __init__(self, address, rate, count, special=(), pool=0):
+        self.rate, self.count, self.special, self.pool = rate, count, special, pool
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.sockets = [socket.socket(family, socket.SOCK_DGRAM) for _ in range(SOCKETS)]
         self.poll = select.epoll()
@@ -58,7 +59,7 @@ class Load:
 
     def ask(self):
         number = self.seen["asked"]
-        name = f"n{number}.test"
+        name = f"n{random.randrange(self.pool) if self.pool else number}.test"
         if self.special and number % EVERY == EVERY - 1:
             name = self.special[number // EVERY % len(self.special)]
         query = dnsmsg.Query(name, ident=number % 65536)
@@ -95,4 +96,6 @@ class Load:
 
 if __name__ == "__main__":
     host, port, rate, count, *names = sys.argv[1:]
-    print(json.dumps(Load((host, int(port)), float(rate), int(count), names).run()))
+    count, _, pool = count.partition("/")
+    print(json.dumps(Load((host, int(port)), float(rate), int(count), names,
+                          int(pool or 0)).run()))

@@ -4,6 +4,7 @@ answer to each query, unless its Script defines a fault.
 """
 
 import asyncio
+import collections
 import contextlib
 import dataclasses
 import random
@@ -356,6 +357,7 @@ class Upstream:
         self.connections = []
         self.most_at_once = 0
         self.errors = []            # exceptions in scripts and in this module
+        self.versions = collections.Counter()       # of responses, see answers.py
         self._make_socket = make_socket
         self._contexts = {}
         self.identity = identity or authority.identity(dns=[hostname], ip=[self.address])
