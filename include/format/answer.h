@@ -8,7 +8,7 @@
 #include "format/dns.h"
 
 /*
- * Which responses may be kept as answers to the same question, for how long (RFC 2181 8, RFC 2308),
+ * Which responses may be kept as answers to the same question, for how long (RFC 2308, RFC 8767 4),
  * and with which TTLs they are given later. Times are in seconds.
  *
  * Pure functions on the bytes of canonical responses (see edns_write_canonical()); none allocates or

@@ -107,6 +107,7 @@ struct query {
 	size_t response_len; /* 0: there is none */
 	bool is_canonical;   /* as made by edns_write_canonical(), not yet for this client */
 	size_t opt_len;      /* of the OPT record at the end of a canonical response */
+	bool was_longer;     /* there were bytes behind the last record of the response */
 	size_t large; /* the memory of a large message or response, see query_table_large() */
 
 	enum query_outcome outcome;

@@ -129,13 +129,13 @@ read_header(struct wire_reader *r, struct header *h)
 	h->arcount = wire_read_u16(r);
 }
 
-/* One with the most significant bit set counts as zero (RFC 2181 8). */
+/* One with the most significant bit set counts as very long (RFC 8767 4). */
 static uint32_t
 read_ttl(struct wire_reader *r)
 {
 	uint32_t ttl = wire_read_u32(r);
 
-	return ttl <= INT32_MAX ? ttl : 0;
+	return ttl <= INT32_MAX ? ttl : INT32_MAX;
 }
 
 static bool

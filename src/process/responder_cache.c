@@ -7,9 +7,13 @@
 #include "responder_internal.h"
 
 enum {
-	/* A failure is kept for that long, and twice as long each time that it is repeated. */
+	/*
+	 * A failure is kept for that long, and twice as long each time that it is repeated (RFC 9520
+	 * 3.2). The first second may have begun a moment before, so it does not count.
+	 */
 	FAILURE_MIN_S = 1,
 	FAILURE_MAX_S = 5,
+	FAILURE_BEGUN_S = 1,
 
 	/* After a failure, out-of-date answers are given at once for this long (RFC 8767 5). */
 	STALE_RETRY_S = 30,
@@ -145,10 +149,16 @@ may_be_stale(const struct responder *r, const struct cache_entry *e)
 static bool
 give_fresh(struct responder *r, struct query *q, const struct cache_entry *e)
 {
+	uint32_t age = age_of(r, e);
+	uint32_t max_ttl = r->limits.max_ttl > age ? r->limits.max_ttl - age : 1;
+
 	if (!is_answer(q, q->response, e->len) ||
-	    !answer_age(q->response, e->len, age_of(r, e), UINT32_MAX, &q->opt_len))
+	    !answer_age(q->response, e->len, age, max_ttl, &q->opt_len))
 		return false;
 	q->response_len = e->len;
+	if (e->class == CACHE_FAILURE)
+		q->response_len = edns_add_error(q->response, e->len, &q->opt_len, &q->dns,
+		    DNS_EDE_CACHED_ERROR);
 	q->is_canonical = true;
 	q->outcome = QUERY_ANSWERED;
 	q->source = QUERY_CACHE;
@@ -330,11 +340,11 @@ keep_response(struct responder *r, const struct query *q, enum dns_ede ede, cons
 static uint32_t
 failure_life(const struct responder *r, const struct cache_entry *e)
 {
-	uint32_t life = 2 * (e->until - e->born);
+	uint32_t life = 2 * (e->until - e->born - FAILURE_BEGUN_S);
 
 	if (e->class != CACHE_FAILURE || r->now_s - e->until > FAILURE_MAX_S)
-		return FAILURE_MIN_S;
-	return life < FAILURE_MAX_S ? life : FAILURE_MAX_S;
+		life = FAILURE_MIN_S;
+	return (life < FAILURE_MAX_S ? life : FAILURE_MAX_S) + FAILURE_BEGUN_S;
 }
 
 static void
@@ -359,9 +369,9 @@ put(struct responder *r, const struct responder_key *k, enum cache_class class, 
 }
 
 /*
- * No upstream has answered. What is out of date is given now and for a while, unless an upstream
- * says that DNSSEC validation has failed. Else the failure is kept for a moment, but never in place
- * of an answer that may be given later.
+ * No upstream has answered. What is out of date is given now and for a while. Else the failure is
+ * kept for a moment, but never in place of an answer that may be given later; unless an upstream
+ * says that DNSSEC validation has failed, which ends the life of what is out of date.
  */
 static void
 settle_failure(struct responder *r, const struct query *q, const struct responder_key *k,
@@ -369,16 +379,17 @@ settle_failure(struct responder *r, const struct query *q, const struct responde
 {
 	struct cache_entry e;
 	bool has_entry = find(r, k, &e);
+	bool is_bogus = dns_response_is_bogus(q->response, q->response_len);
 
-	if (has_entry && !dns_response_is_bogus(q->response, q->response_len) &&
-	    make_stale(r, q, &e)) {
+	if (has_entry && !is_bogus && make_stale(r, q, &e)) {
 		(void)claim_failed(r, k);
 		return;
 	}
 	keep_response(r, q, ede, text);
 	if (!has_entry)
-		put(r, k, CACHE_FAILURE, FAILURE_MIN_S);
-	else if (e.class == CACHE_FAILURE || !(is_fresh(r, &e) || may_be_stale(r, &e)))
+		put(r, k, CACHE_FAILURE, FAILURE_MIN_S + FAILURE_BEGUN_S);
+	else if (e.class == CACHE_FAILURE ||
+	    !(is_fresh(r, &e) || (may_be_stale(r, &e) && !is_bogus)))
 		put(r, k, CACHE_FAILURE, failure_life(r, &e));
 }
 
@@ -387,7 +398,11 @@ settle_answer(struct responder *r, struct query *q, const struct responder_key *
 {
 	struct answer answer;
 
-	answer_judge(q->response, q->response_len, q->opt_len, &q->dns, &r->limits, &answer);
+	if (q->was_longer)
+		answer = (struct answer){ .kind = ANSWER_NOT_KEPT, .reason = ANSWER_MALFORMED };
+	else
+		answer_judge(q->response, q->response_len, q->opt_len, &q->dns, &r->limits,
+		    &answer);
 	answer_lower_soa(q->response, q->response_len, &answer);
 	keep_response(r, q, DNS_EDE_NONE, NULL);
 	switch (answer.kind) {

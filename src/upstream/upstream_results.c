@@ -200,6 +200,7 @@ keep_response(const struct upstream_list *l, const struct upstream *u,
 		return;
 	}
 	q->is_canonical = true;
+	q->was_longer = !q->dns.is_signed && arrival->len > r->len;
 }
 
 /*
