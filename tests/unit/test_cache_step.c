@@ -1,8 +1,8 @@
 /*
  * A process that uses the cache is traced instruction by instruction. After each one that changes
- * shared memory, it is looked at what others would find if the process were killed there, or were
- * stopped there until the cache has been overwritten many times. DOT_PROXY_CACHE_SECONDS makes it
- * stop at each change.
+ * shared memory, the test checks what others would find if the process were killed there. It also
+ * stops the process there, lets others overwrite, replace or clear entries, and lets it go on.
+ * DOT_PROXY_CACHE_SECONDS makes it stop at each change.
  */
 #include "shared/cache.h"
 
@@ -26,7 +26,7 @@ enum {
 	FLOOD = 2000,  /* entries that overwrite all but what is owned, about ten times */
 	CANNOT = 77,   /* exit status: ptrace(2) is not permitted */
 	/* It is stopped at one of so many changes, or at each in a longer run. */
-	STRIDE = SANITIZED ? 20 : 5,
+	STRIDE = SANITIZED ? 40 : 10,
 	CHANGES_MAX = 1000
 };
 
@@ -230,6 +230,8 @@ start(const struct scenario *s)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT)
 		return -1;
 	assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+	/* Not longer than the test, even if that fails. */
+	assert_int_equal(ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_EXITKILL), 0);
 	return pid;
 }
 
@@ -328,12 +330,78 @@ kill_at_each_change(const struct scenario *s, size_t steps[static CHANGES_MAX])
 	return changes;
 }
 
-/* While the process is stopped, the cache is overwritten; then it goes on. */
 static void
-stop_after(const struct scenario *s, size_t steps)
+overwrite_all(void)
+{
+	size_t owned = count_owned(cache, TRACED);
+	size_t number;
+
+	for (number = 0; number < FLOOD; number++) {
+		assert_int_equal(put(other, "flood", number, LEN), CACHE_STORED);
+		/* As large as what the process stores. */
+		assert_int_equal(put(other, "small", number, NEW_LEN), CACHE_STORED);
+	}
+	assert_int_equal(count_owned(cache, TRACED), owned);
+}
+
+static void
+check_all(const struct scenario *s)
 {
 	size_t number;
-	size_t owned;
+
+	(void)s;
+	for (number = 0; number < FLOOD; number++) {
+		(void)get(other, "flood", number);
+		(void)get(other, "small", number);
+	}
+	for (number = 0; number <= KEYS; number++)
+		(void)get(other, "key", number);
+}
+
+static void
+replace_first(void)
+{
+	assert_int_equal(put(other, "key", 0, LEN - 1), CACHE_STORED);
+}
+
+/* The process may have stored another value after that, but the old one must not come back. */
+static void
+check_first(const struct scenario *s)
+{
+	size_t len = get(other, "key", 0);
+
+	assert_true(len == LEN - 1 || (len == NEW_LEN && s->call == put_subject));
+}
+
+static void
+clear(void)
+{
+	cache_clear(cache);
+}
+
+static void
+check_cleared(const struct scenario *s)
+{
+	size_t number;
+
+	for (number = 1; number < KEYS; number++)
+		assert_int_equal(get(other, "key", number), 0);
+	assert_true(get(other, "key", 0) == 0 || s->call == put_subject);
+}
+
+/* What happens while the process is stopped, and what is to be found when it has gone on. */
+static const struct event {
+	void (*happen)(void);
+	void (*check)(const struct scenario *);
+} events[] = {
+	{ overwrite_all, check_all },
+	{ replace_first, check_first },
+	{ clear, check_cleared },
+};
+
+static void
+stop_after(const struct scenario *s, size_t steps, const struct event *e)
+{
 	int status;
 	pid_t pid;
 
@@ -341,22 +409,11 @@ stop_after(const struct scenario *s, size_t steps)
 	pid = start(s);
 	for (; steps > 0; steps--)
 		assert_true(step(pid));
-	owned = count_owned(cache, TRACED);
-	for (number = 0; number < FLOOD; number++) {
-		assert_int_equal(put(other, "flood", number, LEN), CACHE_STORED);
-		/* As large as what the process stores. */
-		assert_int_equal(put(other, "small", number, NEW_LEN), CACHE_STORED);
-	}
-	assert_int_equal(count_owned(cache, TRACED), owned);
+	e->happen();
 	assert_int_equal(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
-	for (number = 0; number < FLOOD; number++) {
-		(void)get(other, "flood", number);
-		(void)get(other, "small", number);
-	}
-	for (number = 0; number <= KEYS; number++)
-		(void)get(other, "key", number);
+	e->check(s);
 	assert_in_range(count_owned(cache, TRACED), 0, AREAS);
 	stop(pid);
 	cache_remove_worker(cache, TRACED);
@@ -375,6 +432,7 @@ may_be_killed_or_stopped_at_any_instruction(void **state)
 	for (i = 0; i < LENGTH(scenarios); i++) {
 		size_t changes = kill_at_each_change(&scenarios[i], steps);
 		size_t n;
+		size_t e;
 
 		if (changes == 0) {
 			skip();
@@ -382,11 +440,12 @@ may_be_killed_or_stopped_at_any_instruction(void **state)
 		}
 		(void)printf("%s: %zu changes of shared memory in %zu instructions\n", scenarios[i].name,
 		    changes, steps[changes - 1]);
-		for (n = i % stride; n < changes; n += stride) {
-			/* Just before it, too: what was read by then is outdated when it goes on. */
-			stop_after(&scenarios[i], steps[n] - 1);
-			stop_after(&scenarios[i], steps[n]);
-		}
+		for (n = i % stride; n < changes; n += stride)
+			for (e = 0; e < LENGTH(events); e++) {
+				/* Just before it, too: what was read by then is outdated when it goes on. */
+				stop_after(&scenarios[i], steps[n] - 1, &events[e]);
+				stop_after(&scenarios[i], steps[n], &events[e]);
+			}
 	}
 }
 
