@@ -711,19 +711,22 @@ entry_outside_of_its_segment_is_not_found(void **state)
 {
 	struct cache_found found;
 	_Atomic uint64_t *words;
+	size_t at;
 
 	(void)state;
 	begin(MIB);
 	put("b", 8152);
 	put("c", 8152);
+	put("d", 10);
 	put("a", 10);
 	words = words_of("a", &found);
 	assert_ptr_equal(found.segment, &cache->segments[1]);
-	assert_ptr_equal(words, cache->data + cache->segment_len / 8);
-	/* It would be found at the end of the segment before its own. */
+	at = (size_t)(words - cache->data) * 8;
+	assert_true(at > cache->segment_len);
+	/* It would be found behind the end of the segment before its own. */
 	atomic_store(&cache->segments[0].generation, found.generation);
-	atomic_store(&words[1], (uint64_t)cache->segment_len << 32 | found.generation);
-	atomic_store(found.place, (found.slot & ~(uint64_t)0xfffffff) | cache->segment_len / ENTRY_UNIT);
+	atomic_store(&words[1], (uint64_t)at << 32 | found.generation);
+	atomic_store(found.place, (found.slot & ~(uint64_t)0xfffffff) | at / ENTRY_UNIT);
 	assert_false(get("a", 10));
 	/* Nor where there is no segment. */
 	atomic_store(found.place, found.slot | 0xfff << 16);
