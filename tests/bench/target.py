@@ -29,9 +29,10 @@ class Target:
     A text of lines `key: value', then files for the target to read, each below a line
     `--- NAME'. In both, @key@ stands for a setting of this run. The keys are: start, the
     command; version, a command whose first line with a number is shown; module, a file it
-    needs beside the program, below a lib directory; cases, the kinds of cases when not all
-    (brief: loads of the short form); kind, `octets' when it does not look at messages. Lines
-    with @second@ count only where there is a second upstream.
+    needs beside the program, below a lib directory; cases, the kinds of cases when not all but
+    hits (brief: loads of the short form); short, `no' when the short form leaves it out; kind,
+    `octets' when it does not look at messages. Lines with @second@ count only where there is a
+    second upstream.
     """
 
     def __init__(self, name, text, settings):
@@ -50,8 +51,14 @@ class Target:
     def passes_octets(self):
         return self.keys.get("kind") == "octets"
 
+    @property
+    def is_in_short_form(self):
+        return self.keys.get("short") != "no"
+
     def takes(self, case):
-        kinds = self.keys["cases"].split() if "cases" in self.keys else [case.kind]
+        if "cases" not in self.keys:
+            return case.kind != "hits"
+        kinds = self.keys["cases"].split()
         return case.kind in kinds or "brief" in kinds and case.kind == "load" and case.quick > 0
 
     def fill_in(self, text, **more):
