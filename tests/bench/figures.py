@@ -146,7 +146,8 @@ class Figures:
         """A dot-proxy that serves and has received no query."""
         made = target.Target("dot-proxy", DOT_PROXY, {
             "address": ADDRESS, "port": str(PORT), "dot_proxy": self.dot_proxy,
-            "upstreams": upstreams, "workers": str(workers), "log": log, "cache": cache})
+            "upstreams": upstreams, "workers": str(workers), "log": log, "cache": cache,
+            "root": ""})
         with tempfile.TemporaryDirectory(prefix="figure-", dir=self.scratch) as directory:
             running = made.start(pathlib.Path(directory), asks=False)
             try:

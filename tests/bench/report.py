@@ -123,6 +123,8 @@ def show(data):
           "* passes octets on: where connections are kept, it is no measure for the others.")
     if data["nat"]:
         print(NAT_WARNING)
+    if data["root"]:
+        print(f"Other programs are those of {data['root']}, where it has them.")
     for name, about in data["targets"].items():
         print(f"  {name}: {about['version']}")
         if about["unverified"]:
