@@ -14,6 +14,7 @@ static const struct {
 	[DNS_OWN_HEALTH] = { "\6health\11dot-proxy\0\0\20\0\3", 22 },
 	[DNS_OWN_READY] = { "\5ready\11dot-proxy\0\0\20\0\3", 21 },
 	[DNS_OWN_ROOT] = { "\0\0\2\0\1", 5 },
+	[DNS_OWN_NO_CACHE] = { "\0\0\2\0\1", 5 },
 };
 
 bool
@@ -53,10 +54,14 @@ dns_write_query(uint8_t out[static DNS_OWN_QUERY_MAX], uint16_t id, enum dns_own
 	struct dns_header h = { .id = id, .flags = DNS_FLAG_RD, .qdcount = 1, .arcount = 1 };
 	static const struct opt opt = { .udp_size = DNS_UDP_SIZE };
 	struct wire_writer w;
+	size_t begin;
 
 	wire_writer_init(&w, out, DNS_OWN_QUERY_MAX);
 	dns_write_header(&w, &h);
 	wire_write_bytes(&w, own_questions[own].bytes, own_questions[own].len);
-	(void)opt_begin(&w, &opt);
+	begin = opt_begin(&w, &opt);
+	if (own == DNS_OWN_NO_CACHE)
+		opt_write_option(&w, OPT_NSID, NULL, 0);
+	opt_end(&w, begin);
 	return wire_written(&w);
 }
