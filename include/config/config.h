@@ -11,7 +11,8 @@
 
 enum {
 	CONFIG_LISTEN_MAX = 16,
-	CONFIG_UPSTREAMS_MAX = 256,
+	CONFIG_UPSTREAMS_MAX = 256, /* of all groups */
+	CONFIG_GROUPS_MAX = 32,
 	CONFIG_ALLOW_MAX = 64,
 	CONFIG_PINS_MAX = 8,
 	CONFIG_WORKERS_MAX = 64,
@@ -69,6 +70,20 @@ struct config_upstream {
 	bool pins_only; /* only the pins are checked; there is one at least */
 };
 
+/*
+ * Upstreams of which one is asked in place of another: those at the top level, which are group 0, or
+ * those of a route. Between groups there is no fallback.
+ */
+struct config_group {
+	char *name;   /* the first domain of the route; NULL: the top level */
+	size_t first; /* of its upstreams, which stand side by side */
+	size_t count;
+	bool order_fastest;    /* by response time, not in the order of the file */
+	int fallback_after_ms; /* until the next upstream is asked as well; or a word */
+	int stale_s;           /* as in `cache', as is the next */
+	int min_ttl_s;
+};
+
 /* Whether both are verified with the same trust store: the same CA file and the same CRL file. */
 bool config_same_trust(const struct config_upstream *, const struct config_upstream *);
 
@@ -76,8 +91,10 @@ bool config_same_trust(const struct config_upstream *, const struct config_upstr
 struct config {
 	struct config_listener listen[CONFIG_LISTEN_MAX];
 	size_t listen_count;               /* at least 1 */
-	struct config_upstream *upstreams; /* in the order of the file */
-	size_t upstream_count;             /* at least 1 */
+	struct config_upstream *upstreams; /* in the order of the file, group after group */
+	size_t upstream_count;             /* of all groups; at least 1 */
+	struct config_group groups[CONFIG_GROUPS_MAX];
+	size_t group_count; /* at least 1 */
 	struct {
 		int query_ms;
 		int connect_ms;
@@ -95,10 +112,10 @@ struct config {
 		struct config_place crl_place;
 		bool fast_open;
 	} tls;
-	bool order_fastest;    /* by response time, not in the order of the file */
-	int fallback_after_ms; /* until the next upstream is asked as well; or: */
-	int inflight;          /* queries in flight in each worker; 1 to CONFIG_INFLIGHT_MAX */
-	int udp_size;          /* bytes of the longest response over UDP */
+	bool order_fastest; /* of group 0, as is the next */
+	int fallback_after_ms;
+	int inflight; /* queries in flight in each worker; 1 to CONFIG_INFLIGHT_MAX */
+	int udp_size; /* bytes of the longest response over UDP */
 	struct prefix allow[CONFIG_ALLOW_MAX];
 	size_t allow_count; /* "private" and "any" are stored as the prefixes they stand for */
 	int workers;        /* 1 to CONFIG_WORKERS_MAX */

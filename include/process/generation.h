@@ -46,7 +46,7 @@ struct generation_slot {
 struct generation {
 	struct generation *older;
 	struct config *config;
-	struct upstream_list *upstreams;
+	struct upstream_groups *upstreams;
 	struct scoreboard *shared; /* the supervisor's */
 	struct cache *cache;       /* in there; NULL: there is none */
 	int number;                /* of this generation, there; -1: none */

@@ -20,7 +20,7 @@ struct responder;
 /* What it works with. All of it stays the caller's, and must outlive the responder. */
 struct responder_setup {
 	const struct config *config;
-	struct upstream_list *upstreams; /* see upstream_attach() */
+	struct upstream_groups *upstreams; /* see upstream_attach() */
 	struct query_table *table;
 	struct health_table *health;
 	struct cache *cache;      /* NULL: there is none */

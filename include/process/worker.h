@@ -13,7 +13,7 @@
 struct worker_setup {
 	const struct config *config;
 	struct listeners *listeners; /* those for TCP are closed when it stops accepting */
-	struct upstream_list *upstreams;
+	struct upstream_groups *upstreams;
 	struct scoreboard *shared;
 	struct cache *cache; /* in shared memory; NULL: there is none */
 	int generation;      /* its number there */

@@ -398,6 +398,20 @@ share_files(struct loader *l)
 	c->tls.crl_file = NULL;
 }
 
+/* The first group has the upstreams at the top level. */
+static void
+make_first_group(struct loader *l)
+{
+	struct config *c = l->config;
+
+	c->group_count = 1;
+	c->groups[0] = (struct config_group){ .count = c->upstream_count,
+		.order_fastest = c->order_fastest,
+		.fallback_after_ms = c->fallback_after_ms,
+		.stale_s = c->cache.stale_s,
+		.min_ttl_s = c->cache.min_ttl_s };
+}
+
 void
 config_fill(struct tree *t, int root, struct config *config)
 {
@@ -417,6 +431,7 @@ config_fill(struct tree *t, int root, struct config *config)
 	read_lists(&l);
 	if (config_key_node(&l.r, "upstreams") == 0)
 		tree_error(t, root, "missing key `upstreams': the servers to ask");
+	make_first_group(&l);
 	check_loops(&l);
 	check_timeouts(&l);
 	check_cache(&l);

@@ -56,7 +56,7 @@ set_up(struct generation *g, const struct listeners *passed, const struct listen
 	    (g->cache = scoreboard_add_cache(g->shared, config->cache.size)) == NULL)
 		return fail_errno(why, "cache of %zu bytes", config->cache.size);
 	*misconfigured = true;
-	g->upstreams = upstream_list_new(config, g->shared, why);
+	g->upstreams = upstream_groups_new(config, g->shared, why);
 	return g->upstreams == NULL ? -1 : 0;
 }
 
@@ -94,7 +94,7 @@ generation_free(struct generation *g, const struct listeners *keep)
 		return;
 	listeners_forget_shared(&g->listeners, keep);
 	listeners_close(&g->listeners);
-	upstream_list_free(g->upstreams);
+	upstream_groups_free(g->upstreams);
 	scoreboard_remove_cache(g->shared, g->cache);
 	if (g->number != -1)
 		scoreboard_remove_generation(g->shared, g->number);

@@ -38,6 +38,7 @@ int
 responder_cache_open(struct responder *r, struct failure *why)
 {
 	const struct config *config = r->setup.config;
+	size_t i;
 
 	TAILQ_INIT(&r->stale_waiting);
 	if (r->setup.cache == NULL)
@@ -46,10 +47,17 @@ responder_cache_open(struct responder *r, struct failure *why)
 	r->joins = joins_new((size_t)config->inflight);
 	if (r->user == NULL || r->joins == NULL)
 		return fail_errno(why, "cache");
-	upstream_group(r->setup.upstreams, r->group);
-	r->limits = (struct answer_limits){ .max_ttl = (uint32_t)config->cache.max_ttl_s,
-		.min_ttl = (uint32_t)config->cache.min_ttl_s,
-		.negative_ttl = (uint32_t)config->cache.negative_ttl_s };
+	for (i = 0; i < config->group_count; i++) {
+		const struct config_group *group = &config->groups[i];
+
+		upstream_group(r->setup.upstreams, i, r->groups[i].fingerprint);
+		r->groups[i].limits = (struct answer_limits){
+			.max_ttl = (uint32_t)config->cache.max_ttl_s,
+			.min_ttl = (uint32_t)group->min_ttl_s,
+			.negative_ttl = (uint32_t)config->cache.negative_ttl_s
+		};
+		r->groups[i].stale_s = (uint32_t)group->stale_s;
+	}
 	return 0;
 }
 
@@ -94,8 +102,8 @@ responder_cache_key(const struct responder *r, const struct query *q, struct res
 {
 	size_t len;
 
-	memcpy(k->bytes, r->group, sizeof r->group);
-	len = sizeof r->group + joins_question(q, k->bytes + sizeof r->group);
+	memcpy(k->bytes, r->groups[q->group].fingerprint, UPSTREAM_GROUP_LEN);
+	len = UPSTREAM_GROUP_LEN + joins_question(q, k->bytes + UPSTREAM_GROUP_LEN);
 	cache_key_init(r->user, &k->key, k->bytes, len);
 }
 
@@ -139,10 +147,10 @@ is_fresh(const struct responder *r, const struct cache_entry *e)
 
 /* Whether an entry that has expired may still be given. */
 static bool
-may_be_stale(const struct responder *r, const struct cache_entry *e)
+may_be_stale(const struct responder *r, const struct query *q, const struct cache_entry *e)
 {
 	return e->class != CACHE_FAILURE && !is_fresh(r, e) &&
-	    r->now_s - e->until < (uint32_t)r->setup.config->cache.stale_s;
+	    r->now_s - e->until < r->groups[q->group].stale_s;
 }
 
 /* Answers a query with the entry whose value is in its `response'. */
@@ -150,7 +158,8 @@ static bool
 give_fresh(struct responder *r, struct query *q, const struct cache_entry *e)
 {
 	uint32_t age = age_of(r, e);
-	uint32_t max_ttl = r->limits.max_ttl > age ? r->limits.max_ttl - age : 1;
+	uint32_t limit = r->groups[q->group].limits.max_ttl;
+	uint32_t max_ttl = limit > age ? limit - age : 1;
 
 	if (!is_answer(q, q->response, e->len) ||
 	    !answer_age(q->response, e->len, age, max_ttl, &q->opt_len))
@@ -174,7 +183,7 @@ make_stale(struct responder *r, const struct query *q, const struct cache_entry 
 	struct kept *kept = &r->kept;
 	enum dns_ede ede;
 
-	if (!may_be_stale(r, e) || !is_answer(q, kept->message, e->len) ||
+	if (!may_be_stale(r, q, e) || !is_answer(q, kept->message, e->len) ||
 	    !answer_age_stale(kept->message, e->len, age_of(r, e), &kept->opt_len))
 		return false;
 	ede = dns_response_rcode(kept->message, e->len) == DNS_NXDOMAIN ? DNS_EDE_STALE_NXDOMAIN :
@@ -229,6 +238,7 @@ refresh(struct responder *r, const struct query *q, const struct responder_key *
 	own->transport = QUERY_OWN;
 	own->dns = q->dns;
 	own->allowed = true;
+	own->group = q->group;
 	own->arrived = now;
 	own->by = q->by;
 	ask_upstream(r, own, k->key.hash);
@@ -262,7 +272,7 @@ ask_before_stale(struct responder *r, struct query *q, const struct responder_ke
 	int wait_ms = r->setup.config->cache.stale_after_ms;
 	struct query *first;
 
-	if (wait_ms == 0 || upstream_all_down(r->setup.upstreams, now) ||
+	if (wait_ms == 0 || upstream_all_down(r->setup.upstreams, q->group, now) ||
 	    cache_is_claimed(r->user, k->key.hash ^ CLAIM_FAILED, r->now_s)) {
 		if (!find_stale(r, q, k))
 			return false;
@@ -293,7 +303,7 @@ responder_cache_ask(struct responder *r, struct query *q, const struct responder
 			prefetch(r, q, k, &e, now);
 			return;
 		}
-		if (may_be_stale(r, &e) && ask_before_stale(r, q, k, now))
+		if (may_be_stale(r, q, &e) && ask_before_stale(r, q, k, now))
 			return;
 	}
 	count(r, STATS_CACHE_MISSES);
@@ -389,7 +399,7 @@ settle_failure(struct responder *r, const struct query *q, const struct responde
 	if (!has_entry)
 		put(r, k, CACHE_FAILURE, FAILURE_MIN_S + FAILURE_BEGUN_S);
 	else if (e.class == CACHE_FAILURE ||
-	    !(is_fresh(r, &e) || (may_be_stale(r, &e) && !is_bogus)))
+	    !(is_fresh(r, &e) || (may_be_stale(r, q, &e) && !is_bogus)))
 		put(r, k, CACHE_FAILURE, failure_life(r, &e));
 }
 
@@ -401,8 +411,8 @@ settle_answer(struct responder *r, struct query *q, const struct responder_key *
 	if (q->was_longer)
 		answer = (struct answer){ .kind = ANSWER_NOT_KEPT, .reason = ANSWER_MALFORMED };
 	else
-		answer_judge(q->response, q->response_len, q->opt_len, &q->dns, &r->limits,
-		    &answer);
+		answer_judge(q->response, q->response_len, q->opt_len, &q->dns,
+		    &r->groups[q->group].limits, &answer);
 	answer_lower_soa(q->response, q->response_len, &answer);
 	keep_response(r, q, DNS_EDE_NONE, NULL);
 	switch (answer.kind) {

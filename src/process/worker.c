@@ -58,7 +58,7 @@ struct worker {
 	struct tcp *tcp;
 	struct udp *udp;
 	bool udp_is_first; /* to be gathered from */
-	struct upstream_list *upstreams;
+	struct upstream_groups *upstreams;
 	struct responder *responder;
 	int set;
 	int signals;

@@ -20,6 +20,13 @@ enum {
 	AHEAD_WINDOW_MIN = 16
 };
 
+/* The index of a connection in the wait set. */
+static size_t
+index_of(const struct upstream_list *l, const struct upstream_connection *c)
+{
+	return l->number << UPSTREAM_INDEX_BITS | (size_t)(c - l->connections);
+}
+
 void
 upstream_watch(struct upstream_list *l, struct upstream_connection *c)
 {
@@ -28,7 +35,7 @@ upstream_watch(struct upstream_list *l, struct upstream_connection *c)
 	if (events == c->watched)
 		return;
 	(void)waitset_change(l->set, stream_fd(c->stream), events, WAITSET_CONNECTION,
-	    (size_t)(c - l->connections));
+	    index_of(l, c));
 	c->watched = events;
 }
 
@@ -90,7 +97,7 @@ upstream_open(struct upstream_list *l, struct upstream_connection *slot, size_t 
 	connection_open(slot->connection, stream, &l->config->privacy, now);
 	events = stream_events(slot->stream);
 	if (waitset_add(l->set, stream_fd(slot->stream), events, WAITSET_CONNECTION,
-		(size_t)(slot - l->connections)) == -1) {
+		index_of(l, slot)) == -1) {
 		(void)fail_errno(why, "connect");
 		connection_close(slot->connection);
 		return NULL;

@@ -349,7 +349,7 @@ opens(struct upstream_list *l, struct upstream_connection *c, struct deadline no
 }
 
 void
-upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
+upstream_list_ready(struct upstream_list *l, size_t connection, struct deadline now)
 {
 	struct upstream_connection *c = &l->connections[connection];
 	struct arrival arrival;
