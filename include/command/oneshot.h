@@ -9,7 +9,7 @@
 #include "base/fail.h"
 #include "format/dns.h"
 #include "format/frame.h"
-#include "transport/dot.h"
+#include "transport/stream.h"
 
 /* A blocking client that sends one query and waits for the response. */
 
@@ -40,12 +40,12 @@ enum oneshot_end oneshot_udp(struct oneshot *, const struct address *, struct de
 enum oneshot_end oneshot_tcp(struct oneshot *, const struct address *, struct deadline by,
     struct failure *why);
 
-/* The same on a connection that is ready. */
-enum oneshot_end oneshot_tls(struct oneshot *, struct dot *, struct deadline by,
+/* The same on a stream that is ready. */
+enum oneshot_end oneshot_stream(struct oneshot *, struct stream *, struct deadline by,
     struct failure *why);
 
-/* Waits until dot_step(), dot_read() or dot_write() can go on. Returns 0, or -1 with errno. */
-int oneshot_wait(const struct dot *, struct deadline by);
+/* Waits until stream_step(), _read() or _write() can go on. Returns 0, or -1 with errno. */
+int oneshot_wait(const struct stream *, struct deadline by);
 
 /* The response without its prefix, of answer_len bytes. */
 const uint8_t *oneshot_message(const struct oneshot *);

@@ -68,6 +68,7 @@ struct config_upstream {
 	char *pins[CONFIG_PINS_MAX];
 	size_t pin_count;
 	bool pins_only; /* only the pins are checked; there is one at least */
+	bool cleartext; /* plain TCP, and nothing is checked; a private address in a route only */
 };
 
 /*
@@ -84,7 +85,10 @@ struct config_group {
 	int min_ttl_s;
 };
 
-/* Whether both are verified with the same trust store: the same CA file and the same CRL file. */
+/*
+ * Whether both are verified with the same trust store: the same CA file and the same CRL file; or
+ * neither is, in cleartext.
+ */
 bool config_same_trust(const struct config_upstream *, const struct config_upstream *);
 
 /* A valid configuration with all defaults filled in. It does not change while in use. */

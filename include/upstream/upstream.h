@@ -91,7 +91,7 @@ void upstream_explain(const struct upstream_groups *, const struct query *, stru
 struct upstream_event {
 	enum { UPSTREAM_CONNECTED, UPSTREAM_DOWN, UPSTREAM_BACK, UPSTREAM_LESS_EDNS } what;
 	const char *name;       /* "1.1.1.1:853 cloudflare-dns.com"; not the caller's */
-	const char *ca_file;    /* not the caller's */
+	const char *ca_file;    /* not the caller's; NULL: in cleartext */
 	struct failure cause;   /* of UPSTREAM_DOWN */
 	unsigned times;         /* of UPSTREAM_DOWN: how often, since that was last reported */
 	struct dot_facts facts; /* of UPSTREAM_CONNECTED */

@@ -32,6 +32,8 @@ same_file(const char *a, const char *b)
 bool
 config_same_trust(const struct config_upstream *a, const struct config_upstream *b)
 {
+	if (a->cleartext || b->cleartext)
+		return a->cleartext && b->cleartext;
 	return same_file(a->ca_file, b->ca_file) && same_file(a->crl_file, b->crl_file);
 }
 

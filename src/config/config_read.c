@@ -205,11 +205,6 @@ read_listener(struct loader *l, int node, const struct field *entry)
 
 /* ---- prefixes ---- */
 
-/* Loopback, RFC 1918, shared (RFC 6598), link-local, unique local (RFC 4193). */
-static const char *const private_prefixes[] = { "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12",
-	"192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10",
-	NULL };
-
 /* A prefix that is there already is not added again. Returns 0, or -1 when there is no room. */
 static int
 allow(struct config *c, const struct prefix *p)
@@ -249,7 +244,7 @@ read_prefix(struct loader *l, int node)
 	if (text == NULL)
 		return;
 	if (strcmp(text, "private") == 0)
-		allowed = allow_all_of(l->config, private_prefixes);
+		allowed = allow_all_of(l->config, address_private_prefixes);
 	else if (strcmp(text, "any") == 0)
 		allowed = allow_all_of(l->config, any);
 	else if (prefix_parse(text, &prefix) == 0)
@@ -440,5 +435,5 @@ config_fill(struct tree *t, int root, struct config *config)
 	if (config->listen_count == 0)
 		(void)config_set_listen(config, config_find_field("listen")->initial);
 	if (config->allow_count == 0)
-		(void)allow_all_of(config, private_prefixes);
+		(void)allow_all_of(config, address_private_prefixes);
 }

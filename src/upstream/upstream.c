@@ -44,14 +44,41 @@ mix_in_name(const struct config_group *group, uint8_t *key, size_t at)
 		key[at + i] ^= (uint8_t)(hash >> 8 * i);
 }
 
-/* Makes what an upstream is asked through, and finds its row in shared memory. */
+_Static_assert((int)CLEARTEXT_KEY_LEN == (int)DOT_KEY_LEN, "keys of one size");
+
+/* Only for a route: nothing at the top level is ever in cleartext, whatever the configuration is. */
 static int
-prepare(struct upstream_list *l, struct upstream *u, struct failure *why)
+make_cleartext_server(const struct upstream_list *l, struct upstream *u, struct failure *why)
+{
+	if (l->number == 0)
+		return fail_with(why, "%s: cleartext is only for upstreams of a route", u->name);
+	if ((u->cleartext = cleartext_server_new(&u->config->address, why)) == NULL)
+		return fail_in(why, "%s", u->name);
+	cleartext_server_key(u->cleartext, u->key);
+	/* Everybody on the way can read it, so padding would hide nothing. */
+	u->privacy = (struct edns_settings){ .no_opt_out = true,
+		.ask_ad = l->config->privacy.ask_ad };
+	return 0;
+}
+
+/* Makes what an upstream is asked through. */
+static int
+make_server(struct upstream_list *l, struct upstream *u, struct failure *why)
 {
 	struct dot_identity identity = upstream_identity(u->config);
 
+	if (u->config->cleartext)
+		return make_cleartext_server(l, u, why);
+	u->privacy = l->config->privacy;
 	u->server = dot_server_new(u->trust, &identity, l->config->tls.fast_open, why);
-	if (u->server == NULL || dot_server_key(u->server, u->key, why) == -1)
+	return u->server == NULL ? -1 : dot_server_key(u->server, u->key, why);
+}
+
+/* Makes it ready, and finds its row in shared memory. */
+static int
+prepare(struct upstream_list *l, struct upstream *u, struct failure *why)
+{
+	if (make_server(l, u, why) == -1)
 		return -1;
 	mix_in_name(l->settings, u->key, 0);
 	if ((u->row = scoreboard_add_upstream(l->shared, u->key)) == -1)
@@ -109,6 +136,7 @@ upstream_list_free(struct upstream_list *l)
 	connection_table_free(l->slots);
 	for (i = l->count; i > 0; i--) {
 		dot_server_free(l->upstreams[i - 1].server);
+		cleartext_server_free(l->upstreams[i - 1].cleartext);
 		if (l->upstreams[i - 1].row != -1)
 			scoreboard_remove_upstream(l->shared, l->upstreams[i - 1].row);
 	}
@@ -300,7 +328,7 @@ upstream_list_next_event(struct upstream_list *l, struct upstream_event *event)
 			continue;
 		memset(event, 0, sizeof *event);
 		event->name = u->name;
-		event->ca_file = dot_trust_file(u->trust);
+		event->ca_file = u->trust != NULL ? dot_trust_file(u->trust) : NULL;
 		if (u->log_connected) {
 			u->log_connected = false;
 			event->what = UPSTREAM_CONNECTED;

@@ -8,7 +8,8 @@
 
 struct upstream_groups {
 	const struct config *config;
-	struct dot_trust **trusts; /* of each upstream; those with the same files share one */
+	/* Of each upstream; those with the same files share one. NULL: in cleartext. */
+	struct dot_trust **trusts;
 	struct upstream_list *lists[CONFIG_GROUPS_MAX];
 	size_t count;
 };
@@ -42,6 +43,8 @@ load_trusts(struct upstream_groups *g, struct failure *why)
 		const struct config_upstream *u = &config->upstreams[i];
 		size_t first = first_with_trust(config, i);
 
+		if (u->cleartext)
+			continue;
 		g->trusts[i] = first < i ? g->trusts[first] :
 					   dot_trust_new(u->ca_file, u->crl_file, why);
 		if (g->trusts[i] == NULL)

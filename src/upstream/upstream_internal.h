@@ -61,8 +61,10 @@ struct upstream_connection {
 /* One upstream and what is known of its health. */
 struct upstream {
 	const struct config_upstream *config;
-	struct dot_trust *trust; /* may be shared with others */
-	struct dot_server *server;
+	struct dot_trust *trust;             /* may be shared with others; NULL: in cleartext */
+	struct dot_server *server;           /* the same */
+	struct cleartext_server *cleartext;  /* NULL: over TLS */
+	struct edns_settings privacy;        /* of the queries that it gets */
 	struct upstream_connection *current; /* takes queries; NULL: none does */
 	char name[CONFIG_UPSTREAM_NAME_MAX];
 	uint8_t key[DOT_KEY_LEN]; /* stands for what it is reached and verified by */

@@ -895,6 +895,12 @@ compares_trust(void **state)
 		}
 		assert_int_equal(config_same_trust(&u[0], &u[1]), rows[i].same);
 		assert_int_equal(config_same_trust(&u[1], &u[0]), rows[i].same);
+		/* In cleartext the files have no meaning. */
+		u[0].cleartext = true;
+		assert_false(config_same_trust(&u[0], &u[1]));
+		assert_false(config_same_trust(&u[1], &u[0]));
+		u[1].cleartext = true;
+		assert_true(config_same_trust(&u[0], &u[1]));
 		for (k = 0; k < 2; k++) {
 			free(u[k].ca_file);
 			free(u[k].crl_file);
