@@ -15,7 +15,7 @@
 
 /* The last question and its response, both framed as over TCP. */
 struct oneshot {
-	uint8_t query[FRAME_PREFIX_LEN + DNS_OWN_QUERY_MAX];
+	uint8_t query[FRAME_PREFIX_LEN + DNS_NS_QUERY_MAX];
 	size_t query_len;  /* of the message, as the next */
 	size_t answer_len; /* 0: there is no response */
 	uint8_t answer[FRAME_MAX];
@@ -30,6 +30,9 @@ enum oneshot_end {
 
 /* Makes the query, with a random ID. Returns 0, or -1 with the reason. */
 int oneshot_begin(struct oneshot *, enum dns_own_question, struct failure *why);
+
+/* The same for the name servers of a name in wire form. */
+int oneshot_begin_ns(struct oneshot *, const uint8_t *name, size_t len, struct failure *why);
 
 /*
  * Send the query and wait until the deadline for the response. Over UDP the query is sent again

@@ -25,6 +25,19 @@ oneshot_begin(struct oneshot *o, enum dns_own_question question, struct failure 
 	return 0;
 }
 
+int
+oneshot_begin_ns(struct oneshot *o, const uint8_t *name, size_t len, struct failure *why)
+{
+	uint16_t id;
+
+	if (getrandom(&id, sizeof id, 0) != sizeof id)
+		return fail_errno(why, "random numbers");
+	o->query_len = dns_write_ns_query(o->query + FRAME_PREFIX_LEN, id, name, len);
+	frame_write_prefix(o->query, o->query_len);
+	o->answer_len = 0;
+	return 0;
+}
+
 const uint8_t *
 oneshot_message(const struct oneshot *o)
 {

@@ -26,14 +26,18 @@ run_stage(struct stream *s, enum stream_stage stage, int ms, double *took_ms, st
 	return 0;
 }
 
-/* Queries the name servers of the root, which every resolver can answer. */
+/*
+ * Queries the name servers of the root, which every resolver can answer; of a domain of its route, if it
+ * has one.
+ */
 static int
-query_root(struct stream *s, int ms, double *took_ms, enum dns_rcode *rcode, struct failure *why)
+query_own(struct stream *s, const struct config_group *group, int ms, double *took_ms,
+    enum dns_rcode *rcode, struct failure *why)
 {
 	static struct oneshot o;
 	struct deadline start = deadline_now();
 
-	if (oneshot_begin(&o, DNS_OWN_ROOT, why) == -1)
+	if (oneshot_begin_ns(&o, group->own_name, group->own_name_len, why) == -1)
 		return -1;
 	switch (oneshot_stream(&o, s, deadline_after(start, ms), why)) {
 	case ONESHOT_ANSWERED:
@@ -67,7 +71,8 @@ probe_handshake(struct stream *s, const struct config *config, FILE *out, struct
 }
 
 static int
-probe_stream(struct stream *s, const struct config *config, FILE *out, struct failure *why)
+probe_stream(struct stream *s, const struct config *config, const struct config_group *group,
+    FILE *out, struct failure *why)
 {
 	enum dns_rcode rcode = DNS_SERVFAIL;
 	double took_ms = 0;
@@ -79,17 +84,17 @@ probe_stream(struct stream *s, const struct config *config, FILE *out, struct fa
 		fprintf(out, "  cleartext    not encrypted, not verified\n");
 	else if (probe_handshake(s, config, out, why) == -1)
 		return -1;
-	if (query_root(s, config->timeouts.answer_ms, &took_ms, &rcode, why) == -1)
+	if (query_own(s, group, config->timeouts.answer_ms, &took_ms, &rcode, why) == -1)
 		return -1;
 	fprintf(out, "  answer       %.1f ms\n", took_ms);
-	if (rcode != DNS_NOERROR)
+	if (rcode != DNS_NOERROR && (rcode != DNS_NXDOMAIN || group->name == NULL))
 		return fail_with(why, "query: the server answered with RCODE %d", (int)rcode);
 	return 0;
 }
 
 static int
-probe_tls(const struct config *config, const struct config_upstream *u, FILE *out,
-    struct failure *why)
+probe_tls(const struct config *config, const struct config_group *group,
+    const struct config_upstream *u, FILE *out, struct failure *why)
 {
 	struct dot_trust *trust = dot_trust_new(u->ca_file, u->crl_file, why);
 	struct dot_identity identity = upstream_identity(u);
@@ -100,12 +105,12 @@ probe_tls(const struct config *config, const struct config_upstream *u, FILE *ou
 	if (trust != NULL &&
 	    (server = dot_server_new(trust, &identity, config->tls.fast_open, why)) != NULL &&
 	    stream_open_tls(&s, server, NULL, 0, why) == 0)
-		rc = probe_stream(&s, config, out, why);
+		rc = probe_stream(&s, config, group, out, why);
 	if (rc == -1 && stream_should_retry_reduced(&s)) {
 		fprintf(out, "  retry        %s\n", stream_retry_text(&s));
 		stream_close(&s);
 		if (stream_open_tls(&s, server, NULL, 0, why) == 0)
-			rc = probe_stream(&s, config, out, why);
+			rc = probe_stream(&s, config, group, out, why);
 	}
 	stream_close(&s);
 	dot_server_free(server);
@@ -114,25 +119,26 @@ probe_tls(const struct config *config, const struct config_upstream *u, FILE *ou
 }
 
 static int
-probe_cleartext(const struct config *config, const struct config_upstream *u, FILE *out,
-    struct failure *why)
+probe_cleartext(const struct config *config, const struct config_group *group,
+    const struct config_upstream *u, FILE *out, struct failure *why)
 {
 	struct cleartext_server *server = cleartext_server_new(&u->address, why);
 	struct stream s = { .kind = STREAM_CLOSED };
 	int rc = -1;
 
 	if (server != NULL && stream_open_cleartext(&s, server, why) == 0)
-		rc = probe_stream(&s, config, out, why);
+		rc = probe_stream(&s, config, group, out, why);
 	stream_close(&s);
 	cleartext_server_free(server);
 	return rc;
 }
 
 static int
-probe_upstream(const struct config *config, const struct config_upstream *u, FILE *out,
-    struct failure *why)
+probe_upstream(const struct config *config, const struct config_group *group,
+    const struct config_upstream *u, FILE *out, struct failure *why)
 {
-	return u->cleartext ? probe_cleartext(config, u, out, why) : probe_tls(config, u, out, why);
+	return u->cleartext ? probe_cleartext(config, group, u, out, why) :
+			      probe_tls(config, group, u, out, why);
 }
 
 int
@@ -145,7 +151,8 @@ probe(const struct config *config, FILE *out)
 
 	for (i = 0; i < config->upstream_count; i++) {
 		fprintf(out, "%s\n", config_upstream_name(&config->upstreams[i], name));
-		if (probe_upstream(config, &config->upstreams[i], out, &why) == 0) {
+		if (probe_upstream(config, config_group_of(config, i), &config->upstreams[i], out,
+			&why) == 0) {
 			fprintf(out, "  usable\n");
 			continue;
 		}

@@ -537,6 +537,7 @@ start(struct worker *w, struct failure *why)
 		return -1;
 	w->responder = responder_new(&(struct responder_setup){ .config = config,
 					 .upstreams = w->upstreams,
+					 .routes = w->setup->routes,
 					 .table = w->table,
 					 .health = w->setup->shared->health,
 					 .cache = w->setup->cache,

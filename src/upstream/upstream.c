@@ -170,7 +170,8 @@ upstream_list_attach(struct upstream_list *l, int set, struct query_table *table
 	if (hash_key_init(&l->hash_key) == -1)
 		return fail_errno(why, "upstreams");
 	l->canary.message = l->canary_message;
-	l->canary.len = dns_write_query(l->canary_message, 0, DNS_OWN_ROOT);
+	l->canary.len = dns_write_ns_query(l->canary_message, 0, l->settings->own_name,
+	    l->settings->own_name_len);
 	(void)dns_read_query(l->canary_message, l->canary.len, &l->canary.dns, &rcode);
 	l->set = set;
 	l->table = table;

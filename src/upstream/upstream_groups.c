@@ -122,10 +122,8 @@ void
 upstream_state(const struct upstream_groups *g, size_t index, struct deadline now,
     struct upstream_state *state)
 {
-	const struct config_group *group = g->config->groups;
+	const struct config_group *group = config_group_of(g->config, index);
 
-	while (index >= group->first + group->count)
-		group++;
 	upstream_list_state(g->lists[group - g->config->groups], index - group->first, now, state);
 }
 

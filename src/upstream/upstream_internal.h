@@ -110,8 +110,8 @@ struct upstream_list {
 	struct query_list done;
 	struct policy_group group;
 	struct policy_member *members; /* as they are in this turn */
-	struct query canary;           /* ". NS": any resolver has the answer */
-	uint8_t canary_message[DNS_OWN_QUERY_MAX];
+	struct query canary; /* the name servers of the root, or of a domain of the route */
+	uint8_t canary_message[DNS_NS_QUERY_MAX];
 	struct hash_key hash_key;
 	struct fatal_question fatal[FATAL_QUESTIONS]; /* a ring */
 	size_t next_fatal;
