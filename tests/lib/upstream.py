@@ -61,7 +61,8 @@ class ReceivedQuery:
 
     @property
     def is_canary(self):
-        return self.name == "" and self.seen.qtype == dnsmsg.NS
+        own = self.connection.upstream.own_name
+        return self.name == own and self.seen.qtype == dnsmsg.NS
 
     @property
     def number(self):
@@ -79,6 +80,38 @@ class ReceivedQuery:
     def delay(self):
         """`delay-N.` delays the response by N ms."""
         return sum(int(part[6:]) for part in self.seen.parts if part.startswith(b"delay-")) / 1000
+
+
+class Cleartext:
+    """In place of a TLS session, for an upstream that is asked in cleartext."""
+
+    facts = None
+
+    def __init__(self):
+        self._received, self._pending, self._has_ended = b"", b"", False
+
+    def handshake(self):
+        return True
+
+    def feed(self, data):
+        self._received += data
+        self._has_ended = self._has_ended or not data
+
+    def read(self):
+        data, self._received = self._received, b""
+        if not data and self._has_ended:
+            raise tls.Ended("eof")
+        return data or None
+
+    def write(self, data):
+        self._pending += data
+
+    def pending(self):
+        data, self._pending = self._pending, b""
+        return data
+
+    def close_notify(self):
+        pass
 
 
 class Connection:
@@ -207,7 +240,10 @@ class Connection:
         if script.accepted:
             await script.accepted(self)
             return
-        self._session = tls.session(self.upstream.context())
+        if self.upstream.is_cleartext:
+            self._session = Cleartext()
+        else:
+            self._session = tls.session(self.upstream.context())
         if script.largest_hello and await self._hello_size() > script.largest_hello:
             await self.silence()
             return
@@ -319,7 +355,7 @@ class Connection:
             self.hello += data
         if self.first_byte is None and data:
             self.first_byte = data[0]
-        while data:
+        while data and not self.upstream.is_cleartext:
             step = min(self._skip, len(data))
             self._skip -= step
             data = data[step:]
@@ -344,13 +380,15 @@ async def answer(connection, query):
 
 class Upstream:
     """
-    The server. The thread of the test creates and controls it; its connections run in the loop.
+    The server, over TLS unless IS_CLEARTEXT. The thread of the test creates and controls it; its connections run in the loop.
     It binds its own address in 127.0.0.0/8, so that its port stays free when it restarts.
     """
 
     def __init__(self, loop, authority, script=HEALTHY, hostname="dot.test", address=None,
-                 make_socket=socket.socket, identity=None):
+                 make_socket=socket.socket, identity=None, is_cleartext=False):
         self.loop = loop
+        self.is_cleartext = is_cleartext
+        self.own_name = ""          # what the proxy's own queries to it are about
         self.authority = authority
         self.hostname = hostname
         self.address = address or own_address()
@@ -393,14 +431,16 @@ class Upstream:
 
     def config(self, **changes):
         """Its entry in the list of upstreams."""
-        entry = {"address": self.address, "port": self.port, "hostname": self.hostname}
+        entry = {"address": self.address, "port": self.port}
+        entry.update({"cleartext": True} if self.is_cleartext else {"hostname": self.hostname})
         entry.update(changes)
         return {key: value for key, value in entry.items() if value is not None}
 
     @property
     def name(self):
         """Its name in the log of the proxy."""
-        return f"{with_port(self.address, self.port)} {self.hostname}"
+        hostname = "" if self.is_cleartext else f" {self.hostname}"
+        return with_port(self.address, self.port) + hostname
 
     @property
     def queries(self):
