@@ -332,11 +332,13 @@ says_that_nobody_listens(void **state)
 	tls_server_stop(&gone);
 }
 
-/* No socket can be had for an address of no family. */
+/* No socket can be had for an address of no family, or for a link-local one without interface. */
 static void
 that_cannot_be_opened_stays_closed(void **state)
 {
 	struct dot_identity nowhere = { .hostname = "dns.test" };
+	struct cleartext_server *c;
+	struct address lost;
 	struct dot_server *s = dot_server_new(server.trust, &nowhere, false, NULL);
 	struct stream closed = { .kind = STREAM_CLOSED };
 	struct failure why;
@@ -346,6 +348,11 @@ that_cannot_be_opened_stays_closed(void **state)
 	assert_int_equal(stream_open_tls(&closed, s, NULL, 0, &why), -1);
 	assert_false(stream_is_open(&closed));
 	dot_server_free(s);
+	assert_int_equal(address_parse("fe80::1", 53, &lost), 0);
+	assert_non_null(c = cleartext_server_new(&lost, &why));
+	assert_int_equal(stream_open_cleartext(&closed, c, &why), -1);
+	assert_false(stream_is_open(&closed));
+	cleartext_server_free(c);
 }
 
 static int
