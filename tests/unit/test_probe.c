@@ -55,7 +55,7 @@ serve(int listener, enum reply reply)
 	if (reply == REFUSES)
 		frame[FRAME_PREFIX_LEN + 3] |= DNS_REFUSED;
 	if (reply != SILENT)
-		(void)write(fd, frame, (size_t)n);
+		(void)send(fd, frame, (size_t)n, 0);
 	pause();
 }
 
