@@ -178,14 +178,10 @@ does_not_connect_to_a_public_address_in_cleartext(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(rows) + 1];
-	size_t i;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(does_not_connect_to_a_public_address_in_cleartext),
+	};
 
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = rows[i].name,
-			.test_func = prints_an_upstream_in_cleartext,
-			.initial_state = (void *)(uintptr_t)&rows[i] };
-	tests[i] = (struct CMUnitTest)cmocka_unit_test(
-	    does_not_connect_to_a_public_address_in_cleartext);
-	return cmocka_run_group_tests_name("probe", tests, NULL, NULL);
+	return RUN_ROWS(rows, prints_an_upstream_in_cleartext) +
+	    cmocka_run_group_tests_name("probe", singles, NULL, NULL);
 }

@@ -563,26 +563,17 @@ refuses_cleartext(void **state)
 	scoreboard_free(&shared);
 }
 
-#define ADD(rows, function)                                               \
-	for (i = 0; i < LENGTH(rows); i++)                                \
-		tests[n++] = (struct CMUnitTest)                          \
-		{                                                         \
-			.name = (rows)[i].name, .test_func = (function),  \
-			.initial_state = (void *)(uintptr_t) & (rows)[i]  \
-		}
-
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(wire_rows) + LENGTH(fault_rows) + LENGTH(refused_rows) + 3];
-	size_t n = 0;
-	size_t i;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(keeps_a_connection_until_it_is_idle),
+		cmocka_unit_test(health_outlives_a_reload),
+		cmocka_unit_test(says_which_upstream_did_not_answer),
+	};
 
-	ADD(wire_rows, sends_its_own_opt_record);
-	ADD(fault_rows, next_upstream_answers);
-	ADD(refused_rows, refuses_cleartext);
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(keeps_a_connection_until_it_is_idle);
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(health_outlives_a_reload);
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(says_which_upstream_did_not_answer);
-	return cmocka_run_group_tests_name("upstream", tests, NULL, NULL);
+	return RUN_ROWS(wire_rows, sends_its_own_opt_record) +
+	    RUN_ROWS(fault_rows, next_upstream_answers) +
+	    RUN_ROWS(refused_rows, refuses_cleartext) +
+	    cmocka_run_group_tests_name("upstream", singles, NULL, NULL);
 }
