@@ -19,6 +19,7 @@ PYTHON	?= /usr/bin/python3
 #   strict   release, with warnings as errors
 #   san      AddressSanitizer and UndefinedBehaviorSanitizer, with warnings as errors
 #   fuzz     san for libFuzzer; needs clang
+#   tsan     ThreadSanitizer, for `make threads'
 #   hooked   strict, with test hooks that no release may contain
 #   static   one static file, for the container image
 B := build/$(notdir $(firstword $(CC)))-$(VARIANT)
@@ -55,6 +56,9 @@ MODE_LINK := -fsanitize=address,undefined
 else ifeq ($(VARIANT),fuzz)
 MODE	:= $(SANITIZED) -fsanitize=fuzzer-no-link
 MODE_LINK := -fsanitize=address,undefined
+else ifeq ($(VARIANT),tsan)
+MODE	:= -Werror -O1 -g -fno-omit-frame-pointer -fsanitize=thread $(call knows,-Wno-tsan)
+MODE_LINK := -fsanitize=thread
 else ifeq ($(VARIANT),hooked)
 MODE	:= -Werror $(HARDENED) -DDOTPROXY_TEST_HOOKS
 MODE_LINK := $(HARDENED_LINK)
@@ -62,7 +66,7 @@ else ifeq ($(VARIANT),static)
 MODE	:= $(HARDENED) $(STATIC)
 MODE_LINK := $(STATIC_LINK)
 else
-$(error VARIANT is one of release, strict, san, fuzz, hooked, static)
+$(error VARIANT is one of release, strict, san, fuzz, tsan, hooked, static)
 endif
 
 LANGUAGE := -std=c11 -D_GNU_SOURCE -DDOTPROXY_VERSION='"$(VERSION)"' -iquote include
@@ -85,8 +89,8 @@ PROGRAM	:= $(wildcard include/*/*.h src/*/*.[ch])
 export ASAN_OPTIONS ?= exitcode=99:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 
-.PHONY: all demo run check test unit blackbox container replay fuzz bench benchmark benchcache benchroute lint \
-	tidy layers layout format docs deps install install-units uninstall clean help program units \
+.PHONY: all demo run check test unit threads blackbox container replay fuzz bench benchmark benchcache \
+	benchroute lint tidy layers layout format docs deps install install-units uninstall clean help program units \
 	replays fuzzers FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -142,6 +146,11 @@ test: deps		## run all tests and lint, with gcc and clang; ends with the counts
 
 unit: units		## run unit tests; VARIANT=san for the sanitizers
 	status=0; for t in $(UNITS); do $$t || status=1; done; exit $$status
+
+# The program has no threads. Those of the test stand for processes.
+threads: export VARIANT := tsan
+threads:		## test the cache under ThreadSanitizer
+	$(MAKE) --no-print-directory VARIANT=tsan unit UNITS='$$(B)/tests/unit/test_cache_threads'
 
 units: $(UNITS)
 

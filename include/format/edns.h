@@ -55,8 +55,8 @@ struct edns_response {
 void edns_read_response(const uint8_t *msg, size_t len, struct edns_response *r);
 
 /*
- * Writes what is kept of the response of LEN bytes that R was read from, whoever the client is:
- * the message, and as the last record an OPT with the options that cross, if it had an OPT. The
+ * Writes what is kept of the response of LEN bytes that R was read from, for any client: the
+ * message, and as the last record an OPT with the options that cross, if it had an OPT. The
  * length of that record goes to *OPT_LEN, 0 when there is none. Bytes behind the last record are
  * left out. A message that IS_SIGNED stays as it is. OUT has room for DNS_MESSAGE_MAX bytes.
  * Returns the length; 0 when the response is not readable.
@@ -67,8 +67,8 @@ size_t edns_write_canonical(uint8_t *out, const uint8_t *msg, size_t len,
 
 /*
  * Turns such a message, in place, into what the client of the query Q gets: with an OPT record only
- * if Q had one; one that is added has DO as in Q (RFC 3225 3). Without, an RCODE that needs one (RFC 6891 6.1.3) becomes SERVFAIL. MSG has room
- * for DNS_MESSAGE_MAX bytes. Returns the length.
+ * if Q had one; one that is added has DO as in Q (RFC 3225 3). Without, an RCODE that needs one
+ * (RFC 6891 6.1.3) becomes SERVFAIL. MSG has room for DNS_MESSAGE_MAX bytes. Returns the length.
  */
 size_t edns_finish_response(uint8_t *msg, size_t len, size_t opt_len, const struct dns_query *q);
 
@@ -87,8 +87,8 @@ size_t edns_add_error(uint8_t *msg, size_t len, size_t *opt_len, const struct dn
     enum dns_ede ede);
 
 /*
- * Whether the query that Q was read from, which is to be relayed, has EDNS options or flags (but DO)
- * that are forwarded: the response may then be for its client only.
+ * Whether the query that Q was read from, which is to be relayed, has EDNS options or flags (but
+ * DO) that are forwarded: the response may then be for its client only.
  */
 bool edns_is_special(const uint8_t *query, const struct dns_query *q,
     const struct edns_settings *settings);

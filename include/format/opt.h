@@ -8,8 +8,8 @@
 #include "base/wire.h"
 
 /*
- * Reads and writes OPT records (RFC 6891 6.1.2). It does not know what is in the rest of the
- * message, or which options mean what to whom.
+ * Reads and writes OPT records (RFC 6891 6.1.2). It knows neither the rest of the message nor
+ * what the options mean.
  */
 
 enum {

@@ -21,8 +21,8 @@ struct tcp;
  * Serves the COUNT sockets LISTENERS, which listen and stay the caller's, in the wait set
  * SET. Queries take slots of TABLE. At most CLIENTS clients are connected at a time; for one more,
  * the one that has been idle longest is closed. QUOTA is shared by all frontends, and has room for
- * as many addresses beside those of the others. CONFIG, TABLE and QUOTA must outlive it. NULL with
- * the reason.
+ * as many addresses in addition to those of the others. CONFIG, TABLE and QUOTA must outlive it.
+ * NULL with the reason.
  */
 struct tcp *tcp_new(const struct config *config, const int *listeners, size_t count, int set,
     struct query_table *table, struct quota *quota, size_t clients, struct failure *why);
@@ -47,7 +47,7 @@ size_t tcp_gather(struct tcp *, struct query **queries, size_t room, struct dead
 /* Whether tcp_gather() would read something without a wait. */
 bool tcp_has_work(const struct tcp *);
 
-/* The next query whose client has gone: nobody wants its answer any more. NULL: none. */
+/* The next query whose client has disconnected: its response is not needed. NULL: none. */
 struct query *tcp_next_abandoned(struct tcp *);
 
 /* Hands over a query whose response is set. Sent by tcp_send(), which frees its slot. */

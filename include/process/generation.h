@@ -19,8 +19,8 @@
 
 /*
  * A generation: all that belongs to one reading of the configuration, and the workers that serve
- * by it. It is built whole, and its configuration is never changed. A reload starts a new one
- * beside it, which `older' links to it; the old one is freed when its last worker has gone.
+ * by it. It is built whole, and its configuration is never changed. A reload starts another
+ * one, whose `older' is this one; a generation is freed when its last worker has gone.
  *
  * A generation forks nothing: the supervisor does, and reports here what became of it.
  */

@@ -7,7 +7,7 @@
 
 /* The state of the service, as a service manager (systemd) is notified of it; see notify.h. */
 
-/* Longer words for people are cut off. */
+/* A longer status text is cut off. */
 enum { SERVICE_STATUS_MAX = 1024 };
 
 struct service {
@@ -31,7 +31,7 @@ void service_reload_failed(struct service *, const char *cause);
 
 void service_stopping(struct service *);
 
-/* Sends what has changed, and the watchdog ping when it is due. NEWEST is linked to those before. */
+/* Sends what has changed, and the watchdog ping if it is due. NEWEST is linked to those before. */
 void service_notify(struct service *, const struct generation *newest, struct deadline now);
 
 #endif

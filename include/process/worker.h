@@ -32,8 +32,8 @@ enum {
 	WORKER_HEARTBEAT_MS = 1000,
 
 	/*
-	 * A worker that retires serves its clients until each has paused, for this long at most. The
-	 * pause that it waits for shrinks, so only a client to which an answer is owed at every
+	 * A worker that retires serves its clients until each has paused, for this long at most.
+	 * The pause that it waits for shrinks, so only a client to which an answer is owed at every
 	 * moment keeps it that long.
 	 */
 	WORKER_RETIRE_MS = 30000

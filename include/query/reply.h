@@ -7,9 +7,9 @@
 
 /*
  * Turns a canonical response into the client's: with the ID of the query, the question in the
- * client's spelling, and an OPT record if the client sent one. Where the settings have `ask_ad', the
- * response may be the answer to another client's query: RD and CD are then as in this one, and AD is
- * only given to a client that has set AD or DO (RFC 6840 5.8).
+ * client's spelling, and an OPT record if the client sent one. Where the settings have `ask_ad',
+ * the response may be the answer to another client's query: RD and CD are then as in this one, and
+ * AD is only given to a client that has set AD or DO (RFC 6840 5.8).
  */
 void reply_finish(struct query *, const struct edns_settings *);
 

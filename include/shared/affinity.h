@@ -17,7 +17,7 @@
 enum {
 	AFFINITY_WORKERS = 256,
 
-	/* A worker in a turn that began no longer ago will come back for the listeners in a moment. */
+	/* A worker whose turn began no longer ago will come back for the listeners in a moment. */
 	AFFINITY_TURN_MS = 2,
 
 	/* Percent of a processor: a worker that uses as much has no time left for more. */

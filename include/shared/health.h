@@ -47,9 +47,9 @@ bool health_is_ready(struct health_table *);
 
 enum health_state {
 	HEALTH_UP,
-	HEALTH_SUSPECT, /* its next connection begins with a canary, and other upstreams are tried as well */
-	HEALTH_DOWN,   /* it is not tried until its backoff has ended, unless all are down */
-	HEALTH_PROBING /* down, and its backoff has ended: the next query tries it */
+	HEALTH_SUSPECT, /* the next connection begins with a canary; others are tried as well */
+	HEALTH_DOWN,    /* it is not tried until its backoff has ended, unless all are down */
+	HEALTH_PROBING  /* down, and its backoff has ended: the next query tries it */
 };
 enum health_state health_state(const struct health *, struct deadline now);
 
@@ -57,8 +57,8 @@ enum health_state health_state(const struct health *, struct deadline now);
 void health_suspect(struct health *);
 
 /*
- * UP, SUSPECT and PROBING to DOWN: it could not be reached or verified, or is silent. It is in backoff
- * for 1, 2, 4, 8, 16, then 30 seconds. True when it was not down before.
+ * UP, SUSPECT and PROBING to DOWN: it could not be reached or verified, or is silent. It is in
+ * backoff for 1, 2, 4, 8, 16, then 30 seconds. True when it was not down before.
  */
 bool health_record_failure(struct health *, struct deadline now);
 
@@ -88,7 +88,7 @@ enum health_log health_log_state(struct health *, bool new_cause, struct deadlin
 /* Whether this worker should log that it takes less EDNS than ours: once an hour one of all. */
 bool health_log_edns(struct health *, struct deadline now);
 
-/* Seconds that it has been down at the moment NOW, for people. */
+/* Seconds that it has been down at the moment NOW, for the log. */
 int health_down_s(const struct health *, struct deadline now);
 
 /* Notes how long a response took; smoothed over the last eight or so. */

@@ -22,8 +22,8 @@ struct connection;
 struct connection_table;
 
 /*
- * COUNT slots, and IDs for at most ATTEMPTS attempts. NULL with errno when there is no memory. Freed
- * with its connections; NULL is fine.
+ * COUNT slots, and IDs for at most ATTEMPTS attempts. NULL with errno when there is no memory.
+ * Freed with its connections; NULL is fine.
  */
 struct connection_table *connection_table_new(size_t count, size_t attempts);
 void connection_table_free(struct connection_table *);
@@ -39,8 +39,8 @@ void connection_open(struct connection *, struct stream, const struct edns_setti
     struct deadline now);
 
 /*
- * Closes the connection and frees the slot and its IDs. Attempts that are still on it are taken with
- * connection_take() before the slot is used again; the canary is released.
+ * Closes the connection and frees the slot and its IDs. Attempts that are still on it are taken
+ * with connection_take() before the slot is used again; the canary is released.
  */
 void connection_close(struct connection *);
 

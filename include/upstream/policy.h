@@ -31,8 +31,8 @@ struct policy_group {
 };
 
 /*
- * After this time a response is late by any measure: with `auto', a query that is hedged before that
- * is no evidence against its upstream.
+ * After this time a response is late by any measure: with `auto', a query that is hedged before
+ * that is no evidence against its upstream.
  */
 enum { POLICY_LATE_MS = 400 };
 
@@ -57,12 +57,12 @@ struct policy_step policy_next(const struct query *, const struct policy_group *
     struct deadline now);
 
 /*
- * How long a query waits for an upstream before the next one is tried as well, in ms; 0: it does not.
- * IS_OPENING: its connection is not ready yet (RFC 8305 5).
+ * How long a query waits for an upstream before the next one is tried as well, in ms; 0: it does
+ * not. IS_OPENING: its connection is not ready yet (RFC 8305 5).
  */
 int policy_hedge_ms(const struct policy_group *, const struct policy_member *, bool is_opening);
 
-/* What remains to be searched for when an upstream, which was in this state then, is being tried. */
+/* What is still searched for when an upstream, which was in this state then, is being tried. */
 enum query_search policy_search_on(const struct policy_member *, const struct policy_group *);
 
 /* Whether an upstream may be tried: it is not in backoff. */

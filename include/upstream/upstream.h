@@ -12,42 +12,43 @@
 #include "transport/dot.h"
 
 /*
- * The upstreams of each group in their order, and the policy: whom to ask, when to ask the next one
- * beside it, who is down and until when. A query is asked in its `group' and in no other. Every query
- * that is handed over comes back, answered or with the reason why not, before its deadline.
+ * The upstreams of each group in their order, and the policy: which one a query is sent to, when the
+ * next one is tried as well, which one is down and until when. A query is sent to upstreams of its
+ * `group' and to no others. Every query that is handed over comes back, answered or with the reason
+ * why not, before its deadline.
  */
 struct upstream_groups;
 
 /*
- * Loads trust and prepares the upstreams of CONFIG, which must outlive them. What
- * workers learn of them stands in SHARED: each has the row there that it had before. Opens no
- * socket. NULL with the reason, when a CA file is of no use.
+ * Loads the trust stores and prepares the upstreams of CONFIG, which must outlive them. What workers
+ * learn of an upstream is in SHARED, in the row that it had before, if it had one. Opens no socket.
+ * NULL with the reason when a CA file cannot be used.
  */
 struct upstream_groups *upstream_groups_new(const struct config *config, struct scoreboard *shared,
     struct failure *why);
 
-/* What an upstream is verified by; texts are the configuration's. */
+/* How an upstream is verified; the texts belong to the configuration. */
 struct dot_identity upstream_identity(const struct config_upstream *);
 
 /* Closes all connections; queries in flight are forgotten. NULL is fine. */
 void upstream_groups_free(struct upstream_groups *);
 
-/* How many connections a worker opens at most: so many descriptors must be left for them. */
+/* The most connections that a worker opens: it needs a descriptor for each. */
 size_t upstream_connections_max(const struct config *);
 
 /*
- * Makes it ready to ask: its connections are waited for in the wait set SET, and the
- * queries are those of TABLE. Both stay the caller's. -1 with the reason.
+ * Prepares it for queries: its connections are waited for in the wait set SET, and the queries are
+ * those of TABLE. Both stay the caller's. -1 with the reason.
  */
 int upstream_attach(struct upstream_groups *, int set, struct query_table *table,
     struct failure *why);
 
-/* How an upstream is, for people; INDEX is that in the configuration. */
+/* The state of an upstream, for the log and the status; INDEX is that in the configuration. */
 struct upstream_state {
 	const char *name;  /* not the caller's */
 	unsigned failures; /* in a row; 0: it is up */
 	int down_s;        /* for how long it has been down */
-	int64_t usual_us;  /* smoothed time of an answer; 0: not known */
+	int64_t usual_us;  /* smoothed response time; 0: not known */
 };
 void upstream_state(const struct upstream_groups *, size_t index, struct deadline now,
     struct upstream_state *);
@@ -60,31 +61,31 @@ enum { UPSTREAM_GROUP_LEN = 16 };
 void upstream_group(const struct upstream_groups *, size_t group,
     uint8_t out[static UPSTREAM_GROUP_LEN]);
 
-/* Takes over a query. It is sent by upstream_send(). */
+/* Takes a query over. It is sent by upstream_send(). */
 void upstream_ask(struct upstream_groups *, struct query *);
 
-/* Something happened on the connection with that index in the wait set (WAITSET_CONNECTION). */
+/* Something is ready on the connection with that index in the wait set (WAITSET_CONNECTION). */
 void upstream_ready(struct upstream_groups *, size_t index, struct deadline now);
 
 /* Does what has become due. */
 void upstream_expire(struct upstream_groups *, struct deadline now);
 
-/* Decides what is done about each query that has changed, and sends: one write for each connection. */
+/* Decides about each query that has changed, and sends: one write for each connection. */
 void upstream_send(struct upstream_groups *, struct deadline now);
 
-/* How many queries were sent to one more upstream, since this was last called. */
+/* How many hedged queries were sent since the last call. */
 size_t upstream_take_hedged(struct upstream_groups *);
 
 /* When upstream_expire() must be called next, or sooner. */
 struct deadline upstream_deadline(const struct upstream_groups *);
 
-/* The next query that is done with, its `outcome' set; it is the caller's again. NULL: none. */
+/* The next query that has ended, with its `outcome'; it is the caller's again. NULL: none. */
 struct query *upstream_next_done(struct upstream_groups *);
 
-/* Nobody wants the answer of a query that was handed over: it is the caller's again. */
+/* Cancels a query that was handed over: it is the caller's again. */
 void upstream_cancel(struct upstream_groups *, struct query *);
 
-/* Why a query that is done was not answered, in words: "1.1.1.1:853 ...: connect: ...". */
+/* Why a query that has ended was not answered, as text: "1.1.1.1:853 ...: connect: ...". */
 void upstream_explain(const struct upstream_groups *, const struct query *, struct failure *why);
 
 /* What an operator should know. Each state of an upstream is reported once. */

@@ -34,7 +34,7 @@ field_key(const struct field *f)
 	return dot != NULL ? dot + 1 : f->name;
 }
 
-/* ---- names for people ---- */
+/* ---- names in messages ---- */
 
 /* Appends the words, with LAST before the last one. Returns TEXT. */
 static char *

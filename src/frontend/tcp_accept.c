@@ -303,7 +303,7 @@ tcp_retire(struct tcp *t, struct deadline now)
 
 	t->retiring = true;
 	t->retired = now;
-	/* Also while paused: there may be no other worker for clients that have connected by now. */
+	/* Also while paused: maybe no other worker is there for clients that have connected. */
 	for (i = 0; i < t->acceptor.count; i++)
 		accept_clients(t, i, now);
 	acceptor_pause(&t->acceptor, DEADLINE_NEVER);

@@ -27,15 +27,15 @@ enum client_state {
 	CLIENT_IDLE, /* nothing in flight, nothing in IN: the next query (timeouts.client_idle) */
 	CLIENT_READING, /* a part of a message in IN: the rest of it (timeouts.client_read) */
 	CLIENT_WAITING, /* answers or a slot: none, since each query has its own deadline */
-	CLIENT_WRITING, /* answers that its socket does not take: it must read them (timeouts.query) */
+	CLIENT_WRITING, /* its socket takes no more: it must read its answers (timeouts.query) */
 	CLIENT_STATES
 };
 
 /* What there is to read from a client's socket. */
 enum client_input {
-	INPUT_NONE, /* nothing until the next event */
-	INPUT_SOME, /* there may be something */
-	INPUT_LAST, /* there may be something, and behind it the end: the client has closed its side */
+	INPUT_NONE,  /* nothing until the next event */
+	INPUT_SOME,  /* there may be something */
+	INPUT_LAST,  /* there may be something, and then the end: the client has closed its side */
 	INPUT_ENDED, /* nothing more is read: the end was read, or we stopped reading */
 	INPUT_RESET  /* the connection was reset; it is closed at its turn */
 };

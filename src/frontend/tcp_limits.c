@@ -15,8 +15,8 @@ enum {
 	LARGE_MAX = 14 * 1024 * 1024,
 
 	/*
-	 * Large queries in flight and their responses take so much of it, and those of an address so
-	 * many times what is free.
+	 * Large queries in flight and their responses take so much of it, and those of an address
+	 * so many times what is free.
 	 */
 	LARGE_QUERIES_MAX = 8 * 1024 * 1024,
 	SHARE_OF_LARGE = 8,

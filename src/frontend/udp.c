@@ -404,7 +404,7 @@ receive(struct udp *u, struct udp_socket *s, size_t most)
 			.msg_control = &u->controls[i],
 			.msg_controllen = sizeof u->controls[i] };
 	n = recvmmsg(s->fd, u->headers, (unsigned)most, MSG_DONTWAIT, NULL);
-	/* After an error, or when another worker was faster, the next event says that there is more. */
+	/* After an error, or if another worker was faster, an event says when there is more. */
 	s->ready = n == (int)most && !u->draining;
 	return n > 0 ? (size_t)n : 0;
 }

@@ -5,7 +5,7 @@
  * them. It handles no DNS and no TLS. From the top:
  *
  *	workers		what happens in a worker before worker_run(); starting and reaping them
- *	reload		a new generation beside the old one, and which of the two goes
+ *	reload		a new generation takes over from the old one, or fails to
  *	the loop	tick(), the signals, the one wait, watch()
  *	start and end	supervisor_run()
  *
@@ -40,7 +40,7 @@
 _Static_assert((int)LISTENERS_SOCKETS_MAX <= (int)SANDBOX_LISTENERS_MAX, "the sandbox knows all");
 
 enum {
-	/* How often the workers and sockets are checked; the file and the addresses at each nth tick. */
+	/* How often workers and sockets are checked; the file and addresses at each nth tick. */
 	TICK_MS = 500,
 	SLOW_TICKS = 4,
 
@@ -76,7 +76,7 @@ struct supervisor {
 
 /* ---- workers ---- */
 
-/* Closes the sockets that only other generations have: their addresses must be free when those have gone. */
+/* Closes the sockets that only other generations have, so that they free their addresses. */
 static void
 close_sockets_of_others(const struct supervisor *s, const struct generation *own)
 {
@@ -90,7 +90,7 @@ close_sockets_of_others(const struct supervisor *s, const struct generation *own
 	}
 }
 
-/* The first worker of a generation logs its sandbox, once, and only if the one before it had another. */
+/* The first worker of a generation logs its sandbox, unless the generation before had the same. */
 static bool
 logs_sandbox(const struct generation *g, size_t index)
 {
@@ -168,7 +168,7 @@ worker_main(struct supervisor *s, struct generation *g, size_t index, pid_t supe
 	return -1;
 }
 
-/* Starts the workers that are due. In a worker it returns when that has ended, with `in_worker' set. */
+/* Starts the workers that are due. In a worker it returns at its end, with `in_worker' set. */
 static void
 start_due_workers(struct supervisor *s, struct deadline now)
 {
@@ -248,7 +248,7 @@ read_config(struct supervisor *s)
 	return config;
 }
 
-/* Starts a new generation beside the old one. An invalid file changes nothing. */
+/* Starts a new generation, and lets the old one drain. An invalid file changes nothing. */
 static void
 reload(struct supervisor *s, struct deadline now)
 {
@@ -313,7 +313,7 @@ fall_back(struct supervisor *s, struct deadline now)
 	return true;
 }
 
-/* Frees the generations of which the last worker has gone, and returns how many are left of the old ones. */
+/* Frees the generations without workers, and returns how many of the old ones are left. */
 static size_t
 sweep(struct supervisor *s, struct deadline now)
 {
@@ -380,7 +380,7 @@ open_status(struct supervisor *s)
 	s->status_failed = s->status == -1;
 }
 
-/* Replaces UDP sockets that were shut down. Workers with the old ones would spin, or lose answers. */
+/* Replaces UDP sockets that were shut down: with the old ones, workers spin or lose answers. */
 static void
 replace_shut_down(struct supervisor *s)
 {

@@ -154,7 +154,7 @@ count_overflows(struct worker *w)
 		    (size_t)w->setup->generation, socket, total);
 }
 
-/* UDP clients get no error, so what was dropped is logged: as a warning if it was not their fault. */
+/* UDP clients get no error, so drops are logged: as a warning if it was not their fault. */
 static void
 log_udp_drops(struct worker *w, struct deadline now)
 {
@@ -473,7 +473,7 @@ loop(struct worker *w)
 	tcp_retire(w->tcp, deadline_now());
 	udp_drain(w->udp);
 	listeners_give_up_tcp(w->setup->listeners);
-	/* A worker that retires serves its clients until they pause; the new generation has the others. */
+	/* A worker that retires serves its clients until they pause; the new ones have the rest. */
 	w->stop_by = deadline_in(WORKER_RETIRE_MS);
 	while (!w->stopping && tcp_client_count(w->tcp) > 0 &&
 	    !deadline_passed(w->stop_by, deadline_now()))
@@ -502,7 +502,7 @@ arrange_signals(struct worker *w)
 	return w->signals == -1 ? -1 : 0;
 }
 
-/* How many TCP clients there are descriptors for, beside connections to upstreams and the like. */
+/* How many TCP clients there are descriptors for, after connections to upstreams and the like. */
 static size_t
 clients_max(const struct worker_setup *setup)
 {

@@ -56,7 +56,7 @@ will_accept(const struct row *row, bool has_yielded, struct deadline now)
 		return false;
 	if (turn.at_us == 0)
 		return !has_yielded;
-	/* A turn in the future was not written by the worker, unless its clock is a little ahead. */
+	/* A turn in the future was not written by the worker, or its clock is a little ahead. */
 	return turn.at_us < deadline_after(now, AFFINITY_TURN_MS).at_us &&
 	    !deadline_passed(deadline_after(turn, AFFINITY_TURN_MS), now);
 }

@@ -30,7 +30,7 @@ enum {
 struct health {
 	alignas(64) _Atomic uint32_t failures; /* in a row; 0: it is up */
 	_Atomic uint32_t suspect;    /* slow to show that it is there, without an answer since */
-	_Atomic int64_t retry_at_us; /* it is left alone until then */
+	_Atomic int64_t retry_at_us; /* the end of the backoff */
 	_Atomic int64_t down_since_us;
 	_Atomic int64_t usual_us;     /* smoothed time of an answer; 0: not known */
 	_Atomic uint32_t downs;       /* how often it went down since that was last logged */
@@ -99,7 +99,7 @@ health_failures(const struct health *u)
 	return atomic_load(&u->failures);
 }
 
-/* 1, 2, 4, 8, 16, 30 seconds, a fifth more or less, so that many proxies do not come back in step. */
+/* 1, 2, 4, 8, 16, 30 s, a fifth more or less, so that many proxies do not come back in step. */
 static int
 backoff_ms(unsigned failures)
 {
@@ -127,7 +127,7 @@ health_record_failure(struct health *u, struct deadline now)
 	unsigned failures = atomic_load(&u->failures);
 	int64_t at_us = atomic_load(&u->retry_at_us);
 
-	/* An outage that many saw is one failure: whoever says so first says it for all. */
+	/* All workers see the same outage; only the first report counts. */
 	if (failures > 0 && retry_at_us(u, now) > now.at_us)
 		return false;
 	if (!atomic_compare_exchange_strong(&u->retry_at_us, &at_us,
@@ -179,7 +179,7 @@ health_log_state(struct health *u, bool new_cause, struct deadline now, unsigned
 bool
 health_record_response(struct health *u)
 {
-	/* Written when it changes only: most often it does not, and the line stays with all workers. */
+	/* Written only when it changes, so that all workers keep the cache line most often. */
 	if (atomic_load(&u->suspect))
 		atomic_store(&u->suspect, false);
 	/* Most often it is up, and then the line is not taken from the other workers. */
@@ -222,7 +222,7 @@ health_claim_probe(struct health *u, struct deadline now)
 	    !atomic_compare_exchange_strong(&u->retry_at_us, &at_us,
 		deadline_after(now, backoff_ms(failures + 1)).at_us))
 		return false;
-	/* Until it answers, the trial is one more failure; it may have answered somebody else by now. */
+	/* Until it answers, the probe is one more failure. It may have answered another worker. */
 	(void)atomic_compare_exchange_strong(&u->failures, &failures, failures + 1);
 	return true;
 }

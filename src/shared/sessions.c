@@ -10,8 +10,8 @@
 #include "base/shm.h"
 
 /*
- * A slot for a session. Whoever wants to write or read it writes its pid into `owner' first, and
- * 0 when done. The slot of a process that died meanwhile is emptied by sessions_release().
+ * A slot for a session. A process that reads or writes it puts its PID into `owner' first, and 0
+ * when it is done. The slot of a process that died meanwhile is emptied by sessions_release().
  */
 struct slot {
 	_Atomic int32_t owner;

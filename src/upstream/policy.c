@@ -6,7 +6,7 @@ enum {
 	/* When all upstreams have failed a query, they are tried once more after this pause. */
 	PAUSE_MS = 100,
 
-	/* With `auto', a query is hedged no sooner than this; and while its connection is opened. */
+	/* With `auto', a query is hedged no sooner than this; and when its connection is new. */
 	HEDGE_MIN_MS = 20,
 	HEDGE_OPENING_MS = 250,
 
@@ -133,7 +133,7 @@ policy_search_on(const struct policy_member *m, const struct policy_group *g)
 {
 	if (!policy_is_usable(m))
 		return QUERY_SEARCH_DOWN;
-	/* One that may still be down, or is suspect, gets another one beside it. */
+	/* If it is suspect or may still be down, the next one is tried as well. */
 	if (g->fallback_after_ms == 0 || m->state != HEALTH_UP)
 		return QUERY_SEARCH_UP;
 	return QUERY_SEARCH_NONE;
@@ -167,7 +167,7 @@ try_again(const struct query *q, int attempt)
 		.attempt = attempt };
 }
 
-/* How a query ends that nobody has answered well. */
+/* How a query ends that no upstream has answered well. */
 static enum query_outcome
 failed_outcome(const struct query *q)
 {

@@ -7,10 +7,10 @@
 #include "upstream_internal.h"
 
 enum {
-	/* Without kept connections each query has one of its own; so many side by side. */
+	/* The most connections for one query each, where there are no persistent ones. */
 	SINGLE_CONNECTIONS_MAX = 256,
 
-	/* Connections that owe a slow answer and nothing else keep their places until it is too late. */
+	/* The most connections that are kept only because slow responses are due on them. */
 	SLOW_CONNECTIONS_MAX = 34
 };
 

@@ -14,10 +14,10 @@ enum {
 	/* A query is hedged when its response takes longer than this many in 100 do. */
 	HEDGE_PERCENTILE = 95,
 
-	/* After this many ends of its connection, a query gets one of its own: it may be the cause. */
+	/* After this many ends, a query gets a connection of its own: it may be the cause. */
 	ENDS_MAX = 2,
 
-	/* With `order: fastest', the latency of another upstream than the fastest is probed this often. */
+	/* With `order: fastest', how often the latency of another upstream is probed. */
 	PROBE_INTERVAL_MS = 10000,
 
 	/* The same when it had no connection yet, and gets one first. */
@@ -174,7 +174,7 @@ note_no_slot(struct upstream_list *l, struct query *q)
 	}
 }
 
-/* Tries an upstream that was not tried yet. Whether the query is on its way, or waits for a slot. */
+/* Tries an upstream for the first time. Whether the query is on its way, or waits for a slot. */
 static bool
 try_upstream(struct upstream_list *l, struct query *q, size_t index, struct deadline now)
 {
@@ -188,7 +188,7 @@ try_upstream(struct upstream_list *l, struct query *q, size_t index, struct dead
 	else if (policy_is_usable(&was))
 		q->had_healthy_upstream = true;
 	started = start(l, q, free_attempt(q), index, edns_for(u, now), now);
-	/* The attempt may have changed it. One at an upstream that is up changes nothing at once. */
+	/* The attempt may have changed it; one at an upstream that is up does not at once. */
 	if (started == FAILED || was.state != HEALTH_UP)
 		describe(l, index, now);
 	if (started == NO_SLOT) {

@@ -23,12 +23,12 @@
 /* No server gets a query more often than this and once (RFC 9520 3.1). */
 enum { UPSTREAM_RESENDS_MAX = 2 };
 
-/* So many answers that nobody waits for any more, and a connection is not used on. */
+/* With more IDs than this in use for queries that were given up, a connection takes no more. */
 enum { UPSTREAM_GIVEN_UP_MAX = 64 };
 
 /*
- * With `fallback.after: auto', each query earns a part of an extra query, and few are saved up: over
- * any minute with 300 queries or more, fewer than 5 in 100 are extra.
+ * With `fallback.after: auto', each query earns a part of an extra query, and few are saved up:
+ * over any minute with 300 queries or more, fewer than 5 in 100 are extra.
  */
 enum { HEDGE_COST = 100, HEDGE_EARNED = 4, HEDGE_SAVED_MAX = 3 * HEDGE_COST };
 
@@ -150,20 +150,20 @@ void upstream_list_cancel(struct upstream_list *, struct query *);
 void upstream_list_explain(const struct upstream_list *, const struct query *, struct failure *why);
 bool upstream_list_next_event(struct upstream_list *, struct upstream_event *);
 
-/* Something is due then: upstream_list_expire() looks at everything no later. */
+/* Something is due then: upstream_list_expire() checks everything no later. */
 void upstream_due(struct upstream_list *, struct deadline);
 
-/* It could not be reached, or did not answer: all workers leave it alone for a while. */
+/* It could not be reached, or did not answer: it is in backoff, for all workers. */
 void upstream_report_failure(struct upstream_list *, size_t index, const struct failure *why,
     struct deadline now);
 
 /* The upstream has answered in time: it is up. */
 void upstream_report_success(struct upstream *, struct deadline now);
 
-/* Waits for the events that the connection wants now. */
+/* Changes the wait set to the events that the connection needs now. */
 void upstream_watch(struct upstream_list *, struct upstream_connection *);
 
-/* Closes a connection that nobody waits for any more. */
+/* Closes a connection that no query waits for. */
 void upstream_discard(struct upstream_list *, struct upstream_connection *);
 
 /* It takes no more queries, and closes once the last that it has is done. */
@@ -223,7 +223,7 @@ void upstream_note_retry(struct upstream_list *, struct attempt *);
 void upstream_lose(struct upstream_list *, struct upstream_connection *, const struct failure *why,
     struct deadline now);
 
-/* When something must be done about the silence of a connection; NEVER when nothing is due on it. */
+/* When something must be done about the silence of a connection; NEVER if nothing is due on it. */
 struct deadline upstream_silent_at(const struct upstream_list *,
     const struct upstream_connection *);
 

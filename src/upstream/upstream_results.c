@@ -10,7 +10,7 @@ enum {
 	/* What was not sent on a connection may be retried while this is not longer ago. */
 	HEARD_OF_LATE_MS = 1000,
 
-	/* An upstream is down when this many connections have ended before their canary was answered. */
+	/* An upstream is down when this many connections end before their canary is answered. */
 	CANARIES_LOST_MAX = 2,
 
 	/* A server that does not understand our EDNS gets less of it for this long. */
@@ -285,7 +285,7 @@ use_answer(struct upstream_list *l, struct upstream_connection *c, const struct 
 		q->error_retried = true;
 }
 
-/* An answer has come, whether or not anybody waits for it any more. */
+/* A response was received, whether or not its query still waits for it. */
 static void
 deliver(struct upstream_list *l, struct upstream_connection *c, const struct arrival *arrival,
     struct deadline now)

@@ -3,7 +3,7 @@
 #include "upstream_internal.h"
 
 enum {
-	/* How long a connection may be silent: three times the usual response time, within these. */
+	/* How long a connection may be silent: three times the usual time, within these limits. */
 	SILENCE_MIN_MS = 200,
 	SILENCE_MAX_MS = 1000,
 
@@ -166,9 +166,9 @@ expire_connection(struct upstream_list *l, struct upstream_connection *c, struct
 		upstream_due(l, deadline_sooner(silent_at, idle_at));
 }
 
-/* Whether nothing has come on the connection of an ask since it was asked. */
+/* Whether nothing was received on the connection of an attempt since it was sent. */
 static bool
-is_in_doubt(const struct attempt *a)
+is_unheard(const struct attempt *a)
 {
 	return stream_stage(connection_stream(a->at)) != STREAM_READY ||
 	    (a->sent && deadline_us_between(a->since, connection_facts(a->at)->heard) <= 0);
@@ -186,7 +186,7 @@ note_late(struct upstream_list *l, struct query *q)
 		const struct upstream *u = &l->upstreams[q->attempts[i].upstream];
 		struct connection *c = q->attempts[i].at;
 
-		if (c == NULL || !is_in_doubt(&q->attempts[i]))
+		if (c == NULL || !is_unheard(&q->attempts[i]))
 			continue;
 		health_suspect(u->health);
 		if (stream_stage(connection_stream(c)) == STREAM_READY && needs_canary(u, c))

@@ -1,13 +1,14 @@
 """What dot-proxy shall reach, and whether it did; and what of it docs/BENCHMARKS.md shows."""
 
 import report
-from figures import ADDRESSES, BUNDLE, IDLE, LEVELS, ONE_CA, UPSTREAMS
+from figures import ADDRESSES, BUNDLE, CACHE, IDLE, LEVELS, ONE_CA, UPSTREAMS
 
-OURS = "dot-proxy"
+OURS, OURS_CACHED = "dot-proxy", "dot-proxy-cache"
 KIB = 1024
 DOCUMENT_CASES = ["each-1-0ms", "each-10-0ms", "each-100-0ms", "each-1000-0ms", "tcp-10x10-0ms",
                   "tcp-100x1-0ms", "udp-1-0ms", "udp-100-0ms", "udp-1000-0ms", "each-1000-20ms",
                   "udp-1000-20ms", "each-1000-100ms", "udp-1000-100ms"]
+DOCUMENT_HITS = ["hit-each-1", "hit-each-10", "hit-tcp-10x10", "hit-udp-1", "hit-udp-100"]
 PICTURE_CASES = ["each-100-0ms", "tcp-100x1-0ms", "udp-1000-0ms", "udp-1000-20ms"]
 
 
@@ -17,6 +18,8 @@ class Bars:
     def __init__(self, data):
         self.data, self.rows = data, []
         self.throughput()
+        self.hits()
+        self.misses()
         self.delayed()
         self.troubled()
         self.sizes()
@@ -41,20 +44,24 @@ class Bars:
         best = self.ours(case, key, peer) if peer else report.best(self.data, case, key, more)[0]
         return value / best if value is not None and best else None
 
-    def beside_best(self, case, least, cpu=None):
+    def beside_best(self, case, least, cpu=None, name=OURS):
         """Queries per second of the best peer; CPU per query of that same peer."""
         title = self.data["cases"][case]["title"]
         peer = report.best(self.data, case, "qps", True)[1]
-        self.at_least(title, self.ratio(case, "qps"), least, words=f" x {peer or 'the best'}")
+        self.at_least(title, self.ratio(case, "qps", name), least,
+                      words=f" x {peer or 'the best'}")
         if cpu:
-            self.at_most("  CPU per query", self.ratio(case, "cpu_us", peer=peer), cpu,
+            self.at_most("  CPU per query", self.ratio(case, "cpu_us", name, peer=peer), cpu,
                          words=f" x {peer or 'the best'}")
 
-    def no_failures(self, cases):
+    def none_of(self, key, cases, name=OURS):
         samples = [sample for case in cases
-                   for sample in self.data["results"].get(OURS, {}).get(case, ())]
-        lost = sum(sample["failed"] for sample in samples) if samples else None
-        self.at_most("  failed, in all of these", lost, 0, 0)
+                   for sample in self.data["results"].get(name, {}).get(case, ())]
+        count = sum(sample[key] for sample in samples) if samples else None
+        self.at_most(f"  {key}, in all of these", count, 0, 0)
+
+    def no_failures(self, cases):
+        self.none_of("failed", cases)
 
     def throughput(self):
         for n in (100, 1000):
@@ -68,6 +75,24 @@ class Bars:
                      1.0, words=" x the best")
         for case in ("each-1-0ms", "udp-1-0ms"):
             self.beside_best(case, 1.0, cpu=0.8)
+
+    def hits(self):
+        self.beside_best("hit-udp-100", 1.3, cpu=0.85, name=OURS_CACHED)
+        self.beside_best("hit-tcp-10x10", 3.0, name=OURS_CACHED)
+        self.beside_best("hit-each-10", 1.0, name=OURS_CACHED)
+        for case in ("hit-each-1", "hit-udp-1"):
+            self.at_most(f"{self.data['cases'][case]['title']}: median",
+                         self.ratio(case, "p50_ms", OURS_CACHED, more=False), 1.0,
+                         words=" x the best")
+        for key in ("failed", "misses"):
+            self.none_of(key, DOCUMENT_HITS, OURS_CACHED)
+
+    def misses(self):
+        off, on = (self.data["figures"].get("misses", {}).get(label, ()) for label in CACHE)
+        for key, words in (("tcp_qps", "connection per query"), ("udp_qps", "UDP"),
+                           ("kept_qps", "10 TCP connections")):
+            self.at_least(f"Misses with the cache on, {words}: q/s",
+                          report.median_ratio(on, off, key), 0.97, words=" x those with it off")
 
     def delayed(self):
         for delay, least in ((20, {"tcp-10x10": .97, "tcp-100x1": .97, "udp-100": .97,
@@ -111,6 +136,10 @@ class Bars:
                 ("  loaded", "loaded_pss", 40, OURS), ("  at rest again", "after_pss", 10, OURS)):
             kib = self.ours("memory", key, name)
             self.at_most(f"{words}, MiB", None if kib is None else kib / KIB, limit, 1)
+        with_cache, without = (self.ours("memory", "idle_pss", name)
+                               for name in (OURS_CACHED, OURS))
+        self.at_most("  the cache's share of it when idle, KiB",
+                     with_cache - without if with_cache and without else None, 200, 0)
         workers = self.data["figures"].get("memory", {})
         for label in (ONE_CA, BUNDLE):
             self.at_most(f"  one more worker with TLS, {label}, KiB",
@@ -146,20 +175,11 @@ def document(data, picture):
     counts = [len(samples) for samples in data["results"][OURS].values()]
     lines = [f"Measured {data['date']} on {data['cores']} cores of {data['cpu']}, "
              f"{data['system']}; medians of {min(counts)} to {max(counts)}, everything on that "
-             "one machine, caches off, certificates verified.", "",
-             "| queries/s | dot-proxy | best of the others | ratio | p99 ms | CPU us/query |",
-             "| --- | ---: | ---: | ---: | ---: | ---: |"]
+             "one machine, certificates verified.", ""]
     ahead = []
-    for case in DOCUMENT_CASES:
-        title = data["cases"][case]["title"]
-        value = report.of(data, OURS, case, "qps")
-        peer, name = report.best(data, case, "qps", True)
-        if value is None or peer is None:
-            continue
-        lines.append(f"| {title} | {value:,.0f} | {name} {peer:,.0f} | {value / peer:.2f} | "
-                     + " | ".join(report.write(report.of(data, OURS, case, key), 1)
-                                  for key in ("p99_ms", "cpu_us")) + " |")
-        ahead += leaders(data, case, "qps", True, title)
+    lines += throughput(data, DOCUMENT_CASES, OURS, "queries/s, caches off", ("p99_ms", 1), ahead)
+    lines += ["", *throughput(data, DOCUMENT_HITS, OURS_CACHED, "queries/s, caches on",
+                              ("p50_ms", 3), ahead)]
     lines += ["", "| other | dot-proxy | best of the others |", "| --- | ---: | ---: |"]
     for case, key, words, unit, digits in (
             ("start", "ms", "start to first response", "ms", 1),
@@ -174,14 +194,33 @@ def document(data, picture):
     lines += ["", "Ahead of dot-proxy: " + "; ".join(ahead) + "." if ahead else
               "In none of these another is ahead.", "",
               "; ".join(f"{name}: {about['version']}" for name, about in data["targets"].items()
-                        if name == OURS or not about["ours"]) + ".", "",
+                        if name == OURS or not about["ours"] and not name.endswith("-cache"))
+              + ".", "",
               f"![Queries per second, beside the others]({picture})"]
     return "\n".join(lines)
 
 
-def leaders(data, case, key, more, words):
+def throughput(data, wanted, ours, heading, time, ahead):
+    """The lines of a table, with a column for a time (key, digits); who is ahead goes to AHEAD."""
+    key, digits = time
+    lines = [f"| {heading} | dot-proxy | best of the others | ratio | {key[:3]} ms | "
+             "CPU us/query |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    for case in wanted:
+        title = data["cases"][case]["title"]
+        value = report.of(data, ours, case, "qps")
+        peer, name = report.best(data, case, "qps", True)
+        if value is None or peer is None:
+            continue
+        lines.append(f"| {title} | {value:,.0f} | {name} {peer:,.0f} | {value / peer:.2f} | "
+                     f"{report.write(report.of(data, ours, case, key), digits)} | "
+                     f"{report.write(report.of(data, ours, case, 'cpu_us'), 1)} |")
+        ahead += leaders(data, case, "qps", True, title, ours)
+    return lines
+
+
+def leaders(data, case, key, more, words, ours=OURS):
     """Compares with the best, also with proxies that only forward bytes."""
-    value = report.of(data, OURS, case, key)
+    value = report.of(data, ours, case, key)
     found = []
     for name in data["results"]:
         theirs = report.of(data, name, case, key)

@@ -18,6 +18,7 @@ import target
 SETTLE_SECONDS = 0.2
 LIGHT_SECONDS = 0.3
 LOOK_SECONDS = 2.5      # for an answer that must not come
+WARM_SECONDS_MOST = 5
 FIRST, SECOND = "127.0.50.1", "127.0.50.2"
 HOSTNAME = "bench.test"
 
@@ -119,25 +120,47 @@ class Bench:
 
     # What is measured.
 
-    def measure_load(self, running, case):
+    def run_load(self, running, case, names):
+        """A sample of the load of a case, with the CPU time of the target."""
         address, seconds = running.target.address, case.stretch * self.seconds
-        before, cpu = self.upstream.counters(), running.cpu_seconds()
+        cpu = running.cpu_seconds()
         if case.mode == "dnsperf":
-            sample = load.by_dnsperf(self.client, address, seconds,
-                                     self.scratch / f"names-{case.delay}", delay=case.delay,
-                                     **case.options)
+            sample = load.by_dnsperf(self.client, address, seconds, self.scratch / names,
+                                     delay=case.delay, **case.options)
         else:
             sample = load.by_client(self.client, case.mode, address, seconds, delay=case.delay,
                                     **case.options)
         spent = running.cpu_seconds() - cpu
-        after = self.upstream.counters()
         if sample["answered"]:
             sample["cpu_us"] = spent * 1e6 / sample["answered"]
+        return sample
+
+    def measure_load(self, running, case):
+        before = self.upstream.counters()
+        sample = self.run_load(running, case, f"names-{case.delay}")
+        after = self.upstream.counters()
         if case.delay and case.outstanding:
             sample["possible"] = sample["qps"] * case.delay / 1000 / case.outstanding
         sample["connections"] = after["connected"] - before["connected"]
         sample["in_use"] = after["most"]
         return sample
+
+    def measure_hits(self, running, case):
+        """
+        Each name has been asked twice before, over the transport of the case: some caches keep
+        what came by UDP and by TCP apart, others keep a name longer when it is asked again.
+        """
+        mode = "each-udp" if case.needs_udp else "each"
+        load.by_client(self.client, mode, running.target.address, WARM_SECONDS_MOST, clients=10,
+                       limit=2 * cases.HIT_NAMES, names=cases.HIT_NAMES)
+        before = self.queries()
+        sample = self.run_load(running, case, "names-hits")
+        sample["misses"] = self.queries() - before
+        return sample
+
+    def queries(self):
+        """How many the upstreams have received."""
+        return sum(one.counters()["queries"] for one in (self.upstream, self.second))
 
     def measure_crowd(self, running, _):
         """The latency of a good client: alone, and together with clients of each mode."""
@@ -220,7 +243,8 @@ class Bench:
                 time.sleep(SETTLE_SECONDS)
                 memory = {f"idle_{key}": value for key, value in running.memory().items()}
                 memory["processes"] = len(running.pids())
-                loaded = self.visit_loaded(running, by_kind["load"], self.measure_load)
+                loaded = (self.visit_loaded(running, by_kind["load"], self.measure_load)
+                          + self.visit_loaded(running, by_kind["hits"], self.measure_hits))
                 for case in by_kind["memory"]:
                     self.take(name, case, lambda: self.rested(running, memory, loaded))
                 self.visit_loaded(running, by_kind["crowd"], self.measure_crowd)

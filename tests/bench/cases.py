@@ -7,6 +7,8 @@ SLOW_ONES = 1000
 SLOW_MS = 2000
 LIGHT_RATE = 100
 FOLLOWING = 10
+HIT_NAMES = 1000
+WARM_SECONDS = 0.2
 
 # How the first upstream can be dead; dead.py brings it about.
 WAYS = {"refused": "refuses connections", "dropped": "does not answer a SYN",
@@ -39,6 +41,8 @@ class Case:
             lost = 0.8 if self.outstanding == 1000 else 0
             return (self.stretch * seconds + 0.2 + lost + 2 * self.delay / 1000
                     + (0.9 if self.options.get("slow") else 0))
+        if self.kind == "hits":
+            return seconds + 0.2 + WARM_SECONDS
         return {"start": 0.3, "cold": 1.2, "memory": 3, "dead": 14, "crowd": 3 * seconds + 2,
                 "slow": 2 * (SLOW_MS / 1000 + seconds + 0.5)}[self.kind]
 
@@ -49,6 +53,7 @@ def all_cases():
                f"handshake and query; then {LIGHT_RATE} queries/s", "cold", quick=3, often=3)
     yield from loads()
     yield from rates()
+    yield from hits()
     yield Case("memory", "Memory of all processes of a target, in KiB: after its first answer, the "
                "most after any load, and after 3 s of rest", "memory", quick=1)
     yield Case("crowd", f"A client's connection and query beside {CROWD:,} clients that do "
@@ -96,6 +101,19 @@ def rates():
                            stretch=2 if rate == 100 else 1)
 
 
+def hits():
+    """Closed loop, for names that have been asked before; of targets whose caches are on."""
+    for name, title, mode, options, outstanding, quick in (
+            ("each-1", "a connection per query, 1 client", "each", {"clients": 1}, 1, 0),
+            ("each-10", "a connection per query, 10 clients", "each", {"clients": 10}, 10, 0),
+            ("tcp-10x10", "10 TCP connections, 100 outstanding in all", "dnsperf",
+             {"clients": 10, "outstanding": 10}, 100, 1),
+            ("udp-1", "UDP, 1 outstanding", "each-udp", {"clients": 1}, 1, 0),
+            ("udp-100", "UDP, 100 outstanding", "each-udp", {"clients": 100}, 100, 1)):
+        yield Case(f"hit-{name}", f"Hits: {title}", "hits", mode, 0, outstanding,
+                   {**options, "names": HIT_NAMES}, quick, 3 if outstanding > 10 else 6)
+
+
 # (heading, key, digits, more is better or None). Beside those with a better stands the ratio
 # to the best of the others.
 COLUMNS = {
@@ -106,6 +124,9 @@ COLUMNS = {
              ("CPU us/query", "cpu_us", 1, False), ("p50 ms", "p50_ms", 2, None),
              ("p99 ms", "p99_ms", 2, False), ("failed", "failed", 0, None),
              ("upstream conns", "in_use", 0, None), ("new ones", "connections", 0, None)],
+    "hits": [("q/s", "qps", 0, True), ("CPU us/query", "cpu_us", 2, False),
+             ("p50 ms", "p50_ms", 3, False), ("p99 ms", "p99_ms", 3, False),
+             ("failed", "failed", 0, None), ("misses", "misses", 0, None)],
     "memory": [("idle PSS", "idle_pss", 0, False), ("RSS", "idle_rss", 0, None),
                ("loaded PSS", "loaded_pss", 0, False), ("at rest PSS", "after_pss", 0, False),
                ("processes", "processes", 0, None)],

@@ -1,7 +1,8 @@
 /*
  * Load for a DNS server, from many addresses of 127.0.0.0/8: either as `dig +tcp' makes it,
- * or at a fixed rate, whether the answers come or not. Each query has a name of its own, and
- * an answer counts only when it holds the address that belongs to that name (wire.h).
+ * or at a fixed rate, whether the answers come or not. Each query has a name of its own, or
+ * one of a few, and an answer counts only when it holds the address that belongs to that name
+ * (wire.h).
  *
  * Writes one line: how many were answered right, how many not, and the times it took.
  */
@@ -30,6 +31,8 @@ enum {
 	RECORD_LEN = 16, /* of type A, its name a pointer */
 	TIMES_MAX = 4000000,
 	SECOND_US = 1000000,
+	TICK_NS = 10,
+	TICKS_IN_US = 100,
 	ADDRESSES = 1000, /* default */
 	LOOK_ROUND_US = 100000,
 	RATE_MAX = 100000
@@ -37,7 +40,7 @@ enum {
 
 static const char usage[] =
     "usage: client [-c CLIENTS] [-a N] [-l MS] [-w MS] [-n N] [-o N] [-r RATE] [-d MS] [-s N]\n"
-    "           MODE ADDRESS PORT\n"
+    "           [-u N] MODE ADDRESS PORT\n"
     "       client -h\n"
     "\n"
     "Asks the DNS server at an IPv4 address, and says how it went.\n"
@@ -62,6 +65,8 @@ static const char usage[] =
     "              each-udp, kept: the clients begin one after the other in that time, before\n"
     "              it counts, so that they do not all wait for the same moment ever after\n"
     "  -s N        every N-th name is one that it answers after 1000 ms; they are counted apart\n"
+    "  -u N        ask for N different names only, one after the other, the same in each run\n"
+    "              (default: never for the same name again)\n"
     "  -h          print this\n";
 
 enum mode { EACH, EACH_UDP, KEPT, IDLE, OCTET, TCP, UDP };
@@ -69,6 +74,7 @@ enum mode { EACH, EACH_UDP, KEPT, IDLE, OCTET, TCP, UDP };
 /* One query that is on its way; free when it began at 0. */
 struct pending {
 	int64_t began_us;
+	int64_t began_ns;
 	uint32_t hash;
 	uint16_t question_len;
 	bool slow;
@@ -86,9 +92,9 @@ struct client {
 	size_t query_len;
 };
 
-/* Times that queries took, in microseconds. */
+/* Times that queries took. */
 struct times {
-	uint32_t *us;
+	uint32_t *ticks; /* of 10 ns */
 	size_t count;
 };
 
@@ -106,6 +112,7 @@ static struct {
 	int64_t rate;
 	int delay_ms;
 	unsigned long slow_every;
+	unsigned long names; /* different ones; 0: each query has its own */
 	int set;
 	struct client *table;
 	int64_t start_us;
@@ -143,7 +150,10 @@ make_query(struct client *c, unsigned id, struct pending *p)
 	p->slow = s.slow_every > 0 && s.asked % s.slow_every == 0;
 	if (p->slow)
 		delay_ms = 1000;
-	len = snprintf(label, sizeof label, "d%d-%lu-%d", delay_ms, s.asked, (int)getpid());
+	if (s.names > 0)
+		len = snprintf(label, sizeof label, "d%d-%lu", delay_ms, s.asked % s.names);
+	else
+		len = snprintf(label, sizeof label, "d%d-%lu-%d", delay_ms, s.asked, (int)getpid());
 	memset(message, 0, HEADER_LEN);
 	put16(message, id);
 	message[2] = 0x01; /* RD */
@@ -190,7 +200,8 @@ static void
 count(struct pending *p, const uint8_t *message, size_t len)
 {
 	struct times *t = p->slow ? &s.slow : &s.fast;
-	int64_t now = now_us();
+	int64_t ended_ns = now_ns();
+	int64_t now = ended_ns / 1000;
 	int64_t from = p->began_us > s.start_us ? p->began_us : s.start_us;
 	int64_t to = now < s.end_us ? now : s.end_us;
 
@@ -200,7 +211,7 @@ count(struct pending *p, const uint8_t *message, size_t len)
 		return;
 	}
 	if (t->count < TIMES_MAX)
-		t->us[t->count++] = (uint32_t)(now - p->began_us);
+		t->ticks[t->count++] = (uint32_t)((ended_ns - p->began_ns) / TICK_NS);
 	/* By its part between start and end: whole rounds would be too few. */
 	if (now == p->began_us)
 		s.in_time++;
@@ -302,7 +313,8 @@ send_one(struct client *c)
 static void
 begin(struct client *c)
 {
-	c->one.began_us = now_us();
+	c->one.began_ns = now_ns();
+	c->one.began_us = c->one.began_ns / 1000;
 	make_query(c, c->next_id++ & 0xffff, &c->one);
 	c->sent = false;
 	if (s.afresh && !open_socket(c)) {
@@ -384,6 +396,7 @@ send_at(struct client *c, int64_t due_us)
 	if (p->began_us != 0)
 		fail(p);
 	p->began_us = due_us;
+	p->began_ns = due_us * 1000;
 	make_query(c, id, p);
 	if (c->fd == -1)
 		open_anew(c);
@@ -666,13 +679,20 @@ compare(const void *a, const void *b)
 }
 
 static void
+report_time(const char *name, const char *which, uint32_t ticks)
+{
+	(void)printf(" %s_%s_us=%u.%02u", name, which, ticks / TICKS_IN_US, ticks % TICKS_IN_US);
+}
+
+static void
 report_times(const char *name, struct times *t)
 {
 	if (t->count == 0)
 		return;
-	qsort(t->us, t->count, sizeof t->us[0], compare);
-	(void)printf(" %s_p50_us=%u %s_p99_us=%u %s_max_us=%u", name, t->us[t->count / 2], name,
-	    t->us[t->count * 99 / 100], name, t->us[t->count - 1]);
+	qsort(t->ticks, t->count, sizeof t->ticks[0], compare);
+	report_time(name, "p50", t->ticks[t->count / 2]);
+	report_time(name, "p99", t->ticks[t->count * 99 / 100]);
+	report_time(name, "max", t->ticks[t->count - 1]);
 }
 
 static void
@@ -696,9 +716,9 @@ set_up(void)
 	limit.rlim_cur = limit.rlim_max;
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 	s.table = calloc(s.clients, sizeof *s.table);
-	s.fast.us = calloc(TIMES_MAX, sizeof *s.fast.us);
-	s.slow.us = calloc(TIMES_MAX, sizeof *s.slow.us);
-	if (s.table == NULL || s.fast.us == NULL || s.slow.us == NULL)
+	s.fast.ticks = calloc(TIMES_MAX, sizeof *s.fast.ticks);
+	s.slow.ticks = calloc(TIMES_MAX, sizeof *s.slow.ticks);
+	if (s.table == NULL || s.fast.ticks == NULL || s.slow.ticks == NULL)
 		die("memory");
 	if ((s.set = epoll_create1(EPOLL_CLOEXEC)) == -1)
 		die("epoll");
@@ -748,7 +768,7 @@ read_options(int argc, char **argv)
 	s.response_timeout_us = 5 * (int64_t)SECOND_US;
 	s.outstanding = 1;
 	s.rate = 1000;
-	while ((option = getopt(argc, argv, "c:a:l:w:n:o:r:d:s:h")) != -1) {
+	while ((option = getopt(argc, argv, "c:a:l:w:n:o:r:d:s:u:h")) != -1) {
 		switch (option) {
 		case 'c':
 			s.clients = (size_t)number(optarg, 1, CLIENTS_MAX);
@@ -761,7 +781,7 @@ read_options(int argc, char **argv)
 			s.length_us = 1000 * number(optarg, 1, 600000);
 			break;
 		case 'w':
-			s.response_timeout_us = 1000 * number(optarg, 1, 60000);
+			s.response_timeout_us = 1000 * number(optarg, 1, 40000);
 			break;
 		case 'n':
 			s.limit = (unsigned long)number(optarg, 1, TIMES_MAX);
@@ -777,6 +797,9 @@ read_options(int argc, char **argv)
 			break;
 		case 's':
 			s.slow_every = (unsigned long)number(optarg, 1, 1000000);
+			break;
+		case 'u':
+			s.names = (unsigned long)number(optarg, 1, 1000000);
 			break;
 		default:
 			(void)fputs(usage, option == 'h' ? stdout : stderr);

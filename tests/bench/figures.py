@@ -39,6 +39,7 @@ listen: @address@:@port@
 upstreams:
 @upstreams@
 workers: @workers@
+cache: {size: @cache@}
 log: {level: @log@}
 """
 
@@ -55,10 +56,15 @@ EXTRA_COLUMNS = [("asked of the second", "extra", 0), ("% more", "percent", 3),
 GROWTH_COLUMNS = [("connection per query, q/s", "tcp_qps", 0), ("CPU us/query", "tcp_cpu_us", 1),
                   ("UDP, q/s", "udp_qps", 0), ("CPU us/query", "udp_cpu_us", 1),
                   ("failed", "failed", 0)]
+MISS_COLUMNS = [*GROWTH_COLUMNS[:-1], ("10 TCP connections, q/s", "kept_qps", 0),
+                ("CPU us/query", "kept_cpu_us", 2), GROWTH_COLUMNS[-1]]
 ADDRESSES = (100, 1000, 10_000)
 IDLE = (1, 100, 1000)
 UPSTREAMS = (1, 4, 16)
 LEVELS = ("error", "info")
+CACHE_ON = "4MiB"       # by default
+CACHE = {"cache off": "0", "cache on": CACHE_ON}
+NAMES_A_SECOND = 600_000    # more than can be asked
 
 # Name, title and columns, in this order.
 TABLES = (
@@ -72,12 +78,16 @@ TABLES = (
         f"answers in {EXTRA_DELAY} ms (wanted: under 0.1% more)", EXTRA_COLUMNS),
        ("growth", "What more of something costs: 100 clients with a connection per query, and 100 "
         "over UDP", GROWTH_COLUMNS),
-       ("level", "What the log costs, in the same way", GROWTH_COLUMNS)])
+       ("level", "What the log costs, in the same way", GROWTH_COLUMNS),
+       ("misses", "What the cache costs where every query is a miss, in the same way, and with 100 "
+        "outstanding over 10 TCP connections", MISS_COLUMNS)])
 
-FIGURES = {"memory": 6, "extra": 2, "growth": 16, "level": 4}   # seconds, about
+# Seconds, about.
+FIGURES = {"memory": 6, "extra": 2, "growth": 16, "level": 4, "misses": 6}
+LONG = ("misses",)      # only when it is asked for, in the short form
 # So many times as often as the others in the long form: medians of what is to be flat within 10%,
 # or 3%, have to be surer than that.
-OFTEN = {"growth": 3, "level": 9}
+OFTEN = {"growth": 3, "level": 9, "misses": 9}
 SETTLE_SECONDS = 0.2    # a worker serves by then, and rests
 
 
@@ -132,11 +142,12 @@ class Figures:
             f"ca_file: {ca or self.scratch / 'ca.pem'}}}" for address in addresses)
 
     @contextlib.contextmanager
-    def running(self, upstreams, workers=2, log="warn"):
+    def running(self, upstreams, workers=2, log="warn", cache="0"):
         """A dot-proxy that serves and has received no query."""
         made = target.Target("dot-proxy", DOT_PROXY, {
             "address": ADDRESS, "port": str(PORT), "dot_proxy": self.dot_proxy,
-            "upstreams": upstreams, "workers": str(workers), "log": log})
+            "upstreams": upstreams, "workers": str(workers), "log": log, "cache": cache,
+            "root": ""})
         with tempfile.TemporaryDirectory(prefix="figure-", dir=self.scratch) as directory:
             running = made.start(pathlib.Path(directory), asks=False)
             try:
@@ -157,11 +168,11 @@ class Figures:
         bundle.write_bytes(own.read_bytes() + pathlib.Path(SYSTEM_CA).read_bytes())
         for label, path in ((ONE_CA, own), (BUNDLE, bundle)):
             upstreams = self.upstreams(bench.FIRST, ca=path)
-            with self.running(upstreams, 1) as alone:
+            with self.running(upstreams, 1, cache=CACHE_ON) as alone:
                 one = {"idle": alone.memory()["pss_of_data"]}
                 self.connect_each(alone)
                 one["tls"] = alone.memory()["pss_of_data"]
-            with self.running(upstreams, WORKERS) as running:
+            with self.running(upstreams, WORKERS, cache=CACHE_ON) as running:
                 self.memory_of(running, label, one)
 
     def memory_of(self, running, label, one):
@@ -219,26 +230,41 @@ class Figures:
     def level(self):
         self.grown_each("level", [(f"log level {level}", {"log": level}) for level in LEVELS])
 
+    def misses(self):
+        self.grown_each("misses", [(label, {"cache": size, "kept": True})
+                                   for label, size in CACHE.items()])
+
     def grown_each(self, name, ways):
         """In another order each time, so that no case always has a cold or busy machine."""
         rows = [(self.rows[name][label], options) for label, options in ways]
         for samples, options in random.sample(rows, len(rows)):
             samples.append(self.grown(**options))
 
-    def grown(self, addresses=None, idle=0, upstreams=1, log="warn"):
+    def grown(self, addresses=None, idle=0, upstreams=1, log="warn", cache="0", kept=False):
         others = [f"127.0.51.{n}" for n in range(1, upstreams)]
         with contextlib.ExitStack() as stack:
             running = stack.enter_context(
-                self.running(self.upstreams(bench.FIRST, *others), log=log))
+                self.running(self.upstreams(bench.FIRST, *others), log=log, cache=cache))
             if idle:
                 stack.enter_context(load.crowd(self.client, "idle", (ADDRESS, PORT), idle))
             self.ask(1)
             sample = {"failed": 0}
-            for key, mode in (("tcp", "each"), ("udp", "each-udp")):
+            loads = [("tcp", "each"), ("udp", "each-udp")] + [("kept", "dnsperf")] * kept
+            for key, mode in loads:
                 cpu = running.cpu_seconds()
-                one = load.by_client(self.client, mode, (ADDRESS, PORT), self.seconds,
-                                     clients=100, addresses=addresses)
+                one = self.run_load(mode, addresses)
                 sample[f"{key}_qps"] = one["qps"]
                 sample[f"{key}_cpu_us"] = (running.cpu_seconds() - cpu) * 1e6 / one["answered"]
                 sample["failed"] += one["failed"]
         return sample
+
+    def run_load(self, mode, addresses):
+        """100 queries outstanding, for other names than before."""
+        if mode != "dnsperf":
+            return load.by_client(self.client, mode, (ADDRESS, PORT), self.seconds, clients=100,
+                                  addresses=addresses)
+        path = self.scratch / "names-once"
+        if not path.exists():
+            load.write_names(path, 0, round(self.seconds * NAMES_A_SECOND))
+        return load.by_dnsperf(self.client, (ADDRESS, PORT), self.seconds, path, clients=10,
+                               outstanding=10)

@@ -58,7 +58,8 @@ def run(command, seconds):
 
 
 def _client(program, mode, address, *, seconds=1, clients=1, delay=0, rate=None, slow=0,
-            limit=None, addresses=None, outstanding=None, response_timeout=RESPONSE_TIMEOUT):
+            limit=None, addresses=None, outstanding=None, names=None,
+            response_timeout=RESPONSE_TIMEOUT):
     command = [program, "-c", str(clients), "-l", str(round(seconds * 1000)), "-d", str(delay),
                "-w", str(round(response_timeout * 1000))]
     command += ["-a", str(addresses)] if addresses else []
@@ -66,6 +67,7 @@ def _client(program, mode, address, *, seconds=1, clients=1, delay=0, rate=None,
     command += ["-s", str(slow)] if slow else []
     command += ["-o", str(outstanding)] if outstanding else []
     command += ["-n", str(limit)] if limit else []
+    command += ["-u", str(names)] if names else []
     return [*command, mode, *map(str, address)]
 
 
@@ -76,7 +78,7 @@ def _sample(said):
     for ours, theirs in (("p50_ms", "fast_p50_us"), ("p99_ms", "fast_p99_us"),
                          ("max_ms", "fast_max_us")):
         if theirs in said:
-            sample[ours] = int(said[theirs]) / 1000
+            sample[ours] = float(said[theirs]) / 1000
     return sample
 
 
@@ -111,17 +113,17 @@ def outcome(process, seconds):
     return _sample(process.communicate(timeout=seconds)[0])
 
 
-def by_dnsperf(client, address, seconds, names, *, clients, outstanding, delay):
+def by_dnsperf(client, address, seconds, file, *, clients, outstanding, delay=0, names=None):
     """
-    Over TCP connections that are kept. It reports no percentiles: client.c measures them at a low
-    rate on a separate connection.
+    Over TCP connections that are kept, for the names in a file. It reports no percentiles:
+    client.c measures them at a low rate on a separate connection, with only so many NAMES.
     """
     probe = subprocess.Popen(_client(client, "tcp", address, seconds=seconds, rate=PROBE_RATE,
-                                     delay=delay),
+                                     delay=delay, names=names),
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     said = run(["dnsperf", "-s", address[0], "-p", str(address[1]), "-m", "tcp", "-T", "1",
                 "-c", str(clients), "-q", str(clients * outstanding), "-l", str(seconds),
-                "-t", str(RESPONSE_TIMEOUT), "-d", str(names)], seconds)
+                "-t", str(RESPONSE_TIMEOUT), "-d", str(file)], seconds)
     probed = outcome(probe, seconds + RESPONSE_TIMEOUT + 30)
 
     def number(pattern):
@@ -142,5 +144,8 @@ def bare_ms(program, ca_file, hostname, address, wait):
 
 
 def write_names(path, delay, count=50_000):
-    """Names for dnsperf, each used once per round, so that no two queries coincide."""
+    """
+    Names for dnsperf, each used once per round, so that no two queries coincide. Those of client.c
+    are the same when it uses only so many.
+    """
     path.write_text("".join(f"d{delay}-{n}.bench.example A\n" for n in range(count)))

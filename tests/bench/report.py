@@ -7,6 +7,8 @@ import subprocess
 import cases
 import figures
 
+SOME = 0.001        # share of misses among hits that is worth a line
+
 OURS, THEIRS, OCTETS = "#1f6f8b", "#b8b8b8", "#dddddd"
 
 NAT_WARNING = ("WARNING: nft has NAT rules: connection tracking slows what is measured here, new "
@@ -28,6 +30,13 @@ def spread(samples, key, digits):
 def of(data, name, case, key):
     """The median of a target in a case; None when it was not measured."""
     return median(data["results"].get(name, {}).get(case, ()), key)
+
+
+def median_ratio(samples, to, key):
+    """Of two measurements that were made in turns: each is compared with that of the same turn."""
+    ratios = [one[key] / other[key] for one, other in zip(samples, to)
+              if one.get(key) and other.get(key)]
+    return statistics.median(ratios) if ratios else None
 
 
 def is_peer(data, name, case):
@@ -72,6 +81,11 @@ def table(data, case, left_out):
                 row.append(spread(results[case], key, digits))
         rows.append(row)
     print_rows(data["cases"][case]["title"], [head, *rows])
+    for name, results in data["results"].items():
+        misses = sum(sample.get("misses", 0) for sample in results.get(case, ()))
+        answered = sum(sample["answered"] for sample in results.get(case, ()) if "misses" in sample)
+        if misses > SOME * answered:
+            print(f"  {name}: NOT ALL HITS: {misses:,} of {answered:,} went upstream")
     for name, why in left_out.items():
         print(f"  {name}: left out, {why}")
 
@@ -109,6 +123,8 @@ def show(data):
           "* passes octets on: where connections are kept, it is no measure for the others.")
     if data["nat"]:
         print(NAT_WARNING)
+    if data["root"]:
+        print(f"Other programs are those of {data['root']}, where it has them.")
     for name, about in data["targets"].items():
         print(f"  {name}: {about['version']}")
         if about["unverified"]:
@@ -194,8 +210,10 @@ def draw(out, data):
     """The pictures of a run: bars for each delay of the upstream, and latency over load."""
     for delay in sorted({about["delay"] for about in data["cases"].values()}):
         draw_bars(out / f"bars-{delay}ms.svg", data,
-                  [case for case, about in data["cases"].items()
-                   if about["outstanding"] and about["delay"] == delay])
+                  [case for case, about in data["cases"].items() if about["kind"] == "load"
+                   and about["outstanding"] and about["delay"] == delay])
+    draw_bars(out / "bars-hits.svg", data,
+              [case for case, about in data["cases"].items() if about["kind"] == "hits"])
     for mode in ("tcp", "udp"):
         draw_latency(out / f"latency-{mode}.svg", data, mode)
 

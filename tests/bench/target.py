@@ -29,9 +29,10 @@ class Target:
     A text of lines `key: value', then files for the target to read, each below a line
     `--- NAME'. In both, @key@ stands for a setting of this run. The keys are: start, the
     command; version, a command whose first line with a number is shown; module, a file it
-    needs beside the program, below a lib directory; cases, the kinds of cases when not all
-    (brief: loads of the short form); kind, `octets' when it does not look at messages. Lines
-    with @second@ count only where there is a second upstream.
+    needs beside the program, below a lib directory; cases, the kinds of cases when not all but
+    hits (brief: loads of the short form); short, `no' when the short form leaves it out; kind,
+    `octets' when it does not look at messages. Lines with @second@ count only where there is a
+    second upstream.
     """
 
     def __init__(self, name, text, settings):
@@ -41,6 +42,7 @@ class Target:
         self.files = dict(zip(files[::2], files[1::2]))
         self.settings = settings
         self.address = settings["address"], int(settings["port"])
+        self.root = "" if self.is_ours or not self._is_below(settings["root"]) else settings["root"]
 
     @property
     def is_ours(self):
@@ -50,8 +52,18 @@ class Target:
     def passes_octets(self):
         return self.keys.get("kind") == "octets"
 
+    def _is_below(self, root):
+        """What starts it may be a shell: the program that says its version is what counts."""
+        return bool(root) and _which(self.fill_in(self.keys["version"]).split()[0], root)
+
+    @property
+    def is_in_short_form(self):
+        return self.keys.get("short") != "no"
+
     def takes(self, case):
-        kinds = self.keys["cases"].split() if "cases" in self.keys else [case.kind]
+        if "cases" not in self.keys:
+            return case.kind != "hits"
+        kinds = self.keys["cases"].split()
         return case.kind in kinds or "brief" in kinds and case.kind == "load" and case.quick > 0
 
     def fill_in(self, text, **more):
@@ -62,24 +74,36 @@ class Target:
 
     def command(self, key, **more):
         words = self.fill_in(self.keys[key], **more).split()
-        program = shutil.which(words[0], path=PATH)
+        program = _which(words[0], self.root)
         if program is None:
             raise Unusable(f"{words[0]} is not installed")
         return [program, *words[1:]]
 
+    def popen_options(self, directory):
+        """For subprocess, so that a command runs in a directory of its root."""
+        if not self.settings["root"]:
+            return {"cwd": directory}
+
+        # For those of this machine, too: all are to be started in the same way, as fast as others.
+        def enter():
+            os.chroot(self.root or "/")
+            os.chdir(directory)
+        return {"preexec_fn": enter}
+
     def version(self):
         done = subprocess.run(self.command("version"), stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10,
+                              **self.popen_options("/"))
         lines = done.stdout.decode(errors="replace").splitlines()
         return next((line.strip() for line in lines if re.search(r"\d", line)), "unknown")
 
     def module(self):
         """The file that `module' names, below the library directories of the program."""
-        prefix = pathlib.Path(self.command("start")[0]).resolve().parent.parent
+        program = pathlib.Path(self.root + self.command("start")[0]).resolve()
         for directory in ("lib", "lib64"):
-            path = prefix / directory / self.keys["module"]
+            path = program.parent.parent / directory / self.keys["module"]
             if path.exists():
-                return str(path)
+                return str(path).removeprefix(self.root)
         raise Unusable(f"{self.keys['module']} is not installed")
 
     def start(self, directory, asks=True, **settings):
@@ -105,9 +129,9 @@ class Running:
         with open(self.output, "wb") as output:
             began = time.monotonic()
             self.process = subprocess.Popen(
-                command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, start_new_session=True,
-                env={**os.environ, "PATH": PATH})
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                start_new_session=True, env={**os.environ, "PATH": PATH},
+                **target.popen_options(directory))
         if not asks:
             return
         try:
@@ -217,6 +241,12 @@ class Running:
                     os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+
+
+def _which(program, root):
+    """The path of a program, as it is below a root; None if it is not installed there."""
+    found = shutil.which(program, path=":".join(root + path for path in PATH.split(":")))
+    return found and found.removeprefix(root)
 
 
 def _sizes(text):

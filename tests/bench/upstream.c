@@ -38,6 +38,7 @@ enum {
 	TICKS_IN_MS = 1000 / TICK_US,
 	WHEEL_TICKS = 524288, /* longer than any delay */
 	DELAY_MAX_MS = 8000,
+	TTL_S = 3600, /* of each record: longer than any measurement */
 	TYPE_OPT = 41
 };
 
@@ -162,8 +163,8 @@ static size_t
 write_answer(const uint8_t *query, size_t len, uint8_t *out, int *delay_ms)
 {
 	static const uint8_t opt[11] = { 0, 0, TYPE_OPT, 0x04, 0xd0 };
-	static const uint8_t record[12] = { 0xc0, HEADER_LEN, 0, TYPE_A, 0, CLASS_IN, 0, 0, 0, 0, 0,
-		4 };
+	static const uint8_t record[12] = { 0xc0, HEADER_LEN, 0, TYPE_A, 0, CLASS_IN, 0, 0,
+		TTL_S >> 8, TTL_S & 255, 0, 4 };
 	const uint8_t *name = query + HEADER_LEN;
 	uint8_t *message = out + LENGTH_PREFIX;
 	size_t name_octets;

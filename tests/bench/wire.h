@@ -50,12 +50,18 @@ hash_name(const uint8_t *name, size_t len)
 }
 
 static inline int64_t
-now_us(void)
+now_ns(void)
 {
 	struct timespec t;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static inline int64_t
+now_us(void)
+{
+	return now_ns() / 1000;
 }
 
 #endif

@@ -10,7 +10,7 @@ import dnsmsg
 import faults
 from answers import (by_name, chain, cname, data, failure, message, negative, positive, record,
                      serve, soa, version)
-from caching import PLAIN
+from caching import MIB, PLAIN, written
 from clock import now, wait_until
 from dnsmsg import A, AAAA, NS, NXDOMAIN, REFUSED, SERVFAIL, SOA, TC, Query
 from env import EDNS
@@ -292,7 +292,7 @@ def test_long_answer_is_whole(env, size):
 @row("K-51")
 def test_answer_that_is_too_long_is_counted(env):
     server = env.upstream(serve(answers.large(60000)))
-    running = env.proxy(server, cache={**PLAIN, "size": caching.MIB})
+    running = env.proxy(server, cache={**PLAIN, "size": written(MIB)})
     for _ in range(3):
         env.assert_ok(env.ask())
     assert len(server.queries) == 3

@@ -178,7 +178,8 @@ def test_all_clients_leave(env):
 def test_joined_queries_are_answered_if_the_first_is_evicted(env):
     """When no slot is free, the oldest UDP query of the busiest address gets SERVFAIL."""
     server = env.upstream(serve(positive()))
-    env.proxy(server, cache=PLAIN, inflight=64, timeouts={"query": "4s", "answer": "4s"})
+    env.proxy(server, cache=PLAIN, inflight=64, timeouts={"query": "8s", "answer": "5s"})
+    # The joined query is sent to the upstream when the first is gone.
     busiest, others = (env.datagrams(source=f"127.0.1.{n + 1}") for n in range(2))
     others.abandoned = True
     first, = busiest.send(Query("delay-3000.test", edns=EDNS))
@@ -192,7 +193,7 @@ def test_joined_queries_are_answered_if_the_first_is_evicted(env):
         busiest.receive(0.05)
     env.servfail(first)
     assert first.answer.ede[0][0] == 0
-    env.assert_ok(joined.receive_until(waiting), 4)
+    env.assert_ok(joined.receive_until(waiting), 6)
     assert len(server.queries_for("delay-3000.test")) <= 2
 
 

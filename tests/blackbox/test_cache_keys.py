@@ -210,21 +210,38 @@ def test_text_of_a_cached_extended_error_is_bounded(env):
     assert len(hit.wire) < 4096 and all(code == 15 for code, _ in hit.ede)
 
 
-OPTIONS = {answers.NSID: b"server-1", answers.REPORT_CHANNEL: b"\5agent\4test\0",
-           answers.ZONEVERSION: b"\1\0\0\0\0\1", answers.KEEPALIVE: b"\0\x64",
-           answers.COOKIE: b"12345678abcdefgh", answers.PADDING: bytes(64), 65001: b"private"}
+OPTIONS = b"".join(option(code, value) for code, value in (
+    (answers.NSID, b"server-1"), (answers.REPORT_CHANNEL, b"\5agent\4test\0"),
+    (answers.ZONEVERSION, b"\1\0\0\0\0\1"), (answers.KEEPALIVE, b"\0\x64"),
+    (answers.COOKIE, b"12345678abcdefgh"), (answers.PADDING, bytes(64)), (65001, b"private")))
 
 
 @row("K-26")
 def test_options_about_the_server_or_the_hop_are_not_in_a_hit(env):
-    server = env.upstream(serve(positive(options=b"".join(
-        option(code, value) for code, value in OPTIONS.items()))))
+    server = env.upstream(serve(positive(options=OPTIONS)))
     env.proxy(server, cache=True)
-    asking = dnsmsg.opt(option(answers.NSID) + option(answers.ZONEVERSION))
-    env.assert_ok(env.ask(edns=asking))
-    for edns in (EDNS, asking):
-        assert env.assert_ok(env.ask(edns=edns)).answer.options == []
+    env.assert_ok(env.ask(edns=EDNS))
+    assert env.assert_ok(env.ask(edns=EDNS)).answer.options == []
     assert len(server.queries) == 1
+
+
+@table("code", ("K-26-NSID", answers.NSID), ("K-26-ZONEVERSION", answers.ZONEVERSION),
+       ("K-26-private", 65001))
+def test_query_with_an_option_for_the_server_is_forwarded(env, code):
+    """The answer to it is for this client only."""
+    env.proxy(env.upstream(serve(positive(options=OPTIONS))), cache=True)
+    asking = Query(edns=dnsmsg.opt(option(code)))
+    for expected, query in ((1, asking), (2, asking), (3, Query()), (4, asking), (3, Query())):
+        exchange = env.assert_ok(env.ask(query))
+        assert version(exchange) == expected
+        assert not query.edns or code in [seen for seen, _ in exchange.answer.options]
+
+
+@table("query", ("K-04-Z", Query(flags=RD | dnsmsg.Z)),
+       ("K-04-EDNS-flags", Query(edns=dnsmsg.opt(flags=0x4000))))
+def test_query_with_unknown_flags_is_forwarded(env, query):
+    env.proxy(env.upstream(serve(positive())), cache=True)
+    assert _versions(env, query, query, Query(), query, Query()) == [1, 2, 3, 4, 3]
 
 
 @row("K-27")

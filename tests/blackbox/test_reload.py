@@ -82,9 +82,9 @@ def test_1000_reloads_leak_nothing(env):
     running = processes.start_workers(env, env.upstream(), workers=2, reload="signal")
     env.assert_ok(env.ask())
     _reload_times(running, 20)
-    before = _census(running)
+    before = processes.census(running)
     _reload_times(running, times)
-    after = _census(running)
+    after = processes.census(running)
     assert before[0] == after[0], "descriptors"
     assert abs(after[1] - before[1]) <= 2, "mappings"
     if not env.sanitized:
@@ -99,15 +99,6 @@ def _reload_times(running, times):
         wait_until(lambda: len(running.log) > before, 5, "it is reloaded")
         assert running.log[before]["event"] == RELOADED
     processes.wait_all_serving(running, 2)
-
-
-def _census(running):
-    """Descriptors, mappings, and memory in KiB, of the supervisor."""
-    with open(f"/proc/{running.pid}/smaps_rollup") as file:
-        memory = next(int(line.split()[1]) for line in file if line.startswith("Rss:"))
-    with open(f"/proc/{running.pid}/maps") as file:
-        mappings = len(file.readlines())
-    return sorted(os.listdir(f"/proc/{running.pid}/fd")), mappings, memory
 
 
 # A file that is wrong.

@@ -87,7 +87,7 @@ NAMES = [
 
 @table("name, where", *NAMES)
 def test_name_goes_to_the_longest_domain(env, name, where):
-    servers = env.upstream(), env.upstream(is_cleartext=True), env.upstream()
+    servers = env.upstream(), env.upstream(cleartext=True), env.upstream()
     env.proxy(servers[0], routes=[
         routed(env, servers[1], domains=[CORP, "*.only-below.test", "10.96.0.0/12", "both.test"]),
         routed(env, servers[2], domains=["dev.corp.test", "MiXeD.example", "10.96.7.0/24",
@@ -117,7 +117,7 @@ def test_route_with_an_answer_asks_nobody(env, answer, rcode):
 @row("G-05")
 def test_failed_route_does_not_fall_back_to_others(env, is_cleartext):
     top, other = env.pair()
-    servers = [env.upstream(faults.refuse, is_cleartext=is_cleartext) for _ in range(2)]
+    servers = [env.upstream(faults.refuse, cleartext=is_cleartext) for _ in range(2)]
     env.proxy(top, routes=[routed(env, *servers), routed(env, other, domains=["other.test"])])
     for n in range(3):
         exchange = env.servfail(env.ask(f"a{n}.{CORP}", edns=dnsmsg.opt()))
@@ -131,7 +131,7 @@ def test_failed_route_does_not_fall_back_to_others(env, is_cleartext):
 @row("G-05-error")
 def test_error_of_a_route_is_the_answer(env, is_cleartext):
     top = env.upstream()
-    server = env.upstream(faults.rcode(dnsmsg.NXDOMAIN), is_cleartext=is_cleartext)
+    server = env.upstream(faults.rcode(dnsmsg.NXDOMAIN), cleartext=is_cleartext)
     env.proxy(top, routes=[routed(env, server)])
     assert env.ask(f"a.{CORP}").rcode == dnsmsg.NXDOMAIN
     server.do(faults.rcode(dnsmsg.SERVFAIL))
@@ -156,8 +156,8 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS, ids=[f"G-06-{name}" for name in FAULTS])
 def test_fault_stays_inside_the_route(env, fault, is_cleartext):
     top = env.upstream()
-    a = env.upstream(FAULTS[fault], is_cleartext=is_cleartext)
-    b = env.upstream(is_cleartext=is_cleartext)
+    a = env.upstream(FAULTS[fault], cleartext=is_cleartext)
+    b = env.upstream(cleartext=is_cleartext)
     env.proxy(top, routes=[routed(env, a, b)])
     env.assert_ok(env.ask(f"a.{CORP}"), 2)
     assert top.arrived == []
@@ -191,7 +191,7 @@ BROKEN = {
 @pytest.mark.parametrize("fault", BROKEN, ids=[f"G-17-{name}" for name in BROKEN])
 def test_broken_cleartext_upstream_gives_no_wrong_answer(env, fault):
     """Alone: what it sends is the answer to the query that it is about, or there is none."""
-    top, server = env.upstream(), env.upstream(BROKEN[fault], is_cleartext=True)
+    top, server = env.upstream(), env.upstream(BROKEN[fault], cleartext=True)
     env.proxy(top, routes=[routed(env, server)])
     client = env.client()
     for n in range(3):
@@ -207,7 +207,7 @@ def test_broken_cleartext_upstream_gives_no_wrong_answer(env, fault):
 
 @row("G-17")
 def test_cleartext_upstream_keeps_its_connection(env):
-    top, server = env.upstream(), env.upstream(is_cleartext=True)
+    top, server = env.upstream(), env.upstream(cleartext=True)
     env.proxy(top, routes=[routed(env, server)])
     client = env.client()
     for n in range(20):
@@ -222,7 +222,7 @@ def test_cleartext_upstream_keeps_its_connection(env):
 @row("G-17-options")
 def test_cleartext_query_has_no_options(env):
     """Nothing that only makes sense over TLS, or that says something about the client."""
-    top, server = env.upstream(), env.upstream(is_cleartext=True)
+    top, server = env.upstream(), env.upstream(cleartext=True)
     env.proxy(top, routes=[routed(env, server)])
     options = dnsmsg.option(8, b"\0\1\x18\0\xc0\0\2") + dnsmsg.option(10, bytes(8))
     env.assert_ok(env.ask(f"a.{CORP}", edns=dnsmsg.opt(options)))
@@ -237,7 +237,7 @@ def test_packets_in_cleartext_have_names_of_the_route_only(env, namespace):
     env.may_grow *= 2
     sniffer = namespace.call(socket.socket, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     sniffer.settimeout(0.2)
-    top, server = env.upstream(), env.upstream(is_cleartext=True)
+    top, server = env.upstream(), env.upstream(cleartext=True)
     env.proxy(top, routes=[routed(env, server, domains=[CLUSTER, "10.96.0.0/12"])])
     asked = ["secret.test", f"web.default.svc.{CLUSTER}", "1.0.96.10.in-addr.arpa",
              f"secret.test.{CLUSTER}", "secret.example", "1.2.3.10.in-addr.arpa"]
@@ -277,7 +277,7 @@ def test_cleartext_is_refused_where_it_does_not_belong(tmp_path, text, said):
 
 @row("G-08-words")
 def test_log_says_what_leaves_in_cleartext(env):
-    top, server = env.upstream(), env.upstream(is_cleartext=True)
+    top, server = env.upstream(), env.upstream(cleartext=True)
     running = env.proxy(top, routes=[routed(env, server, domains=[CLUSTER, "10.96.0.0/12"]),
                                      routed(env, env.upstream())])
     line, = running.lines("cleartext")
@@ -287,7 +287,7 @@ def test_log_says_what_leaves_in_cleartext(env):
 
 @row("G-09")
 def test_reload_takes_a_route_away(env):
-    top, server = env.upstream(), env.upstream(is_cleartext=True)
+    top, server = env.upstream(), env.upstream(cleartext=True)
     server.do(answers.serve(answers.positive()))
     top.do(answers.serve(answers.positive()))
     env.allow_wrong_responses = True
@@ -309,7 +309,7 @@ def test_reload_takes_a_route_away(env):
 @row("G-09-load")
 def test_reload_of_routes_loses_no_query(env):
     """Routes come, go and change places while a client never pauses."""
-    top, a, b = env.upstream(), env.upstream(is_cleartext=True), env.upstream()
+    top, a, b = env.upstream(), env.upstream(cleartext=True), env.upstream()
     env.proxy(top, routes=[routed(env, a)])
     client = env.client()
     layouts = [[], [routed(env, b), routed(env, a, domains=["x.test"])], [routed(env, a)]] * 2
@@ -336,8 +336,8 @@ def test_reload_of_routes_loses_no_query(env):
 def test_hedged_queries_stay_in_their_group(env, settings, is_cleartext):
     """Promise O10 is checked at the end."""
     top = [env.upstream() for _ in range(2)]
-    servers = [env.upstream(faults.slow(0.2), is_cleartext=is_cleartext), env.upstream(
-        is_cleartext=is_cleartext)]
+    servers = [env.upstream(faults.slow(0.2), cleartext=is_cleartext), env.upstream(
+        cleartext=is_cleartext)]
     env.proxy(*top, routes=[routed(env, *servers)], **settings)
     client = env.client()
     for n in range(30):
@@ -385,7 +385,7 @@ def test_same_server_in_two_groups_is_down_in_one(env):
 
 @row("G-12")
 def test_cname_to_a_name_outside_is_relayed(env, is_cleartext):
-    top, server = env.upstream(), env.upstream(is_cleartext=is_cleartext)
+    top, server = env.upstream(), env.upstream(cleartext=is_cleartext)
     server.do(answers.serve(answers.chain((None, "target.outside.example"))))
     env.allow_wrong_responses = True
     env.proxy(top, routes=[routed(env, server)])
@@ -420,7 +420,7 @@ def test_ten_thousand_routes(env):
 
 @row("G-20")
 def test_probe_tries_upstreams_of_routes(env):
-    top, tls, clear = env.upstream(), env.upstream(), env.upstream(is_cleartext=True)
+    top, tls, clear = env.upstream(), env.upstream(), env.upstream(cleartext=True)
     env.proxy(top, routes=[routed(env, tls), routed(env, clear, domains=[CLUSTER])])
     done = subprocess.run([proxy.BINARY, "-c", env.config_path, "probe"], capture_output=True,
                           text=True, timeout=20)
@@ -434,7 +434,7 @@ def test_probe_tries_upstreams_of_routes(env):
 
 @row("G-20-check")
 def test_check_prints_what_leaves_in_cleartext(env):
-    top, clear = env.upstream(), env.upstream(is_cleartext=True)
+    top, clear = env.upstream(), env.upstream(cleartext=True)
     env.proxy(top, routes=[routed(env, clear, domains=[CLUSTER, "10.96.0.0/12"])])
     done = subprocess.run([proxy.BINARY, "-c", env.config_path, "check"], capture_output=True,
                           text=True, timeout=20)

@@ -38,15 +38,6 @@ def _died(running, worker, cause, seconds=2):
 # All workers die, and nothing leaks. The first test, since it takes longest.
 
 
-def _census(running):
-    """Descriptors, mappings, and memory in KiB, of the supervisor."""
-    with open(f"/proc/{running.pid}/smaps_rollup") as file:
-        memory = next(int(line.split()[1]) for line in file if line.startswith("Rss:"))
-    with open(f"/proc/{running.pid}/maps") as file:
-        mappings = len(file.readlines())
-    return sorted(os.listdir(f"/proc/{running.pid}/fd")), mappings, memory
-
-
 def _same(before, after):
     assert before[0] == after[0], "descriptors"
     assert abs(after[1] - before[1]) <= 2, "mappings"
@@ -61,11 +52,11 @@ def test_dead_workers_leak_nothing(env):
     server = env.upstream()
     running = processes.start_workers(env, server, workers=workers)
     _kill_all(running, workers)
-    before = _census(running)
+    before = processes.census(running)
     for n in range(rounds):
         _kill_all(running, workers)
         env.assert_ok(env.ask(f"n{n}.test"))
-    _same(before, _census(running))
+    _same(before, processes.census(running))
     assert len(running.lines("worker died")) == (rounds + 1) * workers
     assert not running.zombies()
 

@@ -3,28 +3,7 @@
  * that question, and nothing is read past the end.
  */
 #include "format/dns.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool holds)
-{
-	if (!holds)
-		abort();
-}
-
-static uint8_t *
-tight_copy(const uint8_t *data, size_t len)
-{
-	uint8_t *copy = malloc(len > 0 ? len : 1);
-
-	must(copy != NULL);
-	memcpy(copy, data, len);
-	return copy;
-}
+#include "fuzz.h"
 
 static void
 check_response(const uint8_t *msg, size_t len)

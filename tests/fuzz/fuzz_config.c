@@ -1,13 +1,8 @@
 /* A configuration that loads must be printed as text that loads and prints the same. */
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "config/config.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "fuzz.h"
 
 /* What config_print() writes for the configuration in TEXT; NULL when that does not load. */
 static char *

@@ -5,36 +5,14 @@
  */
 #include "format/edns.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/wire.h"
 #include "format/opt.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 enum { SUBNET = 8, COOKIE = 10, KEEPALIVE = 11, PADDING = 12, EDE = 15, ANY = -1, BLOCK = 128 };
 
 /* What is kept of a response. */
 enum { KEPT_ERRORS = 2, KEPT_TEXT_MAX = 128 };
-
-static void
-must(bool holds)
-{
-	if (!holds)
-		abort();
-}
-
-static uint8_t *
-tight_copy(const uint8_t *data, size_t len)
-{
-	uint8_t *copy = malloc(len > 0 ? len : 1);
-
-	must(copy != NULL);
-	if (len > 0)
-		memcpy(copy, data, len);
-	return copy;
-}
 
 /* How often the OPT record that ends a message has an option; ANY: how many options it has. */
 static size_t

@@ -5,31 +5,9 @@
  */
 #include "format/answer.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/wire.h"
 #include "format/edns.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool holds)
-{
-	if (!holds)
-		abort();
-}
-
-static uint8_t *
-tight_copy(const uint8_t *data, size_t len)
-{
-	uint8_t *copy = malloc(len > 0 ? len : 1);
-
-	must(copy != NULL);
-	if (len > 0)
-		memcpy(copy, data, len);
-	return copy;
-}
+#include "fuzz.h"
 
 /* The query with the question of a message. */
 static struct dns_query

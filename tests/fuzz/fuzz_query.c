@@ -3,18 +3,7 @@
  * valid response to it.
  */
 #include "format/dns.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-must(bool holds)
-{
-	if (!holds)
-		abort();
-}
+#include "fuzz.h"
 
 static void
 check_name(const uint8_t *msg, const struct dns_query *q)

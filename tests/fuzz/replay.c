@@ -2,12 +2,9 @@
  * Runs a fuzz target over files instead of under a fuzzer: any compiler will do, and
  * what was once found stays found.
  */
-
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "fuzz.h"
 
 enum { SEED_MAX = 1 << 20 };
 

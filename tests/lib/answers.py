@@ -90,7 +90,8 @@ def message(query, records=(), authority=(), additional=(), rcode=dnsmsg.NOERROR
     """
     if not _understands_ad(query):
         flags &= ~AD
-    extra = [dnsmsg.opt(options, rcode_high=rcode >> 4)] if query.opt else []
+    extra = [dnsmsg.opt(options, flags=query.opt[3] & DO, rcode_high=rcode >> 4)] \
+        if query.opt else []
     sections = list(records), list(authority), [*extra, *additional]
     return dnsmsg.header(query.ident, QR | RA | query.flags & (RD | CD) | flags | rcode & 15,
                          questions, *map(len, sections)) \

@@ -6,10 +6,17 @@ import re
 import signal
 import struct
 import subprocess
+import time
 
-from clock import wait_until
+from clock import now, wait_until
 
 MIB = 1 << 20
+
+
+def written(size):
+    """A size in bytes as in a configuration."""
+    return f"{size >> 10}KiB" if size else 0
+
 
 # Entries that only live and end.
 PLAIN = {"stale": 0, "prefetch": False}
@@ -47,24 +54,29 @@ class Boottime:
 
 
 def counters(running):
-    """What SIGUSR1 logs about the cache, as numbers; 0 for what is not there."""
-    before = len(running.lines("cache"))
+    """
+    What SIGUSR1 logs about the cache, as numbers, with not_stored_REASON for each reason; 0 for
+    what is not there.
+    """
+    before = len(running.log)
     running.signal(signal.SIGUSR1)
-    wait_until(lambda: len(running.lines("cache")) > before, 2, "SIGUSR1 is answered")
-    line = running.lines("cache")[-1]
-    return collections.Counter({key: int(value) for key, value in line.items() if value.isdigit()})
+    wait_until(lambda: "cache" in [line.get("event") for line in running.log[before:]], 2,
+               "SIGUSR1 is answered")
+    seen = collections.Counter()
+    for line in running.log[before:]:
+        if line.get("event") == "cache":
+            seen.update({key: int(value) for key, value in line.items() if value.isdigit()})
+        elif line.get("event") == "cache not stored":
+            seen[f"not_stored_{line['reason'].replace(' ', '_')}"] = int(line["count"])
+    return seen
 
 
 def wait_counters(running, **expected):
     """Waits until counters have these values; workers publish them before they wait."""
-    def agree():
-        seen.update(counters(running))
-        return all(seen[key] == value for key, value in expected.items())
-    seen = {}
-    try:
-        wait_until(agree, 2)
-    except AssertionError:
-        raise AssertionError(f"not {expected}: {seen}") from None
+    limit = now() + 2
+    while (seen := counters(running)) and any(seen[key] != expected[key] for key in expected):
+        assert now() < limit, f"not {expected}: {dict(seen)}"
+        time.sleep(0.05)
 
 
 # Memory.

@@ -208,10 +208,10 @@ class Env:
                     assert exchange.answer.is_correct, f"O2: {exchange.query}: {exchange.answer}"
 
     def _check_upstreams(self):
-        """O4: only TLS was sent to upstreams, but for those of cleartext routes."""
+        """O4: only TLS was sent to upstreams, but to those of cleartext routes."""
         for server in self.upstreams:
             assert not server.errors, "the upstream itself failed:\n" + "\n".join(server.errors)
-            for connection in [] if server.is_cleartext else server.connections:
+            for connection in server.connections if not server.cleartext else ():
                 assert connection.first_byte in (None, 0x16), \
                     f"O4: the first byte to {server.name} was {connection.first_byte:#x}"
                 assert connection.cleartext is None, f"O4: cleartext: {connection.cleartext}"

@@ -72,3 +72,12 @@ def client_of(env, worker, **args):
 def one_each(env):
     """One client for each worker: a dictionary by PID."""
     return {worker: client_of(env, worker) for worker in env.proxies[-1].workers()}
+
+
+def census(running):
+    """Descriptors, mappings, and memory in KiB, of the supervisor."""
+    with open(f"/proc/{running.pid}/smaps_rollup") as file:
+        memory = next(int(line.split()[1]) for line in file if line.startswith("Rss:"))
+    with open(f"/proc/{running.pid}/maps") as file:
+        mappings = len(file.readlines())
+    return sorted(os.listdir(f"/proc/{running.pid}/fd")), mappings, memory

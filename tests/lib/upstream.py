@@ -1,6 +1,6 @@
 """
-A scripted DNS-over-TLS server. It records all queries and connections and sends the expected
-answer to each query, unless its Script defines a fault.
+A scripted DNS-over-TLS server, or one in cleartext. It records all queries and connections and
+sends the expected answer to each query, unless its Script defines a fault.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import struct
 import traceback
 import typing
 
+import cleartext
 import dnsmsg
 import tls
 from clock import now
@@ -82,38 +83,6 @@ class ReceivedQuery:
         return sum(int(part[6:]) for part in self.seen.parts if part.startswith(b"delay-")) / 1000
 
 
-class Cleartext:
-    """In place of a TLS session, for an upstream that is asked in cleartext."""
-
-    facts = None
-
-    def __init__(self):
-        self._received, self._pending, self._has_ended = b"", b"", False
-
-    def handshake(self):
-        return True
-
-    def feed(self, data):
-        self._received += data
-        self._has_ended = self._has_ended or not data
-
-    def read(self):
-        data, self._received = self._received, b""
-        if not data and self._has_ended:
-            raise tls.Ended("eof")
-        return data or None
-
-    def write(self, data):
-        self._pending += data
-
-    def pending(self):
-        data, self._pending = self._pending, b""
-        return data
-
-    def close_notify(self):
-        pass
-
-
 class Connection:
     """One connection to the server, and the record of it."""
 
@@ -144,7 +113,7 @@ class Connection:
         await self.send(dnsmsg.framed(message))
 
     async def send(self, data):
-        """Sends bytes inside TLS."""
+        """Sends bytes inside TLS, if the server has it."""
         async with self._sending:
             self._session.write(data)
             await self._flush()
@@ -240,10 +209,8 @@ class Connection:
         if script.accepted:
             await script.accepted(self)
             return
-        if self.upstream.is_cleartext:
-            self._session = Cleartext()
-        else:
-            self._session = tls.session(self.upstream.context())
+        self._session = cleartext.Session() if self.upstream.cleartext else \
+            tls.session(self.upstream.context())
         if script.largest_hello and await self._hello_size() > script.largest_hello:
             await self.silence()
             return
@@ -355,7 +322,7 @@ class Connection:
             self.hello += data
         if self.first_byte is None and data:
             self.first_byte = data[0]
-        while data and not self.upstream.is_cleartext:
+        while data and not self.upstream.cleartext:
             step = min(self._skip, len(data))
             self._skip -= step
             data = data[step:]
@@ -380,17 +347,18 @@ async def answer(connection, query):
 
 class Upstream:
     """
-    The server, over TLS unless IS_CLEARTEXT. The thread of the test creates and controls it; its connections run in the loop.
-    It binds its own address in 127.0.0.0/8, so that its port stays free when it restarts.
+    The server. The thread of the test creates and controls it; its connections run in the loop.
+    It binds its own address in 127.0.0.0/8, so that its port stays free when it restarts. One in
+    CLEARTEXT runs the same scripts, without a handshake.
     """
 
     def __init__(self, loop, authority, script=HEALTHY, hostname="dot.test", address=None,
-                 make_socket=socket.socket, identity=None, is_cleartext=False):
+                 make_socket=socket.socket, identity=None, cleartext=False):
         self.loop = loop
-        self.is_cleartext = is_cleartext
         self.own_name = ""          # what the proxy's own queries to it are about
         self.authority = authority
-        self.hostname = hostname
+        self.cleartext = cleartext
+        self.hostname = None if cleartext else hostname
         self.address = address or own_address()
         self.connections = []
         self.most_at_once = 0
@@ -431,16 +399,15 @@ class Upstream:
 
     def config(self, **changes):
         """Its entry in the list of upstreams."""
-        entry = {"address": self.address, "port": self.port}
-        entry.update({"cleartext": True} if self.is_cleartext else {"hostname": self.hostname})
+        entry = {"address": self.address, "port": self.port, "hostname": self.hostname,
+                 "cleartext": self.cleartext or None}
         entry.update(changes)
         return {key: value for key, value in entry.items() if value is not None}
 
     @property
     def name(self):
         """Its name in the log of the proxy."""
-        hostname = "" if self.is_cleartext else f" {self.hostname}"
-        return with_port(self.address, self.port) + hostname
+        return " ".join(filter(None, (with_port(self.address, self.port), self.hostname)))
 
     @property
     def queries(self):

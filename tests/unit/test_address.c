@@ -375,29 +375,19 @@ private_prefixes_are_prefixes(void **state)
 		assert_int_equal(prefix_parse(*text, &p), 0);
 }
 
-#define ADD(rows, function, label)                                        \
-	for (i = 0; i < LENGTH(rows); i++)                                \
-		tests[n++] = (struct CMUnitTest)                          \
-		{                                                         \
-			.name = (rows)[i].label, .test_func = (function), \
-			.initial_state = (void *)(uintptr_t) & (rows)[i]  \
-		}
-
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(parse_rows) + LENGTH(late_rows) + LENGTH(same_rows) +
-	    LENGTH(wildcard_rows) + LENGTH(prefix_rows) + LENGTH(private_rows) + 2];
-	size_t n = 0;
-	size_t i;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(sets_the_port),
+		cmocka_unit_test(private_prefixes_are_prefixes),
+	};
 
-	ADD(parse_rows, parses_an_address, text);
-	ADD(late_rows, parses_an_address_of_a_missing_interface, text);
-	ADD(same_rows, compares_addresses, a);
-	ADD(wildcard_rows, recognises_wildcards, text);
-	ADD(prefix_rows, matches_a_prefix, text);
-	ADD(private_rows, knows_private_addresses, text);
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(private_prefixes_are_prefixes);
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(sets_the_port);
-	return cmocka_run_group_tests_name("address", tests, NULL, NULL);
+	return RUN_ROWS(parse_rows, parses_an_address) +
+	    RUN_ROWS(late_rows, parses_an_address_of_a_missing_interface) +
+	    RUN_ROWS(same_rows, compares_addresses) +
+	    RUN_ROWS(wildcard_rows, recognises_wildcards) +
+	    RUN_ROWS(prefix_rows, matches_a_prefix) +
+	    RUN_ROWS(private_rows, knows_private_addresses) +
+	    cmocka_run_group_tests_name("address", singles, NULL, NULL);
 }

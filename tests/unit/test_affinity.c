@@ -73,14 +73,10 @@ does_not_yield_to_ended_workers(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(rows) + 1] = {
+	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test(does_not_yield_to_ended_workers),
 	};
-	size_t i;
 
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[i + 1] = (struct CMUnitTest){ .name = rows[i].name,
-			.test_func = yields_to_a_worker_that_will_accept,
-			.initial_state = (void *)&rows[i] };
-	return cmocka_run_group_tests_name("affinity", tests, NULL, NULL);
+	return RUN_ROWS(rows, yields_to_a_worker_that_will_accept) +
+	    cmocka_run_group_tests_name("affinity", singles, NULL, NULL);
 }

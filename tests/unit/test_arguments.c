@@ -152,14 +152,11 @@ prints_every_command_and_option(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(rows) + 2];
-	size_t i;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(long_words_are_truncated),
+		cmocka_unit_test(prints_every_command_and_option),
+	};
 
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = rows[i].name,
-			.test_func = reads_a_command_line,
-			.initial_state = (void *)(uintptr_t)&rows[i] };
-	tests[i++] = (struct CMUnitTest)cmocka_unit_test(long_words_are_truncated);
-	tests[i] = (struct CMUnitTest)cmocka_unit_test(prints_every_command_and_option);
-	return cmocka_run_group_tests_name("arguments", tests, NULL, NULL);
+	return RUN_ROWS(rows, reads_a_command_line) +
+	    cmocka_run_group_tests_name("arguments", singles, NULL, NULL);
 }

@@ -55,12 +55,5 @@ reads_a_size(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(rows)];
-	size_t i;
-
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = rows[i].text,
-			.test_func = reads_a_size,
-			.initial_state = (void *)(uintptr_t)&rows[i] };
-	return cmocka_run_group_tests_name("bytes", tests, NULL, NULL);
+	return RUN_ROWS(rows, reads_a_size);
 }

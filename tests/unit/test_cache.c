@@ -469,30 +469,47 @@ main_keeps_what_is_asked_for(void **state)
 	end();
 }
 
+static const struct evicted_row {
+	const char *name;
+	size_t len;
+	unsigned count;
+} evicted_rows[] = {
+	{ "whole segments are overwritten", LARGE, MANY },
+	{ "buckets are full", 0, 20000 },
+};
+
 /* Each entry that was stored is there, or has been counted. */
 static void
 counts_what_it_evicts(void **state)
 {
-	struct cache_evicted evicted;
-	struct cache_found found;
-	char text[KEY_TEXT_MAX];
-	unsigned there = 0;
-	unsigned i;
+	const struct evicted_row *row;
+	size_t i;
 
 	(void)state;
-	begin(MIB);
-	for (i = 0; i < MANY; i++)
-		put(numbered(text, "count", i), LARGE);
-	for (i = 0; i < MANY; i++) {
-		struct cache_key key = key_of(numbered(text, "count", i));
+	for (i = 0; i < LENGTH(evicted_rows); i++) {
+		struct cache_evicted evicted;
+		struct cache_found found;
+		char text[KEY_TEXT_MAX];
+		unsigned there = 0;
+		unsigned n;
 
-		there += cache_find(cache, &key, 0, &found);
+		row = &evicted_rows[i];
+		begin(MIB);
+		for (n = 0; n < row->count; n++)
+			put(numbered(text, "count", n), row->len);
+		for (n = 0; n < row->count; n++) {
+			struct cache_key key = key_of(numbered(text, "count", n));
+
+			there += cache_find(cache, &key, 0, &found);
+		}
+		evicted = cache_take_evicted(user);
+		assert_int_equal(evicted.main, 0);
+		if (evicted.probation != row->count - there)
+			fail_msg("%s: %ju evicted, %u are there", row->name,
+			    (uintmax_t)evicted.probation, there);
+		assert_int_equal(cache_take_evicted(user).probation, 0);
+		end();
 	}
-	evicted = cache_take_evicted(user);
-	assert_int_equal(evicted.main, 0);
-	assert_int_equal(evicted.probation, MANY - there);
-	assert_int_equal(cache_take_evicted(user).probation, 0);
-	end();
 }
 
 static void
@@ -581,6 +598,141 @@ users_that_leave_hold_nothing(void **state)
 		assert_int_equal(count_owned(), 0);
 		assert_true(get("a", 11));
 	}
+	end();
+}
+
+/* A user that stores little takes long to fill a segment, whose entries are not older for that. */
+static void
+entries_of_a_slow_user_are_kept_as_long(void **state)
+{
+	struct cache_user *slow;
+	char text[KEY_TEXT_MAX];
+	unsigned there = 0;
+	unsigned i;
+
+	(void)state;
+	begin(MIB);
+	slow = cache_user_new(cache, 1);
+	assert_non_null(slow);
+	assert_int_equal(put_as(slow, "first", LARGE), CACHE_STORED);
+	flood(MANY, 0);
+	for (i = 0; i < 10; i++)
+		assert_int_equal(put_as(slow, numbered(text, "slow", i), LARGE), CACHE_STORED);
+	cache_user_free(slow);
+	flood(200, 0);
+	there = count_there("slow", 10, LARGE);
+	assert_int_equal(there, 10);
+	end();
+}
+
+/* Which word of an entry a faulty process changes, and how. */
+static const struct damage_row {
+	const char *name;
+	size_t word;
+	uint64_t change;
+} damage_rows[] = {
+	{ "hash", 0, 1 },
+	{ "generation", 1, 1 },
+	{ "upper half of the generation", 1, 1 << 16 },
+	{ "place", 1, (uint64_t)16 << 32 },
+	{ "length of the value, beyond the end of the segment", 3, 32 },
+	{ "length of the value, all bits", 3, UINT32_MAX },
+	{ "length of the value, highest bit", 3, (uint64_t)1 << 31 },
+	{ "length of the key", 3, (uint64_t)1 << 32 },
+	{ "length of the key, all bits", 3, (uint64_t)0xffff << 32 },
+	{ "class", 3, (uint64_t)4 << 48 },
+	{ "class, all bits", 3, (uint64_t)0xffff << 48 },
+	{ "key", 4, 1 },
+	{ "last byte of the key", 4, (uint64_t)1 << 56 },
+};
+
+/* The words of an entry, which is in the index. */
+static _Atomic uint64_t *
+words_of(const char *text, struct cache_found *found)
+{
+	struct cache_key key = key_of(text);
+
+	assert_true(cache_find(cache, &key, 0, found));
+	return cache->data + (found->value - cache->data) - ENTRY_HEAD_LEN / 8 - (key.len + 7) / 8;
+}
+
+static void
+damaged_entry_is_not_found(void **state)
+{
+	static const char name[] = "eight123";
+	struct cache_entry entry;
+	struct cache_found found;
+	uint8_t value[8192];
+	struct cache_key key;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < LENGTH(damage_rows); i++) {
+		const struct damage_row *row = &damage_rows[i];
+		_Atomic uint64_t *words;
+
+		begin(MIB);
+		/* Two entries fill a segment. */
+		put("b", 8152);
+		put(name, 8152);
+		words = words_of(name, &found);
+		key = key_of(name);
+		assert_true(cache_get(user, &key, value, sizeof value, &entry));
+		(void)atomic_fetch_xor(&words[row->word], row->change);
+		if (cache_get(user, &key, value, SIZE_MAX, &entry))
+			fail_msg("%s", row->name);
+		put(name, 3);
+		assert_true(get(name, 3));
+		assert_true(get("b", 8152));
+		end();
+	}
+}
+
+/* As if the segment had been overwritten as often as there are short generations. */
+static void
+entry_of_another_generation_is_not_found(void **state)
+{
+	struct cache_found found;
+
+	(void)state;
+	begin(MIB);
+	put("a", 10);
+	(void)words_of("a", &found);
+	(void)atomic_fetch_add(&found.segment->generation, 1 << 16);
+	assert_false(get("a", 10));
+	put("a", 11);
+	assert_true(get("a", 11));
+	end();
+}
+
+/* The slot says that the entry begins behind the end of its segment. */
+static void
+entry_outside_of_its_segment_is_not_found(void **state)
+{
+	struct cache_found found;
+	_Atomic uint64_t *words;
+	size_t at;
+
+	(void)state;
+	begin(MIB);
+	put("b", 8152);
+	put("c", 8152);
+	put("d", 10);
+	put("a", 10);
+	words = words_of("a", &found);
+	assert_ptr_equal(found.segment, &cache->segments[1]);
+	at = (size_t)(words - cache->data) * 8;
+	assert_true(at > cache->segment_len);
+	/* It would be found behind the end of the segment before its own. */
+	atomic_store(&cache->segments[0].generation, found.generation);
+	atomic_store(&words[1], (uint64_t)at << 32 | found.generation);
+	atomic_store(found.place, (found.slot & ~(uint64_t)0xfffffff) | at / ENTRY_UNIT);
+	assert_false(get("a", 10));
+	/* Nor where there is no segment. */
+	atomic_store(found.place, found.slot | 0xfff << 16);
+	assert_false(get("a", 10));
+	atomic_store(found.place, UINT64_MAX);
+	assert_false(get("a", 10));
 	end();
 }
 
@@ -737,6 +889,10 @@ main(void)
 		cmocka_unit_test(all_users_can_store),
 		cmocka_unit_test(is_busy_when_others_hold_all_segments),
 		cmocka_unit_test(users_that_leave_hold_nothing),
+		cmocka_unit_test(entries_of_a_slow_user_are_kept_as_long),
+		cmocka_unit_test(damaged_entry_is_not_found),
+		cmocka_unit_test(entry_of_another_generation_is_not_found),
+		cmocka_unit_test(entry_outside_of_its_segment_is_not_found),
 		cmocka_unit_test(segments_with_an_impossible_owner_are_free),
 		cmocka_unit_test(generations_wrap),
 		cmocka_unit_test(claims_end_by_themselves),

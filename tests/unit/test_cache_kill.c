@@ -5,6 +5,7 @@
 #include "shared/cache.h"
 
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <signal.h>
@@ -138,6 +139,8 @@ start_worker(struct team *t, size_t number)
 	t->pids[number] = pid;
 	if (pid != 0)
 		return;
+	/* Not longer than the test, even if that fails. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	w.user = cache_user_new(t->cache, number);
 	if (w.user == NULL)
 		_exit(1);

@@ -1,8 +1,8 @@
 /*
  * A process that uses the cache is traced instruction by instruction. After each one that changes
- * shared memory, it is looked at what others would find if the process were killed there, or were
- * stopped there until the cache has been overwritten many times. DOT_PROXY_CACHE_SECONDS makes it
- * stop at each change.
+ * shared memory, the test checks what others would find if the process were killed there. It also
+ * stops the process there, lets others change the cache meanwhile, and lets it go on.
+ * DOT_PROXY_CACHE_SECONDS makes it stop at each change.
  */
 #include "shared/cache.h"
 
@@ -10,205 +10,18 @@
 #include <sys/wait.h>
 
 #include <signal.h>
-#include <stdio.h>
 #include <unistd.h>
 
-#include "../../src/shared/cache_internal.h"
 #include "base/sanitized.h"
+#include "cache_scenarios.h"
 #include "unit.h"
 
 enum {
-	OTHER, /* numbers of users */
-	TRACED,
-	KEYS = 40,
-	LEN = 500,     /* bytes of their values */
-	NEW_LEN = 50,  /* of those that the traced process stores or gets */
-	FLOOD = 2000,  /* entries that overwrite all but what is owned, about ten times */
-	CANNOT = 77,   /* exit status: ptrace(2) is not permitted */
-	/* It is stopped at one of so many changes, or at each in a longer run. */
-	STRIDE = SANITIZED ? 20 : 5,
-	CHANGES_MAX = 1000
+	CANNOT = 77, /* exit status: ptrace(2) is not permitted */
+	CHANGES_MAX = 1000,
+	/* It is stopped at one of so many changes, at each in a longer run, at none if that is slow. */
+	STRIDE = SANITIZED ? 2 * CHANGES_MAX : 20
 };
-
-/* The cache as the traced process finds it, and what it calls. */
-struct scenario {
-	const char *name;
-	void (*prepare)(void);
-	size_t number; /* of the key */
-	void (*call)(void);
-	bool is_kept;	 /* the entry of the key is there at any time, old or new */
-	size_t lost_max; /* how many of the other entries may be overwritten */
-};
-
-static struct cache *cache;
-static struct cache *copy;	   /* to look at it without a change */
-static struct cache_user *other;   /* of this process */
-static struct cache_user *traced; /* of the traced one */
-
-/* An entry, all of which follows from its name, its number and its length. */
-struct item {
-	char text[32];
-	struct cache_key key;
-	struct cache_entry entry;
-	uint8_t value[LEN];
-};
-
-static struct item subject; /* of the call of the traced process */
-
-static void
-make_item(struct item *item, const char *name, size_t number, size_t len)
-{
-	size_t i;
-
-	(void)snprintf(item->text, sizeof item->text, "%s%zu", name, number);
-	cache_key_init(other, &item->key, (const uint8_t *)item->text, strlen(item->text));
-	item->entry = (struct cache_entry) { .class = CACHE_NEGATIVE, .born = (uint32_t)number,
-		.until = (uint32_t)len, .len = len };
-	for (i = 0; i < len; i++)
-		item->value[i] = (uint8_t)((size_t)item->text[i % item->key.len] + len + i);
-}
-
-static enum cache_put
-put(struct cache_user *u, const char *name, size_t number, size_t len)
-{
-	struct item item;
-
-	make_item(&item, name, number, len);
-	return cache_put(u, &item.key, &item.entry, item.value);
-}
-
-/* The length of the value that is there, which must be right; or 0. */
-static size_t
-get(struct cache_user *u, const char *name, size_t number)
-{
-	struct cache_entry entry;
-	uint8_t value[LEN];
-	struct item item;
-
-	make_item(&item, name, number, 0);
-	if (!cache_get(u, &item.key, value, sizeof value, &entry))
-		return 0;
-	make_item(&item, name, number, entry.len);
-	assert_int_equal(entry.class, item.entry.class);
-	assert_int_equal(entry.born, item.entry.born);
-	assert_int_equal(entry.until, item.entry.until);
-	assert_memory_equal(value, item.value, entry.len);
-	return entry.len;
-}
-
-static void
-put_subject(void)
-{
-	(void)cache_put(traced, &subject.key, &subject.entry, subject.value);
-}
-
-static void
-get_subject(void)
-{
-	(void)cache_get(traced, &subject.key, subject.value, LEN, &subject.entry);
-}
-
-static void
-clear_and_put(void)
-{
-	cache_clear(cache);
-	put_subject();
-}
-
-static void
-leave(void)
-{
-	cache_user_free(traced);
-}
-
-static void
-fill_some(void)
-{
-	size_t i;
-
-	for (i = 0; i < KEYS; i++)
-		assert_int_equal(put(other, "key", i, i == 0 ? NEW_LEN + 1 : LEN), CACHE_STORED);
-}
-
-/* The process has open segments. */
-static void
-fill_and_open(void)
-{
-	fill_some();
-	assert_int_equal(put(traced, "open", 0, 10), CACHE_STORED);
-	assert_int_equal(put(traced, "open", 0, 11), CACHE_STORED);
-}
-
-/* No segment is free. */
-static void
-fill_all(void)
-{
-	size_t i;
-
-	for (i = 0; i < FLOOD; i++)
-		assert_int_equal(put(other, "flood", i, LEN), CACHE_STORED);
-	fill_some();
-}
-
-/* The process has no room in its segment. */
-static void
-fill_own(void)
-{
-	fill_all();
-	assert_int_equal(put(traced, "open", 0, 10), CACHE_STORED);
-	traced->open[AREA_PROBATION].used = cache->segment_len - ENTRY_HEAD_LEN;
-}
-
-static const struct scenario scenarios[] = {
-	{ "the first entry", fill_some, KEYS, put_subject, false, 0 },
-	{ "a new entry", fill_and_open, KEYS, put_subject, false, 0 },
-	{ "a new entry, in a segment that is overwritten", fill_all, KEYS, put_subject, false, KEYS },
-	{ "a new entry, when the last segment is full", fill_own, KEYS, put_subject, false, KEYS },
-	{ "replacement", fill_and_open, 0, put_subject, true, 0 },
-	{ "replacement, in a new segment", fill_some, 0, put_subject, true, 0 },
-	{ "move to main", fill_and_open, 0, get_subject, true, 0 },
-	{ "move to main, in a new segment", fill_some, 0, get_subject, true, 0 },
-	{ "move to main, in a segment that is overwritten", fill_all, 0, get_subject, false, KEYS },
-	{ "all entries are cleared", fill_and_open, KEYS, clear_and_put, false, KEYS },
-	{ "a user leaves", fill_and_open, KEYS, leave, false, 0 },
-};
-
-static size_t
-count_owned(const struct cache *c, size_t number)
-{
-	size_t owned = 0;
-	size_t i;
-
-	for (i = 0; i < c->segment_count; i++)
-		owned += cache_load(&c->segments[i].owner) == number + 1;
-	return owned;
-}
-
-static void
-begin(const struct scenario *s)
-{
-	cache = cache_new(cache_size_min(2));
-	copy = cache_new(cache_size_min(2));
-	assert_non_null(cache);
-	assert_non_null(copy);
-	copy->key = cache->key;
-	other = cache_user_new(cache, OTHER);
-	traced = cache_user_new(cache, TRACED);
-	assert_non_null(other);
-	assert_non_null(traced);
-	s->prepare();
-	make_item(&subject, "key", s->number, NEW_LEN);
-}
-
-static void
-end(void)
-{
-	cache_user_free(other);
-	/* It belongs to the process that has ended. */
-	free(traced);
-	cache_free(cache);
-	cache_free(copy);
-}
 
 /* Starts the process, which stops before and after the call. -1 if it cannot be traced. */
 static pid_t
@@ -230,6 +43,8 @@ start(const struct scenario *s)
 	if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT)
 		return -1;
 	assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+	/* Not longer than the test, even if that fails. */
+	assert_int_equal(ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_EXITKILL), 0);
 	return pid;
 }
 
@@ -255,18 +70,18 @@ stop(pid_t pid)
 	assert_true(WIFSIGNALED(status));
 }
 
-/* In the copy, the process was killed. */
+/* In this copy of the cache, the process was killed. */
 static void
-check_after_death(const struct scenario *s)
+check_after_death(struct cache *copy, const struct scenario *s)
 {
 	struct cache_user *u;
 	size_t missing = 0;
 	size_t number;
 
-	cache_remove_worker(copy, TRACED);
-	assert_int_equal(count_owned(copy, TRACED), 0);
+	cache_remove_worker(copy, SUBJECT);
+	assert_int_equal(count_owned(copy, SUBJECT), 0);
 	cache_remove_worker(copy, OTHER);
-	u = cache_user_new(copy, TRACED);
+	u = cache_user_new(copy, SUBJECT);
 	assert_non_null(u);
 	assert_true(get(u, "key", 0) != 0 || !s->is_kept);
 	for (number = 1; number < KEYS; number++)
@@ -306,11 +121,15 @@ has_changed(void)
 static size_t
 kill_at_each_change(const struct scenario *s, size_t steps[static CHANGES_MAX])
 {
+	struct cache *copy;
 	size_t changes = 0;
 	size_t i;
 	pid_t pid;
 
 	begin(s);
+	copy = cache_new(cache->size);
+	assert_non_null(copy);
+	copy->key = cache->key;
 	(void)has_changed();
 	pid = start(s);
 	if (pid != -1) {
@@ -320,20 +139,18 @@ kill_at_each_change(const struct scenario *s, size_t steps[static CHANGES_MAX])
 			assert_in_range(changes, 0, CHANGES_MAX - 1);
 			steps[changes++] = i;
 			memcpy(copy->head, cache->head, cache->size);
-			check_after_death(s);
+			check_after_death(copy, s);
 		}
 		stop(pid);
 	}
+	cache_free(copy);
 	end();
 	return changes;
 }
 
-/* While the process is stopped, the cache is overwritten; then it goes on. */
 static void
-stop_after(const struct scenario *s, size_t steps)
+stop_after(const struct scenario *s, size_t steps, const struct event *e)
 {
-	size_t number;
-	size_t owned;
 	int status;
 	pid_t pid;
 
@@ -341,26 +158,13 @@ stop_after(const struct scenario *s, size_t steps)
 	pid = start(s);
 	for (; steps > 0; steps--)
 		assert_true(step(pid));
-	owned = count_owned(cache, TRACED);
-	for (number = 0; number < FLOOD; number++) {
-		assert_int_equal(put(other, "flood", number, LEN), CACHE_STORED);
-		/* As large as what the process stores. */
-		assert_int_equal(put(other, "small", number, NEW_LEN), CACHE_STORED);
-	}
-	assert_int_equal(count_owned(cache, TRACED), owned);
+	e->happen();
 	assert_int_equal(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
-	for (number = 0; number < FLOOD; number++) {
-		(void)get(other, "flood", number);
-		(void)get(other, "small", number);
-	}
-	for (number = 0; number <= KEYS; number++)
-		(void)get(other, "key", number);
-	assert_in_range(count_owned(cache, TRACED), 0, AREAS);
+	e->check(s);
+	assert_in_range(count_owned(cache, SUBJECT), 0, AREAS);
 	stop(pid);
-	cache_remove_worker(cache, TRACED);
-	assert_int_equal(count_owned(cache, TRACED), 0);
 	end();
 }
 
@@ -375,6 +179,7 @@ may_be_killed_or_stopped_at_any_instruction(void **state)
 	for (i = 0; i < LENGTH(scenarios); i++) {
 		size_t changes = kill_at_each_change(&scenarios[i], steps);
 		size_t n;
+		size_t e;
 
 		if (changes == 0) {
 			skip();
@@ -382,11 +187,12 @@ may_be_killed_or_stopped_at_any_instruction(void **state)
 		}
 		(void)printf("%s: %zu changes of shared memory in %zu instructions\n", scenarios[i].name,
 		    changes, steps[changes - 1]);
-		for (n = i % stride; n < changes; n += stride) {
-			/* Just before it, too: what was read by then is outdated when it goes on. */
-			stop_after(&scenarios[i], steps[n] - 1);
-			stop_after(&scenarios[i], steps[n]);
-		}
+		for (n = stride / 2; n < changes; n += stride)
+			for (e = 0; e < LENGTH(events); e++) {
+				/* Just before it, too: what was read by then is outdated when it goes on. */
+				stop_after(&scenarios[i], steps[n] - 1, &events[e]);
+				stop_after(&scenarios[i], steps[n], &events[e]);
+			}
 	}
 }
 

@@ -108,18 +108,11 @@ connection_that_fails_at_once_is_reported(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(server_rows) + LENGTH(key_rows) + 1];
-	size_t n = 0;
-	size_t i;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(connection_that_fails_at_once_is_reported),
+	};
 
-	for (i = 0; i < LENGTH(server_rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = server_rows[i].address,
-			.test_func = server_needs_a_private_address,
-			.initial_state = (void *)(uintptr_t)&server_rows[i] };
-	for (i = 0; i < LENGTH(key_rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = key_rows[i].address,
-			.test_func = key_is_the_same_for_the_same_address_only,
-			.initial_state = (void *)(uintptr_t)&key_rows[i] };
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(connection_that_fails_at_once_is_reported);
-	return cmocka_run_group_tests_name("cleartext", tests, NULL, NULL);
+	return RUN_ROWS(server_rows, server_needs_a_private_address) +
+	    RUN_ROWS(key_rows, key_is_the_same_for_the_same_address_only) +
+	    cmocka_run_group_tests_name("cleartext", singles, NULL, NULL);
 }

@@ -1006,18 +1006,10 @@ frees_null(void **state)
 	config_report_free(&(struct config_report){ 0 });
 }
 
-#define ADD(rows, function, label)                                        \
-	for (i = 0; i < LENGTH(rows); i++)                                \
-		tests[n++] = (struct CMUnitTest)                          \
-		{                                                         \
-			.name = (rows)[i].label, .test_func = (function), \
-			.initial_state = (void *)(uintptr_t) & (rows)[i]  \
-		}
-
 int
 main(void)
 {
-	static const struct CMUnitTest single[] = {
+	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test(fills_in_every_field),
 		cmocka_unit_test(limits_the_number_of_ranges),
 		cmocka_unit_test(errors_are_counted_without_a_buffer),
@@ -1029,16 +1021,10 @@ main(void)
 		cmocka_unit_test(compares_trust),
 		cmocka_unit_test(frees_null),
 	};
-	struct CMUnitTest tests[LENGTH(refused) + LENGTH(same) + LENGTH(listen_rows) +
-	    LENGTH(file_rows) + LENGTH(single)];
-	size_t n = 0;
-	size_t i;
 
-	ADD(refused, refuses, name);
-	ADD(same, means_the_same, name);
-	ADD(listen_rows, replaces_the_listeners, text);
-	ADD(file_rows, loads_a_file, name);
-	for (i = 0; i < LENGTH(single); i++)
-		tests[n++] = single[i];
-	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+	return RUN_ROWS(refused, refuses) +
+	    RUN_ROWS(same, means_the_same) +
+	    RUN_ROWS(listen_rows, replaces_the_listeners) +
+	    RUN_ROWS(file_rows, loads_a_file) +
+	    cmocka_run_group_tests_name("config", singles, NULL, NULL);
 }

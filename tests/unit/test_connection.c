@@ -824,38 +824,14 @@ table_of_impossible_size_is_refused(void **state)
 	connection_table_free(NULL);
 }
 
-/* Runs a test for each row of a table of COUNT rows. */
-#define RUN_ROWS(title, rows, function) run_rows(title, rows, sizeof(rows)[0], LENGTH(rows), function)
-
-static int
-run_rows(const char *title, const void *rows, size_t size, size_t count, CMUnitTestFunction test)
-{
-	struct CMUnitTest tests[32];
-	char group[64];
-	size_t i;
-
-	assert_true(count <= LENGTH(tests));
-	(void)snprintf(group, sizeof group, "%s%s", title,
-	    kind == STREAM_CLEARTEXT ? " in cleartext" : "");
-	for (i = 0; i < count; i++) {
-		const char *const *row = (const void *)((const char *)rows + i * size);
-
-		/* Each row begins with its name. */
-		tests[i] = (struct CMUnitTest){ .name = *row,
-			.test_func = test,
-			.setup_func = open_connection,
-			.teardown_func = close_connection,
-			.initial_state = (void *)row };
-	}
-	return _cmocka_run_group_tests(group, tests, count, start_server, stop_server);
-}
-
 #define TEST(function) \
 	cmocka_unit_test_setup_teardown(function, open_connection, close_connection)
 
 static int
 run_all(enum stream_kind over)
 {
+	const struct fixtures with_connection = { open_connection, close_connection, start_server,
+		stop_server };
 	const struct CMUnitTest others[] = {
 		TEST(query_waits_again_after_a_response_to_another_question),
 		TEST(counts_what_it_sends_and_receives),
@@ -871,13 +847,12 @@ run_all(enum stream_kind over)
 	};
 
 	kind = over;
-	return RUN_ROWS("connection_receive", scripts, receives_what_is_served) +
-	    RUN_ROWS("connection_send_canary", canary_rows, sends_the_canary_first) +
-	    RUN_ROWS("connection_send", batch_rows, sends_batch_after_batch) +
-	    RUN_ROWS("end of a connection", end_rows, receives_what_came_before_the_end) +
-	    _cmocka_run_group_tests(
-		kind == STREAM_CLEARTEXT ? "connection in cleartext" : "connection", others,
-		LENGTH(others), start_server, stop_server);
+	print_message("%s\n", kind == STREAM_CLEARTEXT ? "In cleartext:" : "Over TLS:");
+	return RUN_ROWS_WITH(with_connection, scripts, receives_what_is_served) +
+	    RUN_ROWS_WITH(with_connection, canary_rows, sends_the_canary_first) +
+	    RUN_ROWS_WITH(with_connection, batch_rows, sends_batch_after_batch) +
+	    RUN_ROWS_WITH(with_connection, end_rows, receives_what_came_before_the_end) +
+	    cmocka_run_group_tests_name("connection", others, start_server, stop_server);
 }
 
 int

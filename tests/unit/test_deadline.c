@@ -82,18 +82,12 @@ follows_the_clock(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest others[] = {
+	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test(deadline_is_that_much_later),
 		cmocka_unit_test(picks_the_earlier),
 		cmocka_unit_test(follows_the_clock),
 	};
-	struct CMUnitTest left[LENGTH(left_rows)];
-	size_t i;
 
-	for (i = 0; i < LENGTH(left_rows); i++)
-		left[i] = (struct CMUnitTest){ .name = left_rows[i].name,
-			.test_func = remaining_time,
-			.initial_state = (void *)&left_rows[i] };
-	return cmocka_run_group_tests_name("deadline_left_ms", left, NULL, NULL) +
-	    cmocka_run_group_tests_name("deadline", others, NULL, NULL);
+	return RUN_ROWS(left_rows, remaining_time) +
+	    cmocka_run_group_tests_name("deadline", singles, NULL, NULL);
 }

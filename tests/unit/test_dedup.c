@@ -123,13 +123,10 @@ test_duplicate_found_among_many(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(duplicate_rows) + 1];
-	size_t n;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(test_duplicate_found_among_many),
+	};
 
-	for (n = 0; n < LENGTH(duplicate_rows); n++)
-		tests[n] = (struct CMUnitTest){ .name = duplicate_rows[n].name,
-			.test_func = test_duplicate_not_added,
-			.initial_state = (void *)&duplicate_rows[n] };
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_duplicate_found_among_many);
-	return cmocka_run_group_tests_name("dedup", tests, NULL, NULL);
+	return RUN_ROWS(duplicate_rows, test_duplicate_not_added) +
+	    cmocka_run_group_tests_name("dedup", singles, NULL, NULL);
 }

@@ -160,14 +160,7 @@ main(void)
 		cmocka_unit_test(text_is_truncated_between_characters),
 		cmocka_unit_test(never_exceeds_512_bytes),
 	};
-	struct CMUnitTest tests[LENGTH(rows) + LENGTH(singles)];
-	size_t n = 0, i;
 
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = rows[i].name,
-			.test_func = writes_an_error,
-			.initial_state = (void *)&rows[i] };
-	for (i = 0; i < LENGTH(singles); i++)
-		tests[n++] = singles[i];
-	return cmocka_run_group_tests_name("dns_write_error", tests, NULL, NULL);
+	return RUN_ROWS(rows, writes_an_error) +
+	    cmocka_run_group_tests_name("dns_write_error", singles, NULL, NULL);
 }

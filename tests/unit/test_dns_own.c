@@ -276,12 +276,6 @@ names_rcodes(void **state)
 	assert_string_equal(dns_format_rcode((enum dns_rcode)4095, text), "RCODE 4095");
 }
 
-#define ROW_TESTS(rows, function, tests, n) \
-	for (size_t i = 0; i < LENGTH(rows); i++) \
-		(tests)[(n)++] = (struct CMUnitTest){ .name = (rows)[i].name, \
-			.test_func = (function), \
-			.initial_state = (void *)&(rows)[i] }
-
 int
 main(void)
 {
@@ -291,14 +285,10 @@ main(void)
 		cmocka_unit_test(long_error_text_is_truncated),
 		cmocka_unit_test(names_rcodes),
 	};
-	struct CMUnitTest tests[LENGTH(asked_rows) + LENGTH(zone_rows) + LENGTH(text_rows) +
-	    LENGTH(reply_rows) + LENGTH(singles)];
-	size_t n = 0;
 
-	ROW_TESTS(asked_rows, recognises_local_questions, tests, n);
-	ROW_TESTS(zone_rows, recognises_resolver_arpa, tests, n);
-	ROW_TESTS(text_rows, writes_a_text, tests, n);
-	ROW_TESTS(reply_rows, reads_a_response_text, tests, n);
-	memcpy(&tests[n], singles, sizeof singles);
-	return cmocka_run_group_tests_name("dns, local questions", tests, NULL, NULL);
+	return RUN_ROWS(asked_rows, recognises_local_questions) +
+	    RUN_ROWS(zone_rows, recognises_resolver_arpa) +
+	    RUN_ROWS(text_rows, writes_a_text) +
+	    RUN_ROWS(reply_rows, reads_a_response_text) +
+	    cmocka_run_group_tests_name("dns, local questions", singles, NULL, NULL);
 }

@@ -286,18 +286,8 @@ main(void)
 		cmocka_unit_test(changes_the_id_only),
 		cmocka_unit_test(changes_the_flags_only),
 	};
-	struct CMUnitTest tests[LENGTH(match_rows) + LENGTH(rcode_rows) + LENGTH(singles)];
-	size_t n = 0, i;
 
-	for (i = 0; i < LENGTH(match_rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = match_rows[i].name,
-			.test_func = matches_a_response,
-			.initial_state = (void *)&match_rows[i] };
-	for (i = 0; i < LENGTH(rcode_rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = rcode_rows[i].name,
-			.test_func = reads_rcode_and_ede,
-			.initial_state = (void *)&rcode_rows[i] };
-	for (i = 0; i < LENGTH(singles); i++)
-		tests[n++] = singles[i];
-	return cmocka_run_group_tests_name("dns responses", tests, NULL, NULL);
+	return RUN_ROWS(match_rows, matches_a_response) +
+	    RUN_ROWS(rcode_rows, reads_rcode_and_ede) +
+	    cmocka_run_group_tests_name("dns responses", singles, NULL, NULL);
 }

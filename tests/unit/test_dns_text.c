@@ -114,17 +114,11 @@ formats_a_type(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(name_rows) + LENGTH(type_rows) + 1];
-	size_t n = 0, i;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(the_longest_name_fits),
+	};
 
-	for (i = 0; i < LENGTH(name_rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = name_rows[i].name,
-			.test_func = formats_a_name,
-			.initial_state = (void *)&name_rows[i] };
-	for (i = 0; i < LENGTH(type_rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = type_rows[i].text,
-			.test_func = formats_a_type,
-			.initial_state = (void *)&type_rows[i] };
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(the_longest_name_fits);
-	return cmocka_run_group_tests_name("dns text", tests, NULL, NULL);
+	return RUN_ROWS(name_rows, formats_a_name) +
+	    RUN_ROWS(type_rows, formats_a_type) +
+	    cmocka_run_group_tests_name("dns text", singles, NULL, NULL);
 }

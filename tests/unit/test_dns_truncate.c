@@ -127,16 +127,11 @@ finds_the_question(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(rows) + LENGTH(question_rows) + 1];
-	size_t n = 0, i;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(drops_options_that_do_not_fit),
+	};
 
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = rows[i].name, .test_func = truncates,
-			.initial_state = (void *)&rows[i] };
-	for (i = 0; i < LENGTH(question_rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = question_rows[i].name,
-			.test_func = finds_the_question,
-			.initial_state = (void *)&question_rows[i] };
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(drops_options_that_do_not_fit);
-	return cmocka_run_group_tests_name("dns_truncate", tests, NULL, NULL);
+	return RUN_ROWS(rows, truncates) +
+	    RUN_ROWS(question_rows, finds_the_question) +
+	    cmocka_run_group_tests_name("dns_truncate", singles, NULL, NULL);
 }

@@ -130,12 +130,7 @@ is_the_same_for_the_same_server_only(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(rows)];
-	size_t i;
+	const struct fixtures with_files = { NULL, NULL, write_files, remove_files };
 
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = rows[i].name,
-			.test_func = is_the_same_for_the_same_server_only,
-			.initial_state = (void *)&rows[i] };
-	return cmocka_run_group_tests_name("dot key", tests, write_files, remove_files);
+	return RUN_ROWS_WITH(with_files, rows, is_the_same_for_the_same_server_only);
 }

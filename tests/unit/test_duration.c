@@ -71,12 +71,5 @@ reads_a_duration(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(rows)];
-	size_t i;
-
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = rows[i].text,
-			.test_func = reads_a_duration,
-			.initial_state = (void *)(uintptr_t)&rows[i] };
-	return cmocka_run_group_tests_name("duration", tests, NULL, NULL);
+	return RUN_ROWS(rows, reads_a_duration);
 }

@@ -578,27 +578,10 @@ main(void)
 		cmocka_unit_test(adds_an_error_up_to_the_longest_message),
 		cmocka_unit_test(finds_what_is_special),
 	};
-	struct CMUnitTest tests[LENGTH(query_rows) + LENGTH(response_rows) + LENGTH(keep_rows) +
-	    LENGTH(add_rows) + LENGTH(singles)];
-	size_t n = 0, i;
 
-	for (i = 0; i < LENGTH(query_rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = query_rows[i].name,
-			.test_func = writes_a_query,
-			.initial_state = (void *)&query_rows[i] };
-	for (i = 0; i < LENGTH(response_rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = response_rows[i].name,
-			.test_func = writes_a_response,
-			.initial_state = (void *)&response_rows[i] };
-	for (i = 0; i < LENGTH(keep_rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = keep_rows[i].name,
-			.test_func = keeps_only_errors,
-			.initial_state = (void *)&keep_rows[i] };
-	for (i = 0; i < LENGTH(add_rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = add_rows[i].name,
-			.test_func = adds_an_error,
-			.initial_state = (void *)&add_rows[i] };
-	for (i = 0; i < LENGTH(singles); i++)
-		tests[n++] = singles[i];
-	return cmocka_run_group_tests_name("edns", tests, NULL, NULL);
+	return RUN_ROWS(query_rows, writes_a_query) +
+	    RUN_ROWS(response_rows, writes_a_response) +
+	    RUN_ROWS(keep_rows, keeps_only_errors) +
+	    RUN_ROWS(add_rows, adds_an_error) +
+	    cmocka_run_group_tests_name("edns", singles, NULL, NULL);
 }

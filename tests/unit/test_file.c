@@ -62,13 +62,10 @@ opens_a_file_and_no_fifo(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(rows) + 1];
-	size_t i;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(opens_a_file_and_no_fifo),
+	};
 
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = rows[i].path,
-			.test_func = refuses_special_files,
-			.initial_state = (void *)(uintptr_t)&rows[i] };
-	tests[i] = (struct CMUnitTest)cmocka_unit_test(opens_a_file_and_no_fifo);
-	return cmocka_run_group_tests_name("file", tests, NULL, NULL);
+	return RUN_ROWS(rows, refuses_special_files) +
+	    cmocka_run_group_tests_name("file", singles, NULL, NULL);
 }

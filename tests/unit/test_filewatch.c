@@ -197,14 +197,8 @@ main(void)
 	const struct CMUnitTest others[] = {
 		cmocka_unit_test_teardown(missing_file_is_noticed_later, clean),
 	};
-	struct CMUnitTest tests[LENGTH(rows)];
-	size_t i;
+	const struct fixtures cleaned = { .tear_down = clean };
 
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = rows[i].name,
-			.test_func = detects_changes,
-			.teardown_func = clean,
-			.initial_state = (void *)&rows[i] };
-	return cmocka_run_group_tests_name("filewatch_has_changed", tests, NULL, NULL) +
+	return RUN_ROWS_WITH(cleaned, rows, detects_changes) +
 	    cmocka_run_group_tests_name("filewatch", others, NULL, NULL);
 }

@@ -379,7 +379,7 @@ startup_failure_reason_is_reported(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(restart_rows) + LENGTH(stop_rows) + 8] = {
+	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test(starts_each_worker_once),
 		cmocka_unit_test(restart_delay_grows_for_short_lived_workers),
 		cmocka_unit_test(failed_fork_backs_off),
@@ -389,17 +389,10 @@ main(void)
 		cmocka_unit_test(new_generation_inherits_sockets_and_state),
 		cmocka_unit_test(startup_failure_reason_is_reported),
 	};
-	struct CMUnitTest *next = &tests[8];
-	size_t i;
+	const struct fixtures with_scoreboard = { NULL, NULL, make_scoreboard, free_scoreboard };
 
 	log_set_level(LOG_LEVEL_ERROR);
-	for (i = 0; i < LENGTH(restart_rows); i++)
-		*next++ = (struct CMUnitTest){ .name = restart_rows[i].name,
-			.test_func = restarts_a_worker,
-			.initial_state = (void *)&restart_rows[i] };
-	for (i = 0; i < LENGTH(stop_rows); i++)
-		*next++ = (struct CMUnitTest){ .name = stop_rows[i].name,
-			.test_func = signals_its_workers_to_stop,
-			.initial_state = (void *)&stop_rows[i] };
-	return cmocka_run_group_tests_name("generation", tests, make_scoreboard, free_scoreboard);
+	return RUN_ROWS_WITH(with_scoreboard, restart_rows, restarts_a_worker) +
+	    RUN_ROWS_WITH(with_scoreboard, stop_rows, signals_its_workers_to_stop) +
+	    cmocka_run_group_tests_name("generation", singles, make_scoreboard, free_scoreboard);
 }

@@ -132,19 +132,12 @@ keys_differ(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[2 + LENGTH(flip_rows) + LENGTH(neighbour_rows)];
-	size_t n = 0;
-	size_t i;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(gives_the_official_values),
+		cmocka_unit_test(keys_differ),
+	};
 
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(gives_the_official_values);
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(keys_differ);
-	for (i = 0; i < LENGTH(flip_rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = flip_rows[i].name,
-			.test_func = detects_flipped_bits,
-			.initial_state = (void *)&flip_rows[i] };
-	for (i = 0; i < LENGTH(neighbour_rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = neighbour_rows[i].name,
-			.test_func = spreads_neighbouring_addresses,
-			.initial_state = (void *)&neighbour_rows[i] };
-	return cmocka_run_group_tests_name("hash", tests, NULL, NULL);
+	return RUN_ROWS(flip_rows, detects_flipped_bits) +
+	    RUN_ROWS(neighbour_rows, spreads_neighbouring_addresses) +
+	    cmocka_run_group_tests_name("hash", singles, NULL, NULL);
 }

@@ -430,26 +430,10 @@ main(void)
 		cmocka_unit_test(cleared_state_is_empty),
 		cmocka_unit_test(percentile_of_corrupt_counts_is_bounded),
 	};
-	struct CMUnitTest back_offs[LENGTH(back_off_rows)];
-	struct CMUnitTest transitions[LENGTH(transition_rows)];
-	struct CMUnitTest percentiles[LENGTH(percentile_rows)];
-	size_t i;
+	const struct fixtures with_table = { NULL, NULL, make_table, free_table };
 
-	for (i = 0; i < LENGTH(transition_rows); i++)
-		transitions[i] = (struct CMUnitTest){ .name = transition_rows[i].name,
-			.test_func = follows_the_diagram,
-			.initial_state = (void *)(uintptr_t)&transition_rows[i] };
-
-	for (i = 0; i < LENGTH(back_off_rows); i++)
-		back_offs[i] = (struct CMUnitTest){ .name = back_off_rows[i].name,
-			.test_func = backoff_grows_with_each_failure,
-			.initial_state = (void *)&back_off_rows[i] };
-	for (i = 0; i < LENGTH(percentile_rows); i++)
-		percentiles[i] = (struct CMUnitTest){ .name = percentile_rows[i].name,
-			.test_func = percentiles_are_estimated,
-			.initial_state = (void *)(uintptr_t)&percentile_rows[i] };
-	return cmocka_run_group_tests_name("health, percentiles", percentiles, make_table, free_table) +
-	    cmocka_run_group_tests_name("health, transitions", transitions, make_table, free_table) +
-	    cmocka_run_group_tests_name("health, backoff", back_offs, make_table, free_table) +
+	return RUN_ROWS_WITH(with_table, percentile_rows, percentiles_are_estimated) +
+	    RUN_ROWS_WITH(with_table, transition_rows, follows_the_diagram) +
+	    RUN_ROWS_WITH(with_table, back_off_rows, backoff_grows_with_each_failure) +
 	    cmocka_run_group_tests_name("health", others, make_table, free_table);
 }

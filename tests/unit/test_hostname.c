@@ -63,12 +63,5 @@ validates_a_host_name(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(rows)];
-	size_t i;
-
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = rows[i].text,
-			.test_func = validates_a_host_name,
-			.initial_state = (void *)(uintptr_t)&rows[i] };
-	return cmocka_run_group_tests_name("hostname", tests, NULL, NULL);
+	return RUN_ROWS(rows, validates_a_host_name);
 }

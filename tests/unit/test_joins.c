@@ -154,15 +154,12 @@ test_waiter_due_first_takes_the_place(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(join_rows) + 3];
-	size_t n;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(test_type_is_not_lowered),
+		cmocka_unit_test(test_waiters_taken_in_order),
+		cmocka_unit_test(test_waiter_due_first_takes_the_place),
+	};
 
-	for (n = 0; n < LENGTH(join_rows); n++)
-		tests[n] = (struct CMUnitTest){ .name = join_rows[n].name,
-			.test_func = test_equal_question_found,
-			.initial_state = (void *)&join_rows[n] };
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_type_is_not_lowered);
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_waiters_taken_in_order);
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_waiter_due_first_takes_the_place);
-	return cmocka_run_group_tests_name("joins", tests, NULL, NULL);
+	return RUN_ROWS(join_rows, test_equal_question_found) +
+	    cmocka_run_group_tests_name("joins", singles, NULL, NULL);
 }

@@ -250,7 +250,7 @@ closed_log_pipe_does_not_kill(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest others[] = {
+	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test(writes_numbers),
 		cmocka_unit_test(zero_numbers_are_omitted),
 		cmocka_unit_test(limits_how_often_a_notice_is_written),
@@ -258,15 +258,9 @@ main(void)
 		cmocka_unit_test(drops_and_counts_instead_of_blocking),
 		cmocka_unit_test(closed_log_pipe_does_not_kill),
 	};
-	struct CMUnitTest lines[LENGTH(line_rows)];
-	size_t i;
 
 	/* As main() of the program does. */
 	(void)signal(SIGPIPE, SIG_IGN);
-	for (i = 0; i < LENGTH(line_rows); i++)
-		lines[i] = (struct CMUnitTest){ .name = line_rows[i].name,
-			.test_func = writes_a_line,
-			.initial_state = (void *)&line_rows[i] };
-	return cmocka_run_group_tests_name("log lines", lines, NULL, NULL) +
-	    cmocka_run_group_tests_name("log", others, NULL, NULL);
+	return RUN_ROWS(line_rows, writes_a_line) +
+	    cmocka_run_group_tests_name("log", singles, NULL, NULL);
 }

@@ -506,7 +506,7 @@ connected_socket_has_one_peer(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest others[] = {
+	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test_prestate(connects_and_accepts, (void *)"127.0.0.1"),
 		cmocka_unit_test_prestate(connects_and_accepts, (void *)"::1"),
 		cmocka_unit_test(port_in_use_is_reported),
@@ -524,19 +524,8 @@ main(void)
 		cmocka_unit_test(wait_ends_at_the_deadline),
 		cmocka_unit_test(raises_the_limit_of_descriptors),
 	};
-	struct CMUnitTest closed[LENGTH(closed_rows)];
-	struct CMUnitTest adopted[LENGTH(adopted_rows)];
-	size_t i;
 
-	for (i = 0; i < LENGTH(closed_rows); i++)
-		closed[i] = (struct CMUnitTest){ .name = closed_rows[i].name,
-			.test_func = guards_the_standard_descriptors,
-			.initial_state = (void *)&closed_rows[i] };
-	for (i = 0; i < LENGTH(adopted_rows); i++)
-		adopted[i] = (struct CMUnitTest){ .name = adopted_rows[i].name,
-			.test_func = adopts,
-			.initial_state = (void *)&adopted_rows[i] };
-	return cmocka_run_group_tests_name("net", others, NULL, NULL) +
-	    cmocka_run_group_tests_name("net_adopt", adopted, NULL, NULL) +
-	    cmocka_run_group_tests_name("standard descriptors", closed, NULL, NULL);
+	return RUN_ROWS(closed_rows, guards_the_standard_descriptors) +
+	    RUN_ROWS(adopted_rows, adopts) +
+	    cmocka_run_group_tests_name("net", singles, NULL, NULL);
 }

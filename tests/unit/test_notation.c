@@ -7,63 +7,63 @@
 
 /* Each text is in a block of its exact size, so that sanitizers see reads beyond its end. */
 static const struct row {
-	enum notation_use use;
 	const char *text;
+	enum notation_use use;
 	const char *parsed; /* the parsed address; NULL: refused */
 	const char *detail; /* the host name after it, or a part of the error */
 } rows[] = {
-	{ NOTATION_UPSTREAM, "192.0.2.1", "192.0.2.1:0", NULL },
-	{ NOTATION_UPSTREAM, "192.0.2.1:853#dns.test", "192.0.2.1:853", "dns.test" },
-	{ NOTATION_UPSTREAM, "[2001:db8::1]:853#dns.test", "[2001:db8::1]:853", "dns.test" },
-	{ NOTATION_UPSTREAM, "192.0.2.1#", "192.0.2.1:0", "" },
-	{ NOTATION_UPSTREAM, "192.0.2.1#b\303\274cher.test", "192.0.2.1:0", "b\303\274cher.test" },
-	{ NOTATION_LISTENER, "[::1:53]", "[::0.1.0.83]:0", NULL },
-	{ NOTATION_LISTENER, "2620:119:53::53", "[2620:119:53::53]:0", NULL },
-	{ NOTATION_UPSTREAM_ADDRESS, "2001:db8::1:853", "[2001:db8::1:853]:0", NULL },
+	{ "192.0.2.1", NOTATION_UPSTREAM, "192.0.2.1:0", NULL },
+	{ "192.0.2.1:853#dns.test", NOTATION_UPSTREAM, "192.0.2.1:853", "dns.test" },
+	{ "[2001:db8::1]:853#dns.test", NOTATION_UPSTREAM, "[2001:db8::1]:853", "dns.test" },
+	{ "192.0.2.1#", NOTATION_UPSTREAM, "192.0.2.1:0", "" },
+	{ "192.0.2.1#b\303\274cher.test", NOTATION_UPSTREAM, "192.0.2.1:0", "b\303\274cher.test" },
+	{ "[::1:53]", NOTATION_LISTENER, "[::0.1.0.83]:0", NULL },
+	{ "2620:119:53::53", NOTATION_LISTENER, "[2620:119:53::53]:0", NULL },
+	{ "2001:db8::1:853", NOTATION_UPSTREAM_ADDRESS, "[2001:db8::1:853]:0", NULL },
 
-	{ NOTATION_UPSTREAM, "", NULL, "is not an IP address" },
-	{ NOTATION_UPSTREAM, "#", NULL, "has no address" },
-	{ NOTATION_UPSTREAM, "#853", NULL, "has no address" },
-	{ NOTATION_UPSTREAM, ":", NULL, "has no address" },
-	{ NOTATION_UPSTREAM, "::", "[::]:0", NULL },
-	{ NOTATION_UPSTREAM, "@", NULL, "is not an IP address" },
-	{ NOTATION_UPSTREAM, "/", NULL, "is not an IP address" },
-	{ NOTATION_UPSTREAM, "[", NULL, "is not an IP address" },
-	{ NOTATION_UPSTREAM, "[]", NULL, "is not an IP address" },
-	{ NOTATION_UPSTREAM, "[]:", NULL, "is not an IP address" },
-	{ NOTATION_UPSTREAM, "[1.1.1.1", NULL, "is not an IP address" },
-	{ NOTATION_UPSTREAM, "[1.1.1.1]", NULL, "which are for IPv6 (write `1.1.1.1')" },
-	{ NOTATION_UPSTREAM, "[1.1.1.1]:x", NULL, "which are for IPv6 (write `1.1.1.1')" },
-	{ NOTATION_UPSTREAM, "tls:", NULL, "has a scheme (write the server's address and name" },
-	{ NOTATION_UPSTREAM, "tls://", NULL, "has a scheme (write the server's address and name" },
-	{ NOTATION_UPSTREAM, "tls://[", NULL, "has a scheme (write the server's address and name" },
-	{ NOTATION_UPSTREAM, "tls://1.1.1.1#853#a.test", NULL, "(write `1.1.1.1:853#a.test'; " },
-	{ NOTATION_UPSTREAM, "udp://1.1.1.1:53", NULL, "without TLS (write `1.1.1.1'; " },
-	{ NOTATION_UPSTREAM, "1.1.1.1@", NULL, "is not an IP address" },
-	{ NOTATION_UPSTREAM, "1.1.1.1@0", NULL, "is not an IP address" },
-	{ NOTATION_UPSTREAM, "1.1.1.1@65536", NULL, "is not an IP address" },
-	{ NOTATION_UPSTREAM, "1.1.1.1@853#.test", NULL, "is not an IP address" },
-	{ NOTATION_UPSTREAM, "1.1.1.1@853#a.test", NULL, "(write `1.1.1.1:853#a.test')" },
-	{ NOTATION_UPSTREAM, "fe80::1%lo@853", NULL, "(write \"[fe80::1%lo]:853\")" },
-	{ NOTATION_UPSTREAM, "1.1.1.1#853", NULL, "has its port after `#' (write `1.1.1.1:853')" },
-	{ NOTATION_UPSTREAM, "1.1.1.1:853#853", "1.1.1.1:853", "853" },
-	{ NOTATION_UPSTREAM, "1.1.1.1#a.test:", "1.1.1.1:0", "a.test:" },
-	{ NOTATION_UPSTREAM, "1.1.1.1#a.test:99999", "1.1.1.1:0", "a.test:99999" },
-	{ NOTATION_UPSTREAM, "1.1.1.1:", NULL, NUMBER "`1.1.1.1:853')" },
-	{ NOTATION_UPSTREAM, "[::1]:", NULL, NUMBER "\"[::1]:853\")" },
-	{ NOTATION_UPSTREAM, "[::1]:0#a.test", NULL, NUMBER "\"[::1]:853#a.test\")" },
-	{ NOTATION_LISTENER, "1.1.1.1:053", NULL, NUMBER "`1.1.1.1:53')" },
-	{ NOTATION_LISTENER, "1.1.1.1#a.test", NULL, "more than an address and a port (write" },
-	{ NOTATION_LISTENER, "1.1.1.1/", NULL, "more than an address and a port (write" },
-	{ NOTATION_LISTENER, "1.1.1.1/8", NULL, "is a range" },
-	{ NOTATION_LISTENER, "1.1.1.1,2.2.2.2", NULL, "has more than one address" },
-	{ NOTATION_LISTENER, "::1:53", NULL, "\"[::1]:53\" for port 53, or \"[::1:53]\"" },
-	{ NOTATION_LISTENER, "fe80::1:53%lo", "[fe80::1:53%lo]:0", NULL },
-	{ NOTATION_UPSTREAM, "2001:db8::1:853#a.test", NULL, "is ambiguous" },
-	{ NOTATION_UPSTREAM, "::ffff:1.1.1.1", NULL, "is an IPv4 address" },
-	{ NOTATION_UPSTREAM, "a.test#1.1.1.1", NULL, "is a host name" },
-	{ NOTATION_UPSTREAM, TEN("1.1.1.1."), NULL, "is not an IP address" },
-	{ NOTATION_UPSTREAM, "tls://" TEN(TEN("abc.")) "d", NULL, "has a scheme (write the server" },
+	{ "", NOTATION_UPSTREAM, NULL, "is not an IP address" },
+	{ "#", NOTATION_UPSTREAM, NULL, "has no address" },
+	{ "#853", NOTATION_UPSTREAM, NULL, "has no address" },
+	{ ":", NOTATION_UPSTREAM, NULL, "has no address" },
+	{ "::", NOTATION_UPSTREAM, "[::]:0", NULL },
+	{ "@", NOTATION_UPSTREAM, NULL, "is not an IP address" },
+	{ "/", NOTATION_UPSTREAM, NULL, "is not an IP address" },
+	{ "[", NOTATION_UPSTREAM, NULL, "is not an IP address" },
+	{ "[]", NOTATION_UPSTREAM, NULL, "is not an IP address" },
+	{ "[]:", NOTATION_UPSTREAM, NULL, "is not an IP address" },
+	{ "[1.1.1.1", NOTATION_UPSTREAM, NULL, "is not an IP address" },
+	{ "[1.1.1.1]", NOTATION_UPSTREAM, NULL, "which are for IPv6 (write `1.1.1.1')" },
+	{ "[1.1.1.1]:x", NOTATION_UPSTREAM, NULL, "which are for IPv6 (write `1.1.1.1')" },
+	{ "tls:", NOTATION_UPSTREAM, NULL, "has a scheme (write the server's address and name" },
+	{ "tls://", NOTATION_UPSTREAM, NULL, "has a scheme (write the server's address and name" },
+	{ "tls://[", NOTATION_UPSTREAM, NULL, "has a scheme (write the server's address and name" },
+	{ "tls://1.1.1.1#853#a.test", NOTATION_UPSTREAM, NULL, "(write `1.1.1.1:853#a.test'; " },
+	{ "udp://1.1.1.1:53", NOTATION_UPSTREAM, NULL, "without TLS (write `1.1.1.1'; " },
+	{ "1.1.1.1@", NOTATION_UPSTREAM, NULL, "is not an IP address" },
+	{ "1.1.1.1@0", NOTATION_UPSTREAM, NULL, "is not an IP address" },
+	{ "1.1.1.1@65536", NOTATION_UPSTREAM, NULL, "is not an IP address" },
+	{ "1.1.1.1@853#.test", NOTATION_UPSTREAM, NULL, "is not an IP address" },
+	{ "1.1.1.1@853#a.test", NOTATION_UPSTREAM, NULL, "(write `1.1.1.1:853#a.test')" },
+	{ "fe80::1%lo@853", NOTATION_UPSTREAM, NULL, "(write \"[fe80::1%lo]:853\")" },
+	{ "1.1.1.1#853", NOTATION_UPSTREAM, NULL, "has its port after `#' (write `1.1.1.1:853')" },
+	{ "1.1.1.1:853#853", NOTATION_UPSTREAM, "1.1.1.1:853", "853" },
+	{ "1.1.1.1#a.test:", NOTATION_UPSTREAM, "1.1.1.1:0", "a.test:" },
+	{ "1.1.1.1#a.test:99999", NOTATION_UPSTREAM, "1.1.1.1:0", "a.test:99999" },
+	{ "1.1.1.1:", NOTATION_UPSTREAM, NULL, NUMBER "`1.1.1.1:853')" },
+	{ "[::1]:", NOTATION_UPSTREAM, NULL, NUMBER "\"[::1]:853\")" },
+	{ "[::1]:0#a.test", NOTATION_UPSTREAM, NULL, NUMBER "\"[::1]:853#a.test\")" },
+	{ "1.1.1.1:053", NOTATION_LISTENER, NULL, NUMBER "`1.1.1.1:53')" },
+	{ "1.1.1.1#a.test", NOTATION_LISTENER, NULL, "more than an address and a port (write" },
+	{ "1.1.1.1/", NOTATION_LISTENER, NULL, "more than an address and a port (write" },
+	{ "1.1.1.1/8", NOTATION_LISTENER, NULL, "is a range" },
+	{ "1.1.1.1,2.2.2.2", NOTATION_LISTENER, NULL, "has more than one address" },
+	{ "::1:53", NOTATION_LISTENER, NULL, "\"[::1]:53\" for port 53, or \"[::1:53]\"" },
+	{ "fe80::1:53%lo", NOTATION_LISTENER, "[fe80::1:53%lo]:0", NULL },
+	{ "2001:db8::1:853#a.test", NOTATION_UPSTREAM, NULL, "is ambiguous" },
+	{ "::ffff:1.1.1.1", NOTATION_UPSTREAM, NULL, "is an IPv4 address" },
+	{ "a.test#1.1.1.1", NOTATION_UPSTREAM, NULL, "is a host name" },
+	{ TEN("1.1.1.1."), NOTATION_UPSTREAM, NULL, "is not an IP address" },
+	{ "tls://" TEN(TEN("abc.")) "d", NOTATION_UPSTREAM, NULL, "has a scheme (write the server" },
 };
 
 static void
@@ -105,13 +105,10 @@ suggests_keys_for_keys_of_other_programs(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(rows) + 1];
-	size_t i;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(suggests_keys_for_keys_of_other_programs),
+	};
 
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = rows[i].text,
-			.test_func = reads_or_reports_the_error,
-			.initial_state = (void *)(uintptr_t)&rows[i] };
-	tests[i] = (struct CMUnitTest)cmocka_unit_test(suggests_keys_for_keys_of_other_programs);
-	return cmocka_run_group_tests_name("notation", tests, NULL, NULL);
+	return RUN_ROWS(rows, reads_or_reports_the_error) +
+	    cmocka_run_group_tests_name("notation", singles, NULL, NULL);
 }

@@ -205,30 +205,14 @@ long_path_is_refused(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest others[] = {
+	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test(sends_no_more_than_fits),
 		cmocka_unit_test(does_not_block_or_die),
 		cmocka_unit_test(long_path_is_refused),
 	};
-	struct CMUnitTest watchdog[LENGTH(watchdog_rows)];
-	struct CMUnitTest send[LENGTH(send_rows)];
-	struct CMUnitTest broken[LENGTH(broken_rows)];
-	size_t i;
 
-	for (i = 0; i < LENGTH(watchdog_rows); i++)
-		watchdog[i] = (struct CMUnitTest){ .name = watchdog_rows[i].name,
-			.test_func = reads_the_watchdog,
-			.initial_state = (void *)&watchdog_rows[i] };
-	for (i = 0; i < LENGTH(send_rows); i++)
-		send[i] = (struct CMUnitTest){ .name = send_rows[i].name,
-			.test_func = sends,
-			.initial_state = (void *)&send_rows[i] };
-	for (i = 0; i < LENGTH(broken_rows); i++)
-		broken[i] = (struct CMUnitTest){ .name = broken_rows[i].name,
-			.test_func = notify_socket_is_optional,
-			.initial_state = (void *)&broken_rows[i] };
-	return cmocka_run_group_tests_name("notify", others, NULL, NULL) +
-	    cmocka_run_group_tests_name("watchdog", watchdog, NULL, NULL) +
-	    cmocka_run_group_tests_name("notify_send", send, NULL, NULL) +
-	    cmocka_run_group_tests_name("no service manager", broken, NULL, NULL);
+	return RUN_ROWS(watchdog_rows, reads_the_watchdog) +
+	    RUN_ROWS(send_rows, sends) +
+	    RUN_ROWS(broken_rows, notify_socket_is_optional) +
+	    cmocka_run_group_tests_name("notify", singles, NULL, NULL);
 }

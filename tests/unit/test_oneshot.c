@@ -193,14 +193,11 @@ sends_a_datagram_again(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(rows) + 2];
-	size_t i;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(no_listener_is_reported),
+		cmocka_unit_test(sends_a_datagram_again),
+	};
 
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = rows[i].name,
-			.test_func = reads_a_response,
-			.initial_state = (void *)(uintptr_t)&rows[i] };
-	tests[i++] = (struct CMUnitTest)cmocka_unit_test(no_listener_is_reported);
-	tests[i] = (struct CMUnitTest)cmocka_unit_test(sends_a_datagram_again);
-	return cmocka_run_group_tests_name("oneshot", tests, NULL, NULL);
+	return RUN_ROWS(rows, reads_a_response) +
+	    cmocka_run_group_tests_name("oneshot", singles, NULL, NULL);
 }

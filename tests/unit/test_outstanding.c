@@ -213,18 +213,12 @@ spreads_ids_over_the_full_range(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest others[] = {
+	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test(full_table_refuses_more),
 		cmocka_unit_test(abandoned_id_stays_reserved),
 		cmocka_unit_test(spreads_ids_over_the_full_range),
 	};
-	struct CMUnitTest models[LENGTH(model_rows)];
-	size_t i;
 
-	for (i = 0; i < LENGTH(model_rows); i++)
-		models[i] = (struct CMUnitTest){ .name = model_rows[i].name,
-			.test_func = agrees_with_the_model,
-			.initial_state = (void *)&model_rows[i] };
-	return cmocka_run_group_tests_name("outstanding, against a model", models, NULL, NULL) +
-	    cmocka_run_group_tests_name("outstanding", others, NULL, NULL);
+	return RUN_ROWS(model_rows, agrees_with_the_model) +
+	    cmocka_run_group_tests_name("outstanding", singles, NULL, NULL);
 }

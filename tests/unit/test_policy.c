@@ -385,23 +385,16 @@ query_ends_whatever_fails(void **state)
 	assert_in_range(now.at_us, INT64_C(1000) * NOW_MS, INT64_C(1000) * (NOW_MS + 200));
 }
 
-#define ADD(rows, test) \
-	for (i = 0; i < LENGTH(rows); i++) \
-		tests[n++] = (struct CMUnitTest){ (rows)[i].name, test, NULL, NULL, \
-			(void *)(uintptr_t) & (rows)[i] }
-
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(policy_rows) + LENGTH(search_rows) + LENGTH(hedge_rows) +
-	    LENGTH(flight_rows) + 1];
-	size_t n = 0;
-	size_t i;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(query_ends_whatever_fails),
+	};
 
-	ADD(policy_rows, decides);
-	ADD(search_rows, continues_the_search);
-	ADD(hedge_rows, hedges_after);
-	ADD(flight_rows, tells_who_is_asked);
-	tests[n++] = (struct CMUnitTest)cmocka_unit_test(query_ends_whatever_fails);
-	return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
+	return RUN_ROWS(policy_rows, decides) +
+	    RUN_ROWS(search_rows, continues_the_search) +
+	    RUN_ROWS(hedge_rows, hedges_after) +
+	    RUN_ROWS(flight_rows, tells_who_is_asked) +
+	    cmocka_run_group_tests_name("policy", singles, NULL, NULL);
 }

@@ -240,7 +240,7 @@ test_response_framed_in_place(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest others[] = {
+	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test(gives_each_slot_once),
 		cmocka_unit_test(used_slot_starts_empty),
 		cmocka_unit_test(counts_large_messages),
@@ -248,18 +248,8 @@ main(void)
 		cmocka_unit_test(response_is_released_if_the_client_is_gone),
 		cmocka_unit_test(test_response_framed_in_place),
 	};
-	struct CMUnitTest lengths[LENGTH(length_rows)];
-	struct CMUnitTest relaxes[LENGTH(relax_rows)];
-	size_t i;
 
-	for (i = 0; i < LENGTH(length_rows); i++)
-		lengths[i] = (struct CMUnitTest){ .name = length_rows[i].name,
-			.test_func = message_and_response_fit_their_slots,
-			.initial_state = (void *)&length_rows[i] };
-	for (i = 0; i < LENGTH(relax_rows); i++)
-		relaxes[i] = (struct CMUnitTest){ .name = relax_rows[i].name,
-			.test_func = releases_memory, .initial_state = (void *)&relax_rows[i] };
-	return cmocka_run_group_tests_name("query, room for bytes", lengths, NULL, NULL) +
-	    cmocka_run_group_tests_name("query_table_trim", relaxes, NULL, NULL) +
-	    cmocka_run_group_tests_name("query", others, NULL, NULL);
+	return RUN_ROWS(length_rows, message_and_response_fit_their_slots) +
+	    RUN_ROWS(relax_rows, releases_memory) +
+	    cmocka_run_group_tests_name("query", singles, NULL, NULL);
 }

@@ -264,13 +264,7 @@ main(void)
 		cmocka_unit_test(test_heaviest_address_has_most_queries_over_udp),
 		cmocka_unit_test(test_release_reported_once_while_clients_wait),
 	};
-	struct CMUnitTest same[LENGTH(same_rows)];
-	size_t n;
 
-	for (n = 0; n < LENGTH(same_rows); n++)
-		same[n] = (struct CMUnitTest){ .name = same_rows[n].name,
-			.test_func = test_address_found_whatever_its_port,
-			.initial_state = (void *)&same_rows[n] };
-	return cmocka_run_group_tests_name("quota, addresses", same, NULL, NULL) +
+	return RUN_ROWS(same_rows, test_address_found_whatever_its_port) +
 	    cmocka_run_group_tests_name("quota", singles, NULL, NULL);
 }

@@ -167,20 +167,10 @@ truncates(void **state)
 	free(response);
 }
 
-#define ADD(rows, test) \
-	for (i = 0; i < LENGTH(rows); i++) \
-		tests[n++] = (struct CMUnitTest){ (rows)[i].name, test, NULL, NULL, \
-			(void *)(uintptr_t) & (rows)[i] }
-
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(reply_rows) + LENGTH(flags_rows) + LENGTH(limit_rows)];
-	size_t n = 0;
-	size_t i;
-
-	ADD(reply_rows, converts_to_the_client_form);
-	ADD(flags_rows, gives_each_client_its_flags);
-	ADD(limit_rows, truncates);
-	return cmocka_run_group_tests_name("reply", tests, NULL, NULL);
+	return RUN_ROWS(reply_rows, converts_to_the_client_form) +
+	    RUN_ROWS(flags_rows, gives_each_client_its_flags) +
+	    RUN_ROWS(limit_rows, truncates);
 }

@@ -203,14 +203,11 @@ lists_end_at_their_maximum(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(rows) + 2];
-	size_t i;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(json_schema_has_a_default_for_each_row),
+		cmocka_unit_test(lists_end_at_their_maximum),
+	};
 
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = rows[i].name,
-			.test_func = has_its_default_and_its_range,
-			.initial_state = (void *)(uintptr_t)&rows[i] };
-	tests[i++] = (struct CMUnitTest)cmocka_unit_test(json_schema_has_a_default_for_each_row);
-	tests[i] = (struct CMUnitTest)cmocka_unit_test(lists_end_at_their_maximum);
-	return cmocka_run_group_tests_name("schema", tests, NULL, NULL);
+	return RUN_ROWS(rows, has_its_default_and_its_range) +
+	    cmocka_run_group_tests_name("schema", singles, NULL, NULL);
 }

@@ -332,11 +332,13 @@ says_that_nobody_listens(void **state)
 	tls_server_stop(&gone);
 }
 
-/* No socket can be had for an address of no family. */
+/* No socket can be had for an address of no family, or for a link-local one without interface. */
 static void
 that_cannot_be_opened_stays_closed(void **state)
 {
 	struct dot_identity nowhere = { .hostname = "dns.test" };
+	struct cleartext_server *c;
+	struct address lost;
 	struct dot_server *s = dot_server_new(server.trust, &nowhere, false, NULL);
 	struct stream closed = { .kind = STREAM_CLOSED };
 	struct failure why;
@@ -346,6 +348,11 @@ that_cannot_be_opened_stays_closed(void **state)
 	assert_int_equal(stream_open_tls(&closed, s, NULL, 0, &why), -1);
 	assert_false(stream_is_open(&closed));
 	dot_server_free(s);
+	assert_int_equal(address_parse("fe80::1", 53, &lost), 0);
+	assert_non_null(c = cleartext_server_new(&lost, &why));
+	assert_int_equal(stream_open_cleartext(&closed, c, &why), -1);
+	assert_false(stream_is_open(&closed));
+	cleartext_server_free(c);
 }
 
 static int
@@ -565,29 +572,10 @@ reads_what_a_server_sends_by_and_by(void **state)
 	free(got);
 }
 
-#define RUN_ROWS(title, rows, function) run_rows(title, rows, sizeof(rows)[0], LENGTH(rows), function)
-
-/* Runs a test for each row of a table; a row begins with its name. */
-static int
-run_rows(const char *title, const void *rows, size_t size, size_t count, CMUnitTestFunction test)
-{
-	struct CMUnitTest tests[16];
-	size_t i;
-
-	assert_true(count <= LENGTH(tests));
-	for (i = 0; i < count; i++) {
-		const char *const *row = (const void *)((const char *)rows + i * size);
-
-		tests[i] = (struct CMUnitTest){ .name = *row,
-			.test_func = test,
-			.initial_state = (void *)row };
-	}
-	return _cmocka_run_group_tests(title, tests, count, start_server, stop_server);
-}
-
 int
 main(void)
 {
+	const struct fixtures with_server = { NULL, NULL, start_server, stop_server };
 	const struct CMUnitTest others[] = {
 		cmocka_unit_test(closed_stream_does_nothing),
 		cmocka_unit_test(goes_through_its_stages),
@@ -600,11 +588,10 @@ main(void)
 	};
 
 	return cmocka_run_group_tests_name("stream", others, start_server, stop_server) +
-	    RUN_ROWS("stream_fail_timeout", timeout_rows, says_at_which_stage_time_was_up) +
-	    RUN_ROWS("nobody listens", kind_rows, says_that_nobody_listens) +
-	    RUN_ROWS("server that does not read", kind_rows,
-		waits_for_a_server_that_does_not_read) +
-	    RUN_ROWS("end of a stream", end_rows, says_how_the_server_has_ended_it) +
-	    RUN_ROWS("server that is refused", refused_rows, refuses_the_server) +
-	    RUN_ROWS("session", version_rows, resumes_a_session);
+	    RUN_ROWS_WITH(with_server, timeout_rows, says_at_which_stage_time_was_up) +
+	    RUN_ROWS_WITH(with_server, kind_rows, says_that_nobody_listens) +
+	    RUN_ROWS_WITH(with_server, kind_rows, waits_for_a_server_that_does_not_read) +
+	    RUN_ROWS_WITH(with_server, end_rows, says_how_the_server_has_ended_it) +
+	    RUN_ROWS_WITH(with_server, refused_rows, refuses_the_server) +
+	    RUN_ROWS_WITH(with_server, version_rows, resumes_a_session);
 }

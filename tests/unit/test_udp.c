@@ -44,6 +44,21 @@ soon(void)
 /* Shared by the modules that serve one socket: which drops were reported. */
 static struct stats *stats;
 
+static int
+make_stats(void **state)
+{
+	(void)state;
+	return (stats = stats_new()) == NULL ? -1 : 0;
+}
+
+static int
+free_stats(void **state)
+{
+	(void)state;
+	stats_free(stats);
+	return 0;
+}
+
 /* The module with one socket, which is the bench's from now on; another may serve it too. */
 static struct bench
 start_on_socket(int server, const char *settings)
@@ -381,19 +396,9 @@ main(void)
 		cmocka_unit_test(test_drops_before_the_first_worker_ignored),
 		cmocka_unit_test(test_drain_reads_queued_datagrams),
 	};
-	struct CMUnitTest tests[LENGTH(reply_rows) + LENGTH(singles)];
-	size_t n = 0, i;
-	int failed;
+	const struct fixtures with_stats = { .group_set_up = make_stats,
+		.group_tear_down = free_stats };
 
-	for (i = 0; i < LENGTH(reply_rows); i++)
-		tests[n++] = (struct CMUnitTest){ .name = reply_rows[i].name,
-			.test_func = test_answer_sent_from_the_queried_address,
-			.initial_state = (void *)&reply_rows[i] };
-	for (i = 0; i < LENGTH(singles); i++)
-		tests[n++] = singles[i];
-	if ((stats = stats_new()) == NULL)
-		return 1;
-	failed = cmocka_run_group_tests_name("udp", tests, NULL, NULL);
-	stats_free(stats);
-	return failed;
+	return RUN_ROWS_WITH(with_stats, reply_rows, test_answer_sent_from_the_queried_address) +
+	    cmocka_run_group_tests_name("udp", singles, make_stats, free_stats);
 }

@@ -59,11 +59,5 @@ receives_signals_while_waiting(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(signal_rows)];
-	size_t i;
-
-	for (i = 0; i < LENGTH(signal_rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = signal_rows[i].name, .test_func = receives_signals_while_waiting,
-			.initial_state = (void *)&signal_rows[i] };
-	return cmocka_run_group_tests_name("waitset", tests, NULL, NULL);
+	return RUN_ROWS(signal_rows, receives_signals_while_waiting);
 }
