@@ -148,7 +148,6 @@ unit: units		## run unit tests; VARIANT=san for the sanitizers
 	status=0; for t in $(UNITS); do $$t || status=1; done; exit $$status
 
 # The program has no threads. Those of the test stand for processes.
-threads: export VARIANT := tsan
 threads:		## test the cache under ThreadSanitizer
 	$(MAKE) --no-print-directory VARIANT=tsan unit UNITS='$$(B)/tests/unit/test_cache_threads'
 

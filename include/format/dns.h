@@ -101,9 +101,10 @@ struct dns_query {
 
 /* Questions that dot-proxy itself asks or answers. */
 enum dns_own_question {
-	DNS_OWN_HEALTH, /* health.dot-proxy. CH TXT: answered here, as is the next */
-	DNS_OWN_READY,  /* ready.dot-proxy. CH TXT */
-	DNS_OWN_ROOT    /* . IN NS: any resolver has the answer */
+	DNS_OWN_HEALTH,  /* health.dot-proxy. CH TXT: answered here, as is the next */
+	DNS_OWN_READY,   /* ready.dot-proxy. CH TXT */
+	DNS_OWN_ROOT,    /* . IN NS: any resolver has the answer */
+	DNS_OWN_NO_CACHE /* the same, with an option that no cache can answer (NSID) */
 };
 
 /* What is to be done with a message from a client. */

@@ -22,6 +22,7 @@ enum {
 
 /* Codes of options. */
 enum {
+	OPT_NSID = 3,          /* RFC 5001 2.3 */
 	OPT_CLIENT_SUBNET = 8, /* RFC 7871 6 */
 	OPT_COOKIE = 10,       /* RFC 7873 4 */
 	OPT_KEEPALIVE = 11,    /* RFC 7828 3.1 */

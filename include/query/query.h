@@ -150,8 +150,8 @@ struct query {
 
 	/* See responder.h. */
 	enum query_source source;
-	bool is_done;
-	bool may_be_stale; /* the response, if it is not known by then */
+	struct query_list *list; /* that has it, with `upstream_link'; or NULL */
+	bool may_be_stale;       /* the response, if it is not known by then */
 	struct deadline stale_at;
 	TAILQ_ENTRY(query) stale_link;
 };

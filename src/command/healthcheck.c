@@ -88,7 +88,7 @@ query_ready(struct check *c, struct failure *why)
 	if (c->o.answer_len == 0 ||
 	    dns_response_rcode(oneshot_message(&c->o), c->o.answer_len) != DNS_SERVFAIL)
 		return -1;
-	if (query(c, DNS_OWN_ROOT, NULL, &first) == 0)
+	if (query(c, DNS_OWN_NO_CACHE, NULL, &first) == 0)
 		return query(c, DNS_OWN_READY, "ready", why);
 	/* A connected upstream counts, even if it refused the query. */
 	if (query(c, DNS_OWN_READY, "ready", why) == 0)
@@ -105,7 +105,7 @@ query_over(struct check *c, bool udp, enum healthcheck_question question, struct
 	case HEALTHCHECK_READY:
 		return query_ready(c, why);
 	case HEALTHCHECK_UPSTREAM:
-		return query(c, DNS_OWN_ROOT, NULL, why);
+		return query(c, DNS_OWN_NO_CACHE, NULL, why);
 	default:
 		return query(c, DNS_OWN_HEALTH, "ok", why);
 	}

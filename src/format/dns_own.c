@@ -14,6 +14,7 @@ static const struct {
 	[DNS_OWN_HEALTH] = { "\6health\11dot-proxy\0\0\20\0\3", 22 },
 	[DNS_OWN_READY] = { "\5ready\11dot-proxy\0\0\20\0\3", 21 },
 	[DNS_OWN_ROOT] = { "\0\0\2\0\1", 5 },
+	[DNS_OWN_NO_CACHE] = { "\0\0\2\0\1", 5 },
 };
 
 bool
@@ -47,15 +48,21 @@ dns_is_resolver_arpa(const uint8_t *query, const struct dns_query *q)
 	return name.len - name.pos == sizeof zone && wire_same_letters(&name, &end, sizeof zone);
 }
 
+/* Writes the header, the question and the OPT record; with a request for the server's name or not. */
 static size_t
-write_query(struct wire_writer *w, uint16_t id, const uint8_t *question, size_t len)
+write_query(struct wire_writer *w, uint16_t id, const uint8_t *question, size_t len,
+    bool wants_name)
 {
 	struct dns_header h = { .id = id, .flags = DNS_FLAG_RD, .qdcount = 1, .arcount = 1 };
 	static const struct opt opt = { .udp_size = DNS_UDP_SIZE };
+	size_t begin;
 
 	dns_write_header(w, &h);
 	wire_write_bytes(w, question, len);
-	(void)opt_begin(w, &opt);
+	begin = opt_begin(w, &opt);
+	if (wants_name)
+		opt_write_option(w, OPT_NSID, NULL, 0);
+	opt_end(w, begin);
 	return wire_written(w);
 }
 
@@ -65,7 +72,8 @@ dns_write_query(uint8_t out[static DNS_OWN_QUERY_MAX], uint16_t id, enum dns_own
 	struct wire_writer w;
 
 	wire_writer_init(&w, out, DNS_OWN_QUERY_MAX);
-	return write_query(&w, id, own_questions[own].bytes, own_questions[own].len);
+	return write_query(&w, id, own_questions[own].bytes, own_questions[own].len,
+	    own == DNS_OWN_NO_CACHE);
 }
 
 size_t
@@ -82,5 +90,5 @@ dns_write_ns_query(uint8_t out[static DNS_NS_QUERY_MAX], uint16_t id, const uint
 	wire_write_u16(&w, CLASS_IN);
 	question_len = wire_written(&w);
 	wire_writer_init(&w, out, DNS_NS_QUERY_MAX);
-	return write_query(&w, id, question, question_len);
+	return write_query(&w, id, question, question_len, false);
 }

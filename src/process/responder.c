@@ -154,14 +154,13 @@ responder_ask(struct responder *r, struct query *const *queries, size_t count, s
 	size_t found_count = 0;
 	size_t i;
 
-	r->now_s = cache_now();
-	responder_cache_expire(r, now);
+	responder_cache_begin(r, now);
 	for (i = 0; i < count; i++) {
 		struct query *q = queries[i];
 
 		q->source = QUERY_LOCAL;
 		if (answer(r, q))
-			responder_done(r, q);
+			responder_put(&r->done, q);
 		else if (!responder_cache_may_have(r, q))
 			upstream_ask(r->setup.upstreams, q);
 		else
@@ -178,9 +177,7 @@ responder_ask(struct responder *r, struct query *const *queries, size_t count, s
 struct deadline
 responder_deadline(const struct responder *r)
 {
-	const struct query *q = TAILQ_FIRST(&r->stale_waiting);
-
-	return q != NULL ? q->stale_at : DEADLINE_NEVER;
+	return responder_cache_deadline(r);
 }
 
 /* ---- what comes out ---- */
@@ -203,7 +200,7 @@ settle(struct responder *r, struct query *q)
 	if (q->is_joinable)
 		responder_cache_settle(r, q, ede, why.text);
 	else
-		responder_done(r, q);
+		responder_put(&r->done, q);
 }
 
 struct query *
@@ -213,20 +210,16 @@ responder_next_done(struct responder *r)
 
 	while ((q = upstream_next_done(r->setup.upstreams)) != NULL)
 		settle(r, q);
-	if ((q = TAILQ_FIRST(&r->done)) == NULL)
-		return NULL;
-	TAILQ_REMOVE(&r->done, q, upstream_link);
-	q->is_done = false;
+	if ((q = TAILQ_FIRST(&r->done)) != NULL)
+		responder_take(q);
 	return q;
 }
 
 void
 responder_cancel(struct responder *r, struct query *q)
 {
-	if (!q->is_done) {
+	if (q->list != NULL)
+		responder_take(q);
+	else
 		responder_cache_cancel(r, q);
-		return;
-	}
-	TAILQ_REMOVE(&r->done, q, upstream_link);
-	q->is_done = false;
 }

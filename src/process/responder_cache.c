@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/pages.h"
 #include "format/dns.h"
 #include "format/edns.h"
 #include "responder_internal.h"
@@ -22,6 +23,9 @@ enum {
 	PREFETCH_S = 5,
 	PREFETCH_PART = 10,
 
+	/* In a turn, large responses are copied until they are so many bytes: clients must read them. */
+	LARGE_A_TURN = 2 * 1024 * 1024,
+
 	/* Of the slots for queries, one of so many is not taken for queries of our own. */
 	SHARE_OF_SPARE = 8
 };
@@ -41,6 +45,7 @@ responder_cache_open(struct responder *r, struct failure *why)
 	size_t i;
 
 	TAILQ_INIT(&r->stale_waiting);
+	TAILQ_INIT(&r->postponed);
 	if (r->setup.cache == NULL)
 		return 0;
 	r->user = cache_user_new(r->setup.cache, r->setup.worker);
@@ -109,21 +114,46 @@ responder_cache_key(const struct responder *r, const struct query *q, struct res
 
 _Static_assert(UPSTREAM_GROUP_LEN + JOINS_QUESTION_MAX <= CACHE_KEY_MAX, "room for any key");
 
+/* The same for a query whose hash is known. */
+static void
+key_of(const struct responder *r, const struct query *q, uint64_t hash, struct responder_key *k)
+{
+	memcpy(k->bytes, r->groups[q->group].fingerprint, UPSTREAM_GROUP_LEN);
+	k->key.bytes = k->bytes;
+	k->key.len = UPSTREAM_GROUP_LEN + joins_question(q, k->bytes + UPSTREAM_GROUP_LEN);
+	k->key.hash = hash;
+}
+
 /* ---- answers ---- */
 
-/* Answers a query with what is kept. */
+/* A canonical response that is given to several clients. */
+struct shared_response {
+	const uint8_t *message;
+	size_t len;
+	size_t opt_len;
+	enum query_outcome outcome;
+	enum query_source source;
+};
+
 static void
-give(struct responder *r, struct query *q)
+give(struct responder *r, struct query *q, const struct shared_response *response)
 {
-	memcpy(q->response, r->kept.message, r->kept.len);
-	q->response_len = r->kept.len;
-	q->opt_len = r->kept.opt_len;
+	memcpy(q->response, response->message, response->len);
+	q->response_len = response->len;
+	q->opt_len = response->opt_len;
 	q->is_canonical = true;
-	q->outcome = r->kept.outcome;
-	q->source = r->kept.source;
+	q->outcome = response->outcome;
+	q->source = response->source;
 	if (q->source == QUERY_STALE)
 		count(r, STATS_CACHE_STALE);
-	responder_done(r, q);
+	r->large_given += pages_beyond_first(response->len);
+	responder_put(&r->done, q);
+}
+
+static bool
+gives_no_more(const struct responder *r)
+{
+	return r->large_given >= LARGE_A_TURN;
 }
 
 /* Whether LEN bytes from the cache answer a query. A faulty worker may have written anything. */
@@ -172,40 +202,46 @@ give_fresh(struct responder *r, struct query *q, const struct cache_entry *e)
 	q->outcome = QUERY_ANSWERED;
 	q->source = QUERY_CACHE;
 	count(r, STATS_CACHE_HITS);
-	responder_done(r, q);
+	r->large_given += pages_beyond_first(q->response_len);
+	responder_put(&r->done, q);
 	return true;
 }
 
-/* Makes an out-of-date answer to Q of the entry whose value is in `kept'. */
+/* Makes an out-of-date answer to Q of the entry whose value is in `scratch'. */
 static bool
-make_stale(struct responder *r, const struct query *q, const struct cache_entry *e)
+make_stale(struct responder *r, const struct query *q, const struct cache_entry *e,
+    struct shared_response *response)
 {
-	struct kept *kept = &r->kept;
 	enum dns_ede ede;
 
-	if (!may_be_stale(r, q, e) || !is_answer(q, kept->message, e->len) ||
-	    !answer_age_stale(kept->message, e->len, age_of(r, e), &kept->opt_len))
+	if (!may_be_stale(r, q, e) || !is_answer(q, r->scratch, e->len) ||
+	    !answer_age_stale(r->scratch, e->len, age_of(r, e), &response->opt_len))
 		return false;
-	ede = dns_response_rcode(kept->message, e->len) == DNS_NXDOMAIN ? DNS_EDE_STALE_NXDOMAIN :
-									  DNS_EDE_STALE_ANSWER;
-	kept->len = edns_add_error(kept->message, e->len, &kept->opt_len, &q->dns, ede);
-	kept->outcome = QUERY_ANSWERED;
-	kept->source = QUERY_STALE;
+	ede = dns_response_rcode(r->scratch, e->len) == DNS_NXDOMAIN ? DNS_EDE_STALE_NXDOMAIN :
+								       DNS_EDE_STALE_ANSWER;
+	response->message = r->scratch;
+	response->len = edns_add_error(r->scratch, e->len, &response->opt_len, &q->dns, ede);
+	response->outcome = QUERY_ANSWERED;
+	response->source = QUERY_STALE;
 	return true;
 }
 
 static bool
 find(struct responder *r, const struct responder_key *k, struct cache_entry *e)
 {
-	return cache_get(r->user, &k->key, r->kept.message, sizeof r->kept.message, e);
+	return cache_get(r->user, &k->key, r->scratch, sizeof r->scratch, e);
 }
 
 static bool
-find_stale(struct responder *r, const struct query *q, const struct responder_key *k)
+give_stale(struct responder *r, struct query *q, const struct responder_key *k)
 {
+	struct shared_response response;
 	struct cache_entry e;
 
-	return find(r, k, &e) && make_stale(r, q, &e);
+	if (!find(r, k, &e) || !make_stale(r, q, &e, &response))
+		return false;
+	give(r, q, &response);
+	return true;
 }
 
 /* Notes that upstreams do not answer a question. Whether nobody has, for a while. */
@@ -274,9 +310,8 @@ ask_before_stale(struct responder *r, struct query *q, const struct responder_ke
 
 	if (wait_ms == 0 || upstream_all_down(r->setup.upstreams, q->group, now) ||
 	    cache_is_claimed(r->user, k->key.hash ^ CLAIM_FAILED, r->now_s)) {
-		if (!find_stale(r, q, k))
+		if (!give_stale(r, q, k))
 			return false;
-		give(r, q);
 		if (claim_failed(r, k) && joins_find(r->joins, q, k->key.hash) == NULL)
 			(void)refresh(r, q, k, now);
 		return true;
@@ -298,6 +333,10 @@ responder_cache_ask(struct responder *r, struct query *q, const struct responder
 	struct cache_entry e;
 	struct query *first;
 
+	if (gives_no_more(r)) {
+		responder_put(&r->postponed, q);
+		return;
+	}
 	if (cache_get(r->user, &k->key, q->response, DNS_MESSAGE_MAX, &e)) {
 		if (is_fresh(r, &e) && give_fresh(r, q, &e)) {
 			prefetch(r, q, k, &e, now);
@@ -325,25 +364,30 @@ stop_waiting(struct responder *r, struct query *q)
 	q->may_be_stale = false;
 }
 
-/* Makes of the response to a query what others with the same question get, and the cache keeps. */
+/*
+ * What others with the same question get of a response, and the cache keeps: without options that are
+ * for its client. A response that was made for the client alone is made again in `scratch'.
+ */
 static void
-keep_response(struct responder *r, const struct query *q, enum dns_ede ede, const char *text)
+share(struct responder *r, struct query *q, enum dns_ede ede, const char *text,
+    struct shared_response *response)
 {
-	struct kept *kept = &r->kept;
 	struct dns_query with_edns = q->dns;
 
-	kept->outcome = q->outcome;
-	kept->source = q->source;
+	response->outcome = q->outcome;
+	response->source = q->source;
 	if (q->is_canonical) {
-		kept->opt_len = q->opt_len;
-		memcpy(kept->message, q->response, q->response_len);
-		kept->len = edns_keep_errors(kept->message, q->response_len, &kept->opt_len);
+		q->response_len = edns_keep_errors(q->response, q->response_len, &q->opt_len);
+		response->message = q->response;
+		response->len = q->response_len;
+		response->opt_len = q->opt_len;
 		return;
 	}
 	with_edns.has_edns = true;
-	kept->len = dns_write_error(kept->message, DNS_ERROR_MAX, q->message, &with_edns,
+	response->message = r->scratch;
+	response->len = dns_write_error(r->scratch, DNS_ERROR_MAX, q->message, &with_edns,
 	    dns_response_rcode(q->response, q->response_len), ede, text);
-	kept->opt_len = kept->len - DNS_HEADER_LEN - q->dns.question_len;
+	response->opt_len = response->len - DNS_HEADER_LEN - q->dns.question_len;
 }
 
 /* How long a failure is kept, after the entry E that was there before. */
@@ -358,14 +402,15 @@ failure_life(const struct responder *r, const struct cache_entry *e)
 }
 
 static void
-put(struct responder *r, const struct responder_key *k, enum cache_class class, uint32_t life)
+put(struct responder *r, const struct responder_key *k, enum cache_class class, uint32_t life,
+    const struct shared_response *response)
 {
 	struct cache_entry e = { .class = class,
 		.born = r->now_s,
 		.until = r->now_s + life,
-		.len = r->kept.len };
+		.len = response->len };
 
-	switch (cache_put(r->user, &k->key, &e, r->kept.message)) {
+	switch (cache_put(r->user, &k->key, &e, response->message)) {
 	case CACHE_STORED:
 		count(r, STATS_CACHE_STORED);
 		break;
@@ -384,43 +429,42 @@ put(struct responder *r, const struct responder_key *k, enum cache_class class, 
  * says that DNSSEC validation has failed, which ends the life of what is out of date.
  */
 static void
-settle_failure(struct responder *r, const struct query *q, const struct responder_key *k,
-    enum dns_ede ede, const char *text)
+settle_failure(struct responder *r, struct query *q, const struct responder_key *k,
+    enum dns_ede ede, const char *text, struct shared_response *response)
 {
 	struct cache_entry e;
 	bool has_entry = find(r, k, &e);
 	bool is_bogus = dns_response_is_bogus(q->response, q->response_len);
 
-	if (has_entry && !is_bogus && make_stale(r, q, &e)) {
+	if (has_entry && !is_bogus && make_stale(r, q, &e, response)) {
 		(void)claim_failed(r, k);
 		return;
 	}
-	keep_response(r, q, ede, text);
+	share(r, q, ede, text, response);
 	if (!has_entry)
-		put(r, k, CACHE_FAILURE, FAILURE_MIN_S + FAILURE_BEGUN_S);
+		put(r, k, CACHE_FAILURE, FAILURE_MIN_S + FAILURE_BEGUN_S, response);
 	else if (e.class == CACHE_FAILURE ||
 	    !(is_fresh(r, &e) || (may_be_stale(r, q, &e) && !is_bogus)))
-		put(r, k, CACHE_FAILURE, failure_life(r, &e));
+		put(r, k, CACHE_FAILURE, failure_life(r, &e), response);
 }
 
 static void
-settle_answer(struct responder *r, struct query *q, const struct responder_key *k)
+settle_answer(struct responder *r, struct query *q, const struct responder_key *k,
+    struct shared_response *response)
 {
-	struct answer answer;
+	struct answer answer = { .kind = ANSWER_NOT_KEPT, .reason = ANSWER_MALFORMED };
 
-	if (q->was_longer)
-		answer = (struct answer){ .kind = ANSWER_NOT_KEPT, .reason = ANSWER_MALFORMED };
-	else
+	share(r, q, DNS_EDE_NONE, NULL, response);
+	if (!q->was_longer)
 		answer_judge(q->response, q->response_len, q->opt_len, &q->dns,
 		    &r->groups[q->group].limits, &answer);
 	answer_lower_soa(q->response, q->response_len, &answer);
-	keep_response(r, q, DNS_EDE_NONE, NULL);
 	switch (answer.kind) {
 	case ANSWER_POSITIVE:
-		put(r, k, CACHE_POSITIVE, answer.life);
+		put(r, k, CACHE_POSITIVE, answer.life, response);
 		break;
 	case ANSWER_NEGATIVE:
-		put(r, k, CACHE_NEGATIVE, answer.life);
+		put(r, k, CACHE_NEGATIVE, answer.life, response);
 		break;
 	case ANSWER_FAILURE:
 	case ANSWER_NOT_KEPT:
@@ -437,29 +481,41 @@ is_failure(const struct query *q)
 	return q->outcome != QUERY_ANSWERED || (rcode != DNS_NOERROR && rcode != DNS_NXDOMAIN);
 }
 
+/* Gives a response to those that wait for it, and postpones what is too much for this turn. */
+static void
+give_to_waiters(struct responder *r, struct query *q, const struct shared_response *response)
+{
+	struct query *waiter;
+
+	while ((waiter = joins_take(q)) != NULL) {
+		stop_waiting(r, waiter);
+		if (gives_no_more(r))
+			responder_put(&r->postponed, waiter);
+		else
+			give(r, waiter, response);
+	}
+}
+
 void
 responder_cache_settle(struct responder *r, struct query *q, enum dns_ede ede, const char *text)
 {
+	struct shared_response response;
 	struct responder_key k;
-	struct query *waiter;
 
-	responder_cache_key(r, q, &k);
+	key_of(r, q, q->join_link.hash, &k);
 	joins_remove(q);
 	if (is_failure(q))
-		settle_failure(r, q, &k, ede, text);
+		settle_failure(r, q, &k, ede, text, &response);
 	else
-		settle_answer(r, q, &k);
+		settle_answer(r, q, &k, &response);
 	stop_waiting(r, q);
-	if (q->transport != QUERY_OWN && r->kept.source == QUERY_STALE)
-		give(r, q);
-	else if (q->transport != QUERY_OWN)
-		responder_done(r, q);
-	while ((waiter = joins_take(q)) != NULL) {
-		stop_waiting(r, waiter);
-		give(r, waiter);
-	}
+	give_to_waiters(r, q, &response);
 	if (q->transport == QUERY_OWN)
 		query_free(r->setup.table, q);
+	else if (response.source == QUERY_STALE)
+		give(r, q, &response);
+	else
+		responder_put(&r->done, q);
 }
 
 void
@@ -474,22 +530,55 @@ responder_cache_count_evicted(const struct responder *r)
 	stats_count(r->setup.row, STATS_CACHE_EVICTED_MAIN, evicted.main);
 }
 
-void
-responder_cache_expire(struct responder *r, struct deadline now)
+static void
+look_up_postponed(struct responder *r, struct deadline now)
+{
+	struct responder_key k;
+	struct query *q;
+
+	while (!gives_no_more(r) && (q = TAILQ_FIRST(&r->postponed)) != NULL) {
+		responder_take(q);
+		responder_cache_key(r, q, &k);
+		responder_cache_ask(r, q, &k, now);
+	}
+}
+
+static void
+expire(struct responder *r, struct deadline now)
 {
 	struct responder_key k;
 	struct query *q;
 
 	while ((q = TAILQ_FIRST(&r->stale_waiting)) != NULL && deadline_passed(q->stale_at, now)) {
 		stop_waiting(r, q);
-		responder_cache_key(r, q, &k);
+		key_of(r, q, q->waits_for->join_link.hash, &k);
 		/* Else it has been evicted, and the query waits for an upstream. */
-		if (!find_stale(r, q, &k))
+		if (!give_stale(r, q, &k))
 			continue;
 		(void)claim_failed(r, &k);
 		joins_leave(q);
-		give(r, q);
 	}
+}
+
+void
+responder_cache_begin(struct responder *r, struct deadline now)
+{
+	if (r->user == NULL)
+		return;
+	r->now_s = cache_now();
+	r->large_given = 0;
+	look_up_postponed(r, now);
+	expire(r, now);
+}
+
+struct deadline
+responder_cache_deadline(const struct responder *r)
+{
+	const struct query *q = TAILQ_FIRST(&r->stale_waiting);
+
+	if (!TAILQ_EMPTY(&r->postponed))
+		return (struct deadline){ 0 };
+	return q != NULL ? q->stale_at : DEADLINE_NEVER;
 }
 
 void

@@ -33,24 +33,24 @@ struct responder {
 	} groups[CONFIG_GROUPS_MAX];
 	struct query_list
 	    stale_waiting; /* may get a stale answer, the one that is due first in front */
-	uint32_t now_s;    /* cache_now() of this turn */
-
-	/* What the cache keeps of a response, or has given: as others than the first client get it. */
-	struct kept {
-		size_t len;
-		size_t opt_len;
-		enum query_outcome outcome;
-		enum query_source source;
-		uint8_t message[DNS_MESSAGE_MAX];
-	} kept;
+	struct query_list postponed; /* to be looked up in the next turn */
+	size_t large_given;          /* bytes of large responses that were copied in this turn */
+	uint32_t now_s;              /* cache_now() of this turn */
+	uint8_t scratch[DNS_MESSAGE_MAX];
 };
 
-/* The response to a query is known. */
 static inline void
-responder_done(struct responder *r, struct query *q)
+responder_put(struct query_list *list, struct query *q)
 {
-	q->is_done = true;
-	TAILQ_INSERT_TAIL(&r->done, q, upstream_link);
+	q->list = list;
+	TAILQ_INSERT_TAIL(list, q, upstream_link);
+}
+
+static inline void
+responder_take(struct query *q)
+{
+	TAILQ_REMOVE(q->list, q, upstream_link);
+	q->list = NULL;
 }
 
 /* 0, or -1 with the reason. */
@@ -62,7 +62,10 @@ bool responder_cache_may_have(const struct responder *, const struct query *);
 
 void responder_cache_key(const struct responder *, const struct query *, struct responder_key *);
 
-/* Answers a query from the cache, or has it wait for an equal one, or asks upstream. */
+/*
+ * Answers a query from the cache, or has it wait for an equal one, or asks upstream. Postpones it if
+ * enough large responses were given in this turn.
+ */
 void responder_cache_ask(struct responder *, struct query *, const struct responder_key *,
     struct deadline now);
 
@@ -73,8 +76,14 @@ void responder_cache_ask(struct responder *, struct query *, const struct respon
  */
 void responder_cache_settle(struct responder *, struct query *, enum dns_ede, const char *text);
 
-/* Gives what is out of date to queries that have waited long enough for an upstream. */
-void responder_cache_expire(struct responder *, struct deadline now);
+/*
+ * Begins a turn: looks up what was postponed, and gives what is out of date to queries that have
+ * waited long enough for an upstream.
+ */
+void responder_cache_begin(struct responder *, struct deadline now);
+
+/* When something of it is due. */
+struct deadline responder_cache_deadline(const struct responder *);
 
 /* Counts what has been evicted since the last time. */
 void responder_cache_count_evicted(const struct responder *);

@@ -166,17 +166,18 @@ cache_fetch(const struct cache_user *u, const struct cache_key *key)
 
 /*
  * Whether an entry that was asked for is stored again, in main, so that it stays: it was in a
- * sealed segment of probation, or among the oldest quarter of main, which is overwritten next.
+ * sealed segment of probation, or in the oldest quarter of main, which is overwritten next.
  */
 static bool
 is_to_be_moved(const struct cache *c, const struct cache_segment *s)
 {
-	size_t of_main = c->segment_count - c->segment_count / PROBATION_SHARE;
+	uint32_t main_size = cache_load(&c->head->main_size);
 
 	if (cache_load(&s->owner) != 0)
 		return false;
-	return cache_segment_area(s) == AREA_PROBATION ||
-	    cache_segment_age(c, s) >= of_main - of_main / 4;
+	if (cache_segment_area(s) == AREA_PROBATION)
+		return true;
+	return main_size > 0 && cache_segment_age(c, s) >= main_size - main_size / 4;
 }
 
 bool

@@ -69,10 +69,11 @@ slot_at(uint64_t slot)
 static struct cache_segment *
 segment_of(const struct cache *c, uint64_t slot, uint32_t epoch, uint32_t *generation)
 {
-	struct cache_segment *s = &c->segments[slot_segment(slot)];
+	struct cache_segment *s;
 
 	if (slot == 0 || slot_segment(slot) >= c->segment_count)
 		return NULL;
+	s = &c->segments[slot_segment(slot)];
 	*generation = cache_load(&s->generation);
 	if (cache_short_generation(*generation) != slot_generation(slot) ||
 	    cache_load(&s->epoch) != epoch)
@@ -86,7 +87,7 @@ cache_bucket_of(const struct cache *c, uint64_t hash)
 	return &c->buckets[(hash >> 32) * c->bucket_count >> 32];
 }
 
-static const _Atomic uint64_t *
+static _Atomic uint64_t *
 entry_at(const struct cache *c, size_t segment, size_t at)
 {
 	return c->data + (segment * c->segment_len + at) / WORD;
@@ -118,13 +119,15 @@ static bool
 read_head(const struct cache *c, const struct cache_key *key, struct cache_found *found)
 {
 	size_t at = slot_at(found->slot);
-	const _Atomic uint64_t *head = entry_at(c, slot_segment(found->slot), at);
+	const _Atomic uint64_t *head;
 	uint64_t times;
 	uint64_t lengths;
 	size_t key_len;
 
-	if (at > c->segment_len - ENTRY_HEAD_LEN ||
-	    cache_load_word(&head[HEAD_HASH]) != key->hash ||
+	if (at > c->segment_len - ENTRY_HEAD_LEN)
+		return false;
+	head = entry_at(c, slot_segment(found->slot), at);
+	if (cache_load_word(&head[HEAD_HASH]) != key->hash ||
 	    cache_load_word(&head[HEAD_PLACE]) != ((uint64_t)at << 32 | found->generation))
 		return false;
 	times = cache_load_word(&head[HEAD_TIMES]);
@@ -206,7 +209,7 @@ static uint64_t
 append(const struct cache *c, const struct cache_open *open, const struct cache_key *key,
     const struct cache_entry *entry, const uint8_t *value)
 {
-	_Atomic uint64_t *head = c->data + (open->segment * c->segment_len + open->used) / WORD;
+	_Atomic uint64_t *head = entry_at(c, open->segment, open->used);
 
 	atomic_store_explicit(&head[HEAD_HASH], key->hash, memory_order_relaxed);
 	atomic_store_explicit(&head[HEAD_PLACE], (uint64_t)open->used << 32 | open->generation,

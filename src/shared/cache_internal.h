@@ -57,7 +57,7 @@ enum {
 	SEGMENTS_MAX = 4096, /* a slot has 12 bits for it */
 
 	INDEX_SHARE = 16,        /* the index has at least 1/16 of the size */
-	PROBATION_SHARE = 10,    /* probation has 1/10 of the segments */
+	PROBATION_SHARE = 10,    /* probation has about 1/10 of the segments */
 	ENTRY_HEAD_LEN = 4 * 8,  /* four words, see cache_entries.c */
 	ENTRY_UNIT = 16,         /* entries begin at multiples of it */
 	SEGMENTS_PER_WORKER = 3, /* one in probation, one in main, and one to be claimed */
@@ -75,6 +75,8 @@ struct cache_head {
 	alignas(128) _Atomic uint32_t epoch;
 	/* How many segments of each area have been sealed. */
 	alignas(128) _Atomic uint32_t sealed[AREAS];
+	/* How many sealed segments main can have; 0 before all segments are in use. */
+	_Atomic uint32_t main_size;
 };
 
 struct cache_segment {

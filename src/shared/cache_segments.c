@@ -34,35 +34,46 @@ is_owned(uint32_t owner)
 	return owner != 0 && owner <= CACHE_USERS;
 }
 
+static void
+set_main_size(const struct cache *c, size_t sealed, size_t share)
+{
+	atomic_store_explicit(&c->head->main_size, sealed > share ? (uint32_t)(sealed - share) : 0,
+	    memory_order_relaxed);
+}
+
 /*
  * The segment to be claimed: one that is not in use; or else the oldest of probation, if that has
- * more than its share; or else the oldest of main. NONE if all are being filled.
+ * more than its share; or else the oldest of main. NONE if all are being filled. Those that are
+ * being filled do not count: with many users they may be most of all.
  */
 static size_t
 choose_segment(const struct cache *c, uint32_t epoch)
 {
 	size_t oldest[AREAS] = { NONE, NONE };
 	uint32_t oldest_age[AREAS] = { 0, 0 };
-	size_t probation = 0;
+	size_t counts[AREAS] = { 0, 0 };
+	size_t share = 1 + c->segment_count / PROBATION_SHARE;
 	size_t i;
 
 	for (i = 0; i < c->segment_count; i++) {
 		const struct cache_segment *s = &c->segments[i];
 		enum cache_area area = cache_segment_area(s);
 		uint32_t age = cache_segment_age(c, s);
-		bool owned = is_owned(cache_load(&s->owner));
 
-		if (!owned && !is_in_use(s, epoch))
-			return i;
-		if (area == AREA_PROBATION)
-			probation++;
-		if (owned || (oldest[area] != NONE && age <= oldest_age[area]))
+		if (is_owned(cache_load(&s->owner)))
 			continue;
-		oldest[area] = i;
-		oldest_age[area] = age;
+		if (!is_in_use(s, epoch))
+			return i;
+		counts[area]++;
+		if (oldest[area] == NONE || age > oldest_age[area]) {
+			oldest[area] = i;
+			oldest_age[area] = age;
+		}
 	}
-	if (oldest[AREA_MAIN] == NONE || probation * PROBATION_SHARE > c->segment_count)
-		return oldest[AREA_PROBATION] != NONE ? oldest[AREA_PROBATION] : oldest[AREA_MAIN];
+	set_main_size(c, counts[AREA_PROBATION] + counts[AREA_MAIN], share);
+	if (oldest[AREA_MAIN] == NONE ||
+	    (oldest[AREA_PROBATION] != NONE && counts[AREA_PROBATION] > share))
+		return oldest[AREA_PROBATION];
 	return oldest[AREA_MAIN];
 }
 

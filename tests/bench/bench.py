@@ -171,7 +171,7 @@ class Bench:
         address, samples = running.target.address, []
         sample = {"alone_ms": median_ms()}
         pss = running.memory()["pss"]
-        for mode in ("idle", "octet"):
+        for mode in ("idle", "byte"):
             with load.crowd(self.client, mode, address, cases.CROWD):
                 self.upstream.settle()
                 if mode == "idle":

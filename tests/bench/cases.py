@@ -57,7 +57,7 @@ def all_cases():
     yield Case("memory", "Memory of all processes of a target, in KiB: after its first answer, the "
                "most after any load, and after 3 s of rest", "memory", quick=1)
     yield Case("crowd", f"A client's connection and query beside {CROWD:,} clients that do "
-               "nothing, or sent one octet", "crowd")
+               "nothing, or sent one byte", "crowd")
     yield Case("slow", f"{LIGHT_RATE} queries/s beside {SLOW_ONES:,} that came at once and take "
                f"{SLOW_MS // 1000} s", "slow")
     for way, words in WAYS.items():
@@ -131,8 +131,8 @@ COLUMNS = {
                ("loaded PSS", "loaded_pss", 0, False), ("at rest PSS", "after_pss", 0, False),
                ("processes", "processes", 0, None)],
     "crowd": [("alone ms", "alone_ms", 2, None), ("beside idle ones ms", "idle_ms", 2, None),
-              ("x alone", "idle_x", 2, None), ("beside one octet ms", "octet_ms", 2, None),
-              ("x alone", "octet_x", 2, None), ("failed", "failed", 0, None),
+              ("x alone", "idle_x", 2, None), ("beside one byte ms", "byte_ms", 2, None),
+              ("x alone", "byte_x", 2, None), ("failed", "failed", 0, None),
               ("KiB per idle client", "client_kib", 1, None),
               ("upstream conns", "in_use", 0, None)],
     "slow": [("alone p99 ms", "alone_ms", 2, None), ("beside slow ones", "beside_ms", 2, None),

@@ -50,7 +50,7 @@ static const char usage[] =
     "  kept        each client keeps a connection, with so many queries on their way as -o says\n"
     "  idle        the clients connect, and do nothing until standard input ends; those that\n"
     "              are closed connect again\n"
-    "  octet       as idle, but each sends the first octet of a query\n"
+    "  byte       as idle, but each sends the first byte of a query\n"
     "  tcp, udp    queries leave at a fixed rate, each client in turn; times count from when a\n"
     "              query should have left\n"
     "\n"
@@ -69,7 +69,7 @@ static const char usage[] =
     "              (default: never for the same name again)\n"
     "  -h          print this\n";
 
-enum mode { EACH, EACH_UDP, KEPT, IDLE, OCTET, TCP, UDP };
+enum mode { EACH, EACH_UDP, KEPT, IDLE, BYTE, TCP, UDP };
 
 /* One query that is on its way; free when it began at 0. */
 struct pending {
@@ -83,7 +83,7 @@ struct pending {
 struct client {
 	int fd; /* -1: none */
 	unsigned next_id;
-	bool sent;             /* EACH, EACH_UDP: the query is; OCTET: the octet */
+	bool sent;             /* EACH, EACH_UDP: the query is; BYTE: the byte */
 	struct pending one;    /* EACH, EACH_UDP */
 	struct pending *by_id; /* KEPT, TCP, UDP */
 	uint8_t *in;
@@ -602,7 +602,7 @@ load_open(void)
 	s.failed += s.on_way;
 }
 
-/* ---- idle, octet: clients that only stay connected ---- */
+/* ---- idle, byte: clients that only stay connected ---- */
 
 static void
 open_idle(struct client *c)
@@ -615,16 +615,16 @@ open_idle(struct client *c)
 static void
 idle_ready(struct client *c, uint32_t events)
 {
-	char octet = 0;
+	char byte = 0;
 	bool lost = false;
 
 	if ((events & EPOLLOUT) != 0) {
-		lost = send(c->fd, &octet, 1, MSG_NOSIGNAL) != 1;
+		lost = send(c->fd, &byte, 1, MSG_NOSIGNAL) != 1;
 		c->sent = true;
 		watch(c, EPOLL_CTL_MOD, EPOLLIN);
 	}
 	if ((events & ~(uint32_t)EPOLLOUT) != 0)
-		lost = lost || recv(c->fd, &octet, 1, 0) <= 0;
+		lost = lost || recv(c->fd, &byte, 1, 0) <= 0;
 	if (lost)
 		close_socket(c);
 }
@@ -726,7 +726,7 @@ set_up(void)
 		struct client *c = &s.table[i];
 
 		c->fd = -1;
-		if (s.mode == IDLE || s.mode == OCTET) {
+		if (s.mode == IDLE || s.mode == BYTE) {
 			open_idle(c);
 			continue;
 		}
@@ -759,7 +759,7 @@ number(const char *text, long min, long max)
 static bool
 read_options(int argc, char **argv)
 {
-	static const char *const modes[] = { "each", "each-udp", "kept", "idle", "octet", "tcp", "udp" };
+	static const char *const modes[] = { "each", "each-udp", "kept", "idle", "byte", "tcp", "udp" };
 	int option;
 
 	s.clients = 1;
@@ -825,7 +825,7 @@ main(int argc, char **argv)
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
 	set_up();
-	if (s.mode == IDLE || s.mode == OCTET) {
+	if (s.mode == IDLE || s.mode == BYTE) {
 		stay_idle();
 		return 0;
 	}

@@ -9,7 +9,7 @@ import figures
 
 SOME = 0.001        # share of misses among hits that is worth a line
 
-OURS, THEIRS, OCTETS = "#1f6f8b", "#b8b8b8", "#dddddd"
+OURS, THEIRS, BYTES = "#1f6f8b", "#b8b8b8", "#dddddd"
 
 NAT_WARNING = ("WARNING: nft has NAT rules: connection tracking slows what is measured here, new "
                "connections above all, and loses them when its table is full.")
@@ -44,7 +44,7 @@ def is_peer(data, name, case):
     Not ours; and where client connections are kept, one that looks at the messages on them.
     """
     about = data["targets"][name]
-    return not about["ours"] and not (case.startswith("tcp-") and about["octets"])
+    return not about["ours"] and not (case.startswith("tcp-") and about["bytes"])
 
 
 def best(data, case, key, more_is_better):
@@ -92,7 +92,7 @@ def table(data, case, left_out):
 
 def label(data, name):
     about = data["targets"][name]
-    return name + " *" * about["octets"] + " !" * bool(about["unverified"])
+    return name + " *" * about["bytes"] + " !" * bool(about["unverified"])
 
 
 def print_rows(title, rows):
@@ -120,7 +120,7 @@ def show(data):
           f"{data['system']}")
     print(f"Medians of up to {data['repeats']}, {data['seconds']} s each; everything on this one "
           "machine. `x best': beside the best of the others.\n"
-          "* passes octets on: where connections are kept, it is no measure for the others.")
+          "* passes bytes on: where connections are kept, it is no measure for the others.")
     if data["nat"]:
         print(NAT_WARNING)
     if data["root"]:
@@ -152,7 +152,7 @@ def _bars(data, case):
         value = of(data, name, case, "qps")
         if value is not None:
             about = data["targets"][name]
-            color = OURS if about["ours"] else OCTETS if about["octets"] else THEIRS
+            color = OURS if about["ours"] else BYTES if about["bytes"] else THEIRS
             lines.append(f"\"{name}\" {value} {int(color[1:], 16)}")
     lines += ["EOD", "plot $data using 0:2:3:xtic(1) with boxes lc rgb variable notitle"]
     return lines

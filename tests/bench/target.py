@@ -31,7 +31,7 @@ class Target:
     command; version, a command whose first line with a number is shown; module, a file it
     needs beside the program, below a lib directory; cases, the kinds of cases when not all but
     hits (brief: loads of the short form); short, `no' when the short form leaves it out; kind,
-    `octets' when it does not look at messages. Lines with @second@ count only where there is a
+    `bytes' when it does not look at messages. Lines with @second@ count only where there is a
     second upstream.
     """
 
@@ -49,8 +49,8 @@ class Target:
         return self.name.startswith("dot-proxy")
 
     @property
-    def passes_octets(self):
-        return self.keys.get("kind") == "octets"
+    def passes_bytes(self):
+        return self.keys.get("kind") == "bytes"
 
     def _is_below(self, root):
         """What starts it may be a shell: the program that says its version is what counts."""

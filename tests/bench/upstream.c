@@ -78,7 +78,7 @@ struct answer {
 	int fd;
 	uint64_t number; /* of the connection that it is for */
 	size_t len;
-	uint8_t octets[LENGTH_PREFIX + MESSAGE_MAX];
+	uint8_t bytes[LENGTH_PREFIX + MESSAGE_MAX];
 };
 
 static struct {
@@ -167,7 +167,7 @@ write_answer(const uint8_t *query, size_t len, uint8_t *out, int *delay_ms)
 		TTL_S >> 8, TTL_S & 255, 0, 4 };
 	const uint8_t *name = query + HEADER_LEN;
 	uint8_t *message = out + LENGTH_PREFIX;
-	size_t name_octets;
+	size_t name_bytes;
 	size_t end;
 	bool edns;
 	bool address;
@@ -175,12 +175,12 @@ write_answer(const uint8_t *query, size_t len, uint8_t *out, int *delay_ms)
 
 	if (len < HEADER_LEN || get16(query + 4) != 1)
 		return 0;
-	name_octets = name_len(name, len - HEADER_LEN);
-	end = HEADER_LEN + name_octets + 4;
-	if (name_octets == 0 || end > len)
+	name_bytes = name_len(name, len - HEADER_LEN);
+	end = HEADER_LEN + name_bytes + 4;
+	if (name_bytes == 0 || end > len)
 		return 0;
 	*delay_ms = delay_of(name);
-	address = get16(name + name_octets) == TYPE_A;
+	address = get16(name + name_bytes) == TYPE_A;
 	edns = get16(query + 10) > 0 && has_opt(query + end, len - end);
 	memcpy(message, query, end);
 	message[2] = (uint8_t)(0x80 | (query[2] & 0x79)); /* QR; opcode and RD of the query */
@@ -191,7 +191,7 @@ write_answer(const uint8_t *query, size_t len, uint8_t *out, int *delay_ms)
 	if (address) {
 		memcpy(message + end, record, sizeof record);
 		end += sizeof record;
-		hash = hash_name(name, name_octets);
+		hash = hash_name(name, name_bytes);
 		put16(message + end, hash >> 16);
 		put16(message + end + 2, hash & 0xffff);
 		end += 4;
@@ -224,7 +224,7 @@ close_connection(int fd)
 }
 
 static void
-append(struct connection *c, const uint8_t *octets, size_t len)
+append(struct connection *c, const uint8_t *bytes, size_t len)
 {
 	if (s.answers_max > 0 && c->answered == s.answers_max)
 		return;
@@ -234,7 +234,7 @@ append(struct connection *c, const uint8_t *octets, size_t len)
 		if ((c->out = realloc(c->out, c->out_cap)) == NULL)
 			die("answers");
 	}
-	memcpy(c->out + c->out_len, octets, len);
+	memcpy(c->out + c->out_len, bytes, len);
 	c->out_len += len;
 }
 
@@ -279,7 +279,7 @@ flush(int fd)
 }
 
 static void
-put_on_wheel(int fd, const uint8_t *octets, size_t len, int delay_ms)
+put_on_wheel(int fd, const uint8_t *bytes, size_t len, int delay_ms)
 {
 	int64_t due = now_us() / TICK_US + (int64_t)delay_ms * TICKS_IN_MS + 1;
 	size_t slot = (size_t)due % WHEEL_TICKS;
@@ -294,7 +294,7 @@ put_on_wheel(int fd, const uint8_t *octets, size_t len, int delay_ms)
 	a->fd = fd;
 	a->number = s.connections[fd]->number;
 	a->len = len;
-	memcpy(a->octets, octets, len);
+	memcpy(a->bytes, bytes, len);
 	if (s.wheel[slot] == NULL)
 		s.wheel[slot] = a;
 	else
@@ -308,7 +308,7 @@ static bool
 answer_all(int fd)
 {
 	struct connection *c = s.connections[fd];
-	uint8_t octets[LENGTH_PREFIX + MESSAGE_MAX];
+	uint8_t bytes[LENGTH_PREFIX + MESSAGE_MAX];
 	size_t used = 0;
 	size_t len;
 	size_t n;
@@ -316,13 +316,13 @@ answer_all(int fd)
 
 	while (c->in_len - used >= LENGTH_PREFIX &&
 	    c->in_len - used - LENGTH_PREFIX >= (len = get16(c->in + used))) {
-		if ((n = write_answer(c->in + used + LENGTH_PREFIX, len, octets, &delay_ms)) == 0)
+		if ((n = write_answer(c->in + used + LENGTH_PREFIX, len, bytes, &delay_ms)) == 0)
 			return false;
 		s.queries++;
 		if (!s.silent && delay_ms > 0)
-			put_on_wheel(fd, octets, n, delay_ms);
+			put_on_wheel(fd, bytes, n, delay_ms);
 		else if (!s.silent)
-			append(c, octets, n);
+			append(c, bytes, n);
 		used += LENGTH_PREFIX + len;
 	}
 	memmove(c->in, c->in + used, c->in_len - used);
@@ -430,7 +430,7 @@ hand_over(struct answer *a)
 
 	if (c == NULL || c->number != a->number || c->closing)
 		return;
-	append(c, a->octets, a->len);
+	append(c, a->bytes, a->len);
 	/* One write for all that are due together: the last of them sends. */
 	if (a->next == NULL || a->next->number != a->number)
 		(void)flush(a->fd);

@@ -36,13 +36,13 @@ def test_silent_client_is_closed(env):
     env.within(0.7, silent.opened, closed)
 
 
-@table("octets", ("C-02-one-octet-of-the-length", b"\0"),
+@table("data", ("C-02-one-byte-of-the-length", b"\0"),
        ("C-03-half-a-message", struct.pack("!H", 100) + bytes(50)))
-def test_client_with_incomplete_message_is_closed(env, octets):
+def test_client_with_incomplete_message_is_closed(env, data):
     server = env.upstream()
     env.proxy(server)
     client = env.client()
-    client.send_bytes(octets)
+    client.send_bytes(data)
     begin = now()
     closed = client.wait_closed()
     assert closed - begin >= 0.25
@@ -56,11 +56,11 @@ def test_message_in_two_segments_split_anywhere(env):
     client = env.client()
     for split in range(1, len(dnsmsg.framed(Query("split.example.test").wire))):
         query = Query("split.example.test")
-        octets = dnsmsg.framed(query.wire)
+        data = dnsmsg.framed(query.wire)
         exchange = client.expect(query)
-        client.send_bytes(octets[:split])
+        client.send_bytes(data[:split])
         client.wait_read()
-        client.send_bytes(octets[split:])
+        client.send_bytes(data[split:])
         exchange.at = now()
         env.assert_ok(client.receive_until(exchange))
 
@@ -70,8 +70,8 @@ def test_message_in_one_byte_segments(env):
     env.proxy(env.upstream())
     client = env.client()
     exchange = client.expect(Query())
-    for octet in dnsmsg.framed(exchange.sent):
-        client.send_bytes(bytes([octet]))
+    for byte in dnsmsg.framed(exchange.sent):
+        client.send_bytes(bytes([byte]))
     env.assert_ok(client.receive_until(exchange))
 
 
@@ -79,13 +79,13 @@ def test_message_in_one_byte_segments(env):
 def test_slow_loris_is_closed_after_client_read(env):
     env.proxy(env.upstream())
     client = env.client()
-    octets = iter(dnsmsg.framed(Query("a-name-long-enough-to-last.test").wire))
-    client.send_bytes(bytes([next(octets)]))
+    data = iter(dnsmsg.framed(Query("a-name-long-enough-to-last.test").wire))
+    client.send_bytes(bytes([next(data)]))
     begin = now()
     while not client.closed_by_peer() and now() < begin + 3:
         _pace(client, 0.05)
         try:
-            client.send_bytes(bytes([next(octets)]))
+            client.send_bytes(bytes([next(data)]))
         except OSError:
             break
     assert client.closed_by_peer()
@@ -135,7 +135,7 @@ def test_idle_connections_do_not_block_the_worker(env):
 @row("C-08")
 def test_slow_lorises_do_not_delay_other_clients(env):
     env.proxy(env.upstream())
-    octets = dnsmsg.framed(Query().wire)
+    data = dnsmsg.framed(Query().wire)
     slow, begin, asked = [], now(), 0
     while now() < begin + 3:
         slow = [(client, at) for client, at in slow if not client.closed_by_peer()]
@@ -143,10 +143,10 @@ def test_slow_lorises_do_not_delay_other_clients(env):
             slow.append((env.client(), [0]))
         for client, at in slow:
             try:
-                client.send_bytes(octets[at[0]:at[0] + 1])
+                client.send_bytes(data[at[0]:at[0] + 1])
             except OSError:
                 pass
-            at[0] = min(at[0] + 1, len(octets) - 2)
+            at[0] = min(at[0] + 1, len(data) - 2)
         env.assert_ok(env.ask(f"good-{asked}.test"), 1)
         asked += 1
         select.select([], [], [], 0.02)
@@ -180,17 +180,17 @@ def test_client_that_never_reads_is_closed(env):
     client = env.client(receive_buffer=4096)
     client.abandoned = True
     client.sock.setblocking(False)
-    octets = memoryview(b"".join(dnsmsg.framed(Query(f"size-1500.n{n}.test").wire)
+    data = memoryview(b"".join(dnsmsg.framed(Query(f"size-1500.n{n}.test").wire)
                                  for n in range(10000)))
     begin, most = now(), 0
     while now() < begin + 12:
         try:
-            octets = octets[client.sock.send(octets):]
+            data = data[client.sock.send(data):]
         except BlockingIOError:
             select.select([], [client.sock], [], 0.05)
         except OSError:
             break
-        if not octets:
+        if not data:
             select.select([], [], [], 0.05)
         most = max(most, running.memory() - running.memory_at_start)
         if _descriptors_without(env, client) <= 0:
@@ -369,7 +369,7 @@ _A_RECORD = dnsmsg.record(b"\0", dnsmsg.A, dnsmsg.IN, 0, bytes(4))
 
 BAD = [
     ("C-22-shorter-than-a-header", bytes(11), None),
-    ("C-22-one-octet", b"\0", None),
+    ("C-22-one-byte", b"\0", None),
     ("C-22-response", _query(dnsmsg.QR | dnsmsg.RD), None),
     *[(f"C-22-opcode-{n}", _query(n << 11), dnsmsg.NOTIMP) for n in (1, 2, 4, 5, 6, 15)],
     ("C-22-no-question", _query(counts=(0, 0, 0, 0), body=b""), dnsmsg.NOERROR),

@@ -384,7 +384,7 @@ SILENT = {name: getattr(faults, name) for name in (
     "refuse", "accept_and_close", "accept_and_reset", "accept_and_silence", "http",
     "fin_in_handshake", "close_notify_in_handshake", "close_after_handshake",
     "reset_after_handshake", "never_answer", "close_after_query", "reset_after_query",
-    "alert_after_query", "one_octet", "half_a_message", "half_a_message_and_close", "wrong_id")}
+    "alert_after_query", "one_byte", "half_a_message", "half_a_message_and_close", "wrong_id")}
 
 
 @pytest.mark.parametrize("name", SILENT, ids=lambda name: f"U-27-{name}")

@@ -373,7 +373,7 @@ def test_check_warns_about_workers_as_root(tmp_path, configured, monkeypatch, au
                            "(leave `user' out, or name an unprivileged user)\n")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 def test_check_warns_about_the_privilege_to_change_user(tmp_path, configured, authority):
     configured(f"{GOOD}user: daemon\ntls: {{ca_file: ca.pem}}\n")
     (tmp_path / "ca.pem").write_bytes(open(authority.path, "rb").read())

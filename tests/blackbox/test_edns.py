@@ -316,8 +316,8 @@ def test_keepalive_shorter_than_upstream_idle(env):
     env.within(0.5, exchange.answered, closed)
 
 
-@table("data", ("D-24-100-s", b"\3\xe8"), ("D-24-empty", b""), ("D-24-one-octet", b"\0"),
-       ("D-24-three-octets", b"\0\0\0"))
+@table("data", ("D-24-100-s", b"\3\xe8"), ("D-24-empty", b""), ("D-24-one-byte", b"\0"),
+       ("D-24-three-bytes", b"\0\0\0"))
 def test_keepalive_without_effect(env, data):
     server = env.upstream(_keepalive(data))
     env.proxy(server, timeouts={"upstream_idle": "400ms"})

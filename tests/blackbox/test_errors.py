@@ -1,4 +1,4 @@
-"""Errors for people: the Extended DNS Error of a SERVFAIL, and the log."""
+"""Errors that users see: the Extended DNS Error of a SERVFAIL, and the log."""
 
 import dnsmsg
 import faults

@@ -167,7 +167,7 @@ def test_fast_error_does_not_beat_a_slow_answer(env, error):
     assert len(a.queries) == len(b.queries) == 1
 
 
-@row("X-09-beside")
+@row("X-09-as-well")
 def test_error_of_the_hedged_upstream_does_not_win(env):
     a, b = env.upstream(late(0.8)), env.upstream(faults.rcode(dnsmsg.SERVFAIL))
     env.proxy(a, b, timeouts=DEFAULTS)

@@ -47,16 +47,16 @@ def test_idle_clients_at_every_worker_delay_no_other_client(env):
 def test_slow_lorises_at_every_worker_delay_no_other_client(env):
     workers, seconds = 3, 4
     processes.start_workers(env, env.upstream(), workers=workers)
-    octets = dnsmsg.framed(Query("a-name-that-takes-a-while.test").wire)
+    data = dnsmsg.framed(Query("a-name-that-takes-a-while.test").wire)
     slow, times, begin = [], [], now()
     while now() < begin + seconds:
         slow = [[client, at] for client, at in slow if not client.closed_by_peer()]
         while len(slow) < 10 * workers:
             slow.append([env.client(), 0])
         for entry in slow:
-            entry[1] = min(entry[1] + 1, len(octets) - 1)
+            entry[1] = min(entry[1] + 1, len(data) - 1)
             try:
-                entry[0].send_bytes(octets[entry[1] - 1:entry[1]])
+                entry[0].send_bytes(data[entry[1] - 1:entry[1]])
             except OSError:
                 pass        # it was closed just now
         times.append(env.assert_ok(env.ask(f"good-{len(times)}.test")).took)
@@ -189,11 +189,11 @@ def test_clients_that_never_read_use_bounded_memory(env):
     running = processes.start_workers(env, env.upstream(), workers=workers)
     deaf = list(processes.one_each(env).values())
     pending = []
-    octets = b"".join(dnsmsg.framed(Query(f"size-1500.n{n}.test").wire) for n in range(10000))
+    data = b"".join(dnsmsg.framed(Query(f"size-1500.n{n}.test").wire) for n in range(10000))
     for client in deaf:
         client.abandoned = True
         client.sock.setblocking(False)
-        pending.append([client, memoryview(octets)])
+        pending.append([client, memoryview(data)])
     most, begin, asked = 0, now(), 0
     while pending and now() < begin + 12:
         for entry in list(pending):

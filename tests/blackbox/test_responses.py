@@ -17,7 +17,7 @@ from rows import row, table
        ("D-01-never", faults.never_answer, ANSWER + 0.2),
        ("D-02-close", faults.close_after_query, 0.2),
        ("D-02-reset", faults.reset_after_query, 0.2),
-       ("D-03-one-octet", faults.one_octet, ANSWER + 0.2),
+       ("D-03-one-byte", faults.one_byte, ANSWER + 0.2),
        ("D-04-half", faults.half_a_message, ANSWER + 0.2),
        ("D-04-half-and-close", faults.half_a_message_and_close, 0.2),
        ("D-05-drip", faults.drip_answer, QUERY + 0.2),
@@ -77,8 +77,8 @@ WRONG = [
     ("D-11-two-questions", _response(questions=2)),
     ("D-11-no-question-and-an-error", _response(questions=0, rcode=dnsmsg.SERVFAIL)),
     ("D-13-length-0", faults.message(lambda asked: b"")),
-    ("D-13-one-octet", faults.message(lambda asked: asked.answer()[:1])),
-    ("D-13-11-octets", faults.message(lambda asked: asked.answer()[:11])),
+    ("D-13-one-byte", faults.message(lambda asked: asked.answer()[:1])),
+    ("D-13-11-bytes", faults.message(lambda asked: asked.answer()[:11])),
     ("D-13-question-cut", faults.message(lambda asked: asked.answer()[:15])),
 ]
 
@@ -181,7 +181,7 @@ STRANGE = [
     ("D-12-rdlength-past-the-end", _rdata(b"\0" + struct.pack("!HHIH", 1, 1, 300, 400) + b"x")),
     ("D-12-record-cut", _rdata(b"\0\0\1")),
     ("D-12-broken-OPT", lambda asked: asked.answer(options=b"\0\x0f\x40\0")),
-    ("D-12-EDE-of-one-octet", lambda asked: asked.answer(options=dnsmsg.option(dnsmsg.EDE, b"\0"))),
+    ("D-12-EDE-of-one-byte", lambda asked: asked.answer(options=dnsmsg.option(dnsmsg.EDE, b"\0"))),
     ("D-12-two-OPT", lambda asked: asked.answer()[:10] + b"\0\2" + asked.answer()[12:]
      + dnsmsg.opt()),
 ]

@@ -144,7 +144,7 @@ def test_error_of_a_route_is_the_answer(env, is_cleartext):
 FAULTS = {
     "U-01": faults.refuse, "U-04": faults.accept_and_silence, "U-05-close": faults.accept_and_close,
     "U-05-reset": faults.accept_and_reset, "U-06": faults.http,
-    "D-01": faults.never_answer, "D-02": faults.close_after_query, "D-03": faults.one_octet,
+    "D-01": faults.never_answer, "D-02": faults.close_after_query, "D-03": faults.one_byte,
     "D-04": faults.half_a_message, "D-04-close": faults.half_a_message_and_close,
     "D-06": faults.wrong_id, "D-07": faults.unrelated_first,
     "D-08-name": faults.wrong(parts=dnsmsg.labels("foreign.test")),

@@ -40,11 +40,11 @@ class Shared:
     def __exit__(self, *_):
         self._file.close()
 
-    def _write(self, at, octets):
+    def _write(self, at, data):
         self._file.seek(at)
-        self._file.write(octets)
+        self._file.write(data)
 
-    def random_octets(self):
+    def random_bytes(self):
         """All of it."""
         for begin, size in self._mappings:
             self._write(begin, self._random.randbytes(size))
@@ -66,15 +66,15 @@ class Shared:
             for _ in range(64):
                 at = begin + self._random.randrange(size)
                 self._file.seek(at)
-                octet, = self._file.read(1)
-                self._write(at, bytes([octet ^ 1 << self._random.randrange(8)]))
+                byte, = self._file.read(1)
+                self._write(at, bytes([byte ^ 1 << self._random.randrange(8)]))
 
     def zeros(self):
         for begin, size in self._mappings:
             self._write(begin, bytes(size))
 
 
-@table("how", *((f"P-30-{how}", how) for how in ("random_octets", "words", "rows", "flips",
+@table("how", *((f"P-30-{how}", how) for how in ("random_bytes", "words", "rows", "flips",
                                                  "zeros")))
 def test_random_bytes_in_shared_memory_kill_no_process(env, how):
     """Each connection reads a session from it, and each query is answered."""

@@ -23,7 +23,7 @@ from upstream import own_address, with_port
 REFUSED = "reload failed"
 OTHER_USER = 54321
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 
 
 # ---- the file is not what runs ----

@@ -690,7 +690,7 @@ def test_unit_is_not_exposed(installed):
     assert said.returncode == 0, said.stdout
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 @pytest.mark.skipif(proxy.sanitized(), reason="sanitizers need more system calls")
 def test_program_works_with_the_restrictions_of_its_unit(env, namespace, installed,
                                                           monkeypatch):

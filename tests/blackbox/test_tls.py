@@ -325,14 +325,14 @@ HOSTILE = {"ESC": b"\x1b[31mred\x1b[0m", "newline": b"x\r\nlevel=error event=for
            "invalid-UTF-8": b"\xff\xfe\xc3(", "NUL": b"dot.test\0.other.test", "4-KB": b"x" * 4096}
 
 
-def _with_hostile_name(authority, octets):
-    text = "Q" * len(octets)
-    return authority.identity(dns=[text]).with_bytes(text, octets)
+def _with_hostile_name(authority, data):
+    text = "Q" * len(data)
+    return authority.identity(dns=[text]).with_bytes(text, data)
 
 
-def _with_hostile_issuer(_, octets):
-    text = "Q" * len(octets)
-    return certs.Authority(text).identity(dns=[HOSTNAME]).with_bytes(text, octets)
+def _with_hostile_issuer(_, data):
+    text = "Q" * len(data)
+    return certs.Authority(text).identity(dns=[HOSTNAME]).with_bytes(text, data)
 
 
 PLACES = {"subjectAltName": (_with_hostile_name, {}), "issuer": (_with_hostile_issuer, {}),

@@ -107,8 +107,8 @@ class Tunnel:
         self.fd = namespace.tun("far", "10.77.0.1/32", "10.77.0.2")
         namespace.run("ip", "-6", "addr", "add", "fd77::1/64", "dev", "far", "nodad")
 
-    def send(self, octets):
-        os.write(self.fd, octets)
+    def send(self, data):
+        os.write(self.fd, data)
 
     def read(self):
         select.select([self.fd], [], [], 0.05)
@@ -142,7 +142,7 @@ def test_no_fragments(env, namespace, tunnel, host, peer, mtu):
     assert seen.message.is_correct and not seen.is_fragment and not seen.may_be_cut
     query = Query("size-3000.test", edns=edns(4096))
     seen = tunnel.ask(source, to, query)
-    assert not seen.is_fragment and seen.source == host and len(seen.octets) <= mtu
+    assert not seen.is_fragment and seen.source == host and len(seen.data) <= mtu
     assert seen.message.ident == query.ident and seen.message.flags & TC and seen.message.opt
 
 
@@ -153,9 +153,9 @@ def test_path_mtu_below_interface_mtu(env, tunnel):
     source = "10.77.0.2", 4000
     first = tunnel.ask(source, running.address, Query("size-1200.test", edns=EDNS))
     assert first.message.is_correct and not first.may_be_cut and not first.is_fragment
-    tunnel.send(datagram.too_big(first.octets, 700))
+    tunnel.send(datagram.too_big(first.data, 700))
     second = tunnel.ask(source, running.address, Query("size-1200.test", edns=EDNS))
-    assert second.message.flags & TC and not second.is_fragment and len(second.octets) <= 700
+    assert second.message.flags & TC and not second.is_fragment and len(second.data) <= 700
     third = tunnel.ask(source, running.address, Query("size-600.test", edns=EDNS))
     assert third.message.is_correct
 
@@ -223,16 +223,16 @@ def test_datagrams_from_impossible_sources_are_dropped(env, namespace, tunnel, w
     with raw_socket(env) as raw:
         for source in ours:
             for to in ours:
-                octets = datagram.packet((source, port), (to, port), Query("from-ourselves.test").wire)
-                raw.sendto(octets, (to, 0))
+                data = datagram.packet((source, port), (to, port), Query("from-ourselves.test").wire)
+                raw.sendto(data, (to, 0))
         raw.sendto(datagram.packet(("127.0.0.1", 0), (host, port), Query("port-0.test").wire), (host, 0))
     client = env.datagrams((host, port))
     client.sock.sendto(Query("a-response.test", flags=QR | RD).wire, client.address)
     env.assert_ok(client.ask("canary.test"))
     assert [query.name for query in server.queries] == ["canary.test"]
     assert running.wait_line("datagrams dropped")["invalid_source"]
-    while (octets := tunnel.read()) is not None:
-        assert not datagram.Packet(octets).is_udp, octets.hex()
+    while (data := tunnel.read()) is not None:
+        assert not datagram.Packet(data).is_udp, data.hex()
 
 
 @row("X-04")
@@ -280,9 +280,9 @@ def test_allow_list_over_udp(env):
     assert not server.queries_for("stranger.test")
 
 
-@table("message", ("X-08-zero-length", b""), ("X-08-one-octet", b"x"), ("X-08-11-octets", bytes(11)),
-       ("X-08-65507-octets", bytes(65507)),
-       ("X-08-65507-octets-with-a-query-in-front", Query().wire + bytes(65507 - len(Query().wire))),
+@table("message", ("X-08-zero-length", b""), ("X-08-one-byte", b"x"), ("X-08-11-bytes", bytes(11)),
+       ("X-08-65507-bytes", bytes(65507)),
+       ("X-08-65507-bytes-with-a-query-in-front", Query().wire + bytes(65507 - len(Query().wire))),
        ("X-08-cut-behind-a-query",
         dnsmsg.header(1, RD, 1, 0, 0, 1) + Query().question
         + dnsmsg.opt(dnsmsg.option(65001, bytes(4096 - 12 - len(Query().question) - 15))) + b"x"))

@@ -293,7 +293,7 @@ def _wait_ticks(running, count):
 
 
 def _enough_memory(running):
-    """Octets of address space for all that the supervisor does, but not for a worker's queries."""
+    """Bytes of address space for all that the supervisor does, but not for a worker's queries."""
     with open(f"/proc/{running.pid}/status") as file:
         size = next(int(line.split()[1]) for line in file if line.startswith("VmSize:"))
     return size * 1024 + (32 << 20)
@@ -402,7 +402,7 @@ def test_stop_while_a_new_generation_dies_at_start(env):
 def limited(env):
     """The proxy with one worker, as an unused user; returns a setter of its RLIMIT_NPROC."""
     if os.geteuid() != 0:
-        pytest.skip("needs root to become somebody else")
+        pytest.skip("needs root to become another user")
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         env.directory = directory

@@ -25,7 +25,7 @@ class Archive:
     def __init__(self, engine, image, path):
         engine.run("save", "-o", str(path), image)
         self.files = {}
-        self.octets = {}
+        self.data = {}
         with tarfile.open(path) as archive:
             manifest, = json.load(archive.extractfile("manifest.json"))
             self.config = json.load(archive.extractfile(manifest["Config"]))["config"]
@@ -34,7 +34,7 @@ class Archive:
                     for member in files:
                         self.files[member.name.strip("/")] = member
                         if member.isfile():
-                            self.octets[member.name.strip("/")] = files.extractfile(member).read()
+                            self.data[member.name.strip("/")] = files.extractfile(member).read()
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +43,16 @@ def archive(engine, image, tmp_path_factory):
 
 
 def test_files_are_program_ca_certificates_and_configuration(archive):
-    assert set(archive.octets) == {"dot-proxy", "etc/ssl/certs/ca-certificates.crt",
+    assert set(archive.data) == {"dot-proxy", "etc/ssl/certs/ca-certificates.crt",
                                    "app/config.yml"}
     assert all(member.isfile() or member.isdir() for member in archive.files.values())
     with open(os.path.join(ROOT, "config.yml"), "rb") as file:
-        assert archive.octets["app/config.yml"] == file.read()
-    assert archive.octets["etc/ssl/certs/ca-certificates.crt"].count(b"BEGIN CERTIFICATE") > 50
+        assert archive.data["app/config.yml"] == file.read()
+    assert archive.data["etc/ssl/certs/ca-certificates.crt"].count(b"BEGIN CERTIFICATE") > 50
 
 
 def test_is_under_six_mib(archive):
-    assert sum(map(len, archive.octets.values())) < 6 * MIB
+    assert sum(map(len, archive.data.values())) < 6 * MIB
 
 
 def test_files_belong_to_root_and_are_not_setuid(archive):
@@ -66,20 +66,20 @@ def test_files_belong_to_root_and_are_not_setuid(archive):
 def test_file_capability_is_permitted_and_not_effective(archive):
     key = "SCHILY.xattr.security.capability"
     assert [n for n, member in archive.files.items() if key in member.pax_headers] == ["dot-proxy"]
-    octets = archive.files["dot-proxy"].pax_headers[key].encode("utf-8", "surrogateescape")
-    version, permitted, inheritable, *high = struct.unpack("<5I", octets[:20])
+    data = archive.files["dot-proxy"].pax_headers[key].encode("utf-8", "surrogateescape")
+    version, permitted, inheritable, *high = struct.unpack("<5I", data[:20])
     assert version & 1 == 0, "an effective one keeps the program from starting under --cap-drop ALL"
     assert (permitted, inheritable, *high) == (CAP_NET_BIND_SERVICE, 0, 0, 0)
 
 
 def test_program_needs_no_other_file(archive):
     """No interpreter (PT_INTERP) in an ELF file that is position-independent (ET_DYN)."""
-    octets = archive.octets["dot-proxy"]
-    kind, = struct.unpack_from("<H", octets, 16)
-    start, = struct.unpack_from("<Q", octets, 32)
-    size, count = struct.unpack_from("<2H", octets, 54)
-    types = [struct.unpack_from("<I", octets, start + n * size)[0] for n in range(count)]
-    assert octets[:4] == b"\x7fELF" and kind == 3 and 3 not in types
+    data = archive.data["dot-proxy"]
+    kind, = struct.unpack_from("<H", data, 16)
+    start, = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<2H", data, 54)
+    types = [struct.unpack_from("<I", data, start + n * size)[0] for n in range(count)]
+    assert data[:4] == b"\x7fELF" and kind == 3 and 3 not in types
 
 
 def test_configuration_of_the_image(archive):
@@ -114,6 +114,6 @@ def test_build_is_reproducible(engine, archive, name, tmp_path):
         again = Archive(engine, name, tmp_path / "again.tar")
     finally:
         engine.run("rmi", name)
-    one, other = (hashlib.sha256(made.octets["dot-proxy"]).hexdigest()
+    one, other = (hashlib.sha256(made.data["dot-proxy"]).hexdigest()
                   for made in (archive, again))
     assert one == other

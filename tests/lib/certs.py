@@ -40,12 +40,12 @@ class Identity:
         self.key = key
         self.chain = chain
 
-    def with_bytes(self, text, octets):
+    def with_bytes(self, text, data):
         """
-        A copy in which OCTETS replace TEXT in the leaf certificate. The signature becomes
+        A copy in which DATA replace TEXT in the leaf certificate. The signature becomes
         invalid, which is checked last.
         """
-        assert len(text) == len(octets)
+        assert len(text) == len(data)
         own = self.chain[0].public_bytes(serialization.Encoding.DER)
         assert text.encode() in own
         if len(text) < 128:
@@ -53,7 +53,7 @@ class Identity:
             head = bytes([len(text)]) + text.encode()
             own = own.replace(b"\x0c" + head, b"\x14" + head)
         return Identity(self.key, [x509.load_der_x509_certificate(
-            own.replace(text.encode(), octets)), *self.chain[1:]])
+            own.replace(text.encode(), data)), *self.chain[1:]])
 
     @functools.cached_property
     def path(self):

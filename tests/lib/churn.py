@@ -28,7 +28,7 @@ class Connection:
         self.sock = sock
         self.sent = 0
         self.query = None
-        self.octets = b""
+        self.data = b""
 
 
 class Load:
@@ -67,7 +67,7 @@ class Load:
         if connection is None:
             self.lost(query, "refused")
             return
-        connection.query, connection.octets = query, b""
+        connection.query, connection.data = query, b""
         connection.sent += 1
         try:
             connection.sock.send(dnsmsg.framed(query[0].wire))
@@ -93,10 +93,10 @@ class Load:
             data = connection.sock.recv(65536)
         except OSError:
             data = b""
-        connection.octets += data
+        connection.data += data
         if not data:
             self.closed(connection)
-        elif len(connection.octets) >= 2 + int.from_bytes(connection.octets[:2], "big"):
+        elif len(connection.data) >= 2 + int.from_bytes(connection.data[:2], "big"):
             self.answered(connection)
 
     def release(self, connection, close):
@@ -112,19 +112,19 @@ class Load:
         if not done:
             self.idle.append(connection)
         self.seen["slowest"] = max(self.seen["slowest"], now() - asked_at)
-        seen = dnsmsg.read(connection.octets[2:])
+        seen = dnsmsg.read(connection.data[2:])
         if seen.ident != query.ident or seen.question != query.question:
-            self.seen["wrong"].append(f"{query.name}: {connection.octets.hex()}")
+            self.seen["wrong"].append(f"{query.name}: {connection.data.hex()}")
         elif seen.rcode == dnsmsg.SERVFAIL:
             self.seen["servfail"] += 1
         elif seen.is_correct:
             self.seen["answered"] += 1
         else:
-            self.seen["wrong"].append(f"{query.name}: {connection.octets.hex()}")
+            self.seen["wrong"].append(f"{query.name}: {connection.data.hex()}")
 
     def closed(self, connection):
         self.release(connection, True)
-        if self.kept and not connection.octets:
+        if self.kept and not connection.data:
             self.seen["again"] += 1
             self.ask(connection.query, fresh=True)
         else:

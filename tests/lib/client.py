@@ -226,6 +226,6 @@ class Client:
 
 def proc_name(address):
     """An address and its port as /proc/net/tcp writes them."""
-    octets = socket.inet_pton(upstream.family(address[0]), address[0])
-    words = struct.unpack(f"={len(octets) // 4}I", octets)
+    data = socket.inet_pton(upstream.family(address[0]), address[0])
+    words = struct.unpack(f"={len(data) // 4}I", data)
     return "".join(f"{word:08X}" for word in words) + f":{address[1]:04X}"

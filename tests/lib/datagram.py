@@ -70,9 +70,9 @@ class Datagrams(Client):
         return True         # the proxy has no descriptor for it
 
 
-def checksum(octets):
-    octets += b"\0" * (len(octets) % 2)
-    total = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
+def checksum(data):
+    data += b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xffff) + (total >> 16)
     return ~total & 0xffff
@@ -98,33 +98,33 @@ def packet(source, to, payload):
 class Packet:
     """An IP packet with a datagram, or a part of one, as it came."""
 
-    def __init__(self, octets):
-        self.octets = octets
-        self.v6 = octets[0] >> 4 == 6
+    def __init__(self, data):
+        self.data = data
+        self.v6 = data[0] >> 4 == 6
         if self.v6:
-            self.protocol, start = octets[6], 40
-            self.source, self.to = (socket.inet_ntop(socket.AF_INET6, octets[n:n + 16])
+            self.protocol, start = data[6], 40
+            self.source, self.to = (socket.inet_ntop(socket.AF_INET6, data[n:n + 16])
                                     for n in (8, 24))
             self.is_fragment = self.protocol == 44
             self.may_be_cut = False
         else:
-            self.protocol, start = octets[9], (octets[0] & 15) * 4
-            self.source, self.to = (socket.inet_ntoa(octets[n:n + 4]) for n in (12, 16))
-            flags, = struct.unpack("!H", octets[6:8])
+            self.protocol, start = data[9], (data[0] & 15) * 4
+            self.source, self.to = (socket.inet_ntoa(data[n:n + 4]) for n in (12, 16))
+            flags, = struct.unpack("!H", data[6:8])
             self.is_fragment = bool(flags & 0x3fff)
             self.may_be_cut = not flags & 0x4000
         self.is_udp = self.protocol == UDP
-        self.ports = struct.unpack("!HH", octets[start:start + 4]) if self.is_udp else None
-        self.message = dnsmsg.read(octets[start + 8:]) if self.is_udp else None
+        self.ports = struct.unpack("!HH", data[start:start + 4]) if self.is_udp else None
+        self.message = dnsmsg.read(data[start + 8:]) if self.is_udp else None
 
 
-def too_big(octets, mtu):
+def too_big(data, mtu):
     """The ICMP message of a router about a packet larger than the next link's MTU."""
-    inner = octets[:28]
+    inner = data[:28]
     icmp = struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + inner
     icmp = icmp[:2] + struct.pack("!H", checksum(icmp)) + icmp[4:]
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(icmp), 1, 0, 64, 1, 0, octets[16:20],
-                     octets[12:16])
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(icmp), 1, 0, 64, 1, 0, data[16:20],
+                     data[12:16])
     return ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:] + icmp
 
 
@@ -132,7 +132,7 @@ def wait_packet(read, seconds=5):
     """The next packet with a datagram in it that READ gives (None: nothing now)."""
     limit = now() + seconds
     while now() < limit:
-        octets = read()
-        if octets and Packet(octets).is_udp:
-            return Packet(octets)
+        data = read()
+        if data and Packet(data).is_udp:
+            return Packet(data)
     raise AssertionError(f"no datagram within {seconds} s")

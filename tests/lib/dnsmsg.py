@@ -165,7 +165,7 @@ def _read(seen):
                 raise ValueError("a record ends behind the message")
             seen.records.append((section, rtype, rclass, ttl, wire[at - size:at]))
     if at != len(wire):
-        raise ValueError(f"{len(wire) - at} octets after the end")
+        raise ValueError(f"{len(wire) - at} bytes after the end")
 
 
 def _read_name(wire, at):

@@ -60,18 +60,18 @@ unrecognized_name = Script(tls={"unknown_name": True})
 def drip(seconds=0.1):
     """Sends every byte separately, from the ServerHello on."""
     async def outgoing(connection, data):
-        for octet in data:
-            await connection.send_plain(bytes([octet]))
+        for byte in data:
+            await connection.send_plain(bytes([byte]))
             await asyncio.sleep(seconds)
     return Script(outgoing=outgoing)
 
 
-async def _octets(connection, data):
-    for octet in data:
-        await connection.send_plain(bytes([octet]))
+async def _each_byte(connection, data):
+    for byte in data:
+        await connection.send_plain(bytes([byte]))
 
 
-byte_by_byte = Script(outgoing=_octets)
+byte_by_byte = Script(outgoing=_each_byte)
 
 # After the handshake.
 
@@ -121,7 +121,7 @@ async def alert_after_query(connection, query):
 
 
 @_asked
-async def one_octet(connection, query):
+async def one_byte(connection, query):
     await connection.send(dnsmsg.framed(query.answer())[:1])
 
 

@@ -48,14 +48,14 @@ class Log:
         with self._lock:
             while True:
                 try:
-                    octets = os.read(self._pipe.fileno(), 65536)
+                    data = os.read(self._pipe.fileno(), 65536)
                 except BlockingIOError:
                     return True
-                *whole, self._unfinished = (self._unfinished + octets).split(b"\n")
-                if not octets and self._unfinished:
+                *whole, self._unfinished = (self._unfinished + data).split(b"\n")
+                if not data and self._unfinished:
                     whole, self._unfinished = [self._unfinished], b""
                 self._lines += (Line(line.decode("utf-8", "backslashreplace")) for line in whole)
-                if not octets:
+                if not data:
                     return False
 
     def lines(self):

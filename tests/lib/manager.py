@@ -28,9 +28,9 @@ os.execv(sys.argv[3], sys.argv[3:])
 class Message(dict):
     """One that came: its assignments, and when."""
 
-    def __init__(self, octets, at):
+    def __init__(self, data, at):
         self.at = at
-        self.text = octets.decode()
+        self.text = data.decode()
         super().__init__(line.split("=", 1) for line in self.text.splitlines())
 
 
@@ -46,8 +46,8 @@ class Manager:
         self._reader.start()
 
     def _read(self):
-        while octets := self._socket.recv(8192):
-            self.messages.append(Message(octets, now()))
+        while data := self._socket.recv(8192):
+            self.messages.append(Message(data, now()))
 
     def environment(self, **others):
         return {**os.environ, "NOTIFY_SOCKET": self.name, **others}

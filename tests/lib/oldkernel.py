@@ -55,8 +55,8 @@ def _filter(lacks):
 
 
 def _install(code):
-    octets = b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
-    buffer = ctypes.create_string_buffer(octets, len(octets))
+    data = b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+    buffer = ctypes.create_string_buffer(data, len(data))
     program = struct.pack("@HP", len(code), ctypes.addressof(buffer))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_SECCOMP, 2, program, 0, 0) == -1:

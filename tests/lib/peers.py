@@ -196,7 +196,7 @@ def _generic(name, rtype, rdata):
 
 
 def _lua(name, rtype):
-    return ", ".join("'" + "".join(f"\\x{octet:02x}" for octet in rdata) + "'"
+    return ", ".join("'" + "".join(f"\\x{byte:02x}" for byte in rdata) + "'"
                      for rdata in rdatas(name, rtype))
 
 

@@ -110,14 +110,14 @@ class _Session:
         self._ssl.sni = None
 
     def feed(self, data):
-        """Octets from the wire; none mean its end."""
+        """Bytes from the wire; none mean its end."""
         if data:
             self._in.write(data)
         else:
             self._in.write_eof()
 
     def pending(self):
-        """Octets that wait to be sent."""
+        """Bytes that wait to be sent."""
         return self._out.read()
 
     def handshake(self):

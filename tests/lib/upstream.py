@@ -120,8 +120,8 @@ class Connection:
 
     async def send_slowly(self, data, seconds):
         """Sends bytes inside TLS, one at a time."""
-        for octet in data:
-            await self.send(bytes([octet]))
+        for byte in data:
+            await self.send(bytes([byte]))
             await asyncio.sleep(seconds)
 
     async def send_plain(self, data):
@@ -220,13 +220,13 @@ class Connection:
         await self._flush()
         self.facts = self._session.facts
         self.established = now()
-        beside = []
+        tasks = []
         if script.established:
-            beside.append(asyncio.ensure_future(script.established(self)))
+            tasks.append(asyncio.ensure_future(script.established(self)))
         try:
-            await self._take_queries(beside)
+            await self._take_queries(tasks)
         finally:
-            for task in beside:
+            for task in tasks:
                 task.cancel()
 
     async def _hello_size(self):
@@ -240,7 +240,7 @@ class Connection:
         """The bytes of the ClientHello on the wire."""
         return 5 + int.from_bytes(self.hello[3:5], "big")
 
-    async def _take_queries(self, beside):
+    async def _take_queries(self, tasks):
         buffer = b""
         while True:
             data = self._session.read()
@@ -261,7 +261,7 @@ class Connection:
                 if script.in_turn:
                     await work
                 else:
-                    beside.append(asyncio.ensure_future(work))
+                    tasks.append(asyncio.ensure_future(work))
                 if self.closed:
                     return
 

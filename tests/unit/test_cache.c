@@ -544,6 +544,47 @@ all_users_can_store(void **state)
 	end();
 }
 
+/*
+ * In a cache that is as small as possible, most segments are being filled. What all users ask for
+ * is kept all the same, even when main had become as large as it can be.
+ */
+static void
+small_cache_keeps_what_all_users_ask_for(void **state)
+{
+	static const size_t rows[] = { 1, 2, 4, 16, 64 };
+	struct cache_user *users[64];
+	char text[KEY_TEXT_MAX];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < LENGTH(rows); i++) {
+		unsigned misses = 0;
+		unsigned round;
+		size_t n;
+
+		begin(cache_size_min(rows[i]));
+		users[0] = user;
+		for (n = 1; n < rows[i]; n++)
+			assert_non_null(users[n] = cache_user_new(cache, n));
+		for (round = 0; round < 20000; round++) {
+			struct cache_user *u = users[round % rows[i]];
+			bool is_hit = get_as(u, numbered(text, "hot", round * 7 % 10), LARGE);
+
+			if (!is_hit && round >= 5000)
+				(void)put_as(u, text, LARGE);
+			misses += !is_hit && round >= 10000;
+			(void)put_as(u, numbered(text, "random", round), LARGE);
+			if (round < 5000)
+				(void)put_as(u, text, LARGE);
+		}
+		if (misses > 100)
+			fail_msg("%zu users: %u of 10000", rows[i], misses);
+		for (n = 1; n < rows[i]; n++)
+			cache_user_free(users[n]);
+		end();
+	}
+}
+
 /* The smallest cache has five segments; each user holds two. */
 static void
 is_busy_when_others_hold_all_segments(void **state)
@@ -887,6 +928,7 @@ main(void)
 		cmocka_unit_test(main_keeps_what_is_asked_for),
 		cmocka_unit_test(counts_what_it_evicts),
 		cmocka_unit_test(all_users_can_store),
+		cmocka_unit_test(small_cache_keeps_what_all_users_ask_for),
 		cmocka_unit_test(is_busy_when_others_hold_all_segments),
 		cmocka_unit_test(users_that_leave_hold_nothing),
 		cmocka_unit_test(entries_of_a_slow_user_are_kept_as_long),

@@ -35,7 +35,7 @@ static struct fixture {
 	struct query canary;
 } f;
 
-/* A query of its own name, with a record that makes it LEN octets long; 0: without that record. */
+/* A query of its own name, with a record that makes it LEN bytes long; 0: without that record. */
 static void
 make_query(struct query *q, unsigned number, size_t len)
 {
@@ -140,7 +140,7 @@ send_all(void)
 	assert_int_equal(connection_send(f.c, sent_at, &why), 0);
 }
 
-/* Reads what the connection has sent; returns how many octets. Its end is free room. */
+/* Reads what the connection has sent; returns how many bytes. Its end is free room. */
 static size_t
 read_sent(uint8_t *buf, size_t cap)
 {
@@ -191,7 +191,7 @@ put_frame(uint8_t *out, const uint8_t *message, size_t len)
 	return FRAME_PREFIX_LEN + len;
 }
 
-/* Appends the response to an attempt, of LEN octets; its end is zeroes. */
+/* Appends the response to an attempt, of LEN bytes; its end is zeroes. */
 static size_t
 put_response(uint8_t *out, const struct attempt *a, size_t len)
 {
@@ -219,7 +219,7 @@ is_in_use(uint16_t id, size_t count)
 	return false;
 }
 
-/* Sends all of it from the server, in a record or segment for each CHUNK octets. */
+/* Sends all of it from the server, in a record or segment for each CHUNK bytes. */
 static void
 serve(const uint8_t *data, size_t len, size_t chunk)
 {
@@ -270,13 +270,13 @@ enum { QUERIES = 4 };
 /*
  * What the server sends after four queries. '0' to '3': the response to that query; 'L': a response
  * of the largest size to query 0; 'b': REFUSED without a question to query 0; 'e', 's', 'h': a
- * message of 0 and 11 octets, and one that is nothing but a header; 'u': with an ID that nobody
+ * message of 0 and 11 bytes, and one that is nothing but a header; 'u': with an ID that nobody
  * uses; 'm': another question with the ID of query 0; 'q': query 0 itself.
  */
 static const struct script {
 	const char *name;
 	const char *served;
-	size_t record;        /* octets in each TLS record; 0: as many as it takes */
+	size_t record;        /* bytes in each TLS record; 0: as many as it takes */
 	const char *answered; /* those that are answered, in that order */
 	const char *failure;  /* then; NULL: nothing more comes */
 } scripts[] = {
@@ -726,7 +726,7 @@ sends_batch_after_batch(void **state)
 	free(got);
 }
 
-/* How the server ends the connection, after it has served as many octets of two responses. */
+/* How the server ends the connection, after it has served as many bytes of two responses. */
 static const struct end_row {
 	const char *name;
 	enum tls_end how;

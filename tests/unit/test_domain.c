@@ -103,17 +103,5 @@ expands_prefixes(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(rows) + LENGTH(prefixes)];
-	size_t count = 0;
-	size_t i;
-
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[count++] = (struct CMUnitTest){ .name = rows[i].text,
-			.test_func = reads_domains,
-			.initial_state = (void *)(uintptr_t)&rows[i] };
-	for (i = 0; i < LENGTH(prefixes); i++)
-		tests[count++] = (struct CMUnitTest){ .name = prefixes[i].text,
-			.test_func = expands_prefixes,
-			.initial_state = (void *)(uintptr_t)&prefixes[i] };
-	return cmocka_run_group_tests_name("domain", tests, NULL, NULL);
+	return RUN_ROWS(rows, reads_domains) + RUN_ROWS(prefixes, expands_prefixes);
 }

@@ -192,17 +192,15 @@ holds_many_domains(void **state)
 int
 main(void)
 {
-	struct CMUnitTest tests[LENGTH(rows) + 5];
-	size_t i;
+	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(refuses_a_domain_that_it_has),
+		cmocka_unit_test(empty_table_has_no_route),
+		cmocka_unit_test(broken_names_have_no_route),
+		cmocka_unit_test(longest_possible_name_has_a_route),
+		cmocka_unit_test(holds_many_domains),
+	};
+	struct fixtures f = { .group_set_up = fill, .group_tear_down = release };
 
-	for (i = 0; i < LENGTH(rows); i++)
-		tests[i] = (struct CMUnitTest){ .name = rows[i].name,
-			.test_func = finds_the_longest_domain,
-			.initial_state = (void *)(uintptr_t)&rows[i] };
-	tests[i++] = (struct CMUnitTest)cmocka_unit_test(refuses_a_domain_that_it_has);
-	tests[i++] = (struct CMUnitTest)cmocka_unit_test(empty_table_has_no_route);
-	tests[i++] = (struct CMUnitTest)cmocka_unit_test(broken_names_have_no_route);
-	tests[i++] = (struct CMUnitTest)cmocka_unit_test(longest_possible_name_has_a_route);
-	tests[i++] = (struct CMUnitTest)cmocka_unit_test(holds_many_domains);
-	return cmocka_run_group_tests_name("route", tests, fill, release);
+	return RUN_ROWS_WITH(f, rows, finds_the_longest_domain) +
+	    cmocka_run_group_tests_name("route", singles, fill, release);
 }

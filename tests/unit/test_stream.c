@@ -25,7 +25,7 @@ stop_server(void **state)
 	return 0;
 }
 
-/* Waits for the next octets: their number, or -1 with the reason. */
+/* Waits for the next bytes: their number, or -1 with the reason. */
 static ssize_t
 read_some(uint8_t *buf, size_t cap, struct failure *why)
 {
@@ -43,7 +43,7 @@ closed_stream_does_nothing(void **state)
 	struct stream closed = { .kind = STREAM_CLOSED };
 	struct failure why = { .text = "" };
 	struct dot_facts facts;
-	uint8_t octet = 0;
+	uint8_t byte = 0;
 
 	(void)state;
 	assert_false(stream_is_open(&closed));
@@ -52,8 +52,8 @@ closed_stream_does_nothing(void **state)
 	assert_int_equal(stream_events(&closed), 0);
 	assert_int_equal(stream_step(&closed, &why), -1);
 	assert_int_equal(stream_fail_timeout(&closed, 10, &why), -1);
-	assert_int_equal(stream_read(&closed, &octet, 1, &why), -1);
-	assert_int_equal(stream_write(&closed, &octet, 1, &why), -1);
+	assert_int_equal(stream_read(&closed, &byte, 1, &why), -1);
+	assert_int_equal(stream_write(&closed, &byte, 1, &why), -1);
 	assert_string_equal(why.text, "closed");
 	assert_false(stream_should_retry_reduced(&closed));
 	assert_null(stream_retry_text(&closed));
@@ -70,7 +70,7 @@ goes_through_its_stages(void **state)
 {
 	struct dot_facts facts;
 	struct failure why;
-	uint8_t octet;
+	uint8_t byte;
 	size_t n;
 
 	(void)state;
@@ -100,7 +100,7 @@ goes_through_its_stages(void **state)
 	assert_false(stream_is_open(&stream));
 	/* It has said so. */
 	assert_int_equal(net_wait(peer.fd, POLLIN, deadline_in(TLS_SERVER_LIMIT_MS)), 0);
-	assert_int_equal(SSL_read_ex(peer.ssl, &octet, 1, &n), 0);
+	assert_int_equal(SSL_read_ex(peer.ssl, &byte, 1, &n), 0);
 	assert_int_equal(SSL_get_error(peer.ssl, 0), SSL_ERROR_ZERO_RETURN);
 	tls_peer_close(&peer);
 }
@@ -229,11 +229,11 @@ says_how_the_server_has_ended_it(void **state)
 {
 	const struct end_row *row = *state;
 	struct failure why;
-	uint8_t octet = 0;
+	uint8_t byte = 0;
 
 	connect_to(&server, row->kind, &stream, &peer);
 	tls_peer_end(&peer, row->how);
-	assert_int_equal(read_some(&octet, 1, &why), -1);
+	assert_int_equal(read_some(&byte, 1, &why), -1);
 	assert_string_equal(why.text, row->read);
 	assert_true(stream_is_open(&stream));
 	stream_close(&stream);
@@ -243,7 +243,7 @@ says_how_the_server_has_ended_it(void **state)
 	connect_to(&server, row->kind, &stream, &peer);
 	tls_peer_end(&peer, row->how);
 	assert_int_equal(net_wait(stream_fd(&stream), POLLIN, deadline_in(TLS_SERVER_LIMIT_MS)), 0);
-	assert_int_equal(stream_write(&stream, &octet, 1, &why), -1);
+	assert_int_equal(stream_write(&stream, &byte, 1, &why), -1);
 	assert_string_equal(why.text, row->write);
 	stream_close(&stream);
 }
@@ -440,7 +440,7 @@ resumes_a_session(void **state)
 	struct dot_facts facts;
 	struct failure why;
 	uint8_t session[4096];
-	uint8_t octet;
+	uint8_t byte;
 	size_t len;
 	int ms = 0;
 
@@ -450,9 +450,9 @@ resumes_a_session(void **state)
 	stream_describe(&stream, &facts);
 	assert_string_equal(facts.version, row->name);
 	assert_false(facts.resumed);
-	/* Tickets come before the first octets. */
+	/* Tickets come before the first bytes. */
 	assert_int_equal(tls_peer_write(&peer, (const uint8_t *)"x", 1), 1);
-	assert_int_equal(read_some(&octet, 1, &why), 1);
+	assert_int_equal(read_some(&byte, 1, &why), 1);
 	len = dot_next_session(s.server, session, sizeof session, &ms);
 	assert_true(len > 0);
 	assert_true(ms > 0);

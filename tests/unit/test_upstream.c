@@ -1,579 +1,584 @@
 #include "upstream/upstream.h"
 
-#include <sys/socket.h>
-
-#include <signal.h>
-#include <stdio.h>
-#include <unistd.h>
-
 #include "base/waitset.h"
 #include "format/frame.h"
 #include "message.h"
-#include "transport/net.h"
-#include "unit.h"
+#include "tls_server.h"
 
-/*
- * A route with two upstreams in cleartext, both of them TCP servers in the process of the test, and
- * one upstream at the top level that cannot be reached. Servers and upstreams take their steps in
- * turns.
- */
-enum { SERVERS = 2, CONNECTIONS_MAX = 16, LIMIT_MS = 20000, ROUTE = 1 };
-
-/* What a server does with a query. */
-enum behaviour {
-	ANSWERS,
-	HTTP,          /* it is a web server */
-	GARBAGE,       /* a message of random octets */
-	OTHER_ID,      /* the response has another ID */
-	OTHER_QUESTION, /* or another name */
-	SHORT,         /* the message is shorter than a header */
-	HALF,          /* half of the response, and then the end */
-	CLOSES,
-	RESETS,
-	SILENT,
-	REFUSES /* nobody listens */
+enum {
+	SERVERS = 2,
+	PEERS_MAX = 128,
+	QUERIES_MAX = 16,
+	EVENTS_AT_ONCE = 16,
+	ANY = -2,    /* of the servers */
+	NONE = -1,
+	TURN_MS = 2, /* the longest time between two looks at the servers */
+	LIMIT_MS = 20000,
+	QUERY_LEN = DNS_HEADER_LEN + QUESTION_LEN
 };
 
-struct server {
-	struct address at;
-	int listener;
-	enum behaviour behaviour;
-	int fds[CONNECTIONS_MAX];
-	size_t accepted;
-	size_t ended; /* connections that the proxy has ended */
-	size_t queries;
-	uint8_t last[512]; /* the last query, without its prefix */
-	size_t last_len;
+/*
+ * A DNS server in the process of the test. For each query that it receives it does what the next
+ * letter of its script says, and the last letter is for all later ones:
+ *
+ *	a	answers
+ *	l	answers, and ends the connection
+ *	e	ends the connection
+ *	s, f	answers with SERVFAIL, FORMERR
+ *	-	does not answer
+ *	m	does not answer, and is mute on that connection from now on
+ *
+ * Canaries are answered, but on a connection that is mute, and not at all where the script begins
+ * with `m'. Answers of the second server have AA set.
+ */
+struct fake {
+	struct tls_server tls;
+	const char *script; /* NULL: it does not listen */
+	bool repeats;       /* the whole script, not its last letter */
+	uint16_t port;
+	size_t asked;    /* queries received */
+	size_t canaries; /* the same */
+	size_t accepted; /* connections */
+	size_t open;
+	struct {
+		struct tls_peer tls;
+		bool is_open;
+		bool is_ready;
+		bool is_mute;
+		uint8_t in[4096];
+		size_t len;
+	} peers[PEERS_MAX];
 };
 
 static struct fixture {
-	struct server servers[SERVERS];
+	struct fake servers[SERVERS];
 	struct scoreboard shared;
 	struct config *config;
 	struct upstream_groups *groups;
 	struct query_table *table;
 	int set;
+	size_t asked;
+	size_t ended;
+	enum query_outcome outcome; /* of the last query that has ended */
+	enum dns_rcode rcode;       /* of its response */
+	int by;                     /* the server whose response it was; or NONE */
+	char why[512];              /* why there is none */
+	size_t hedged;
+	unsigned events[UPSTREAM_LESS_EDNS + 1];
 } f;
 
-/* ---- servers ---- */
+/* ---- the servers ---- */
 
 static void
-start_server(struct server *s, enum behaviour behaviour)
+start_fake(struct fake *s, const char *script)
 {
-	socklen_t len = sizeof s->at.in;
+	struct address at;
+	socklen_t len = sizeof at;
+
+	tls_server_start(&s->tls, "DNS:dns.test", 3600);
+	assert_int_equal(getsockname(s->tls.listener, &at.sa, &len), 0);
+	s->port = address_port(&at);
+	s->script = script;
+	if (script == NULL)
+		(void)close(s->tls.listener);
+}
+
+/* The server did not listen, and does from now on. */
+static void
+listen_at_last(struct fake *s, const char *script)
+{
+	struct address at;
 	struct failure why;
 
-	*s = (struct server){ .behaviour = behaviour };
-	assert_int_equal(address_parse("127.0.0.1", 1, &s->at), 0);
-	address_set_port(&s->at, 0);
-	assert_int_not_equal(s->listener = net_listen(&s->at, &why), -1);
-	assert_int_equal(getsockname(s->listener, &s->at.sa, &len), 0);
-	if (behaviour == REFUSES)
-		(void)close(s->listener);
+	assert_int_equal(address_parse("127.0.0.1", s->port, &at), 0);
+	s->tls.listener = net_listen(&at, &why);
+	assert_int_not_equal(s->tls.listener, -1);
+	s->script = script;
 }
 
 static void
-end_connection(struct server *s, size_t i, bool reset)
+end_peer(struct fake *s, size_t i, enum tls_end how)
 {
-	struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
-
-	if (reset)
-		(void)setsockopt(s->fds[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-	(void)close(s->fds[i]);
-	s->fds[i] = -1;
+	tls_peer_end(&s->peers[i].tls, how);
+	s->peers[i].is_open = false;
+	s->open--;
 }
 
 static void
-stop_server(struct server *s)
+stop_fake(struct fake *s)
 {
 	size_t i;
 
-	if (s->behaviour != REFUSES)
-		(void)close(s->listener);
 	for (i = 0; i < s->accepted; i++)
-		if (s->fds[i] != -1)
-			end_connection(s, i, false);
+		if (s->peers[i].is_open)
+			end_peer(s, i, TLS_FIN);
+	if (s->script == NULL)
+		s->tls.listener = -1;
+	tls_server_stop(&s->tls);
 }
 
-/* Writes the response to the last query, with a record that has the server's number. */
-static size_t
-make_response(const struct server *s, uint8_t *frame)
+static void
+respond(struct fake *s, size_t i, const uint8_t *query, size_t len, enum dns_rcode rcode)
 {
-	static const uint8_t head[] = RESPONSE COUNTS("\1", "\1", "\0", "\0");
+	static const uint8_t counts[] = COUNTS("\1", "\0", "\0", "\0");
+	uint8_t frame[FRAME_PREFIX_LEN + 512];
 	uint8_t *message = frame + FRAME_PREFIX_LEN;
-	size_t len = DNS_HEADER_LEN + dns_question_len(s->last, s->last_len);
+	size_t question_len = dns_question_len(query, len);
 
-	memcpy(message, s->last, len);
-	memcpy(message + 2, head, sizeof head - 1);
-	memcpy(message + len, BYTES(RR_A));
-	len += sizeof(RR_A) - 1;
-	message[len - 1] = (uint8_t)(s - f.servers);
-	message[0] ^= s->behaviour == OTHER_ID;
-	message[DNS_HEADER_LEN + 1] ^= s->behaviour == OTHER_QUESTION;
-	if (s->behaviour == SHORT)
-		len = DNS_HEADER_LEN - 1;
-	if (s->behaviour == GARBAGE)
-		memset(message, 0xa5, len);
-	frame_write_prefix(frame, len);
-	return FRAME_PREFIX_LEN + len;
+	assert_in_range(question_len, 1, 512 - DNS_HEADER_LEN);
+	memcpy(message, query, DNS_HEADER_LEN + question_len);
+	message[2] = (uint8_t)(0x81 | (s == &f.servers[1] ? 4 : 0));
+	message[3] = (uint8_t)(0x80 | rcode);
+	memcpy(message + 4, counts, sizeof counts - 1);
+	frame_write_prefix(frame, DNS_HEADER_LEN + question_len);
+	assert_true(tls_peer_write(&s->peers[i].tls, frame,
+	    FRAME_PREFIX_LEN + DNS_HEADER_LEN + question_len) > 0);
 }
 
-/* Answers the last query, or does whatever else the server does. */
-static void
-respond(struct server *s, size_t i)
+/* The next letter of the script. */
+static char
+next_letter(struct fake *s)
 {
-	uint8_t frame[600];
-	size_t len = make_response(s, frame);
+	size_t last = strlen(s->script) - 1;
+	size_t n = s->asked++;
 
-	switch (s->behaviour) {
-	case HTTP:
-		len = (size_t)snprintf((char *)frame, sizeof frame,
-		    "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
-		break;
-	case HALF:
-		len /= 2;
-		break;
-	case CLOSES:
-	case RESETS:
-	case SILENT:
-		len = 0;
-		break;
-	default:
-		break;
-	}
-	assert_int_equal(write(s->fds[i], frame, len), len);
-	if (s->behaviour == HTTP || s->behaviour == HALF || s->behaviour == CLOSES)
-		end_connection(s, i, false);
-	if (s->behaviour == RESETS)
-		end_connection(s, i, true);
+	if (s->repeats)
+		return s->script[n % (last + 1)];
+	return s->script[n < last ? n : last];
 }
 
-/* Reads what has come on a connection: whole queries, since they are short. */
+/* A message has been received. */
 static void
-serve_connection(struct server *s, size_t i)
+take_query(struct fake *s, size_t i, const uint8_t *message, size_t len)
 {
-	uint8_t in[4096];
-	ssize_t n = read(s->fds[i], in, sizeof in);
-	size_t pos = 0;
+	bool is_canary = message[DNS_HEADER_LEN] == 0; /* of the root */
+	char letter = is_canary ? (s->script[0] == 'm' ? 'm' : 'a') : next_letter(s);
+
+	s->canaries += is_canary;
+	s->peers[i].is_mute = s->peers[i].is_mute || letter == 'm';
+	if (s->peers[i].is_mute || letter == '-')
+		return;
+	if (letter != 'e')
+		respond(s, i, message, len,
+		    letter == 's'     ? DNS_SERVFAIL :
+			letter == 'f' ? DNS_FORMERR :
+					DNS_NOERROR);
+	if (letter == 'e' || letter == 'l')
+		end_peer(s, i, TLS_CLOSE_NOTIFY);
+}
+
+static void
+step_peer(struct fake *s, size_t i)
+{
+	size_t used = 0;
 	size_t len;
 
-	if (n == 0) {
-		end_connection(s, i, false);
-		s->ended++;
+	if (!s->peers[i].is_ready) {
+		s->peers[i].is_ready = SSL_accept(s->peers[i].tls.ssl) == 1;
+		ERR_clear_error();
 	}
-	while (n > 0 && s->fds[i] != -1 && pos < (size_t)n) {
-		assert_true(frame_is_whole(in + pos, (size_t)n - pos, &len));
-		assert_in_range(len, DNS_HEADER_LEN, sizeof s->last);
-		memcpy(s->last, in + pos + FRAME_PREFIX_LEN, len);
-		s->last_len = len;
-		s->queries++;
-		pos += FRAME_PREFIX_LEN + len;
-		respond(s, i);
+	if (!s->peers[i].is_ready)
+		return;
+	s->peers[i].len += tls_peer_read(&s->peers[i].tls, s->peers[i].in + s->peers[i].len,
+	    sizeof s->peers[i].in - s->peers[i].len);
+	while (s->peers[i].is_open &&
+	    frame_is_whole(s->peers[i].in + used, s->peers[i].len - used, &len)) {
+		take_query(s, i, s->peers[i].in + used + FRAME_PREFIX_LEN, len);
+		used += FRAME_PREFIX_LEN + len;
 	}
+	s->peers[i].len -= used;
+	memmove(s->peers[i].in, s->peers[i].in + used, s->peers[i].len);
+	if (s->peers[i].is_open && (SSL_get_shutdown(s->peers[i].tls.ssl) & SSL_RECEIVED_SHUTDOWN))
+		end_peer(s, i, TLS_CLOSE_NOTIFY);
 }
 
 static void
-step_server(struct server *s)
+step_fake(struct fake *s)
 {
 	struct address from;
 	size_t i;
 	int fd;
 
-	while (s->behaviour != REFUSES && (fd = net_accept(s->listener, &from)) != -1) {
-		assert_true(s->accepted < CONNECTIONS_MAX);
-		s->fds[s->accepted++] = fd;
+	while (s->script != NULL && (fd = net_accept(s->tls.listener, &from)) != -1) {
+		assert_true(s->accepted < PEERS_MAX);
+		i = s->accepted++;
+		s->open++;
+		s->peers[i].tls.fd = fd;
+		s->peers[i].tls.ssl = SSL_new(s->tls.ctx);
+		assert_int_equal(SSL_set_fd(s->peers[i].tls.ssl, fd), 1);
+		s->peers[i].is_open = true;
 	}
 	for (i = 0; i < s->accepted; i++)
-		if (s->fds[i] != -1)
-			serve_connection(s, i);
+		if (s->peers[i].is_open)
+			step_peer(s, i);
 }
 
-/* ---- upstreams ---- */
+/* ---- the module ---- */
 
-/* Moves all upstreams but the first one to a route, in cleartext. */
 static void
-make_route(struct config *c)
-{
-	size_t i;
-
-	c->group_count = 2;
-	c->groups[ROUTE] = c->groups[0];
-	c->groups[0].count = 1;
-	c->groups[ROUTE].first = 1;
-	c->groups[ROUTE].count = c->upstream_count - 1;
-	for (i = 1; i < c->upstream_count; i++) {
-		free(c->upstreams[i].hostname);
-		c->upstreams[i].hostname = NULL;
-		c->upstreams[i].cleartext = true;
-	}
-}
-
-static struct config *
-configure(const struct address *first, const struct address *second)
+begin(const char *first, const char *second, const char *settings)
 {
 	struct config_report report;
-	struct config *config;
-	char one[ADDRESS_TEXT_MAX];
-	char two[ADDRESS_TEXT_MAX];
-	char text[512];
+	struct failure why;
+	char text[1024];
 
-	(void)snprintf(text, sizeof text,
-	    "privacy: {padding: true, client_subnet: true}\n"
-	    "timeouts: {upstream_idle: 1s}\nfallback: {after: 1s}\nupstreams:\n"
-	    "  - {address: 192.0.2.1, hostname: one.test}\n"
-	    "  - {address: '%s', hostname: two.test}\n"
-	    "  - {address: '%s', hostname: three.test}\n",
-	    address_format(first, one), address_format(second, two));
-	config = config_read(text, strlen(text), "c", &report);
-	if (report.errors != NULL)
-		print_error("%s", report.errors);
-	assert_non_null(config);
-	config_report_free(&report);
-	make_route(config);
-	return config;
-}
-
-static void
-begin(enum behaviour first)
-{
-	struct failure why = { .text = "" };
-
-	(void)signal(SIGPIPE, SIG_IGN);
 	memset(&f, 0, sizeof f);
-	start_server(&f.servers[0], first);
-	start_server(&f.servers[1], ANSWERS);
+	start_fake(&f.servers[0], first);
+	start_fake(&f.servers[1], second);
+	(void)snprintf(text, sizeof text,
+	    "upstreams:\n"
+	    "- {address: 127.0.0.1, port: %u, hostname: dns.test, ca_file: %s}\n"
+	    "- {address: 127.0.0.1, port: %u, hostname: dns.test, ca_file: %s}\n"
+	    "inflight: %d\n%s",
+	    f.servers[0].port, f.servers[0].tls.ca_file, f.servers[1].port,
+	    f.servers[1].tls.ca_file, QUERIES_MAX, settings);
+	f.config = config_read(text, strlen(text), "c", &report);
+	assert_null(report.errors);
+	f.set = waitset_new();
+	f.table = query_table_new(QUERIES_MAX);
+	assert_non_null(f.table);
 	assert_int_equal(scoreboard_init(&f.shared), 0);
-	f.config = configure(&f.servers[0].at, &f.servers[1].at);
 	f.groups = upstream_groups_new(f.config, &f.shared, &why);
-	assert_string_equal(why.text, "");
 	assert_non_null(f.groups);
-	assert_non_null(f.table = query_table_new(16));
-	assert_int_not_equal(f.set = waitset_new(), -1);
 	assert_int_equal(upstream_attach(f.groups, f.set, f.table, &why), 0);
 }
 
-static void
-end(void)
+static int
+end(void **state)
 {
 	size_t i;
 
+	(void)state;
 	upstream_groups_free(f.groups);
+	scoreboard_free(&f.shared);
 	query_table_free(f.table);
 	config_free(f.config);
-	scoreboard_free(&f.shared);
 	(void)close(f.set);
 	for (i = 0; i < SERVERS; i++)
-		stop_server(&f.servers[i]);
+		stop_fake(&f.servers[i]);
+	return 0;
 }
 
+/* Hands a query over, for a name of its own. */
 static struct query *
-ask(const uint8_t *message, size_t len)
+ask(void)
 {
-	struct query *q = query_new(f.table, message, len);
+	uint8_t message[] = ID QUERY COUNTS("\1", "\0", "\0", "\0") QUESTION;
 	enum dns_rcode rcode;
+	struct query *q;
 
+	message[DNS_HEADER_LEN + 1] = (uint8_t)('A' + f.asked++);
+	q = query_new(f.table, message, QUERY_LEN);
 	assert_non_null(q);
 	assert_int_equal(dns_read_query(q->message, q->len, &q->dns, &rcode), DNS_RELAY);
-	q->by = deadline_in(LIMIT_MS);
-	q->group = ROUTE;
+	q->arrived = deadline_now();
+	q->by = deadline_after(q->arrived, f.config->timeouts.query_ms);
 	upstream_ask(f.groups, q);
 	return q;
 }
 
-/* One turn of the loop. */
+static void
+take_ended(struct query *q)
+{
+	struct failure why = { .text = "" };
+
+	f.ended++;
+	f.outcome = q->outcome;
+	f.by = NONE;
+	if (q->outcome == QUERY_ANSWERED) {
+		f.by = (q->response[2] & 4) != 0;
+		f.rcode = (enum dns_rcode)dns_response_rcode(q->response, q->response_len);
+		assert_memory_equal(q->response + DNS_HEADER_LEN, q->message + DNS_HEADER_LEN,
+		    QUESTION_LEN);
+	} else {
+		upstream_explain(f.groups, q, &why);
+	}
+	(void)snprintf(f.why, sizeof f.why, "%s", why.text);
+	query_free(f.table, q);
+}
+
+/* A turn of the worker, and one of the servers. */
 static void
 turn(void)
 {
-	struct epoll_event events[16];
-	size_t count;
+	struct deadline by = deadline_sooner(upstream_deadline(f.groups), deadline_in(TURN_MS));
+	struct epoll_event events[EVENTS_AT_ONCE];
+	size_t count = waitset_wait(f.set, events, EVENTS_AT_ONCE, by);
+	struct deadline now = deadline_now();
+	struct upstream_event event;
+	struct query *q;
 	size_t i;
 
-	upstream_send(f.groups, deadline_now());
-	for (i = 0; i < SERVERS; i++)
-		step_server(&f.servers[i]);
-	count = waitset_wait(f.set, events, LENGTH(events), deadline_in(2));
 	for (i = 0; i < count; i++)
-		upstream_ready(f.groups, waitset_index(&events[i]), deadline_now());
-	upstream_expire(f.groups, deadline_now());
+		upstream_ready(f.groups, waitset_index(&events[i]), now);
+	upstream_expire(f.groups, now);
+	upstream_send(f.groups, now);
+	while ((q = upstream_next_done(f.groups)) != NULL)
+		take_ended(q);
+	while (upstream_next_event(f.groups, &event))
+		f.events[event.what]++;
+	f.hedged += upstream_take_hedged(f.groups);
+	for (i = 0; i < SERVERS; i++)
+		step_fake(&f.servers[i]);
 }
 
-/* Runs until a query is done with. */
-static struct query *
-wait_for_done(void)
+/* Until all queries have ended. */
+static void
+run(void)
 {
 	struct deadline by = deadline_in(LIMIT_MS);
-	struct query *q;
 
-	while ((q = upstream_next_done(f.groups)) == NULL) {
+	while (f.ended < f.asked) {
 		assert_false(deadline_passed(by, deadline_now()));
 		turn();
 	}
-	return q;
 }
 
-/* That a response is to the question NAME, and from that server. */
-static void
-assert_answered_by(const struct query *q, const char *name, size_t server)
-{
-	static const uint8_t record[] = RR_A;
+#define AFTER(time) "fallback: {after: " time "}\n"
 
-	assert_int_equal(q->outcome, QUERY_ANSWERED);
-	assert_int_equal(q->response_len, DNS_HEADER_LEN + QUESTION_LEN + sizeof record - 1);
-	assert_memory_equal(q->response + DNS_HEADER_LEN + 1, name, strlen(name));
-	assert_int_equal(q->response[q->response_len - 1], server);
-}
-
-/* The next event of that kind. */
-static void
-expect_event(int what, struct upstream_event *event)
-{
-	while (upstream_next_event(f.groups, event))
-		if ((int)event->what == what)
-			return;
-	assert_true(false);
-}
-
-/* ---- tests ---- */
-
-static const uint8_t plain[] = ID QUERY COUNTS("\1", "\0", "\0", "\0") QUESTION;
-
-/* DO, Client Subnet, COOKIE, NSID and Padding. */
-static const uint8_t with_options[] = ID QUERY COUNTS("\1", "\0", "\0", "\1") QUESTION OPT_AT("\0",
-    "\x04\xd0", "\0", "\0", "\x80\0",
-    "\44") "\0\10\0\10\0\1\30\0\300\0\2\0"
-	   "\0\12\0\10abcdefgh"
-	   "\0\3\0\0"
-	   "\0\14\0\4\0\0\0\0";
-
-/* The whole query upstream, but for its ID: our own OPT record, with edns-tcp-keepalive. */
-static const struct wire_row {
+/* What becomes of queries, and what it takes. */
+static const struct row {
 	const char *name;
-	const uint8_t *query;
-	size_t query_len;
-	const uint8_t *wanted; /* behind the question */
-	size_t wanted_len;
-} wire_rows[] = {
-	{ "no OPT", BYTES(ID QUERY COUNTS("\1", "\0", "\0", "\0") QUESTION),
-	    BYTES(OPT_AT("\0", "\x04\xd0", "\0", "\0", "\0\0", "\4") "\0\13\0\0") },
-	{ "options", with_options, sizeof with_options - 1,
-	    BYTES(OPT_AT("\0", "\x04\xd0", "\0", "\0", "\x80\0", "\10") "\0\3\0\0\0\13\0\0") },
+	const char *servers[SERVERS];
+	const char *settings;
+	size_t queries;
+	bool at_once; /* or one after the other */
+	enum query_outcome outcome;
+	int by; /* the server whose response the last query gets; NONE, or ANY of them */
+	enum dns_rcode rcode;
+	size_t asked[SERVERS];
+	size_t accepted[SERVERS];
+	const char *why; /* there is none */
+} rows[] = {
+	{ "the first upstream answers", { "a", "a" }, "", 1, false, QUERY_ANSWERED, 0, 0,
+	    { 1, 0 }, { 1, 0 }, "" },
+	{ "a connection is used again", { "a", "a" }, "", 5, false, QUERY_ANSWERED, 0, 0,
+	    { 5, 0 }, { 1, 0 }, "" },
+	{ "queries share a connection", { "a", "a" }, "", 9, true, QUERY_ANSWERED, 0, 0,
+	    { 9, 0 }, { 1, 0 }, "" },
+	{ "a connection for each query", { "a", "a" }, "timeouts: {upstream_idle: 0}\n", 3, true,
+	    QUERY_ANSWERED, 0, 0, { 3, 0 }, { 3, 0 }, "" },
+	{ "refused: the next upstream", { NULL, "a" }, AFTER("never"), 1, false, QUERY_ANSWERED, 1,
+	    0, { 0, 1 }, { 0, 1 }, "" },
+	{ "all refuse", { NULL, NULL }, "", 1, false, QUERY_UNREACHABLE, NONE, 0, { 0, 0 }, { 0, 0 },
+	    "connect: Connection refused" },
+	{ "SERVFAIL: the next upstream", { "s", "a" }, AFTER("never"), 1, false, QUERY_ANSWERED, 1,
+	    0, { 1, 1 }, { 1, 1 }, "" },
+	{ "SERVFAIL from both: the first one counts", { "s", "s" }, AFTER("never"), 1, false,
+	    QUERY_ANSWERED, 0, DNS_SERVFAIL, { 1, 1 }, { 1, 1 }, "" },
+	{ "FORMERR: less EDNS is tried", { "fa", "a" }, AFTER("never"), 1, false, QUERY_ANSWERED, 0,
+	    0, { 2, 0 }, { 1, 0 }, "" },
+	{ "silent: hedged", { "-", "a" }, AFTER("50ms"), 1, false, QUERY_ANSWERED, 1, 0, { 1, 1 },
+	    { 1, 1 }, "" },
+	{ "all at once", { "-", "a" }, AFTER("0"), 1, false, QUERY_ANSWERED, 1, 0, { 1, 1 },
+	    { 1, 1 }, "" },
+	{ "ended, with this query alone on it: the next upstream", { "e", "a" }, AFTER("never"), 1,
+	    false, QUERY_ANSWERED, 1, 0, { 1, 1 }, { 1, 1 }, "" },
+	{ "ended, with several on it: retried at once", { "ea", "a" }, AFTER("never"), 3, true,
+	    QUERY_ANSWERED, 0, 0, { 4, 0 }, { 2, 0 }, "" },
+	{ "ended after each response: nothing is lost", { "l", "a" }, AFTER("never"), 6, false,
+	    QUERY_ANSWERED, 0, 0, { 6, 0 }, { 6, 0 }, "" },
+	{ "both end all connections", { "e", "e" }, AFTER("never"), 1, false, QUERY_UNANSWERED, NONE,
+	    0, { 2, 2 }, { 2, 2 }, "read: connection closed by the server" },
+	{ "stalled: resent on a new connection", { "ama", "a" }, AFTER("never"), 2, false,
+	    QUERY_ANSWERED, 0, 0, { 3, 0 }, { 2, 0 }, "" },
+	{ "late by the usual time: hedged", { "-", "a" }, AFTER("auto"), 1, false, QUERY_ANSWERED, 1,
+	    0, { 1, 1 }, { 1, 1 }, "" },
+	{ "the fastest first, and the other one is measured", { "a", "a" }, "order: fastest\n", 1,
+	    false, QUERY_ANSWERED, ANY, 0, { 1, 1 }, { 1, 1 }, "" },
+	{ "both silent", { "-", "-" }, AFTER("50ms") "timeouts: {query: 300ms, answer: 300ms, "
+	    "connect: 200ms, handshake: 200ms}\n", 1, false, QUERY_UNANSWERED, NONE, 0, { 1, 1 },
+	    { 1, 1 }, "query: no answer in 300 ms" },
 };
 
 static void
-sends_its_own_opt_record(void **state)
+ends_as_it_should(void **state)
 {
-	const struct wire_row *row = *state;
-	const struct server *s = &f.servers[0];
+	const struct row *row = *state;
+	size_t n;
 
-	begin(ANSWERS);
-	assert_true(f.config->privacy.padding);
-	assert_true(f.config->privacy.client_subnet);
-	(void)ask(row->query, row->query_len);
-	assert_answered_by(wait_for_done(), "example", 0);
-	assert_int_equal(s->queries, 1);
-	assert_int_equal(s->last_len, sizeof plain - 1 + row->wanted_len);
-	/* AD is asked for, since the response may be cached for others. */
-	assert_memory_equal(s->last + 2, "\x01\x20" COUNTS("\1", "\0", "\0", "\1") QUESTION,
-	    sizeof plain - 3);
-	assert_memory_equal(s->last + sizeof plain - 1, row->wanted, row->wanted_len);
-	end();
+	begin(row->servers[0], row->servers[1], row->settings);
+	for (n = 0; n < row->queries; n++) {
+		(void)ask();
+		if (!row->at_once)
+			run();
+	}
+	run();
+	assert_int_equal(f.outcome, row->outcome);
+	if (row->by != ANY)
+		assert_int_equal(f.by, row->by);
+	assert_int_equal(f.rcode, row->rcode);
+	for (n = 0; n < SERVERS; n++) {
+		assert_int_equal(f.servers[n].asked, row->asked[n]);
+		assert_int_equal(f.servers[n].accepted, row->accepted[n]);
+	}
+	if (strstr(f.why, row->why) == NULL)
+		fail_msg("%s", f.why);
 }
 
-/* A persistent connection: queries are pipelined, and it is closed when it has been idle. */
+/* Until the condition holds. */
+#define RUN_UNTIL(condition)                                                \
+	do {                                                                \
+		struct deadline by = deadline_in(LIMIT_MS);                 \
+                                                                            \
+		for (; !(condition); turn())                                \
+			assert_false(deadline_passed(by, deadline_now())); \
+	} while (0)
+
 static void
-keeps_a_connection_until_it_is_idle(void **state)
+run_for(int ms)
 {
-	struct deadline by = deadline_in(LIMIT_MS);
-	struct server *s = &f.servers[0];
-	struct upstream_state how;
-	struct upstream_event event;
-	uint8_t message[sizeof plain - 1];
-	char address[ADDRESS_TEXT_MAX];
-	size_t i;
+	struct deadline until = deadline_in(ms);
+
+	RUN_UNTIL(deadline_passed(until, deadline_now()));
+}
+
+static unsigned
+failures(size_t upstream)
+{
+	struct upstream_state state;
+
+	upstream_state(f.groups, upstream, deadline_now(), &state);
+	return state.failures;
+}
+
+/* It is down once, is probed when its backoff has ended, and is used again. */
+static void
+test_upstream_that_comes_back_is_used_again(void **state)
+{
+	(void)state;
+	begin(NULL, "a", AFTER("never"));
+	(void)ask();
+	run();
+	assert_int_equal(f.by, 1);
+	assert_int_equal(failures(0), 1);
+	assert_int_equal(failures(1), 0);
+	(void)ask();
+	run();
+	assert_int_equal(f.by, 1);
+	assert_int_equal(f.events[UPSTREAM_DOWN], 1);
+	listen_at_last(&f.servers[0], "a");
+	while (f.events[UPSTREAM_BACK] == 0) {
+		assert_true(f.asked < QUERIES_MAX);
+		run_for(100);
+		(void)ask();
+		run();
+	}
+	assert_int_equal(failures(0), 0);
+	assert_int_equal(f.events[UPSTREAM_CONNECTED], 2);
+	(void)ask();
+	run();
+	assert_int_equal(f.by, 0);
+}
+
+/* Silent on each new connection, with a canary as well: it is suspect, then down. */
+static void
+test_silent_upstream_is_down(void **state)
+{
+	(void)state;
+	begin("m", "a", AFTER("50ms") "timeouts: {answer: 200ms}\n");
+	while (failures(0) == 0) {
+		assert_true(f.asked < QUERIES_MAX);
+		(void)ask();
+		run();
+		assert_int_equal(f.by, 1);
+		run_for(50);
+	}
+	assert_int_equal(f.events[UPSTREAM_DOWN], 1);
+	assert_int_equal(f.hedged, f.asked);
+}
+
+/* The response to a query that was given up goes to nobody, and later ones are right. */
+static void
+test_cancelled_query_gets_no_response(void **state)
+{
+	struct query *q;
 
 	(void)state;
-	begin(ANSWERS);
-	memcpy(message, plain, sizeof message);
-	for (i = 0; i < 4; i++) {
-		message[DNS_HEADER_LEN + 1] = (uint8_t)('e' + i);
-		(void)ask(message, sizeof message);
-	}
-	for (i = 0; i < 4; i++) {
-		struct query *q = wait_for_done();
-
-		assert_int_equal(q->response[DNS_HEADER_LEN + 1], q->message[DNS_HEADER_LEN + 1]);
-		assert_answered_by(q, (const char *)q->message + DNS_HEADER_LEN + 1, 0);
-		query_free(f.table, q);
-	}
-	(void)ask(plain, sizeof plain - 1);
-	assert_answered_by(wait_for_done(), "example", 0);
-	assert_int_equal(s->accepted, 1);
-	assert_int_equal(s->queries, 5);
-	assert_int_equal(f.servers[1].accepted, 0);
-
-	expect_event(UPSTREAM_CONNECTED, &event);
-	assert_string_equal(event.name, address_format(&s->at, address));
-	assert_string_equal(event.facts.version, "none");
-	assert_null(event.facts.cipher);
-	assert_null(event.ca_file);
-	assert_true(event.first);
-	assert_false(upstream_next_event(f.groups, &event));
-	upstream_state(f.groups, 1, deadline_now(), &how);
-	assert_string_equal(how.name, address);
-	assert_int_equal(how.failures, 0);
-	assert_true(how.usual_us > 0);
-	while (s->ended == 0) {
-		assert_false(deadline_passed(by, deadline_now()));
-		turn();
-	}
-	(void)ask(plain, sizeof plain - 1);
-	assert_answered_by(wait_for_done(), "example", 0);
-	assert_int_equal(s->accepted, 2);
-	end();
-}
-
-/* G-17: what is wrong at the first upstream of a route; the second one answers. */
-static const struct fault_row {
-	const char *name;
-	enum behaviour behaviour;
-	const char *cause; /* of the first failure; NULL: none is reported for a late response */
-} fault_rows[] = {
-	{ "a web server", HTTP, "read: connection closed by the server" },
-	{ "garbage", GARBAGE, "read: unexpected response ID" },
-	{ "another ID", OTHER_ID, "read: unexpected response ID" },
-	{ "another question", OTHER_QUESTION, "read: response to another question" },
-	{ "a short message", SHORT, "read: short message (11 bytes)" },
-	{ "half a message", HALF, "read: connection closed by the server" },
-	{ "the end", CLOSES, "read: connection closed by the server" },
-	{ "a reset", RESETS, "read: Connection reset by peer" },
-	{ "silence", SILENT, NULL },
-	{ "nobody listens", REFUSES, "connect: Connection refused" },
-};
-
-static void
-next_upstream_answers(void **state)
-{
-	const struct fault_row *row = *state;
-	char address[ADDRESS_TEXT_MAX];
-	char wanted[256];
-	struct failure why;
-	struct query *q;
-
-	begin(row->behaviour);
-	(void)ask(plain, sizeof plain - 1);
-	q = wait_for_done();
-	assert_answered_by(q, "example", 1);
-	if (row->cause != NULL) {
-		(void)snprintf(wanted, sizeof wanted, "%s: %s",
-		    address_format(&f.servers[0].at, address), row->cause);
-		upstream_explain(f.groups, q, &why);
-		assert_string_equal(why.text, wanted);
-	}
+	begin("-a", "a", AFTER("never"));
+	q = ask();
+	RUN_UNTIL(f.servers[0].asked == 1);
+	upstream_cancel(f.groups, q);
 	query_free(f.table, q);
-	/* It is answered again, whatever is known of the first one by now. */
-	(void)ask(plain, sizeof plain - 1);
-	assert_answered_by(wait_for_done(), "example", 1);
-	end();
+	f.asked--;
+	(void)ask();
+	(void)ask();
+	run();
+	assert_int_equal(f.by, 0);
+	assert_int_equal(f.servers[0].accepted, 1);
+	q = ask();
+	upstream_cancel(f.groups, q); /* before it was sent */
+	query_free(f.table, q);
+	f.asked--;
+	turn();
+	assert_int_equal(f.servers[0].asked, 3);
 }
 
-/* An upstream that cannot be reached is down, and so it is for the next configuration. */
-static void
-health_outlives_a_reload(void **state)
-{
-	struct upstream_groups *newer;
-	struct upstream_event event;
-	struct upstream_state how;
-	struct failure why;
-	char address[ADDRESS_TEXT_MAX];
+#define TEN "aaaaaaaaaa"
 
-	(void)state;
-	begin(REFUSES);
-	(void)ask(plain, sizeof plain - 1);
-	assert_answered_by(wait_for_done(), "example", 1);
-	expect_event(UPSTREAM_DOWN, &event);
-	assert_string_equal(event.name, address_format(&f.servers[0].at, address));
-	assert_string_equal(event.cause.text, "connect: Connection refused");
-	assert_non_null(newer = upstream_groups_new(f.config, &f.shared, &why));
-	upstream_state(newer, 1, deadline_now(), &how);
-	assert_int_equal(how.failures, 1);
-	upstream_state(newer, 2, deadline_now(), &how);
-	assert_int_equal(how.failures, 0);
-	assert_false(upstream_all_down(newer, ROUTE, deadline_now()));
-	upstream_groups_free(newer);
-	end();
-}
-
-/* No answer at all: the reason names the upstream and the step. */
-static void
-says_which_upstream_did_not_answer(void **state)
-{
-	char address[ADDRESS_TEXT_MAX];
-	char wanted[256];
-	struct failure why;
-	struct query *q;
-
-	(void)state;
-	begin(SILENT);
-	f.servers[1].behaviour = SILENT;
-	q = ask(plain, sizeof plain - 1);
-	q->by = deadline_in(200);
-	assert_ptr_equal(wait_for_done(), q);
-	assert_int_equal(q->outcome, QUERY_UNANSWERED);
-	upstream_explain(f.groups, q, &why);
-	(void)snprintf(wanted, sizeof wanted, "%s: query: no answer in %d ms",
-	    address_format(&f.servers[0].at, address), f.config->timeouts.query_ms);
-	assert_string_equal(why.text, wanted);
-	end();
-}
-
-/* How a configuration might be wrong after all. */
-static const struct refused_row {
+/* A server that ends each connection after so many responses. */
+static const struct limit_row {
 	const char *name;
-	const char *address;
-	bool at_top_level;
-	const char *reason;
-} refused_rows[] = {
-	{ "a public address", "8.8.8.8:5353", false,
-	    "8.8.8.8:5353: a cleartext upstream needs a private address; 8.8.8.8 is public" },
-	{ "the top level", "127.0.0.1:5353", true,
-	    "127.0.0.1:5353: cleartext is only for upstreams of a route" },
+	const char *script;
+} limit_rows[] = {
+	{ "after one response", "l" },
+	{ "after three responses", "aal" },
+	{ "after twenty responses", TEN "aaaaaaaaal" },
 };
 
+/* It is learnt, and forgotten when the server answers more. No query is lost. */
 static void
-refuses_cleartext(void **state)
+test_limit_of_a_server_loses_no_query(void **state)
 {
-	const struct refused_row *row = *state;
-	struct scoreboard shared;
-	struct address one;
-	struct address two;
-	struct config *config;
-	struct failure why;
+	const struct limit_row *row = *state;
+	int round;
 
-	assert_int_equal(scoreboard_init(&shared), 0);
-	assert_int_equal(address_parse(row->address, 1, &one), 0);
-	assert_int_equal(address_parse("127.0.0.2:5353", 1, &two), 0);
-	config = configure(&one, &two);
-	if (row->at_top_level) {
-		config->groups[0].count = config->upstream_count;
-		config->group_count = 1;
+	begin(row->script, "a", AFTER("never"));
+	f.servers[0].repeats = true;
+	for (round = 0; round < 8; round++) {
+		f.asked = 0;
+		f.ended = 0;
+		if (round == 4)
+			f.servers[0].script = "a";
+		while (f.asked < QUERIES_MAX)
+			(void)ask();
+		run();
+		assert_int_equal(f.by, 0);
 	}
-	assert_null(upstream_groups_new(config, &shared, &why));
-	assert_string_equal(why.text, row->reason);
-	config_free(config);
-	scoreboard_free(&shared);
+	run_for(50);
+	assert_int_equal(f.servers[0].asked, 8 * QUERIES_MAX);
+	assert_int_equal(f.servers[0].open, 1);
+	assert_int_equal(f.servers[1].asked, 0);
+	assert_int_equal(failures(0), 0);
+}
+
+static void
+test_idle_connection_is_closed(void **state)
+{
+	(void)state;
+	begin("a", "a", "timeouts: {upstream_idle: 50ms}\n");
+	(void)ask();
+	run();
+	assert_int_equal(f.servers[0].open, 1);
+	RUN_UNTIL(f.servers[0].open == 0);
+	(void)ask();
+	run();
+	assert_int_equal(f.servers[0].accepted, 2);
+	assert_int_equal(f.by, 0);
 }
 
 int
 main(void)
 {
 	static const struct CMUnitTest singles[] = {
-		cmocka_unit_test(keeps_a_connection_until_it_is_idle),
-		cmocka_unit_test(health_outlives_a_reload),
-		cmocka_unit_test(says_which_upstream_did_not_answer),
+		cmocka_unit_test_teardown(test_upstream_that_comes_back_is_used_again, end),
+		cmocka_unit_test_teardown(test_silent_upstream_is_down, end),
+		cmocka_unit_test_teardown(test_cancelled_query_gets_no_response, end),
+		cmocka_unit_test_teardown(test_idle_connection_is_closed, end),
 	};
+	const struct fixtures cleaned = { .tear_down = end };
 
-	return RUN_ROWS(wire_rows, sends_its_own_opt_record) +
-	    RUN_ROWS(fault_rows, next_upstream_answers) +
-	    RUN_ROWS(refused_rows, refuses_cleartext) +
+	return RUN_ROWS_WITH(cleaned, rows, ends_as_it_should) +
+	    RUN_ROWS_WITH(cleaned, limit_rows, test_limit_of_a_server_loses_no_query) +
 	    cmocka_run_group_tests_name("upstream", singles, NULL, NULL);
 }

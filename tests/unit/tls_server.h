@@ -193,7 +193,7 @@ tls_peer_end(struct tls_peer *peer, enum tls_end how)
 	tls_peer_close(peer);
 }
 
-/* Octets that the client has sent, up to CAP; 0 when there are none now. */
+/* Bytes that the client has sent, up to CAP; 0 when there are none now. */
 static inline size_t
 tls_peer_read(struct tls_peer *peer, uint8_t *buf, size_t cap)
 {
@@ -211,7 +211,7 @@ tls_peer_read(struct tls_peer *peer, uint8_t *buf, size_t cap)
 	return n;
 }
 
-/* Sends as one record, or what one takes; returns the number of octets, 0 when none can be now. */
+/* Sends as one record, or what one takes; returns the number of bytes, 0 when none can be now. */
 static inline size_t
 tls_peer_write(struct tls_peer *peer, const uint8_t *buf, size_t len)
 {
