@@ -90,8 +90,8 @@ PROGRAM	:= $(wildcard include/*/*.h src/*/*.[ch])
 export ASAN_OPTIONS ?= exitcode=99:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 
-.PHONY: all demo run check test unit threads blackbox container replay fuzz bench benchmark benchcache lint \
-	tidy layers layout format docs deps install install-units uninstall clean help program units \
+.PHONY: all demo run check test unit threads blackbox container replay fuzz bench benchmark benchcache \
+	benchroute lint tidy layers layout format docs deps install install-units uninstall clean help program units \
 	replays fuzzers FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -202,7 +202,10 @@ benchmark: all $(BENCH_PROGRAMS:%=$(B)/tests/bench/%)
 benchcache: $(B)/tests/bench/cache	## measure the cache by itself
 	$<
 
-$(B)/tests/bench/cache: $(B)/tests/bench/cache.o $(B)/modules.a $(B)/flags
+benchroute: $(B)/tests/bench/route	## measure the table of routes by itself
+	$<
+
+$(B)/tests/bench/cache $(B)/tests/bench/route: %: %.o $(B)/modules.a $(B)/flags
 	echo '  LINK $@'
 	$(LINK) -o $@ $(filter %.o %.a,$^) -lm $(LIBS)
 

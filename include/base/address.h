@@ -92,4 +92,13 @@ int prefix_parse(const char *text, struct prefix *out);
 /* Whether the prefix has the address; ::ffff:192.0.2.1 counts as 192.0.2.1. */
 bool prefix_contains(const struct prefix *, const struct address *);
 
+/*
+ * The prefixes of addresses that are not on the Internet: loopback, RFC 1918, shared (RFC 6598),
+ * link-local and unique local (RFC 4193). NULL ends the list.
+ */
+extern const char *const address_private_prefixes[];
+
+/* Whether one of these has the address. */
+bool address_is_private(const struct address *);
+
 #endif

@@ -3,15 +3,20 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/address.h"
 #include "base/log.h"
+#include "format/dns.h"
 #include "format/edns.h"
 
 enum {
 	CONFIG_LISTEN_MAX = 16,
-	CONFIG_UPSTREAMS_MAX = 256,
+	CONFIG_UPSTREAMS_MAX = 256, /* of all groups */
+	CONFIG_GROUPS_MAX = 32,
+	CONFIG_ROUTES_MAX = 16384,
+	CONFIG_DOMAINS_MAX = 65536, /* of all routes; reverse zones of prefixes count each */
 	CONFIG_ALLOW_MAX = 64,
 	CONFIG_PINS_MAX = 8,
 	CONFIG_WORKERS_MAX = 64,
@@ -67,17 +72,68 @@ struct config_upstream {
 	char *pins[CONFIG_PINS_MAX];
 	size_t pin_count;
 	bool pins_only; /* only the pins are checked; there is one at least */
+	bool cleartext; /* plain TCP, and nothing is checked; a private address in a route only */
 };
 
-/* Whether both are verified with the same trust store: the same CA file and the same CRL file. */
+/*
+ * Upstreams of which one is asked in place of another: those at the top level, which are group 0, or
+ * those of a route. Between groups there is no fallback.
+ */
+struct config_group {
+	char *name;                     /* the first domain of the route; NULL: the top level */
+	uint8_t own_name[DNS_NAME_MAX]; /* what our own queries are about: a name of its domains */
+	size_t own_name_len;
+	size_t first; /* of its upstreams, which stand side by side */
+	size_t count;
+	bool order_fastest;    /* by response time, not in the order of the file */
+	int fallback_after_ms; /* until the next upstream is asked as well; or a word */
+	int stale_s;           /* as in `cache', as is the next */
+	int min_ttl_s;
+};
+
+/* What is answered here to a query of a route that asks no upstream. */
+enum config_answer {
+	CONFIG_ANSWER_NXDOMAIN,
+	CONFIG_ANSWER_NODATA,
+	CONFIG_ANSWER_REFUSED,
+	CONFIG_ANSWER_NONE /* an upstream is asked */
+};
+
+/* Where queries for the names of some domains go. */
+struct config_route {
+	char **domains; /* as in the file: domains and prefixes */
+	size_t domain_count;
+	enum config_answer answer;
+	size_t group; /* of upstreams, where `answer' is NONE; 0: those at the top level */
+};
+
+/* A domain of a route, see struct domain; prefixes have become reverse zones. */
+struct config_domain {
+	uint8_t *name;
+	size_t len;
+	bool is_below;
+	size_t route; /* its index in `routes' */
+	struct config_place place;
+};
+
+/*
+ * Whether both are verified with the same trust store: the same CA file and the same CRL file; or
+ * neither is, in cleartext.
+ */
 bool config_same_trust(const struct config_upstream *, const struct config_upstream *);
 
 /* A valid configuration with all defaults filled in. It does not change while in use. */
 struct config {
 	struct config_listener listen[CONFIG_LISTEN_MAX];
 	size_t listen_count;               /* at least 1 */
-	struct config_upstream *upstreams; /* in the order of the file */
-	size_t upstream_count;             /* at least 1 */
+	struct config_upstream *upstreams; /* in the order of the file, group after group */
+	size_t upstream_count;             /* of all groups; at least 1 */
+	struct config_group groups[CONFIG_GROUPS_MAX];
+	size_t group_count; /* at least 1 */
+	struct config_route *routes;
+	size_t route_count;
+	struct config_domain *domains; /* of all routes */
+	size_t domain_count;
 	struct {
 		int query_ms;
 		int connect_ms;
@@ -95,10 +151,10 @@ struct config {
 		struct config_place crl_place;
 		bool fast_open;
 	} tls;
-	bool order_fastest;    /* by response time, not in the order of the file */
-	int fallback_after_ms; /* until the next upstream is asked as well; or: */
-	int inflight;          /* queries in flight in each worker; 1 to CONFIG_INFLIGHT_MAX */
-	int udp_size;          /* bytes of the longest response over UDP */
+	bool order_fastest; /* of group 0, as is the next */
+	int fallback_after_ms;
+	int inflight; /* queries in flight in each worker; 1 to CONFIG_INFLIGHT_MAX */
+	int udp_size; /* bytes of the longest response over UDP */
 	struct prefix allow[CONFIG_ALLOW_MAX];
 	size_t allow_count; /* "private" and "any" are stored as the prefixes they stand for */
 	int workers;        /* 1 to CONFIG_WORKERS_MAX */
@@ -150,6 +206,16 @@ struct config *config_read(const char *text, size_t len, const char *name,
 
 /* The least `cache.size' for so many workers, in bytes: not less than cache_size_min(). */
 size_t config_cache_size_min(int workers);
+
+/* The group of the upstream with that index. */
+const struct config_group *config_group_of(const struct config *, size_t upstream);
+
+/*
+ * The domains of a route as a text for people: "cluster.local, 10.96.0.0/12"; of many, only the first
+ * ones and the number of the others. Returns TEXT.
+ */
+enum { CONFIG_DOMAINS_TEXT_MAX = 512 };
+char *config_format_domains(const struct config_route *, char text[static CONFIG_DOMAINS_TEXT_MAX]);
 
 /* Whether the client address is in `allow'. */
 bool config_allows(const struct config *, const struct address *);

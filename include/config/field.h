@@ -7,9 +7,10 @@
 
 /* How a value is written, and the type of the member that holds it. */
 enum field_kind {
-	FIELD_MAP,    /* keys and values: the fields whose names begin with "NAME." */
-	FIELD_LIST,   /* entries, all described by the field "NAME[]"; the member is not touched */
-	FIELD_NUMBER, /* int */
+	FIELD_MAP, /* keys and values: the fields whose names begin with "NAME." */
+	FIELD_LIST, /* entries, all described by the field "NAME[]", or one of the words; the member is
+		     * not touched */
+	FIELD_NUMBER,           /* int */
 	FIELD_DURATION,         /* int, in milliseconds; words[i] stands for -1 - i */
 	FIELD_SECONDS,          /* int, in seconds; a time as well */
 	FIELD_SIZE,             /* size_t, in bytes */
@@ -23,7 +24,9 @@ enum field_kind {
 	FIELD_UPSTREAM_ADDRESS, /* struct address */
 	FIELD_PREFIX,           /* struct prefix; a name may stand for several */
 	FIELD_LISTENER,         /* struct config_listener: as FIELD_MAP, or its address alone */
-	FIELD_UPSTREAM          /* struct config_upstream: as FIELD_MAP, or in short */
+	FIELD_UPSTREAM,         /* struct config_upstream: as FIELD_MAP, or in short */
+	FIELD_ROUTE,            /* struct config_route: as FIELD_MAP */
+	FIELD_DOMAIN            /* struct config_domain; a prefix may stand for several */
 };
 
 /* One key of the configuration, or what stands for each entry of a list. */
@@ -38,6 +41,7 @@ struct field {
 	int min;
 	int max;
 	bool zero;     /* a time or a size may also be 0 */
+	bool derived;  /* the default is no value: `initial' says where it is from */
 	size_t offset; /* of the value in the struct that the map fills in */
 	size_t place;  /* of a struct config_place, which becomes that of the value; 0: none */
 };

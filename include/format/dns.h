@@ -20,6 +20,7 @@ enum {
 	DNS_NAME_TEXT_MAX = 4 * DNS_NAME_MAX + 1,
 	DNS_UDP_SIZE = 1232,    /* the UDP payload size that we announce */
 	DNS_OWN_QUERY_MAX = 64, /* what dns_write_query() writes at most */
+	DNS_NS_QUERY_MAX = 282, /* and dns_write_ns_query() */
 	DNS_EDE_TEXT_MAX = 256
 };
 
@@ -38,6 +39,7 @@ enum {
 
 /* Types of records and of questions, as far as they matter here. */
 enum {
+	DNS_TYPE_NS = 2,
 	DNS_TYPE_CNAME = 5,
 	DNS_TYPE_SOA = 6,
 	DNS_TYPE_TXT = 16,
@@ -66,6 +68,7 @@ enum dns_ede {
 	DNS_EDE_STALE_ANSWER = 3,
 	DNS_EDE_CACHED_ERROR = 13,
 	DNS_EDE_NOT_READY = 14,
+	DNS_EDE_BLOCKED = 15,
 	DNS_EDE_PROHIBITED = 18,
 	DNS_EDE_STALE_NXDOMAIN = 19,
 	DNS_EDE_NOT_SUPPORTED = 21,
@@ -139,6 +142,10 @@ bool dns_question_is_own(const uint8_t *msg, size_t len);
 
 /* Writes a query of our own, with RD and an OPT record. Returns the length. */
 size_t dns_write_query(uint8_t out[static DNS_OWN_QUERY_MAX], uint16_t id, enum dns_own_question);
+
+/* The same for the name servers of a name: LEN bytes, with the root's 0. */
+size_t dns_write_ns_query(uint8_t out[static DNS_NS_QUERY_MAX], uint16_t id, const uint8_t *name,
+    size_t len);
 
 /* How a message from an upstream relates to the query it should answer. */
 enum dns_match {

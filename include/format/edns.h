@@ -24,6 +24,7 @@
 struct edns_settings {
 	bool padding;       /* pad queries (RFC 7830, RFC 8467 4.1) */
 	bool client_subnet; /* forward the client's option; else ask the upstream not to use any */
+	bool no_opt_out;    /* do not ask that either: no Client Subnet option at all */
 	bool ask_ad;        /* set AD in queries (RFC 6840 5.7); see reply_finish() */
 };
 

@@ -7,6 +7,7 @@
 #include "base/fail.h"
 #include "config/config.h"
 #include "query/query.h"
+#include "query/route.h"
 #include "shared/health.h"
 #include "upstream/upstream.h"
 
@@ -20,7 +21,8 @@ struct responder;
 /* What it works with. All of it stays the caller's, and must outlive the responder. */
 struct responder_setup {
 	const struct config *config;
-	struct upstream_list *upstreams; /* see upstream_attach() */
+	struct upstream_groups *upstreams; /* see upstream_attach() */
+	const struct route_table *routes;  /* of the configuration; NULL: there are none */
 	struct query_table *table;
 	struct health_table *health;
 	struct cache *cache;      /* NULL: there is none */

@@ -6,6 +6,7 @@
 #include "base/fail.h"
 #include "config/config.h"
 #include "process/listeners.h"
+#include "query/route.h"
 #include "shared/scoreboard.h"
 #include "upstream/upstream.h"
 
@@ -13,7 +14,8 @@
 struct worker_setup {
 	const struct config *config;
 	struct listeners *listeners; /* those for TCP are closed when it stops accepting */
-	struct upstream_list *upstreams;
+	struct upstream_groups *upstreams;
+	const struct route_table *routes; /* NULL: there are none */
 	struct scoreboard *shared;
 	struct cache *cache; /* in shared memory; NULL: there is none */
 	int generation;      /* its number there */

@@ -8,7 +8,7 @@
 
 /*
  * Equal questions in flight: the first query is asked, and others wait for its response. Two are
- * equal if name (whatever its case), type, class, DO and CD are.
+ * equal if name (whatever its case), type, class, DO and CD are, and their group.
  */
 struct joins;
 

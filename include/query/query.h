@@ -99,6 +99,7 @@ struct query {
 	bool is_answered;               /* its response is queued for sending */
 	struct dns_query dns;
 	bool allowed;            /* `allow' has the client's address */
+	size_t group;            /* of upstreams that it is for; see struct config_group */
 	struct deadline arrived; /* when its last byte was read */
 	struct deadline by;      /* the deadline for its response */
 	uint8_t *message;        /* the query as received */

@@ -346,3 +346,19 @@ prefix_contains(const struct prefix *p, const struct address *a)
 		return false;
 	return rest == 0 || (bytes[whole] ^ p->bytes[whole]) >> (8 - rest) == 0;
 }
+
+const char *const address_private_prefixes[] = { "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12",
+	"192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10",
+	NULL };
+
+bool
+address_is_private(const struct address *a)
+{
+	const char *const *text;
+	struct prefix p;
+
+	for (text = address_private_prefixes; *text != NULL; text++)
+		if (prefix_parse(*text, &p) == 0 && prefix_contains(&p, a))
+			return true;
+	return false;
+}

@@ -68,7 +68,7 @@ check_trust(const struct config *config, struct diagnostics *errors)
 
 	for (i = 0; i < config->upstream_count; i++) {
 		u = &config->upstreams[i];
-		if (is_checked(config, i))
+		if (u->cleartext || is_checked(config, i))
 			continue;
 		if (!can_load(u->ca_file, NULL, &why))
 			add(errors, &u->ca_place, &why);

@@ -25,6 +25,19 @@ oneshot_begin(struct oneshot *o, enum dns_own_question question, struct failure 
 	return 0;
 }
 
+int
+oneshot_begin_ns(struct oneshot *o, const uint8_t *name, size_t len, struct failure *why)
+{
+	uint16_t id;
+
+	if (getrandom(&id, sizeof id, 0) != sizeof id)
+		return fail_errno(why, "random numbers");
+	o->query_len = dns_write_ns_query(o->query + FRAME_PREFIX_LEN, id, name, len);
+	frame_write_prefix(o->query, o->query_len);
+	o->answer_len = 0;
+	return 0;
+}
+
 const uint8_t *
 oneshot_message(const struct oneshot *o)
 {
@@ -106,9 +119,9 @@ oneshot_udp(struct oneshot *o, const struct address *to, struct deadline by, str
 /* ---- streams ---- */
 
 int
-oneshot_wait(const struct dot *d, struct deadline by)
+oneshot_wait(const struct stream *s, struct deadline by)
 {
-	return net_wait(dot_fd(d), (dot_events(d) & EPOLLOUT) != 0 ? POLLOUT : POLLIN, by);
+	return net_wait(stream_fd(s), (stream_events(s) & EPOLLOUT) != 0 ? POLLOUT : POLLIN, by);
 }
 
 /* Reads up to CAP bytes: their number, 0 when there are none now, -1 with the reason. */
@@ -128,21 +141,21 @@ read_tcp(int fd, uint8_t *buf, size_t cap, enum oneshot_end *end, struct failure
 	return -1;
 }
 
-/* Reads the response over TLS, or over TCP if D is NULL. */
+/* Reads the response from a stream, or from FD if S is NULL. */
 static enum oneshot_end
-receive_frame(struct oneshot *o, int fd, struct dot *d, struct deadline by, struct failure *why)
+receive_frame(struct oneshot *o, int fd, struct stream *s, struct deadline by, struct failure *why)
 {
 	enum oneshot_end end = ONESHOT_FAILED;
 	size_t have = 0;
 	ssize_t n;
 
 	while (!frame_is_whole(o->answer, have, &o->answer_len)) {
-		n = d != NULL ? dot_read(d, o->answer + have, sizeof o->answer - have, why) :
+		n = s != NULL ? stream_read(s, o->answer + have, sizeof o->answer - have, why) :
 				read_tcp(fd, o->answer + have, sizeof o->answer - have, &end, why);
 		if (n == -1)
 			return end;
 		have += (size_t)n;
-		if (n == 0 && (d != NULL ? oneshot_wait(d, by) : net_wait(fd, POLLIN, by)) == -1)
+		if (n == 0 && (s != NULL ? oneshot_wait(s, by) : net_wait(fd, POLLIN, by)) == -1)
 			return fail_socket(why, "receive");
 	}
 	if (matches(o))
@@ -178,10 +191,10 @@ oneshot_tcp(struct oneshot *o, const struct address *to, struct deadline by, str
 }
 
 enum oneshot_end
-oneshot_tls(struct oneshot *o, struct dot *d, struct deadline by, struct failure *why)
+oneshot_stream(struct oneshot *o, struct stream *s, struct deadline by, struct failure *why)
 {
 	size_t len = FRAME_PREFIX_LEN + o->query_len;
-	ssize_t n = dot_write(d, o->query, len, why);
+	ssize_t n = stream_write(s, o->query, len, why);
 
 	if (n == -1)
 		return ONESHOT_FAILED;
@@ -189,5 +202,5 @@ oneshot_tls(struct oneshot *o, struct dot *d, struct deadline by, struct failure
 		(void)fail_with(why, "cannot send the query");
 		return ONESHOT_FAILED;
 	}
-	return receive_frame(o, -1, d, by, why);
+	return receive_frame(o, -1, s, by, why);
 }

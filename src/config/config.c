@@ -32,6 +32,8 @@ same_file(const char *a, const char *b)
 bool
 config_same_trust(const struct config_upstream *a, const struct config_upstream *b)
 {
+	if (a->cleartext || b->cleartext)
+		return a->cleartext && b->cleartext;
 	return same_file(a->ca_file, b->ca_file) && same_file(a->crl_file, b->crl_file);
 }
 
@@ -100,6 +102,36 @@ config_set_listen(struct config *config, const char *text)
 	return NULL;
 }
 
+const struct config_group *
+config_group_of(const struct config *config, size_t upstream)
+{
+	const struct config_group *group = config->groups;
+
+	while (upstream >= group->first + group->count)
+		group++;
+	return group;
+}
+
+char *
+config_format_domains(const struct config_route *route, char text[static CONFIG_DOMAINS_TEXT_MAX])
+{
+	enum { SHOWN_MAX = 8, REST_LEN = 32 };
+	size_t len = 0;
+	size_t i;
+
+	text[0] = '\0';
+	for (i = 0; i < route->domain_count && i < SHOWN_MAX; i++) {
+		if (len + strlen(route->domains[i]) + REST_LEN >= CONFIG_DOMAINS_TEXT_MAX)
+			break;
+		len += (size_t)snprintf(text + len, CONFIG_DOMAINS_TEXT_MAX - len, "%s%s",
+		    i > 0 ? ", " : "", route->domains[i]);
+	}
+	if (i < route->domain_count)
+		(void)snprintf(text + len, CONFIG_DOMAINS_TEXT_MAX - len, " and %zu more",
+		    route->domain_count - i);
+	return text;
+}
+
 char *
 config_upstream_name(const struct config_upstream *u, char text[static CONFIG_UPSTREAM_NAME_MAX])
 {
@@ -123,6 +155,16 @@ config_clear_upstream(struct config_upstream *u)
 		free(u->pins[i]);
 }
 
+static void
+clear_route(struct config_route *route)
+{
+	size_t i;
+
+	for (i = 0; i < route->domain_count; i++)
+		free(route->domains[i]);
+	free(route->domains);
+}
+
 void
 config_free(struct config *config)
 {
@@ -133,6 +175,14 @@ config_free(struct config *config)
 	for (i = 0; i < config->upstream_count; i++)
 		config_clear_upstream(&config->upstreams[i]);
 	free(config->upstreams);
+	for (i = 0; i < config->group_count; i++)
+		free(config->groups[i].name);
+	for (i = 0; i < config->route_count; i++)
+		clear_route(&config->routes[i]);
+	free(config->routes);
+	for (i = 0; i < config->domain_count; i++)
+		free(config->domains[i].name);
+	free(config->domains);
 	free(config->tls.ca_file);
 	free(config->tls.crl_file);
 	free(config->user);

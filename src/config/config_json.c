@@ -13,6 +13,7 @@
 	"|\\\\[[0-9A-Fa-f:.]+" ZONE "\\\\]" PORT ")"
 #define HOSTNAME "[A-Za-z0-9_-]+(\\\\.[A-Za-z0-9_-]+)*"
 #define PREFIX "(any|private|[0-9A-Fa-f.:]+(/[0-9]{1,3})?)"
+#define DOMAIN "(\\\\*\\\\.)?[!-)+-~]+"
 #define TIME "[0-9]+(ms|s|m|h|d)"
 #define SIZE "[0-9]+(KiB|MiB|GiB)"
 
@@ -49,14 +50,31 @@ print_quantity(const struct field *f, FILE *out)
 	fputc(']', out);
 }
 
-/* The entry of a list is defined under the key of the list. */
+/* The name of the definition of a map, or of the entries of a list: all upstreams have the same. */
+static const char *
+definition_of(const struct field *f)
+{
+	static const char routes[] = "routes[].";
+
+	if (strncmp(f->name, routes, strlen(routes)) == 0 &&
+	    (f->kind == FIELD_MAP || f[1].kind == FIELD_DOMAIN))
+		return f->kind == FIELD_MAP ? f->name : "domains";
+	return field_key(f);
+}
+
 static void
 print_list(const struct field *f, FILE *out)
 {
+	fputs("\"anyOf\": [", out);
+	if (f->words != NULL) {
+		fputc('{', out);
+		print_words(f->words, out);
+		fputs("}, ", out);
+	}
 	fprintf(out,
-	    "\"anyOf\": [{\"$ref\": \"#/$defs/%s\"}, {\"type\": \"array\", \"minItems\": %d, "
+	    "{\"$ref\": \"#/$defs/%s\"}, {\"type\": \"array\", \"minItems\": %d, "
 	    "\"maxItems\": %d, \"items\": {\"$ref\": \"#/$defs/%s\"}}]",
-	    field_key(f), f->min, f->max, field_key(f));
+	    definition_of(f), f->min, f->max, definition_of(f));
 }
 
 /* What the value must be. */
@@ -69,11 +87,12 @@ print_type(const struct field *f, FILE *out)
 		[FIELD_LISTEN_ADDRESS] = ADDRESS,
 		[FIELD_UPSTREAM_ADDRESS] = ADDRESS,
 		[FIELD_PREFIX] = PREFIX,
+		[FIELD_DOMAIN] = DOMAIN,
 	};
 
 	switch (f->kind) {
 	case FIELD_MAP:
-		fprintf(out, "\"$ref\": \"#/$defs/%s\"", field_key(f));
+		fprintf(out, "\"$ref\": \"#/$defs/%s\"", definition_of(f));
 		return;
 	case FIELD_LIST:
 		print_list(f, out);
@@ -124,6 +143,8 @@ print_default(const struct field *f, FILE *out)
 {
 	bool is_zero = f->initial != NULL && strcmp(f->initial, "0") == 0;
 
+	if (f->derived)
+		return;
 	if (f->kind == FIELD_NUMBER || is_boolean(f) || is_zero)
 		fprintf(out, ", \"default\": %s", f->initial);
 	else if (f->kind >= FIELD_NUMBER && f->kind <= FIELD_CHOICE)
@@ -168,10 +189,14 @@ print_object(const struct field *parent, FILE *out)
 static void
 print_definition(const struct field *f, const struct field *list, FILE *out)
 {
-	fprintf(out, "\"%s\": {", list != NULL ? field_key(list) : f->name);
+	fprintf(out, "\"%s\": {", definition_of(list != NULL ? list : f));
 	switch (f->kind) {
 	case FIELD_MAP:
 		fputs("\"type\": [\"object\", \"null\"], ", out);
+		print_object(f, out);
+		break;
+	case FIELD_ROUTE:
+		fputs("\"type\": \"object\", ", out);
 		print_object(f, out);
 		break;
 	case FIELD_LISTENER:
@@ -201,7 +226,8 @@ config_print_schema(FILE *out)
 	print_object(NULL, out);
 	fputs(",\n\"$defs\": {\n", out);
 	for (f = config_schema; f->name != NULL; f++) {
-		if (f->kind != FIELD_MAP && f->kind != FIELD_LIST)
+		if ((f->kind != FIELD_MAP && f->kind != FIELD_LIST) ||
+		    f == config_find_field("routes[].upstreams"))
 			continue;
 		fputs(before, out);
 		if (f->kind == FIELD_LIST)

@@ -12,7 +12,7 @@
 #include "config/tree.h"
 #include "config_schema.h"
 
-enum { FILE_MAX = 256 * 1024 };
+enum { FILE_MAX = 4 * 1024 * 1024 };
 
 /* Moves errors and warnings into the report. Returns the configuration, or NULL on any error. */
 static struct config *

@@ -2,164 +2,14 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/bytes.h"
-#include "config/notation.h"
-#include "config_reader.h"
-
-struct loader {
-	struct config_reader r;
-	struct config *config;
-	/* The node of each one in the file. */
-	int listen_nodes[CONFIG_LISTEN_MAX];
-	int upstream_nodes[CONFIG_UPSTREAMS_MAX];
-};
-
-static void
-out_of_memory(struct loader *l)
-{
-	diagnostic_add(&l->r.tree->errors, 0, 0, "out of memory");
-}
-
-/* ---- upstreams ---- */
-
-static void
-read_pin(struct loader *l, int node, const struct field *entry, struct config_upstream *u)
-{
-	size_t before = l->r.tree->errors.count;
-
-	if (tree_is_map(l->r.tree, node))
-		tree_error(l->r.tree, node,
-		    "expected a pin, found keys and values (write only the value of `value')");
-	else
-		config_read_single(&l->r, node, entry, &u->pins[u->pin_count]);
-	if (l->r.tree->errors.count == before)
-		u->pin_count++;
-}
-
-static void
-read_pins(struct loader *l, struct config_upstream *u)
-{
-	const struct field *list = config_find_field("upstreams[].pins");
-	size_t n = config_count_entries(&l->r, list);
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		read_pin(l, config_entry_node(&l->r, list, i), list + 1, u);
-}
-
-static void
-check_long_form(struct loader *l, int node, size_t errors, struct config_upstream_draft *d)
-{
-	int port = config_key_node(&l->r, "upstreams[].port");
-	char why[NOTATION_MAX];
-
-	if (config_key_node(&l->r, "upstreams[].address") == 0)
-		tree_error(l->r.tree, node, "missing key `address' (the server's IP address)");
-	else if (d->upstream.pins_only && d->upstream.pin_count == 0)
-		tree_error(l->r.tree, config_key_node(&l->r, "upstreams[].verify"),
-		    "`verify: pins' without `pins' would verify nothing (write the pins, as "
-		    "`dot-proxy probe' prints them)");
-	else if (port != 0 && address_port(&d->upstream.address) != 0)
-		tree_error(l->r.tree, port,
-		    "repeated port (the address has one already; leave one out)");
-	else if (port == 0 && l->r.tree->errors.count == errors &&
-	    notation_check_port(d->written, why) == -1)
-		tree_error(l->r.tree, d->written_at, "`%.*s' %s", tree_shown(d->written),
-		    d->written, why);
-}
-
-/* "address[:port]", perhaps with "#hostname". */
-static void
-read_short_form(struct loader *l, int node, struct config_upstream_draft *d)
-{
-	const char *text = tree_text(l->r.tree, node, "an upstream");
-	const char *hostname;
-	char why[NOTATION_MAX];
-
-	if (text == NULL)
-		return;
-	if (notation_read(NOTATION_UPSTREAM, text, 0, &d->upstream.address, &hostname, why) == -1)
-		tree_error(l->r.tree, node, "`%.*s' %s", tree_shown(text), text, why);
-	else if (hostname != NULL &&
-	    field_read(config_find_field("upstreams[].hostname"), hostname, d, why) == -1)
-		tree_error(l->r.tree, node, "%s", why);
-}
-
-static bool
-same_hostname(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcasecmp(a, b) == 0;
-}
-
-static bool
-same_upstream(const struct config_upstream *a, const struct config_upstream *b)
-{
-	size_t i;
-
-	if (!address_equal(&a->address, &b->address) || !same_hostname(a->hostname, b->hostname) ||
-	    !config_same_trust(a, b) || a->pin_count != b->pin_count ||
-	    a->pins_only != b->pins_only)
-		return false;
-	for (i = 0; i < a->pin_count; i++)
-		if (strcmp(a->pins[i], b->pins[i]) != 0)
-			return false;
-	return true;
-}
-
-/* Takes the upstream over. Returns 0; or -1, when the caller keeps it: refused, or a duplicate. */
-static int
-add_upstream(struct loader *l, int node, const struct config_upstream *u)
-{
-	struct config *c = l->config;
-	size_t i;
-
-	if (address_port(&u->address) == CONFIG_DNS_PORT) {
-		tree_error(l->r.tree, node,
-		    "port 53 is not for DNS over TLS (RFC 7858 3.1); 853 is");
-		return -1;
-	}
-	if (address_is_wildcard(&u->address)) {
-		tree_error(l->r.tree, node,
-		    "upstream address must not be a wildcard (write the server's address)");
-		return -1;
-	}
-	for (i = 0; i < c->upstream_count; i++)
-		if (same_upstream(&c->upstreams[i], u)) {
-			tree_warning(l->r.tree, node, "the same upstream as on line %zu; left out",
-			    tree_line(l->r.tree, l->upstream_nodes[i]));
-			return -1;
-		}
-	c->upstreams[i] = *u;
-	l->upstream_nodes[i] = node;
-	c->upstream_count++;
-	return 0;
-}
-
-static void
-read_upstream(struct loader *l, int node, const struct field *entry)
-{
-	struct config_upstream_draft d = { .written = NULL };
-	size_t before = l->r.tree->errors.count;
-
-	config_set_defaults(entry, &d);
-	if (tree_is_map(l->r.tree, node)) {
-		config_read_map(&l->r, node, entry, &d);
-		read_pins(l, &d.upstream);
-		check_long_form(l, node, before, &d);
-	} else
-		read_short_form(l, node, &d);
-	if (l->r.tree->errors.count == before && address_port(&d.upstream.address) == 0)
-		address_set_port(&d.upstream.address, (uint16_t)d.port);
-	if (l->r.tree->errors.count > before || add_upstream(l, node, &d.upstream) == -1)
-		config_clear_upstream(&d.upstream);
-}
+#include "config_loader.h"
 
 /* ---- listeners ---- */
 
 static void
-add_listener(struct loader *l, int node, const struct config_listener *added)
+add_listener(struct config_loader *l, int node, const struct config_listener *added)
 {
 	struct config *c = l->config;
 	size_t i;
@@ -184,7 +34,7 @@ add_listener(struct loader *l, int node, const struct config_listener *added)
 }
 
 static void
-read_listener(struct loader *l, int node, const struct field *entry)
+read_listener(struct config_loader *l, int node, const struct field *entry)
 {
 	struct config_listener listener = { .udp = false };
 	size_t before = l->r.tree->errors.count;
@@ -204,11 +54,6 @@ read_listener(struct loader *l, int node, const struct field *entry)
 }
 
 /* ---- prefixes ---- */
-
-/* Loopback, RFC 1918, shared (RFC 6598), link-local, unique local (RFC 4193). */
-static const char *const private_prefixes[] = { "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12",
-	"192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10",
-	NULL };
 
 /* A prefix that is there already is not added again. Returns 0, or -1 when there is no room. */
 static int
@@ -239,7 +84,7 @@ allow_all_of(struct config *c, const char *const *prefixes)
 }
 
 static void
-read_prefix(struct loader *l, int node)
+read_prefix(struct config_loader *l, int node)
 {
 	static const char *const any[] = { "0.0.0.0/0", "::/0", NULL };
 	const char *text = tree_text(l->r.tree, node, "a range of addresses");
@@ -249,7 +94,7 @@ read_prefix(struct loader *l, int node)
 	if (text == NULL)
 		return;
 	if (strcmp(text, "private") == 0)
-		allowed = allow_all_of(l->config, private_prefixes);
+		allowed = allow_all_of(l->config, address_private_prefixes);
 	else if (strcmp(text, "any") == 0)
 		allowed = allow_all_of(l->config, any);
 	else if (prefix_parse(text, &prefix) == 0)
@@ -268,28 +113,42 @@ read_prefix(struct loader *l, int node)
 
 /* ---- the whole ---- */
 
+/* The first group has the upstreams at the top level. */
 static void
-read_lists(struct loader *l)
+make_first_group(struct config_loader *l)
 {
-	const struct field *upstreams = config_find_field("upstreams");
+	struct config *c = l->config;
+	struct config_group *group = &c->groups[c->group_count++];
+
+	group->own_name_len = 1; /* the root */
+	group->order_fastest = c->order_fastest;
+	group->fallback_after_ms = c->fallback_after_ms;
+	group->stale_s = c->cache.stale_s;
+	group->min_ttl_s = c->cache.min_ttl_s;
+	config_read_upstreams(l, config_find_field("upstreams"), group,
+	    "`cleartext' is only for upstreams of a route with named domains");
+}
+
+static void
+read_lists(struct config_loader *l)
+{
 	const struct field *listen = config_find_field("listen");
 	const struct field *allowed = config_find_field("allow");
 	size_t n;
 	size_t i;
 
-	n = config_count_entries(&l->r, upstreams);
-	for (i = 0; i < n; i++)
-		read_upstream(l, config_entry_node(&l->r, upstreams, i), upstreams + 1);
+	make_first_group(l);
 	n = config_count_entries(&l->r, listen);
 	for (i = 0; i < n; i++)
 		read_listener(l, config_entry_node(&l->r, listen, i), listen + 1);
 	n = config_count_entries(&l->r, allowed);
 	for (i = 0; i < n; i++)
 		read_prefix(l, config_entry_node(&l->r, allowed, i));
+	config_read_routes(l);
 }
 
 static void
-check_loops(struct loader *l)
+check_loops(struct config_loader *l)
 {
 	const struct config *c = l->config;
 	char text[ADDRESS_TEXT_MAX];
@@ -308,7 +167,7 @@ check_loops(struct loader *l)
 
 /* A part of a query may not take longer than the query; a default is shortened instead. */
 static void
-check_timeouts(struct loader *l)
+check_timeouts(struct config_loader *l)
 {
 	static const char *const parts[] = { "timeouts.connect", "timeouts.handshake",
 		"timeouts.answer" };
@@ -333,7 +192,7 @@ check_timeouts(struct loader *l)
 
 /* Refuses a cache that is too small for the workers, and times of it that contradict others. */
 static void
-check_cache(struct loader *l)
+check_cache(struct config_loader *l)
 {
 	struct config *c = l->config;
 	size_t least = config_cache_size_min(c->workers);
@@ -359,7 +218,7 @@ check_cache(struct loader *l)
 
 /* The plain relay keeps nothing, unless the file says so. */
 static void
-choose_cache(struct loader *l)
+choose_cache(struct config_loader *l)
 {
 	struct config *c = l->config;
 
@@ -370,22 +229,24 @@ choose_cache(struct loader *l)
 }
 
 static void
-copy_file(struct loader *l, char **to, const char *path, struct config_place *place,
+copy_file(struct config_loader *l, char **to, const char *path, struct config_place *place,
     struct config_place from)
 {
 	if (path != NULL && (*to = strdup(path)) == NULL)
-		out_of_memory(l);
+		config_out_of_memory(l);
 	*place = from;
 }
 
 /* Gives `tls.ca_file' and `tls.crl_file' to the upstreams that have none of their own. */
 static void
-share_files(struct loader *l)
+share_files(struct config_loader *l)
 {
 	struct config *c = l->config;
 	struct config_upstream *u;
 
 	for (u = c->upstreams; u < c->upstreams + c->upstream_count; u++) {
+		if (u->cleartext)
+			continue;
 		if (u->crl_file == NULL && u->ca_file == NULL)
 			copy_file(l, &u->crl_file, c->tls.crl_file, &u->crl_place,
 			    c->tls.crl_place);
@@ -401,12 +262,12 @@ share_files(struct loader *l)
 void
 config_fill(struct tree *t, int root, struct config *config)
 {
-	struct loader l = { .r = { .tree = t }, .config = config };
+	struct config_loader l = { .r = { .tree = t }, .config = config };
 	const struct field *f;
 
 	config->upstreams = calloc(CONFIG_UPSTREAMS_MAX, sizeof *config->upstreams);
 	if (config->upstreams == NULL) {
-		out_of_memory(&l);
+		config_out_of_memory(&l);
 		return;
 	}
 	config_set_defaults(NULL, config);
@@ -425,5 +286,5 @@ config_fill(struct tree *t, int root, struct config *config)
 	if (config->listen_count == 0)
 		(void)config_set_listen(config, config_find_field("listen")->initial);
 	if (config->allow_count == 0)
-		(void)allow_all_of(config, private_prefixes);
+		(void)allow_all_of(config, address_private_prefixes);
 }

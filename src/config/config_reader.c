@@ -21,7 +21,7 @@ config_set_defaults(const struct field *entry, void *base)
 
 	/* The texts of the schema are valid. */
 	for (f = config_schema; f->name != NULL; f++) {
-		if (f->kind < FIELD_NUMBER || f->kind > FIELD_CHOICE)
+		if (f->kind < FIELD_NUMBER || f->kind > FIELD_CHOICE || f->derived)
 			continue;
 		if (entry != NULL ? config_is_child(f, entry) : strchr(f->name, '[') == NULL)
 			(void)field_read(f, f->initial, base, why);

@@ -19,12 +19,13 @@ enum {
 #define CONFIG(type, member) MEMBER(struct config, type, member)
 #define UPSTREAM(type, member) MEMBER(struct config_upstream_draft, type, member)
 #define LISTENER(type, member) MEMBER(struct config_listener, type, member)
+#define ROUTE(type, member) MEMBER(struct config_route_draft, type, member)
 #define WORDS(...) (const char *const[]){ __VA_ARGS__, NULL }
 #define BOOLEAN WORDS("true", "false")
 
 const struct field config_schema[] = {
 	{ "upstreams",
-	    "Servers to query, always over TLS, in this order. Each is a map, or in short "
+	    "Servers to query, over TLS, in this order. Each is a map, or in short "
 	    "address[:port][#hostname], such as 9.9.9.9#dns.quad9.net.",
 	    .alias = "DNS_SERVERS",
 	    .kind = FIELD_LIST, .min = 1, .max = CONFIG_UPSTREAMS_MAX },
@@ -34,7 +35,7 @@ const struct field config_schema[] = {
 	    "IP address of the server; host names are not looked up. IPv6 with a port needs "
 	    "brackets and quotes.",
 	    .kind = FIELD_UPSTREAM_ADDRESS, .offset = UPSTREAM(struct address, upstream.address) },
-	{ "upstreams[].port", "Port of the server; 53 is refused.",
+	{ "upstreams[].port", "Port of the server; 53 is only for cleartext.",
 	    .initial = "853", .kind = FIELD_NUMBER, .min = 1, .max = 65535,
 	    .offset = UPSTREAM(int, port) },
 	{ "upstreams[].hostname",
@@ -61,6 +62,54 @@ const struct field config_schema[] = {
 	    "only.",
 	    .initial = "chain", .kind = FIELD_FLAG, .words = WORDS("pins", "chain"),
 	    .offset = UPSTREAM(bool, upstream.pins_only) },
+	{ "upstreams[].cleartext",
+	    "Whether to send queries over TCP without TLS, to port 53 where none is given. Only in a "
+	    "route, and only to a private address: loopback, RFC 1918, 100.64.0.0/10, link-local or "
+	    "fc00::/7.",
+	    .initial = "false", .kind = FIELD_FLAG, .words = BOOLEAN,
+	    .offset = UPSTREAM(bool, upstream.cleartext) },
+
+	{ "routes",
+	    "Domains with upstreams or an answer of their own, as in {domains: corp.example, "
+	    "upstreams: 10.1.1.1#dns.corp.example}. The longest domain decides. Upstreams of a route "
+	    "get no other names, and its names go to no other upstream.",
+	    .initial = "none", .kind = FIELD_LIST, .min = 1, .max = CONFIG_ROUTES_MAX },
+	{ "routes[]", "A route: its keys.", .kind = FIELD_ROUTE },
+	{ "routes[].domains",
+	    "Domains of the route, with all names below them; *.example is only the names below. A "
+	    "prefix such as 10.96.0.0/12 stands for its reverse zones.",
+	    .kind = FIELD_LIST, .min = 1, .max = CONFIG_ROUTES_MAX },
+	{ "routes[].domains[]", "A domain, or a prefix.", .kind = FIELD_DOMAIN },
+	{ "routes[].upstreams",
+	    "Servers to query, with the same keys as those at the top level; `default' is those at the "
+	    "top level.",
+	    .initial = "none", .kind = FIELD_LIST, .min = 1, .max = CONFIG_UPSTREAMS_MAX,
+	    .words = WORDS("default") },
+	{ "routes[].upstreams[]", "A server: its keys, or in short address[:port][#hostname].",
+	    .kind = FIELD_UPSTREAM },
+	{ "routes[].answer",
+	    "What is answered here, and no upstream is asked: `nxdomain' that the name does not exist, "
+	    "`nodata' that it has no such record, `refused' an error.",
+	    .initial = "none", .derived = true, .kind = FIELD_CHOICE,
+	    .words = WORDS([CONFIG_ANSWER_NXDOMAIN] = "nxdomain", [CONFIG_ANSWER_NODATA] = "nodata",
+		[CONFIG_ANSWER_REFUSED] = "refused"),
+	    .offset = ROUTE(unsigned, answer) },
+	{ "routes[].order", "As `order', for the upstreams of the route.",
+	    .initial = "order", .derived = true, .kind = FIELD_FLAG,
+	    .words = WORDS("fastest", "list"), .offset = ROUTE(bool, order_fastest) },
+	{ "routes[].fallback", "When the next upstream of the route is asked as well.",
+	    .kind = FIELD_MAP },
+	{ "routes[].fallback.after", "As fallback.after, for the upstreams of the route.",
+	    .initial = "fallback.after", .derived = true, .kind = FIELD_DURATION,
+	    .words = WORDS("never", "auto"), .min = 10, .max = 9 * SECOND, .zero = true,
+	    .offset = ROUTE(int, fallback_after_ms) },
+	{ "routes[].cache", "Times of responses in the cache.", .kind = FIELD_MAP },
+	{ "routes[].cache.stale", "As cache.stale, for names of the route.",
+	    .initial = "cache.stale", .derived = true, .kind = FIELD_SECONDS, .max = WEEK_S,
+	    .offset = ROUTE(int, stale_s) },
+	{ "routes[].cache.min_ttl", "As cache.min_ttl, for names of the route.",
+	    .initial = "cache.min_ttl", .derived = true, .kind = FIELD_SECONDS, .max = HOUR_S,
+	    .offset = ROUTE(int, min_ttl_s) },
 
 	{ "listen",
 	    "Addresses to listen on, over UDP and TCP; [::] is IPv6 only. Each is address[:port], "

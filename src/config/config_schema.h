@@ -8,7 +8,7 @@
 #include "config/field.h"
 #include "config/tree.h"
 
-enum { CONFIG_DNS_PORT = 53, CONFIG_FIELDS_MAX = 64 };
+enum { CONFIG_DNS_PORT = 53, CONFIG_FIELDS_MAX = 96 };
 
 /* An upstream while it is read. */
 struct config_upstream_draft {
@@ -18,10 +18,19 @@ struct config_upstream_draft {
 	int port;
 };
 
+/* A route while it is read: what it has of its own, or else as at the top level. */
+struct config_route_draft {
+	enum config_answer answer;
+	bool order_fastest;
+	int fallback_after_ms;
+	int stale_s;
+	int min_ttl_s;
+};
+
 /*
  * All keys, in the order of documents and of what `check' prints; the last one has no name. The
- * entry of a list follows its list. Offsets are those in struct config, in struct config_listener
- * and in struct config_upstream_draft. Reading, defaults, printing, the JSON Schema and the
+ * entry of a list follows its list. Offsets are those in struct config, in struct config_listener,
+ * in struct config_upstream_draft and in struct config_route_draft. Reading, defaults, printing, the JSON Schema and the
  * documents that are generated from it have no other source.
  */
 extern const struct field config_schema[];
@@ -37,6 +46,12 @@ const struct field *config_find_field(const char *name);
  * nothing. Errors and warnings are added to the tree.
  */
 void config_fill(struct tree *, int root, struct config *);
+
+/*
+ * The first of the domains that is on the Internet as a whole, a top-level domain or a reverse tree: no
+ * name in it may be asked for in cleartext. NULL: none is.
+ */
+const struct config_domain *config_find_public(const struct config_domain *, size_t count);
 
 /* Releases what the upstream holds. */
 void config_clear_upstream(struct config_upstream *);

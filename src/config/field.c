@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/duration.h"
 #include "base/hostname.h"
+#include "base/suggest.h"
 #include "config/tree.h"
 
 void *
@@ -101,12 +102,15 @@ field_range(const struct field *f, char text[static FIELD_RANGE_MAX])
 		[FIELD_PREFIX] = "private, any, or a prefix",
 		[FIELD_LISTENER] = "address[:port], or keys and values",
 		[FIELD_UPSTREAM] = "address[:port][#hostname], or keys and values",
+		[FIELD_ROUTE] = "keys and values",
+		[FIELD_DOMAIN] = "domain, *.domain, or a prefix",
 	};
 
 	switch (f->kind) {
 	case FIELD_LIST:
 	case FIELD_NUMBER:
-		(void)snprintf(text, FIELD_RANGE_MAX, "%d to %d", f->min, f->max);
+		(void)snprintf(text, FIELD_RANGE_MAX, "%d to %d%s%s", f->min, f->max,
+		    f->words != NULL ? ", or " : "", f->words != NULL ? f->words[0] : "");
 		return text;
 	case FIELD_DURATION:
 	case FIELD_SECONDS:
@@ -141,6 +145,8 @@ field_noun(const struct field *f, char text[static FIELD_RANGE_MAX])
 		[FIELD_PREFIX] = "a range of addresses",
 		[FIELD_LISTENER] = "an IP address",
 		[FIELD_UPSTREAM] = "an upstream",
+		[FIELD_ROUTE] = "keys and values",
+		[FIELD_DOMAIN] = "a domain",
 	};
 
 	if (f->kind == FIELD_FLAG || f->kind == FIELD_CHOICE)
@@ -231,16 +237,28 @@ read_size(const struct field *f, const char *text, size_t *out, char why[static 
 	return 0;
 }
 
+/* The word that was probably meant by TEXT, or NULL. */
+static const char *
+near_word(const char *const *words, const char *text)
+{
+	for (; *words != NULL; words++)
+		if (suggest_is_near(text, *words))
+			return *words;
+	return NULL;
+}
+
 /* Which of its words stands there; -1 and the error when none does. */
 static int
 read_word(const struct field *f, const char *text, char why[static FIELD_WHY_MAX])
 {
 	char words[FIELD_RANGE_MAX];
 	int i = find_word(f->words, text);
+	const char *near = i == -1 ? near_word(f->words, text) : NULL;
 
 	if (i == -1)
-		return refuse(why, "expected %s, found `%.*s'", field_noun(f, words),
-		    tree_shown(text), text);
+		return refuse(why, "expected %s, found `%.*s'%s%s%s", field_noun(f, words),
+		    tree_shown(text), text, near != NULL ? " (did you mean `" : "",
+		    near != NULL ? near : "", near != NULL ? "'?)" : "");
 	return i;
 }
 

@@ -328,7 +328,8 @@ explain(enum notation_use use, const char *text, char why[static NOTATION_MAX])
 		return refuse_missing_address(use, why);
 	if (strncmp(text, "[/", 2) == 0)
 		return refuse(why,
-		    "is for some names only, which is not supported (write only the address)");
+		    "is for some names only (write it in `routes', as in {domains: corp.example, "
+		    "upstreams: 10.1.1.1})");
 	if (has_v4_in_brackets(text, &address))
 		return refuse(why, "has brackets, which are for IPv6 (write %s)",
 		    form(&address, NULL, right));

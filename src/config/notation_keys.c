@@ -9,6 +9,7 @@
 #define ONE_CACHE "leave it out: `cache: {size: ...}' is for all that is kept"
 #define NO_LOOKUP "leave it out: names are not looked up; give addresses in `upstreams'"
 #define NO_SERVER_TLS "leave it out: clients are answered over UDP and TCP only"
+#define IN_A_ROUTE "write `routes: [{domains: corp.example, upstreams: 10.1.1.1#dns.corp.example}]'"
 #define AT_THE_TOP "its options are at the top level here, under other names"
 
 static const struct {
@@ -20,9 +21,11 @@ static const struct {
 	{ "after", "write `fallback: {after: ...}'" },
 	{ "answer", "write `timeouts: {answer: ...}'" },
 	{ "ca_file", "write `tls: {ca_file: ...}'" },
+	{ "cleartext", "write it next to `address', in an entry of `upstreams' of a route" },
 	{ "client_idle", "write `timeouts: {client_idle: ...}'" },
 	{ "client_read", "write `timeouts: {client_read: ...}'" },
 	{ "client_subnet", "write `privacy: {client_subnet: ...}'" },
+	{ "domains", IN_A_ROUTE },
 	{ "connect", "write `timeouts: {connect: ...}'" },
 	{ "crl_file", "write `tls: {crl_file: ...}'" },
 	{ "fast_open", "write `tls: {fast_open: ...}'" },
@@ -90,9 +93,12 @@ static const struct {
 	{ "forward-host", NO_LOOKUP },
 	{ "forward-ssl-upstream", ALWAYS_TLS },
 	{ "forward-tls-upstream", ALWAYS_TLS },
-	{ "forward-zone", LIST_OF_UPSTREAMS },
+	{ "forward-no-cache", "write `cache: {size: 0}'" },
+	{ "forward-zone", LIST_OF_UPSTREAMS ", or for a domain `routes'" },
 	{ "hide-identity", "leave it out: dot-proxy does not identify itself" },
 	{ "hide-version", "leave it out: dot-proxy does not identify itself" },
+	{ "local-zone", "write `routes: [{domains: ads.example, answer: nxdomain}]'" },
+	{ "stub-zone", IN_A_ROUTE },
 	{ "interface", "write `listen'" },
 	{ "log-queries", "write `log: {queries: true}'" },
 	{ "max-udp-size", "write `udp_size'" },
@@ -118,6 +124,7 @@ static const struct {
 	{ "bind", "write `listen'" },
 	{ "errors", "leave it out: errors are always logged" },
 	{ "expire", "write `timeouts: {upstream_idle: 8s}'" },
+	{ "except", "write `routes: [{domains: www.corp.example, upstreams: default}]'" },
 	{ "force_tcp", ALWAYS_TLS },
 	{ "forward", LIST_OF_UPSTREAMS },
 	{ "health", "leave it out: `dot-proxy healthcheck' asks" },
@@ -174,6 +181,11 @@ static const struct {
 	{ "proxy-dns-upstream", LIST_OF_UPSTREAMS },
 	{ "server_names", LIST_OF_UPSTREAMS },
 	{ "upstream_dns", "write `upstreams'" },
+
+	/* blocky, dnscrypt-proxy, dnsmasq */
+	{ "conditional", IN_A_ROUTE },
+	{ "forwarding_rules", IN_A_ROUTE },
+	{ "rev-server", "write `routes: [{domains: 10.0.0.0/8, upstreams: 10.1.1.1}]'" },
 
 	/* Common names. */
 	{ "dns", LIST_OF_UPSTREAMS },

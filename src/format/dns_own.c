@@ -48,20 +48,47 @@ dns_is_resolver_arpa(const uint8_t *query, const struct dns_query *q)
 	return name.len - name.pos == sizeof zone && wire_same_letters(&name, &end, sizeof zone);
 }
 
-size_t
-dns_write_query(uint8_t out[static DNS_OWN_QUERY_MAX], uint16_t id, enum dns_own_question own)
+/* Writes the header, the question and the OPT record; with a request for the server's name or not. */
+static size_t
+write_query(struct wire_writer *w, uint16_t id, const uint8_t *question, size_t len,
+    bool wants_name)
 {
 	struct dns_header h = { .id = id, .flags = DNS_FLAG_RD, .qdcount = 1, .arcount = 1 };
 	static const struct opt opt = { .udp_size = DNS_UDP_SIZE };
-	struct wire_writer w;
 	size_t begin;
 
+	dns_write_header(w, &h);
+	wire_write_bytes(w, question, len);
+	begin = opt_begin(w, &opt);
+	if (wants_name)
+		opt_write_option(w, OPT_NSID, NULL, 0);
+	opt_end(w, begin);
+	return wire_written(w);
+}
+
+size_t
+dns_write_query(uint8_t out[static DNS_OWN_QUERY_MAX], uint16_t id, enum dns_own_question own)
+{
+	struct wire_writer w;
+
 	wire_writer_init(&w, out, DNS_OWN_QUERY_MAX);
-	dns_write_header(&w, &h);
-	wire_write_bytes(&w, own_questions[own].bytes, own_questions[own].len);
-	begin = opt_begin(&w, &opt);
-	if (own == DNS_OWN_NO_CACHE)
-		opt_write_option(&w, OPT_NSID, NULL, 0);
-	opt_end(&w, begin);
-	return wire_written(&w);
+	return write_query(&w, id, own_questions[own].bytes, own_questions[own].len,
+	    own == DNS_OWN_NO_CACHE);
+}
+
+size_t
+dns_write_ns_query(uint8_t out[static DNS_NS_QUERY_MAX], uint16_t id, const uint8_t *name,
+    size_t len)
+{
+	uint8_t question[DNS_QUESTION_MAX];
+	struct wire_writer w;
+	size_t question_len;
+
+	wire_writer_init(&w, question, sizeof question);
+	wire_write_bytes(&w, name, len);
+	wire_write_u16(&w, DNS_TYPE_NS);
+	wire_write_u16(&w, CLASS_IN);
+	question_len = wire_written(&w);
+	wire_writer_init(&w, out, DNS_NS_QUERY_MAX);
+	return write_query(&w, id, question, question_len, false);
 }

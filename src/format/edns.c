@@ -144,6 +144,13 @@ copy_whole(uint8_t *out, size_t cap, const uint8_t *msg, size_t len)
 	return wire_written(&w);
 }
 
+/* RFC 7871 7.1.2 */
+static bool
+adds_opt_out(const struct edns_settings *settings)
+{
+	return !settings->client_subnet && !settings->no_opt_out;
+}
+
 static void
 write_opt_out(struct wire_writer *w)
 {
@@ -187,7 +194,7 @@ write_query(uint8_t *out, size_t cap, const uint8_t *query, size_t len, const st
 	}
 	read_opt(query, &q->opt, &opt);
 	size = rest.head_len + rest.tail_len + OPT_LEN + crossing_len(opt.options, settings);
-	if (!settings->client_subnet)
+	if (adds_opt_out(settings))
 		additions += OPT_HEADER_LEN + CLIENT_SUBNET_LEN;
 	if (mode != EDNS_OURS || size + additions > DNS_MESSAGE_MAX)
 		additions = 0;
@@ -198,7 +205,7 @@ write_query(uint8_t *out, size_t cap, const uint8_t *query, size_t len, const st
 	begin = opt_begin(&w, &(struct opt){ .udp_size = DNS_UDP_SIZE, .flags = opt.flags });
 	write_crossing(&w, opt.options, settings);
 	if (additions > 0) {
-		if (!settings->client_subnet)
+		if (adds_opt_out(settings))
 			write_opt_out(&w);
 		opt_write_option(&w, OPT_KEEPALIVE, NULL, 0);
 		if (settings->padding)

@@ -35,6 +35,25 @@ worker_count(const struct generation *g)
 	return (size_t)g->config->workers;
 }
 
+/* The table of the domains of all routes. */
+static int
+make_routes(struct generation *g, struct failure *why)
+{
+	const struct config *config = g->config;
+	size_t i;
+
+	if (config->route_count == 0)
+		return 0;
+	if ((g->routes = route_table_new(config->domain_count)) == NULL)
+		return fail_errno(why, "routes");
+	for (i = 0; i < config->domain_count; i++) {
+		const struct config_domain *d = &config->domains[i];
+
+		(void)route_add(g->routes, d->name, d->len, d->is_below, d->route);
+	}
+	return 0;
+}
+
 static int
 set_up(struct generation *g, const struct listeners *passed, const struct listeners *open,
     bool *misconfigured, struct failure *why)
@@ -55,8 +74,10 @@ set_up(struct generation *g, const struct listeners *passed, const struct listen
 	if (config->cache.size > 0 &&
 	    (g->cache = scoreboard_add_cache(g->shared, config->cache.size)) == NULL)
 		return fail_errno(why, "cache of %zu bytes", config->cache.size);
+	if (make_routes(g, why) == -1)
+		return -1;
 	*misconfigured = true;
-	g->upstreams = upstream_list_new(config, g->shared, why);
+	g->upstreams = upstream_groups_new(config, g->shared, why);
 	return g->upstreams == NULL ? -1 : 0;
 }
 
@@ -94,7 +115,8 @@ generation_free(struct generation *g, const struct listeners *keep)
 		return;
 	listeners_forget_shared(&g->listeners, keep);
 	listeners_close(&g->listeners);
-	upstream_list_free(g->upstreams);
+	upstream_groups_free(g->upstreams);
+	route_table_free(g->routes);
 	scoreboard_remove_cache(g->shared, g->cache);
 	if (g->number != -1)
 		scoreboard_remove_generation(g->shared, g->number);

@@ -67,6 +67,33 @@ answer_own(const struct responder *r, struct query *q)
 	return true;
 }
 
+/*
+ * Finds out which upstreams a query is for. Answers it if its route has an answer; returns false if it
+ * has not.
+ */
+static bool
+answer_route(const struct responder *r, struct query *q)
+{
+	static const enum dns_rcode rcodes[] = { [CONFIG_ANSWER_NXDOMAIN] = DNS_NXDOMAIN,
+		[CONFIG_ANSWER_NODATA] = DNS_NOERROR,
+		[CONFIG_ANSWER_REFUSED] = DNS_REFUSED };
+	const struct config_route *route;
+	size_t index = ROUTE_NONE;
+
+	if (r->setup.routes != NULL)
+		index = route_find(r->setup.routes, q->message + DNS_HEADER_LEN,
+		    q->dns.question_len);
+	if (index == ROUTE_NONE)
+		return false;
+	route = &r->setup.config->routes[index];
+	q->group = route->group;
+	if (route->answer == CONFIG_ANSWER_NONE)
+		return false;
+	responder_write_error(q, rcodes[route->answer], DNS_EDE_BLOCKED,
+	    "a route of this resolver has this answer");
+	return true;
+}
+
 /* Answers what can be answered here. Returns false when an upstream must be asked. */
 static bool
 answer(const struct responder *r, struct query *q)
@@ -100,7 +127,7 @@ answer(const struct responder *r, struct query *q)
 		    "zone transfers are not relayed");
 		return true;
 	}
-	return false;
+	return answer_route(r, q);
 }
 
 /* ---- asking ---- */

@@ -42,6 +42,7 @@ int
 responder_cache_open(struct responder *r, struct failure *why)
 {
 	const struct config *config = r->setup.config;
+	size_t i;
 
 	TAILQ_INIT(&r->stale_waiting);
 	TAILQ_INIT(&r->postponed);
@@ -51,10 +52,17 @@ responder_cache_open(struct responder *r, struct failure *why)
 	r->joins = joins_new((size_t)config->inflight);
 	if (r->user == NULL || r->joins == NULL)
 		return fail_errno(why, "cache");
-	upstream_group(r->setup.upstreams, r->group);
-	r->limits = (struct answer_limits){ .max_ttl = (uint32_t)config->cache.max_ttl_s,
-		.min_ttl = (uint32_t)config->cache.min_ttl_s,
-		.negative_ttl = (uint32_t)config->cache.negative_ttl_s };
+	for (i = 0; i < config->group_count; i++) {
+		const struct config_group *group = &config->groups[i];
+
+		upstream_group(r->setup.upstreams, i, r->groups[i].fingerprint);
+		r->groups[i].limits = (struct answer_limits){
+			.max_ttl = (uint32_t)config->cache.max_ttl_s,
+			.min_ttl = (uint32_t)group->min_ttl_s,
+			.negative_ttl = (uint32_t)config->cache.negative_ttl_s
+		};
+		r->groups[i].stale_s = (uint32_t)group->stale_s;
+	}
 	return 0;
 }
 
@@ -99,8 +107,8 @@ responder_cache_key(const struct responder *r, const struct query *q, struct res
 {
 	size_t len;
 
-	memcpy(k->bytes, r->group, sizeof r->group);
-	len = sizeof r->group + joins_question(q, k->bytes + sizeof r->group);
+	memcpy(k->bytes, r->groups[q->group].fingerprint, UPSTREAM_GROUP_LEN);
+	len = UPSTREAM_GROUP_LEN + joins_question(q, k->bytes + UPSTREAM_GROUP_LEN);
 	cache_key_init(r->user, &k->key, k->bytes, len);
 }
 
@@ -110,9 +118,9 @@ _Static_assert(UPSTREAM_GROUP_LEN + JOINS_QUESTION_MAX <= CACHE_KEY_MAX, "room f
 static void
 key_of(const struct responder *r, const struct query *q, uint64_t hash, struct responder_key *k)
 {
-	memcpy(k->bytes, r->group, sizeof r->group);
+	memcpy(k->bytes, r->groups[q->group].fingerprint, UPSTREAM_GROUP_LEN);
 	k->key.bytes = k->bytes;
-	k->key.len = sizeof r->group + joins_question(q, k->bytes + sizeof r->group);
+	k->key.len = UPSTREAM_GROUP_LEN + joins_question(q, k->bytes + UPSTREAM_GROUP_LEN);
 	k->key.hash = hash;
 }
 
@@ -169,10 +177,10 @@ is_fresh(const struct responder *r, const struct cache_entry *e)
 
 /* Whether an entry that has expired may still be given. */
 static bool
-may_be_stale(const struct responder *r, const struct cache_entry *e)
+may_be_stale(const struct responder *r, const struct query *q, const struct cache_entry *e)
 {
 	return e->class != CACHE_FAILURE && !is_fresh(r, e) &&
-	    r->now_s - e->until < (uint32_t)r->setup.config->cache.stale_s;
+	    r->now_s - e->until < r->groups[q->group].stale_s;
 }
 
 /* Answers a query with the entry whose value is in its `response'. */
@@ -180,7 +188,8 @@ static bool
 give_fresh(struct responder *r, struct query *q, const struct cache_entry *e)
 {
 	uint32_t age = age_of(r, e);
-	uint32_t max_ttl = r->limits.max_ttl > age ? r->limits.max_ttl - age : 1;
+	uint32_t limit = r->groups[q->group].limits.max_ttl;
+	uint32_t max_ttl = limit > age ? limit - age : 1;
 
 	if (!is_answer(q, q->response, e->len) ||
 	    !answer_age(q->response, e->len, age, max_ttl, &q->opt_len))
@@ -205,7 +214,7 @@ make_stale(struct responder *r, const struct query *q, const struct cache_entry 
 {
 	enum dns_ede ede;
 
-	if (!may_be_stale(r, e) || !is_answer(q, r->scratch, e->len) ||
+	if (!may_be_stale(r, q, e) || !is_answer(q, r->scratch, e->len) ||
 	    !answer_age_stale(r->scratch, e->len, age_of(r, e), &response->opt_len))
 		return false;
 	ede = dns_response_rcode(r->scratch, e->len) == DNS_NXDOMAIN ? DNS_EDE_STALE_NXDOMAIN :
@@ -265,6 +274,7 @@ refresh(struct responder *r, const struct query *q, const struct responder_key *
 	own->transport = QUERY_OWN;
 	own->dns = q->dns;
 	own->allowed = true;
+	own->group = q->group;
 	own->arrived = now;
 	own->by = q->by;
 	ask_upstream(r, own, k->key.hash);
@@ -298,7 +308,7 @@ ask_before_stale(struct responder *r, struct query *q, const struct responder_ke
 	int wait_ms = r->setup.config->cache.stale_after_ms;
 	struct query *first;
 
-	if (wait_ms == 0 || upstream_all_down(r->setup.upstreams, now) ||
+	if (wait_ms == 0 || upstream_all_down(r->setup.upstreams, q->group, now) ||
 	    cache_is_claimed(r->user, k->key.hash ^ CLAIM_FAILED, r->now_s)) {
 		if (!give_stale(r, q, k))
 			return false;
@@ -332,7 +342,7 @@ responder_cache_ask(struct responder *r, struct query *q, const struct responder
 			prefetch(r, q, k, &e, now);
 			return;
 		}
-		if (may_be_stale(r, &e) && ask_before_stale(r, q, k, now))
+		if (may_be_stale(r, q, &e) && ask_before_stale(r, q, k, now))
 			return;
 	}
 	count(r, STATS_CACHE_MISSES);
@@ -433,7 +443,7 @@ settle_failure(struct responder *r, struct query *q, const struct responder_key 
 	if (!has_entry)
 		put(r, k, CACHE_FAILURE, FAILURE_MIN_S + FAILURE_BEGUN_S, response);
 	else if (e.class == CACHE_FAILURE ||
-	    !(is_fresh(r, &e) || (may_be_stale(r, &e) && !is_bogus)))
+	    !(is_fresh(r, &e) || (may_be_stale(r, q, &e) && !is_bogus)))
 		put(r, k, CACHE_FAILURE, failure_life(r, &e), response);
 }
 
@@ -444,8 +454,8 @@ settle_answer(struct responder *r, struct query *q, const struct responder_key *
 	struct answer answer = { .kind = ANSWER_NOT_KEPT, .reason = ANSWER_MALFORMED };
 
 	if (!q->was_longer)
-		answer_judge(q->response, q->response_len, q->opt_len, &q->dns, &r->limits,
-		    &answer);
+		answer_judge(q->response, q->response_len, q->opt_len, &q->dns,
+		    &r->groups[q->group].limits, &answer);
 	answer_lower_soa(q->response, q->response_len, &answer);
 	share(r, q, DNS_EDE_NONE, NULL, response);
 	switch (answer.kind) {

@@ -26,8 +26,11 @@ struct responder {
 	/* The rest only with a cache. */
 	struct cache_user *user; /* NULL: there is none */
 	struct joins *joins;
-	uint8_t group[UPSTREAM_GROUP_LEN];
-	struct answer_limits limits;
+	struct responder_group {
+		uint8_t fingerprint[UPSTREAM_GROUP_LEN];
+		struct answer_limits limits;
+		uint32_t stale_s;
+	} groups[CONFIG_GROUPS_MAX];
 	struct query_list
 	    stale_waiting; /* may get a stale answer, the one that is due first in front */
 	struct query_list postponed; /* to be looked up in the next turn */

@@ -143,6 +143,7 @@ worker_main(struct supervisor *s, struct generation *g, size_t index, pid_t supe
 	struct worker_setup setup = { .config = g->config,
 		.listeners = &g->listeners,
 		.upstreams = g->upstreams,
+		.routes = g->routes,
 		.shared = g->shared,
 		.cache = g->cache,
 		.generation = g->number,
@@ -285,6 +286,7 @@ hand_over(struct supervisor *s, struct deadline now)
 	log_event(LOG_LEVEL_INFO, g->older == NULL ? "serving" : "configuration reloaded",
 	    "file=%s workers=%d version=%s", s->launch->config_file, g->config->workers,
 	    s->launch->version);
+	supervisor_log_cleartext(g->config);
 	for (g = g->older; g != NULL; g = g->older) {
 		listeners_forget_shared(&g->listeners, &s->newest->listeners);
 		listeners_close(&g->listeners);

@@ -24,6 +24,9 @@ void supervisor_log_reload_failed(const char *cause, size_t count, const char *r
 /* One line for what workers have given up and what not, and one more where they are root. */
 void supervisor_log_sandbox(const struct privilege *);
 
+/* A line for each upstream that is asked in cleartext: for which domains. */
+void supervisor_log_cleartext(const struct config *);
+
 /* A line for each worker of that generation and those before it, and for each upstream. */
 void supervisor_log_state(const struct generation *newest, struct deadline now);
 

@@ -49,6 +49,25 @@ supervisor_log_sandbox(const struct privilege *p)
 		    "leave `user' out, or name one that owns nothing");
 }
 
+void
+supervisor_log_cleartext(const struct config *config)
+{
+	char domains[CONFIG_DOMAINS_TEXT_MAX];
+	char to[ADDRESS_TEXT_MAX];
+	size_t i, k;
+
+	for (i = 0; i < config->route_count; i++) {
+		const struct config_route *route = &config->routes[i];
+		const struct config_group *group = &config->groups[route->group];
+
+		for (k = group->first; k < group->first + group->count; k++)
+			if (config->upstreams[k].cleartext)
+				log_event(LOG_LEVEL_INFO, "cleartext", "domains=%s to=%s",
+				    config_format_domains(route, domains),
+				    address_format(&config->upstreams[k].address, to));
+	}
+}
+
 static void
 log_worker(const struct generation *g, size_t index)
 {

@@ -58,7 +58,7 @@ struct worker {
 	struct tcp *tcp;
 	struct udp *udp;
 	bool udp_is_first; /* to be gathered from */
-	struct upstream_list *upstreams;
+	struct upstream_groups *upstreams;
 	struct responder *responder;
 	int set;
 	int signals;
@@ -82,13 +82,14 @@ log_upstream_event(const struct upstream_event *e)
 {
 	const struct dot_facts *facts = &e->facts;
 	enum log_level level = e->first ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+	const char *resumed = facts->resumed ? "yes" : "no";
 
 	switch (e->what) {
 	case UPSTREAM_CONNECTED:
 		log_event(facts->retried != NULL ? LOG_LEVEL_WARN : level, "upstream connected",
 		    "upstream=%s tls=%s cipher=%s resumed=%s certificate=%s until=%s trust=%s "
 		    "retried=%s",
-		    e->name, facts->version, facts->cipher, facts->resumed ? "yes" : "no",
+		    e->name, facts->version, facts->cipher, facts->cipher != NULL ? resumed : NULL,
 		    facts->names, facts->not_after, e->ca_file, facts->retried);
 		break;
 	case UPSTREAM_DOWN:
@@ -536,6 +537,7 @@ start(struct worker *w, struct failure *why)
 		return -1;
 	w->responder = responder_new(&(struct responder_setup){ .config = config,
 					 .upstreams = w->upstreams,
+					 .routes = w->setup->routes,
 					 .table = w->table,
 					 .health = w->setup->shared->health,
 					 .cache = w->setup->cache,

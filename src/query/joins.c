@@ -71,7 +71,8 @@ is_equal(const struct query *a, const struct query *b)
 	uint8_t of_b[JOINS_QUESTION_MAX];
 	size_t len = joins_question(a, of_a);
 
-	return joins_question(b, of_b) == len && memcmp(of_a, of_b, len) == 0;
+	return a->group == b->group && joins_question(b, of_b) == len &&
+	    memcmp(of_a, of_b, len) == 0;
 }
 
 struct query *

@@ -126,20 +126,6 @@ has_expected_name(const struct dot_server *s, X509 *cert)
 	return X509_check_ip_asc(cert, text, 0) == 1;
 }
 
-static bool
-is_in_private_network(const struct address *address)
-{
-	static const char *const networks[] = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
-		"100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "::1", "fc00::/7", "fe80::/10" };
-	struct prefix prefix;
-	size_t i;
-
-	for (i = 0; i < sizeof networks / sizeof networks[0]; i++)
-		if (prefix_parse(networks[i], &prefix) == 0 && prefix_contains(&prefix, address))
-			return true;
-	return false;
-}
-
 /*
  * The remedy for an unknown issuer. Only a server in a private network whose certificate has the
  * right name may plausibly use a private CA. Anything else may be an interception: the remedy must
@@ -148,7 +134,7 @@ is_in_private_network(const struct address *address)
 static void
 advise_on_issuer(struct failure *why, const struct dot_server *s, X509 *leaf)
 {
-	if (has_expected_name(s, leaf) && is_in_private_network(&s->identity.address))
+	if (has_expected_name(s, leaf) && address_is_private(&s->identity.address))
 		fail_remedy(why,
 		    "only the certificates in %s are trusted; if the server uses a private CA, get "
 		    "its certificate from the operator and set `ca_file'",

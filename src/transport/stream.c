@@ -10,6 +10,15 @@ stream_open_tls(struct stream *s, struct dot_server *server, const uint8_t *sess
 	return 0;
 }
 
+int
+stream_open_cleartext(struct stream *s, const struct cleartext_server *server, struct failure *why)
+{
+	if ((s->cleartext = cleartext_open(server, why)) == NULL)
+		return -1;
+	s->kind = STREAM_CLEARTEXT;
+	return 0;
+}
+
 bool
 stream_is_open(const struct stream *s)
 {
@@ -22,6 +31,9 @@ stream_close(struct stream *s)
 	switch (s->kind) {
 	case STREAM_TLS:
 		dot_close(s->tls);
+		break;
+	case STREAM_CLEARTEXT:
+		cleartext_close(s->cleartext);
 		break;
 	case STREAM_CLOSED:
 		break;
@@ -49,6 +61,8 @@ stream_stage(const struct stream *s)
 	switch (s->kind) {
 	case STREAM_TLS:
 		return stage_of_tls(s->tls);
+	case STREAM_CLEARTEXT:
+		return cleartext_is_ready(s->cleartext) ? STREAM_READY : STREAM_CONNECTING;
 	case STREAM_CLOSED:
 		break;
 	}
@@ -61,6 +75,8 @@ stream_fd(const struct stream *s)
 	switch (s->kind) {
 	case STREAM_TLS:
 		return dot_fd(s->tls);
+	case STREAM_CLEARTEXT:
+		return cleartext_fd(s->cleartext);
 	case STREAM_CLOSED:
 		break;
 	}
@@ -73,6 +89,8 @@ stream_events(const struct stream *s)
 	switch (s->kind) {
 	case STREAM_TLS:
 		return dot_events(s->tls);
+	case STREAM_CLEARTEXT:
+		return cleartext_events(s->cleartext);
 	case STREAM_CLOSED:
 		break;
 	}
@@ -85,6 +103,8 @@ stream_step(struct stream *s, struct failure *why)
 	switch (s->kind) {
 	case STREAM_TLS:
 		return dot_step(s->tls, why);
+	case STREAM_CLEARTEXT:
+		return cleartext_step(s->cleartext, why);
 	case STREAM_CLOSED:
 		break;
 	}
@@ -97,6 +117,8 @@ stream_fail_timeout(struct stream *s, int ms, struct failure *why)
 	switch (s->kind) {
 	case STREAM_TLS:
 		return dot_fail_timeout(s->tls, ms, why);
+	case STREAM_CLEARTEXT:
+		return cleartext_fail_timeout(s->cleartext, ms, why);
 	case STREAM_CLOSED:
 		break;
 	}
@@ -109,10 +131,24 @@ stream_should_retry_reduced(const struct stream *s)
 	switch (s->kind) {
 	case STREAM_TLS:
 		return dot_should_retry_reduced(s->tls);
+	case STREAM_CLEARTEXT:
 	case STREAM_CLOSED:
 		break;
 	}
 	return false;
+}
+
+const char *
+stream_retry_text(const struct stream *s)
+{
+	switch (s->kind) {
+	case STREAM_TLS:
+		return dot_retry_text(s->tls);
+	case STREAM_CLEARTEXT:
+	case STREAM_CLOSED:
+		break;
+	}
+	return NULL;
 }
 
 bool
@@ -121,6 +157,7 @@ stream_has_expired(const struct stream *s)
 	switch (s->kind) {
 	case STREAM_TLS:
 		return dot_has_expired(s->tls);
+	case STREAM_CLEARTEXT:
 	case STREAM_CLOSED:
 		break;
 	}
@@ -133,6 +170,8 @@ stream_read(struct stream *s, uint8_t *buf, size_t cap, struct failure *why)
 	switch (s->kind) {
 	case STREAM_TLS:
 		return dot_read(s->tls, buf, cap, why);
+	case STREAM_CLEARTEXT:
+		return cleartext_read(s->cleartext, buf, cap, why);
 	case STREAM_CLOSED:
 		break;
 	}
@@ -145,6 +184,7 @@ stream_has_read_ahead(const struct stream *s)
 	switch (s->kind) {
 	case STREAM_TLS:
 		return dot_has_read_ahead(s->tls);
+	case STREAM_CLEARTEXT:
 	case STREAM_CLOSED:
 		break;
 	}
@@ -157,6 +197,8 @@ stream_write(struct stream *s, const uint8_t *buf, size_t len, struct failure *w
 	switch (s->kind) {
 	case STREAM_TLS:
 		return dot_write(s->tls, buf, len, why);
+	case STREAM_CLEARTEXT:
+		return cleartext_write(s->cleartext, buf, len, why);
 	case STREAM_CLOSED:
 		break;
 	}
@@ -169,6 +211,9 @@ stream_describe(const struct stream *s, struct dot_facts *facts)
 	switch (s->kind) {
 	case STREAM_TLS:
 		dot_describe(s->tls, facts);
+		break;
+	case STREAM_CLEARTEXT:
+		*facts = (struct dot_facts){ .version = "none" };
 		break;
 	case STREAM_CLOSED:
 		break;

@@ -16,17 +16,6 @@ enum {
 
 /* ---- life ---- */
 
-static struct dot_trust *
-trust_for(const struct upstream_list *l, const struct config_upstream *c, struct failure *why)
-{
-	size_t i;
-
-	for (i = 0; i < l->count; i++)
-		if (config_same_trust(l->upstreams[i].config, c))
-			return l->upstreams[i].trust;
-	return dot_trust_new(c->ca_file, c->crl_file, why);
-}
-
 struct dot_identity
 upstream_identity(const struct config_upstream *c)
 {
@@ -37,15 +26,61 @@ upstream_identity(const struct config_upstream *c)
 		.pins_only = c->pins_only };
 }
 
-/* Makes what an upstream is asked through, and finds its row in shared memory. */
+/*
+ * The upstreams of a route have rows and cache entries of their own, also where another group has the
+ * same servers: the domain, which no other route has, is mixed into KEY from byte AT on.
+ */
+static void
+mix_in_name(const struct config_group *group, uint8_t *key, size_t at)
+{
+	static const struct hash_key fixed;
+	uint64_t hash;
+	size_t i;
+
+	if (group->name == NULL)
+		return;
+	hash = hash_bytes(&fixed, group->name, strlen(group->name));
+	for (i = 0; i < sizeof hash; i++)
+		key[at + i] ^= (uint8_t)(hash >> 8 * i);
+}
+
+_Static_assert((int)CLEARTEXT_KEY_LEN == (int)DOT_KEY_LEN, "keys of one size");
+
+/* Only for a route: nothing at the top level is ever in cleartext, whatever the configuration is. */
 static int
-prepare(struct upstream_list *l, struct upstream *u, struct failure *why)
+make_cleartext_server(const struct upstream_list *l, struct upstream *u, struct failure *why)
+{
+	if (l->number == 0)
+		return fail_with(why, "%s: cleartext is only for upstreams of a route", u->name);
+	if ((u->cleartext = cleartext_server_new(&u->config->address, why)) == NULL)
+		return fail_in(why, "%s", u->name);
+	cleartext_server_key(u->cleartext, u->key);
+	/* Everybody on the way can read it, so padding would hide nothing. */
+	u->privacy = (struct edns_settings){ .no_opt_out = true,
+		.ask_ad = l->config->privacy.ask_ad };
+	return 0;
+}
+
+/* Makes what an upstream is asked through. */
+static int
+make_server(struct upstream_list *l, struct upstream *u, struct failure *why)
 {
 	struct dot_identity identity = upstream_identity(u->config);
 
+	if (u->config->cleartext)
+		return make_cleartext_server(l, u, why);
+	u->privacy = l->config->privacy;
 	u->server = dot_server_new(u->trust, &identity, l->config->tls.fast_open, why);
-	if (u->server == NULL || dot_server_key(u->server, u->key, why) == -1)
+	return u->server == NULL ? -1 : dot_server_key(u->server, u->key, why);
+}
+
+/* Makes it ready, and finds its row in shared memory. */
+static int
+prepare(struct upstream_list *l, struct upstream *u, struct failure *why)
+{
+	if (make_server(l, u, why) == -1)
 		return -1;
+	mix_in_name(l->settings, u->key, 0);
 	if ((u->row = scoreboard_add_upstream(l->shared, u->key)) == -1)
 		return fail_with(why, "too many upstreams, with those of earlier configurations");
 	u->health = health_row(l->shared->health, (size_t)u->row);
@@ -53,35 +88,35 @@ prepare(struct upstream_list *l, struct upstream *u, struct failure *why)
 }
 
 struct upstream_list *
-upstream_list_new(const struct config *config, struct scoreboard *shared, struct failure *why)
+upstream_list_new(const struct config *config, size_t number, struct dot_trust *const *trusts,
+    struct scoreboard *shared, struct failure *why)
 {
+	const struct config_group *settings = &config->groups[number];
 	struct upstream_list *l = calloc(1, sizeof *l);
 
-	if (l == NULL ||
-	    (l->upstreams = calloc(config->upstream_count, sizeof *l->upstreams)) == NULL ||
-	    (l->members = calloc(config->upstream_count, sizeof *l->members)) == NULL) {
+	if (l == NULL || (l->upstreams = calloc(settings->count, sizeof *l->upstreams)) == NULL ||
+	    (l->members = calloc(settings->count, sizeof *l->members)) == NULL) {
 		(void)fail_errno(why, "upstreams");
 		upstream_list_free(l);
 		return NULL;
 	}
 	l->config = config;
+	l->settings = settings;
+	l->number = number;
 	l->shared = shared;
 	TAILQ_INIT(&l->in_flight);
 	TAILQ_INIT(&l->changed);
 	TAILQ_INIT(&l->done);
 	l->check_at = DEADLINE_NEVER;
 	l->hedge_credit = HEDGE_COST;
-	while (l->count < config->upstream_count) {
+	while (l->count < settings->count) {
 		struct upstream *u = &l->upstreams[l->count];
 
-		u->config = &config->upstreams[l->count];
+		u->config = &config->upstreams[settings->first + l->count];
 		u->row = -1;
 		u->window = SIZE_MAX;
+		u->trust = trusts[l->count];
 		(void)config_upstream_name(u->config, u->name);
-		if ((u->trust = trust_for(l, u->config, why)) == NULL) {
-			upstream_list_free(l);
-			return NULL;
-		}
 		l->count++;
 		if (prepare(l, u, why) == -1) {
 			upstream_list_free(l);
@@ -89,18 +124,6 @@ upstream_list_new(const struct config *config, struct scoreboard *shared, struct
 		}
 	}
 	return l;
-}
-
-/* Whether an upstream further in front has the same trust. */
-static bool
-trust_is_shared(const struct upstream_list *l, size_t index)
-{
-	size_t i;
-
-	for (i = 0; i < index; i++)
-		if (l->upstreams[i].trust == l->upstreams[index].trust)
-			return true;
-	return false;
 }
 
 void
@@ -113,10 +136,9 @@ upstream_list_free(struct upstream_list *l)
 	connection_table_free(l->slots);
 	for (i = l->count; i > 0; i--) {
 		dot_server_free(l->upstreams[i - 1].server);
+		cleartext_server_free(l->upstreams[i - 1].cleartext);
 		if (l->upstreams[i - 1].row != -1)
 			scoreboard_remove_upstream(l->shared, l->upstreams[i - 1].row);
-		if (!trust_is_shared(l, i - 1))
-			dot_trust_free(l->upstreams[i - 1].trust);
 	}
 	free(l->connections);
 	free(l->members);
@@ -125,11 +147,11 @@ upstream_list_free(struct upstream_list *l)
 }
 
 size_t
-upstream_connections_max(const struct config *config)
+upstream_list_connections_max(const struct config *config, const struct config_group *group)
 {
 	size_t inflight = (size_t)config->inflight;
 	/* While one takes queries, others finish theirs, some of them slowly. */
-	size_t connections = 2 * config->upstream_count + SLOW_CONNECTIONS_MAX;
+	size_t connections = 2 * group->count + SLOW_CONNECTIONS_MAX;
 
 	if (config->timeouts.upstream_idle_ms > 0)
 		return connections;
@@ -138,23 +160,25 @@ upstream_connections_max(const struct config *config)
 }
 
 int
-upstream_attach(struct upstream_list *l, int set, struct query_table *table, struct failure *why)
+upstream_list_attach(struct upstream_list *l, int set, struct query_table *table,
+    struct failure *why)
 {
-	size_t count = upstream_connections_max(l->config);
+	size_t count = upstream_list_connections_max(l->config, l->settings);
 	enum dns_rcode rcode;
 	size_t i;
 
 	if (hash_key_init(&l->hash_key) == -1)
 		return fail_errno(why, "upstreams");
 	l->canary.message = l->canary_message;
-	l->canary.len = dns_write_query(l->canary_message, 0, DNS_OWN_ROOT);
+	l->canary.len = dns_write_ns_query(l->canary_message, 0, l->settings->own_name,
+	    l->settings->own_name_len);
 	(void)dns_read_query(l->canary_message, l->canary.len, &l->canary.dns, &rcode);
 	l->set = set;
 	l->table = table;
 	l->group = (struct policy_group){ .members = l->members,
 		.count = l->count,
-		.order_fastest = l->config->order_fastest,
-		.fallback_after_ms = l->config->fallback_after_ms };
+		.order_fastest = l->settings->order_fastest,
+		.fallback_after_ms = l->settings->fallback_after_ms };
 	l->slots = connection_table_new(count,
 	    (size_t)QUERY_ATTEMPTS_MAX * (size_t)l->config->inflight +
 		count * (UPSTREAM_GIVEN_UP_MAX + 1));
@@ -173,7 +197,7 @@ upstream_attach(struct upstream_list *l, int set, struct query_table *table, str
 }
 
 void
-upstream_group(const struct upstream_list *l, uint8_t group[static UPSTREAM_GROUP_LEN])
+upstream_list_group(const struct upstream_list *l, uint8_t group[static UPSTREAM_GROUP_LEN])
 {
 	size_t i, k;
 
@@ -181,12 +205,13 @@ upstream_group(const struct upstream_list *l, uint8_t group[static UPSTREAM_GROU
 	for (i = 0; i < l->count; i++)
 		for (k = 0; k < UPSTREAM_GROUP_LEN; k++)
 			group[k] ^= l->upstreams[i].key[k];
+	mix_in_name(l->settings, group, sizeof(uint64_t));
 }
 
 /* ---- health ---- */
 
 bool
-upstream_all_down(const struct upstream_list *l, struct deadline now)
+upstream_list_all_down(const struct upstream_list *l, struct deadline now)
 {
 	size_t i;
 
@@ -200,7 +225,7 @@ upstream_all_down(const struct upstream_list *l, struct deadline now)
 }
 
 void
-upstream_state(const struct upstream_list *l, size_t index, struct deadline now,
+upstream_list_state(const struct upstream_list *l, size_t index, struct deadline now,
     struct upstream_state *state)
 {
 	const struct health *row = l->upstreams[index].health;
@@ -242,7 +267,7 @@ upstream_report_success(struct upstream *u, struct deadline now)
 /* ---- what comes out ---- */
 
 struct query *
-upstream_next_done(struct upstream_list *l)
+upstream_list_next_done(struct upstream_list *l)
 {
 	struct query *q = TAILQ_FIRST(&l->done);
 
@@ -252,7 +277,7 @@ upstream_next_done(struct upstream_list *l)
 }
 
 void
-upstream_explain(const struct upstream_list *l, const struct query *q, struct failure *why)
+upstream_list_explain(const struct upstream_list *l, const struct query *q, struct failure *why)
 {
 	size_t i = 0;
 
@@ -293,7 +318,7 @@ state_event(struct upstream *u, struct upstream_event *event)
 }
 
 bool
-upstream_next_event(struct upstream_list *l, struct upstream_event *event)
+upstream_list_next_event(struct upstream_list *l, struct upstream_event *event)
 {
 	size_t i;
 
@@ -304,7 +329,7 @@ upstream_next_event(struct upstream_list *l, struct upstream_event *event)
 			continue;
 		memset(event, 0, sizeof *event);
 		event->name = u->name;
-		event->ca_file = dot_trust_file(u->trust);
+		event->ca_file = u->trust != NULL ? dot_trust_file(u->trust) : NULL;
 		if (u->log_connected) {
 			u->log_connected = false;
 			event->what = UPSTREAM_CONNECTED;

@@ -242,7 +242,7 @@ probe_latency(struct upstream_list *l, struct query *q, struct deadline now)
 	size_t index;
 	size_t i;
 
-	if (!l->config->order_fastest || !deadline_passed(l->probe_at, now))
+	if (!l->settings->order_fastest || !deadline_passed(l->probe_at, now))
 		return;
 	l->probe_at = deadline_after(now, PROBE_INTERVAL_MS);
 	for (i = 0; i < l->count; i++) {
@@ -376,7 +376,7 @@ exchange_changed(struct upstream_list *l, struct deadline now)
 }
 
 void
-upstream_ask(struct upstream_list *l, struct query *q)
+upstream_list_ask(struct upstream_list *l, struct query *q)
 {
 	TAILQ_INSERT_TAIL(&l->in_flight, q, upstream_link);
 	if (l->hedge_credit < HEDGE_SAVED_MAX)
@@ -386,7 +386,7 @@ upstream_ask(struct upstream_list *l, struct query *q)
 }
 
 void
-upstream_cancel(struct upstream_list *l, struct query *q)
+upstream_list_cancel(struct upstream_list *l, struct query *q)
 {
 	release_attempts(q);
 	if (q->is_changed)
@@ -413,7 +413,7 @@ send_waiting(struct upstream_list *l, struct upstream_connection *c, struct dead
 }
 
 void
-upstream_send(struct upstream_list *l, struct deadline now)
+upstream_list_send(struct upstream_list *l, struct deadline now)
 {
 	size_t i;
 
@@ -431,13 +431,4 @@ upstream_send(struct upstream_list *l, struct deadline now)
 	}
 	if (l->queries_wait && l->has_room)
 		upstream_due(l, now);
-}
-
-size_t
-upstream_take_hedged(struct upstream_list *l)
-{
-	size_t hedged = l->hedged;
-
-	l->hedged = 0;
-	return hedged;
 }

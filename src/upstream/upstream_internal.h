@@ -10,7 +10,8 @@
 /*
  * What the sources of `upstream' share; nobody else includes this.
  *
- *	upstream.c		the list, its life, what is logged of it
+ *	upstream.c		the list of a group, its life, what is logged of it
+ *	upstream_groups.c	all lists, one for each group
  *	upstream_pool.c		connections: open, watch, drain, close
  *	upstream_results.c	events on connections become facts: responses, ends
  *	upstream_timers.c	so does time: silence, late responses, deadlines
@@ -60,8 +61,10 @@ struct upstream_connection {
 /* One upstream and what is known of its health. */
 struct upstream {
 	const struct config_upstream *config;
-	struct dot_trust *trust; /* may be shared with others */
-	struct dot_server *server;
+	struct dot_trust *trust;             /* may be shared with others; NULL: in cleartext */
+	struct dot_server *server;           /* the same */
+	struct cleartext_server *cleartext;  /* NULL: over TLS */
+	struct edns_settings privacy;        /* of the queries that it gets */
 	struct upstream_connection *current; /* takes queries; NULL: none does */
 	char name[CONFIG_UPSTREAM_NAME_MAX];
 	uint8_t key[DOT_KEY_LEN]; /* stands for what it is reached and verified by */
@@ -89,8 +92,11 @@ struct upstream {
 	struct dot_facts facts; /* of the last connection */
 };
 
+/* The upstreams of a group. */
 struct upstream_list {
 	const struct config *config;
+	const struct config_group *settings;
+	size_t number; /* of the group */
 	int set;
 	struct query_table *table;
 	struct scoreboard *shared;
@@ -104,8 +110,8 @@ struct upstream_list {
 	struct query_list done;
 	struct policy_group group;
 	struct policy_member *members; /* as they are in this turn */
-	struct query canary;           /* ". NS": any resolver has the answer */
-	uint8_t canary_message[DNS_OWN_QUERY_MAX];
+	struct query canary; /* the name servers of the root, or of a domain of the route */
+	uint8_t canary_message[DNS_NS_QUERY_MAX];
 	struct hash_key hash_key;
 	struct fatal_question fatal[FATAL_QUESTIONS]; /* a ring */
 	size_t next_fatal;
@@ -118,7 +124,33 @@ struct upstream_list {
 	struct deadline check_at;    /* nothing is due before */
 };
 
-/* Something is due then: upstream_expire() checks everything no later. */
+/* In the wait set, connection I of a list has this index: I, and the number of the group above it. */
+enum { UPSTREAM_INDEX_BITS = 16 };
+
+/*
+ * Prepares the upstreams of the group with that number, of which TRUSTS has the trust of each; it
+ * must outlive the list. The functions below are those of upstream.h, for one list.
+ */
+struct upstream_list *upstream_list_new(const struct config *, size_t number,
+    struct dot_trust *const *trusts, struct scoreboard *shared, struct failure *why);
+void upstream_list_free(struct upstream_list *);
+size_t upstream_list_connections_max(const struct config *, const struct config_group *);
+int upstream_list_attach(struct upstream_list *, int set, struct query_table *,
+    struct failure *why);
+void upstream_list_state(const struct upstream_list *, size_t index, struct deadline now,
+    struct upstream_state *);
+bool upstream_list_all_down(const struct upstream_list *, struct deadline now);
+void upstream_list_group(const struct upstream_list *, uint8_t group[static UPSTREAM_GROUP_LEN]);
+void upstream_list_ask(struct upstream_list *, struct query *);
+void upstream_list_ready(struct upstream_list *, size_t connection, struct deadline now);
+void upstream_list_expire(struct upstream_list *, struct deadline now);
+void upstream_list_send(struct upstream_list *, struct deadline now);
+struct query *upstream_list_next_done(struct upstream_list *);
+void upstream_list_cancel(struct upstream_list *, struct query *);
+void upstream_list_explain(const struct upstream_list *, const struct query *, struct failure *why);
+bool upstream_list_next_event(struct upstream_list *, struct upstream_event *);
+
+/* Something is due then: upstream_list_expire() checks everything no later. */
 void upstream_due(struct upstream_list *, struct deadline);
 
 /* It could not be reached, or did not answer: it is in backoff, for all workers. */

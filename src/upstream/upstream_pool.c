@@ -20,6 +20,13 @@ enum {
 	AHEAD_WINDOW_MIN = 16
 };
 
+/* The index of a connection in the wait set. */
+static size_t
+index_of(const struct upstream_list *l, const struct upstream_connection *c)
+{
+	return l->number << UPSTREAM_INDEX_BITS | (size_t)(c - l->connections);
+}
+
 void
 upstream_watch(struct upstream_list *l, struct upstream_connection *c)
 {
@@ -28,7 +35,7 @@ upstream_watch(struct upstream_list *l, struct upstream_connection *c)
 	if (events == c->watched)
 		return;
 	(void)waitset_change(l->set, stream_fd(c->stream), events, WAITSET_CONNECTION,
-	    (size_t)(c - l->connections));
+	    index_of(l, c));
 	c->watched = events;
 }
 
@@ -73,24 +80,36 @@ begins_with_canary(const struct upstream *u, enum opened_for purpose)
 	return health_is_suspect(u->health) || (purpose == OPENED_FOR_ONE && u->last_end != 1);
 }
 
+/* Starts to open a stream to an upstream, of its kind; the only place that does. */
+static int
+open_stream(struct upstream_list *l, size_t index, struct stream *stream, struct deadline now,
+    struct failure *why)
+{
+	struct upstream *u = &l->upstreams[index];
+	uint8_t session[SESSIONS_LEN_MAX];
+	size_t len;
+
+	if (u->cleartext != NULL)
+		return stream_open_cleartext(stream, u->cleartext, why);
+	upstream_share_sessions(l, index, now);
+	len = sessions_take(l->shared->sessions, (size_t)u->row, session, now);
+	return stream_open_tls(stream, u->server, session, len, why);
+}
+
 struct upstream_connection *
 upstream_open(struct upstream_list *l, struct upstream_connection *slot, size_t index,
     enum opened_for purpose, struct deadline now, struct failure *why)
 {
 	struct upstream *u = &l->upstreams[index];
-	uint8_t session[SESSIONS_LEN_MAX];
 	struct stream stream = { .kind = STREAM_CLOSED };
 	uint32_t events;
-	size_t len;
 
-	upstream_share_sessions(l, index, now);
-	len = sessions_take(l->shared->sessions, (size_t)u->row, session, now);
-	if (stream_open_tls(&stream, u->server, session, len, why) == -1)
+	if (open_stream(l, index, &stream, now, why) == -1)
 		return NULL;
-	connection_open(slot->connection, stream, &l->config->privacy, now);
+	connection_open(slot->connection, stream, &u->privacy, now);
 	events = stream_events(slot->stream);
 	if (waitset_add(l->set, stream_fd(slot->stream), events, WAITSET_CONNECTION,
-		(size_t)(slot - l->connections)) == -1) {
+		index_of(l, slot)) == -1) {
 		(void)fail_errno(why, "connect");
 		connection_close(slot->connection);
 		return NULL;
@@ -124,6 +143,8 @@ upstream_share_sessions(struct upstream_list *l, size_t index, struct deadline n
 	size_t len;
 	int ms;
 
+	if (u->server == NULL)
+		return;
 	while ((len = dot_next_session(u->server, session, sizeof session, &ms)) > 0)
 		sessions_put(l->shared->sessions, (size_t)u->row, session, len,
 		    deadline_after(now, ms));

@@ -179,8 +179,8 @@ is_final(const struct arrival *arrival, const struct edns_response *r)
 }
 
 static void
-keep_response(const struct upstream_list *l, const struct upstream *u,
-    const struct arrival *arrival, const struct edns_response *r)
+keep_response(const struct upstream *u, const struct arrival *arrival,
+    const struct edns_response *r)
 {
 	struct query *q = arrival->attempt->query;
 	struct failure why;
@@ -192,7 +192,7 @@ keep_response(const struct upstream_list *l, const struct upstream *u,
 		return;
 	}
 	q->response_len = edns_write_canonical(q->response, arrival->message, arrival->len, r,
-	    &l->config->privacy, q->dns.is_signed, &q->opt_len);
+	    &u->privacy, q->dns.is_signed, &q->opt_len);
 	if (q->response_len == 0) {
 		(void)fail_with(&why, "%s: query: malformed response", u->name);
 		q->response_len = dns_write_error(q->response, DNS_ERROR_MAX, q->message, &q->dns,
@@ -279,7 +279,7 @@ use_answer(struct upstream_list *l, struct upstream_connection *c, const struct 
 		return;
 	q->has_final_response = is_final(arrival, response);
 	if (q->has_final_response || q->response_len == 0)
-		keep_response(l, &l->upstreams[c->upstream], arrival, response);
+		keep_response(&l->upstreams[c->upstream], arrival, response);
 	/* Another upstream has the query already. */
 	if (policy_is_in_flight(q))
 		q->error_retried = true;
@@ -349,7 +349,7 @@ opens(struct upstream_list *l, struct upstream_connection *c, struct deadline no
 }
 
 void
-upstream_ready(struct upstream_list *l, size_t connection, struct deadline now)
+upstream_list_ready(struct upstream_list *l, size_t connection, struct deadline now)
 {
 	struct upstream_connection *c = &l->connections[connection];
 	struct arrival arrival;

@@ -232,7 +232,7 @@ expire_query(struct upstream_list *l, struct query *q, struct deadline now)
 }
 
 void
-upstream_expire(struct upstream_list *l, struct deadline now)
+upstream_list_expire(struct upstream_list *l, struct deadline now)
 {
 	struct query *q;
 	size_t i;
@@ -246,10 +246,4 @@ upstream_expire(struct upstream_list *l, struct deadline now)
 	TAILQ_FOREACH(q, &l->in_flight, upstream_link) {
 		expire_query(l, q, now);
 	}
-}
-
-struct deadline
-upstream_deadline(const struct upstream_list *l)
-{
-	return l->check_at;
 }

@@ -14,7 +14,7 @@ GOOD = b"upstreams: [192.0.2.1#dns.test]\n"
 TOO_LONG = b"a" * 64
 FORMS = ("is not an IP address "
          "(as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")")
-ALL_KEYS = (" (one of: upstreams, listen, tls, timeouts, order, fallback, cache, inflight, "
+ALL_KEYS = (" (one of: upstreams, routes, listen, tls, timeouts, order, fallback, cache, inflight, "
             "udp_size, workers, clients, allow, reload, user, sandbox, privacy, log)")
 
 
@@ -75,7 +75,7 @@ def test_directory(tmp_path):
 def test_huge_file(tmp_path):
     with open(tmp_path / "config.yml", "wb") as file:
         file.truncate(1 << 30)
-    refused(tmp_path, "config.yml: is larger than 256 KiB (check that this is the right file)")
+    refused(tmp_path, "config.yml: is larger than 4096 KiB (check that this is the right file)")
 
 
 @table("text, messages",

@@ -122,7 +122,7 @@ AS_DOT = "as in `9.9.9.9#dns.quad9.net'"
        upstream("brackets", "[1.1.1.1]:853", "has brackets, which are for IPv6",
                 "write `1.1.1.1:853'"),
        upstream("domain", "[/example.test/]1.1.1.1", "is for some names only",
-                "write only the address"),
+                "write it in `routes', as in {domains: corp.example, upstreams: 10.1.1.1}"),
        upstream("name-only", "#one.test", "has no address", AS_DOT),
        upstream("port-0", "1.1.1.1:0", "has a port that is not a number from 1 to 65535",
                 "as in `1.1.1.1:853'"),

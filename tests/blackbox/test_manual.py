@@ -71,7 +71,12 @@ def test_every_key_is_documented():
 def setting(key, value):
     """A configuration in which the key has that value."""
     outer, _, inner = key.rpartition(".")
-    if outer.endswith("[]"):
+    if outer.startswith("routes[]"):
+        for name in outer.split(".")[:0:-1]:
+            inner, value = name, f"{{{inner}: {value}}}"
+        servers = "" if inner == "answer" else "upstreams: 192.0.2.2, "
+        text = f"routes: [{{domains: a.test, {servers}{inner}: {value}}}]\n"
+    elif outer.endswith("[]"):
         text = f"{outer[:-2]}: [{{address: 192.0.2.1, {inner}: {value}}}]\n"
     elif outer:
         text = f"{outer}: {{{inner}: {value}}}\n"
@@ -90,6 +95,7 @@ def answer(tmp_path, key, value):
 # These accept any text, or have their own syntax.
 FREE = {"path", "host name", "name or number", "address[:port]"}
 LISTS = {"upstreams", "upstreams[].pins", "listen", "allow"}
+LISTS_OF_ROUTES = {"routes", "routes[].domains", "routes[].upstreams"}
 
 
 @pytest.mark.parametrize("key", sorted(LISTS))
@@ -101,7 +107,7 @@ def test_list_lengths_match_the_program(tmp_path, key):
         f": more than {most} ranges" in said
 
 
-@pytest.mark.parametrize("key", sorted(KEYS.keys() - LISTS))
+@pytest.mark.parametrize("key", sorted(KEYS.keys() - LISTS - LISTS_OF_ROUTES))
 def test_ranges_match_the_program(tmp_path, key):
     # Too long for a time, neither a number nor a size, and none of the words.
     said = re.search(r": expected (?:a (?:number|time|size) from )?(.*), found `60d'$",
@@ -129,7 +135,7 @@ def test_defaults_match_the_program(tmp_path, authority):
         said[key] = said[key] or value.strip('"')
     # Defaults that are not printed, or printed in another form.
     unsaid = {"required", "none", "private", "nobody", "tls.ca_file", "tls.crl_file",
-              "the system's bundle"}
+              "the system's bundle"} | set(KEYS)
     documented = {key: default for key, (_, default) in KEYS.items()
                   if default not in unsaid and not key.startswith("listen[]")}
     assert {key: said.get(key) for key in documented} == documented
@@ -347,4 +353,4 @@ def test_test_ids_are_explained():
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     explained = set(re.findall(r"^\| ([A-Z]-\d+) \|",
                                DOCUMENTS[pathlib.Path("tests/README.md")], re.M))
-    assert set(re.findall(r'"([CUTDPFXK]-\d+)', tests)) == explained
+    assert set(re.findall(r'"([CUTDPFXKG]-\d+)', tests)) == explained

@@ -79,7 +79,7 @@ def test_shipped_file_is_valid_with_and_without_its_comments(schema):
     keys = yaml.load(without, Loader)
     assert errors(schema, without) == []
     assert set(keys) == set(schema["properties"]) - {"DNS_SERVERS", "SOCKET_ADDRESS"}
-    assert len(keys["upstreams"][0]) == 7 and len(keys["timeouts"]) == 7
+    assert len(keys["upstreams"][0]) == 8 and len(keys["timeouts"]) == 7
 
 
 @table("text",
@@ -93,6 +93,10 @@ def test_shipped_file_is_valid_with_and_without_its_comments(schema):
        ("F-21-off", UPSTREAM + "cache: {size: 0}\n"),
        ("F-21-size", UPSTREAM + "cache: {size: 512KiB, prefetch: false}\n"),
        ("F-02-off", UPSTREAM + "sandbox: off\nuser: 65534\n"),
+       ("F-02-routes", UPSTREAM + "routes:\n- {domains: a.test, answer: nodata}\n"
+        "- domains: ['*.b.test', 10.0.0.0/8]\n  upstreams: [{address: 10.0.0.1, cleartext: true}]\n"
+        "  order: fastest\n  fallback: {after: auto}\n  cache: {stale: 0, min_ttl: 5s}\n"
+        "- {domains: [c.b.test], upstreams: default}\n"),
        ("F-02-allow", UPSTREAM + "allow: [any, private, 192.0.2.0/24, '2001:db8::/32', '::1']\n"))
 def test_accepted_configurations_are_valid(schema, tmp_path, authority, any_address, text):
     (tmp_path / "config.yml").write_text(text)
@@ -115,6 +119,9 @@ def test_accepted_configurations_are_valid(schema, tmp_path, authority, any_addr
        ("F-02-number-too-small", UPSTREAM + "udp_size: 511\n"),
        ("F-02-word", UPSTREAM + "log: {level: loud}\n"),
        ("F-02-boolean", UPSTREAM + "privacy: {padding: yes}\n"),
+       ("F-02-answer-of-a-route", UPSTREAM + "routes: {domains: a, answer: drop}\n"),
+       ("F-02-route-without-domains", UPSTREAM + "routes: {answer: nodata}\n"),
+       ("F-02-domain", UPSTREAM + "routes: {domains: a b, answer: nodata}\n"),
        ("F-08-no-unit", UPSTREAM + "timeouts: {query: 5}\n"),
        ("F-08-zero", UPSTREAM + "timeouts: {query: 0}\n"),
        ("F-08-word", UPSTREAM + "timeouts: {query: never}\n"),

@@ -1,6 +1,6 @@
 """
 The environment of a test: upstreams, one proxy, clients. When the test ends, it checks the
-promises that hold in every test (O1 to O6, O8 and O9 in tests/README.md).
+promises that hold in every test (O1 to O6, O8 to O10 in tests/README.md).
 """
 
 import errno
@@ -12,6 +12,7 @@ import time
 
 import dnsmsg
 import proxy
+import routes
 import upstream
 from client import Client
 from clock import now, wait_until
@@ -44,6 +45,7 @@ class Env:
         self.allow_wrong_responses = False      # the test is about wrong responses
         self.query_seconds = 2.0
         self.default_cache = CACHE_EVERYWHERE
+        self.routes = None              # of the proxy that was started last; None: not to be checked
 
     # For use in tests.
 
@@ -67,7 +69,10 @@ class Env:
         cache unless CACHE is its settings, or True for the program's defaults; or None, and
         DOT_PROXY_TEST_CACHE=on is in the environment. False: never.
         """
-        entries = [u.config() if isinstance(u, upstream.Upstream) else u for u in upstreams]
+        entries = routes.entries(upstreams)
+        self.routes = routes.Routes(upstreams, settings.get("routes", []))
+        if "routes" in settings:
+            settings["routes"] = routes.settings(settings["routes"])
         address = self.free_address(host or upstream.own_address(), port)
         config = {"listen": upstream.with_port(*address), "upstreams": entries,
                   "tls": {"ca_file": self.authority.path},
@@ -174,6 +179,7 @@ class Env:
         self._settle()
         self._check_answers()
         self._check_upstreams()
+        self._check_routes()
         for made in running:
             self._check_recovery(made)
             self._check_census(made)
@@ -204,13 +210,21 @@ class Env:
                     assert exchange.answer.is_correct, f"O2: {exchange.query}: {exchange.answer}"
 
     def _check_upstreams(self):
-        """O4: only TLS was sent to upstreams."""
+        """O4: only TLS was sent to upstreams, but to those of cleartext routes."""
         for server in self.upstreams:
             assert not server.errors, "the upstream itself failed:\n" + "\n".join(server.errors)
-            for connection in server.connections:
+            for connection in server.connections if not server.cleartext else ():
                 assert connection.first_byte in (None, 0x16), \
                     f"O4: the first byte to {server.name} was {connection.first_byte:#x}"
                 assert connection.cleartext is None, f"O4: cleartext: {connection.cleartext}"
+
+    def _check_routes(self):
+        """O10: an upstream of a route sees names of its domains only, and no other one sees these."""
+        for server in self.upstreams if self.routes else []:
+            for query in server.arrived:
+                where = self.routes.upstreams_of(query.name)
+                assert where is None or server in where, \
+                    f"O10: {query.name!r} was sent to {server.name}"
 
     def _check_recovery(self, made):
         """O5: after all faults have ended, a good query is answered at once."""

@@ -1,6 +1,6 @@
 """
-A scripted DNS-over-TLS server. It records all queries and connections and sends the expected
-answer to each query, unless its Script defines a fault.
+A scripted DNS-over-TLS server, or one in cleartext. It records all queries and connections and
+sends the expected answer to each query, unless its Script defines a fault.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import struct
 import traceback
 import typing
 
+import cleartext
 import dnsmsg
 import tls
 from clock import now
@@ -61,7 +62,8 @@ class ReceivedQuery:
 
     @property
     def is_canary(self):
-        return self.name == "" and self.seen.qtype == dnsmsg.NS
+        own = self.connection.upstream.own_name
+        return self.name == own and self.seen.qtype == dnsmsg.NS
 
     @property
     def number(self):
@@ -111,7 +113,7 @@ class Connection:
         await self.send(dnsmsg.framed(message))
 
     async def send(self, data):
-        """Sends bytes inside TLS."""
+        """Sends bytes inside TLS, if the server has it."""
         async with self._sending:
             self._session.write(data)
             await self._flush()
@@ -207,7 +209,8 @@ class Connection:
         if script.accepted:
             await script.accepted(self)
             return
-        self._session = tls.session(self.upstream.context())
+        self._session = cleartext.Session() if self.upstream.cleartext else \
+            tls.session(self.upstream.context())
         if script.largest_hello and await self._hello_size() > script.largest_hello:
             await self.silence()
             return
@@ -319,7 +322,7 @@ class Connection:
             self.hello += data
         if self.first_byte is None and data:
             self.first_byte = data[0]
-        while data:
+        while data and not self.upstream.cleartext:
             step = min(self._skip, len(data))
             self._skip -= step
             data = data[step:]
@@ -345,14 +348,17 @@ async def answer(connection, query):
 class Upstream:
     """
     The server. The thread of the test creates and controls it; its connections run in the loop.
-    It binds its own address in 127.0.0.0/8, so that its port stays free when it restarts.
+    It binds its own address in 127.0.0.0/8, so that its port stays free when it restarts. One in
+    CLEARTEXT runs the same scripts, without a handshake.
     """
 
     def __init__(self, loop, authority, script=HEALTHY, hostname="dot.test", address=None,
-                 make_socket=socket.socket, identity=None):
+                 make_socket=socket.socket, identity=None, cleartext=False):
         self.loop = loop
+        self.own_name = ""          # what the proxy's own queries to it are about
         self.authority = authority
-        self.hostname = hostname
+        self.cleartext = cleartext
+        self.hostname = None if cleartext else hostname
         self.address = address or own_address()
         self.connections = []
         self.most_at_once = 0
@@ -393,14 +399,15 @@ class Upstream:
 
     def config(self, **changes):
         """Its entry in the list of upstreams."""
-        entry = {"address": self.address, "port": self.port, "hostname": self.hostname}
+        entry = {"address": self.address, "port": self.port, "hostname": self.hostname,
+                 "cleartext": self.cleartext or None}
         entry.update(changes)
         return {key: value for key, value in entry.items() if value is not None}
 
     @property
     def name(self):
         """Its name in the log of the proxy."""
-        return f"{with_port(self.address, self.port)} {self.hostname}"
+        return " ".join(filter(None, (with_port(self.address, self.port), self.hostname)))
 
     @property
     def queries(self):

@@ -304,11 +304,83 @@ matches_a_prefix(void **state)
 	assert_false(prefix_contains(&p, &a));
 }
 
+static const struct private_row {
+	const char *text;
+	bool is_private;
+} private_rows[] = {
+	{ "127.0.0.1", true },
+	{ "127.255.255.255", true },
+	{ "126.255.255.255", false },
+	{ "128.0.0.0", false },
+	{ "10.0.0.0", true },
+	{ "10.255.255.255", true },
+	{ "9.255.255.255", false },
+	{ "11.0.0.0", false },
+	{ "172.16.0.0", true },
+	{ "172.31.255.255", true },
+	{ "172.15.255.255", false },
+	{ "172.32.0.0", false },
+	{ "192.168.0.0", true },
+	{ "192.168.255.255", true },
+	{ "192.167.255.255", false },
+	{ "192.169.0.0", false },
+	{ "100.64.0.0", true },
+	{ "100.127.255.255", true },
+	{ "100.63.255.255", false },
+	{ "100.128.0.0", false },
+	{ "169.254.20.10", true },
+	{ "169.253.255.255", false },
+	{ "169.255.0.0", false },
+	{ "0.0.0.0", false },
+	{ "8.8.8.8", false },
+	{ "192.0.2.1", false },
+	{ "255.255.255.255", false },
+	{ "::1", true },
+	{ "::", false },
+	{ "::2", false },
+	{ "fc00::", true },
+	{ "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", true },
+	{ "fbff:ffff::", false },
+	{ "fe00::", false },
+	{ "fe80::1%lo", true },
+	{ "febf::1%lo", true },
+	{ "fec0::1", false },
+	{ "2001:db8::1", false },
+	{ "2606:4700:4700::1111", false },
+	{ "::ffff:10.0.0.1", true },
+	{ "::ffff:8.8.8.8", false },
+	{ "::10.0.0.1", false },
+	{ "64:ff9b::10.0.0.1", false },
+};
+
+static void
+knows_private_addresses(void **state)
+{
+	const struct private_row *row = *state;
+	struct address a;
+
+	assert_int_equal(address_parse(row->text, 53, &a), 0);
+	assert_int_equal(address_is_private(&a), row->is_private);
+}
+
+/* Each of them can be read, and none is left out because it cannot. */
+static void
+private_prefixes_are_prefixes(void **state)
+{
+	const char *const *text;
+	struct prefix p;
+
+	(void)state;
+	for (text = address_private_prefixes; *text != NULL; text++)
+		assert_int_equal(prefix_parse(*text, &p), 0);
+}
+
 int
 main(void)
 {
 	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test(sets_the_port),
+		cmocka_unit_test(private_prefixes_are_prefixes),
 	};
 
 	return RUN_ROWS(parse_rows, parses_an_address) +
@@ -316,5 +388,6 @@ main(void)
 	    RUN_ROWS(same_rows, compares_addresses) +
 	    RUN_ROWS(wildcard_rows, recognises_wildcards) +
 	    RUN_ROWS(prefix_rows, matches_a_prefix) +
+	    RUN_ROWS(private_rows, knows_private_addresses) +
 	    cmocka_run_group_tests_name("address", singles, NULL, NULL);
 }

@@ -17,8 +17,9 @@
 	"expected private, any, or a range such as 192.0.2.0/24 " \
 	"(no bits set after the prefix length), found "
 #define ALL_KEYS                                                                \
-	" (one of: upstreams, listen, tls, timeouts, order, fallback, cache, inflight, " \
+	" (one of: upstreams, routes, listen, tls, timeouts, order, fallback, cache, inflight, " \
 	"udp_size, workers, clients, allow, reload, user, sandbox, privacy, log)"
+#define ROUTE "routes:\n- {domains: [x.y], "
 #define TEN(x) x x x x x x x x x x
 
 static struct config *
@@ -380,6 +381,83 @@ static const struct refused_row {
 	{ "bad ranges", BYTES(UP "allow: [10.1.0.0/8, localhost, '::/129', public]\n"),
 	    "c:2:9: " RANGE "`10.1.0.0/8'\nc:2:21: " RANGE "`localhost'\n"
 	    "c:2:32: " RANGE "`::/129'\nc:2:42: " RANGE "`public'\n" },
+	{ "G-08 cleartext at the top level",
+	    BYTES("upstreams: [{address: 10.96.0.10, cleartext: true}]\n"),
+	    "c:1:35: `cleartext' is only for upstreams of a route with named domains\n" },
+	{ "G-08 cleartext for a top-level domain",
+	    BYTES(UP "routes:\n- {domains: [x.y, COM], upstreams: {address: 10.0.0.1, cleartext: true}}\n"
+		     "- {domains: '*.de', upstreams: {address: 10.0.0.1, cleartext: true}}\n"
+		     "- {domains: 0.0.0.0/0, upstreams: {address: 10.0.0.1, cleartext: true}}\n"),
+	    "c:3:56: `cleartext' is only for upstreams of a route with named domains; `com' is public\n"
+	    "c:4:52: `cleartext' is only for upstreams of a route with named domains; `de' is public\n"
+	    "c:5:55: `cleartext' is only for upstreams of a route with named domains; "
+	    "`in-addr.arpa' is public\n" },
+	{ "G-08 cleartext to a public address",
+	    BYTES(UP ROUTE "upstreams: [{address: 8.8.8.8, cleartext: true}, "
+			   "{address: '2001:db8::1', cleartext: true}]}\n"),
+	    "c:3:42: a cleartext upstream needs a private address; 8.8.8.8 is public\n"
+	    "c:3:79: a cleartext upstream needs a private address; 2001:db8::1 is public\n" },
+	{ "cleartext and what verifies",
+	    BYTES(UP ROUTE "upstreams: {address: 10.0.0.1, hostname: x, cleartext: true, "
+			   "ca_file: /a, crl_file: /b, verify: chain}}\n"),
+	    "c:3:51: a cleartext upstream is not verified: remove `hostname'\n"
+	    "c:3:81: a cleartext upstream is not verified: remove `ca_file'\n"
+	    "c:3:94: a cleartext upstream is not verified: remove `crl_file'\n"
+	    "c:3:108: a cleartext upstream is not verified: remove `verify'\n" },
+	{ "port 53 over TLS in a route", BYTES(UP ROUTE "upstreams: 10.0.0.1:53}\n"),
+	    "c:3:31: port 53 is not for DNS over TLS (RFC 7858 3.1); 853 is\n" },
+	{ "G-08 the root", BYTES(UP "routes: {domains: ., answer: nxdomain}\n"),
+	    "c:2:19: `.' is the domain of the top-level upstreams (write its servers there)\n" },
+	{ "one domain in two routes",
+	    BYTES(UP ROUTE "answer: nodata}\n- {domains: [X.Y., '*.x.y'], upstreams: default}\n"
+			   "- {domains: ['*.x.Y', 10.0.0.0/8], answer: nxdomain}\n"
+			   "- {domains: 10.in-addr.arpa, answer: nxdomain}\n"),
+	    "c:4:14: domain `x.y' is in two routes (also line 3)\n"
+	    "c:5:14: domain `*.x.y' is in two routes (also line 4)\n"
+	    "c:6:13: domain `10.in-addr.arpa' is in two routes (also line 5)\n" },
+	{ "domain twice in a route", BYTES(UP "routes: {domains: [x, X.], answer: nodata}\n"),
+	    "c:2:23: domain `x' is in its route twice (also line 2)\n" },
+	{ "neither upstreams nor answer", BYTES(UP "routes:\n- domains: [x.y]\n- {domains: z}\n"),
+	    "c:3:3: a route needs either `upstreams' or `answer'\n"
+	    "c:4:3: a route needs either `upstreams' or `answer'\n" },
+	{ "upstreams and answer", BYTES(UP ROUTE "upstreams: default, answer: nodata}\n"),
+	    "c:3:3: a route needs either `upstreams' or `answer'\n" },
+	{ "misspelled answer", BYTES(UP ROUTE "answer: nxdomian}\n- {domains: z, answer: drop}\n"),
+	    "c:3:28: expected nxdomain, nodata or refused, found `nxdomian' (did you mean `nxdomain'?)\n"
+	    "c:4:24: expected nxdomain, nodata or refused, found `drop'\n" },
+	{ "no domains", BYTES(UP "routes: [{answer: nodata}, {domains: [], answer: nodata}]\n"),
+	    "c:2:10: missing key `domains' (as in `domains: [corp.example]')\n"
+	    "c:2:38: the list is empty (write one entry at least)\n" },
+	{ "broken domains",
+	    BYTES(UP "routes: {answer: nodata, domains: [a..b, a.*, 10.96.0.1/12, " LABEL_60 "abcd.x, "
+		     "'x y', \"b\303\274cher.example\"]}\n"),
+	    "c:2:36: domain `a..b' has an empty label\n"
+	    "c:2:42: domain `a.*' has a `*' that is not its first label (as in *.corp.example)\n"
+	    "c:2:47: `10.96.0.1/12' is not a prefix (as in 10.96.0.0/12, with no bits set after the "
+	    "prefix length)\n"
+	    "c:2:61: domain `" LABEL_60 "abcd.x' has a label of more than 63 bytes\n"
+	    "c:2:129: domain `x y' has a character that no name has in the configuration\n"
+	    "c:2:136: domain `b\303\274cher.example' is not ASCII (write it as its A-label, which begins "
+	    "with xn--)\n" },
+	{ "long domain",
+	    BYTES(UP "routes: {answer: nodata, domains: " LABEL_60 "." LABEL_60 "." LABEL_60 "." LABEL_60
+		     ".abcdefghij}\n"),
+	    "c:2:35: domain `" LABEL_60 "." "abcdefghijklmnopqrs' has more than 255 bytes\n" },
+	{ "settings without upstreams",
+	    BYTES(UP ROUTE "answer: nodata, order: list}\n"
+			   "- {domains: z, upstreams: default, cache: {stale: 0}, fallback: {after: 0}}\n"),
+	    "c:3:36: `order' is only for a route with upstreams of its own\n"
+	    "c:4:36: `cache' is only for a route with upstreams of its own\n"
+	    "c:4:55: `fallback' is only for a route with upstreams of its own\n" },
+	{ "min_ttl of a route over max_ttl",
+	    BYTES(UP "cache: {max_ttl: 1m}\nroutes: {domains: z, upstreams: 10.0.0.1, "
+		     "cache: {min_ttl: 2m}}\n"),
+	    "c:3:9: `min_ttl' is longer than `cache.max_ttl' (change one of the two)\n" },
+	{ "no route", BYTES(UP "routes: [cluster.local]\n"),
+	    "c:2:10: expected keys and values, found a single value (as in `{domains: cluster.local}')\n" },
+	{ "upstream of a route that is a listener",
+	    BYTES(UP "listen: 127.0.0.1:853\nroutes: {domains: z, upstreams: 127.0.0.1}\n"),
+	    "c:3:33: a loop: dot-proxy itself listens on 127.0.0.1:853 (change one of the two)\n" },
 	{ "an empty list of ranges", BYTES(UP "allow: []\n"), "c:2:8: the list is empty (write one entry at least)\n" },
 };
 
@@ -408,6 +486,18 @@ static const struct same_row {
 		  "SOCKET_ADDRESS: 0.0.0.0:5353\n"),
 	    "upstreams: [{address: 1.1.1.1, port: 853}, {address: 8.8.8.8, port: 853}]\n"
 	    "listen: [0.0.0.0:5353]\n",
+	    NULL },
+	{ "routes",
+	    BYTES("upstreams: [9.9.9.9]\norder: fastest\ncache: {stale: 1h}\nroutes:\n"
+		  "- {domains: x, upstreams: {address: 10.0.0.1, cleartext: true}}\n"
+		  "- {domains: [X.Y, 10.0.0.0/8], answer: refused}\n"
+		  "- {domains: z, upstreams: 10.0.0.1#a, cache: {min_ttl: 1s}, fallback: {after: 0}}\n"),
+	    "upstreams: [9.9.9.9]\norder: fastest\ncache: {stale: 1h}\nroutes:\n"
+	    "- domains: [x]\n  upstreams: [{address: 10.0.0.1, port: 53, cleartext: true}]\n"
+	    "  order: fastest\n  fallback: {after: 400ms}\n  cache: {stale: 1h, min_ttl: 0}\n"
+	    "- domains: [X.Y, 10.0.0.0/8]\n  answer: refused\n"
+	    "- domains: [z]\n  upstreams: [{address: 10.0.0.1, hostname: a}]\n"
+	    "  order: fastest\n  fallback: {after: 0}\n  cache: {stale: 1h, min_ttl: 1s}\n",
 	    NULL },
 	{ "short forms",
 	    BYTES("upstreams: [9.9.9.9#dns.quad9.net, 9.9.9.9:8853#dns.quad9.net, "
@@ -788,7 +878,7 @@ static const struct file_row {
 } file_rows[] = {
 	{ "a good file", UP, 1, 0644, NULL, NULL },
 	{ "F-01 an empty file", "", 1, 0644, ":1:1: file is empty (write at least `upstreams')\n", NULL },
-	{ "F-01 a file too large", "#######\n", 32768 + 1, 0644, ": is larger than 256 KiB (check that this is the right file)\n", NULL },
+	{ "F-01 a file too large", "#######\n", 524288 + 1, 0644, ": is larger than 4096 KiB (check that this is the right file)\n", NULL },
 	{ "F-01 a file as large as can be", "#######\n", 32768, 0644, ":1:1: file is empty (write at least `upstreams')\n",
 	    NULL },
 	{ "F-11 world-writable", UP, 1, 0602, NULL,
@@ -895,6 +985,12 @@ compares_trust(void **state)
 		}
 		assert_int_equal(config_same_trust(&u[0], &u[1]), rows[i].same);
 		assert_int_equal(config_same_trust(&u[1], &u[0]), rows[i].same);
+		/* In cleartext the files have no meaning. */
+		u[0].cleartext = true;
+		assert_false(config_same_trust(&u[0], &u[1]));
+		assert_false(config_same_trust(&u[1], &u[0]));
+		u[1].cleartext = true;
+		assert_true(config_same_trust(&u[0], &u[1]));
 		for (k = 0; k < 2; k++) {
 			free(u[k].ca_file);
 			free(u[k].crl_file);

@@ -19,6 +19,9 @@ static const struct deadline opened_at = { 500000 };
 static const struct deadline sent_at = { 1000000 };
 static const struct deadline later = { 2000000 };
 
+/* The kind of the stream below; all tests run with each. */
+static enum stream_kind kind;
+
 /* A connection that is ready, in a slot that is not the first, and queries for it. */
 static struct tls_server server;
 static struct fixture {
@@ -89,7 +92,7 @@ open_connection(void **state)
 	f.c = connection_table_slot(f.table, SLOTS - 1);
 	f.stream = connection_stream(f.c);
 	f.facts = connection_facts(f.c);
-	tls_connect(&server, &stream, &f.peer);
+	connect_to(&server, kind, &stream, &f.peer);
 	connection_open(f.c, stream, &settings, opened_at);
 	for (i = 0; i < QUERIES_MAX; i++)
 		make_query(&f.queries[i], i, 0);
@@ -216,7 +219,7 @@ is_in_use(uint16_t id, size_t count)
 	return false;
 }
 
-/* Sends all of it from the server, in a record for each CHUNK bytes. */
+/* Sends all of it from the server, in a record or segment for each CHUNK bytes. */
 static void
 serve(const uint8_t *data, size_t len, size_t chunk)
 {
@@ -584,7 +587,7 @@ open_again(void)
 
 	assert_false(stream_is_open(f.stream));
 	tls_peer_close(&f.peer);
-	tls_connect(&server, &stream, &f.peer);
+	connect_to(&server, kind, &stream, &f.peer);
 	connection_open(f.c, stream, &settings, opened_at);
 }
 
@@ -740,6 +743,7 @@ static const struct end_row {
 	{ "FIN in a message", TLS_FIN, FRAME_LEN + 9, 1, "read: connection closed by the server" },
 	{ "FIN after both responses", TLS_FIN, (size_t)2 * FRAME_LEN, 2, "read: connection closed by the server" },
 	{ "reset", TLS_RESET, 0, 0, "read: Connection reset by peer" },
+	{ "reset in a message", TLS_RESET, FRAME_LEN + 9, 1, "read: Connection reset by peer" },
 };
 
 static void
@@ -823,8 +827,8 @@ table_of_impossible_size_is_refused(void **state)
 #define TEST(function) \
 	cmocka_unit_test_setup_teardown(function, open_connection, close_connection)
 
-int
-main(void)
+static int
+run_all(enum stream_kind over)
 {
 	const struct fixtures with_connection = { open_connection, close_connection, start_server,
 		stop_server };
@@ -842,9 +846,17 @@ main(void)
 		cmocka_unit_test(table_of_impossible_size_is_refused),
 	};
 
+	kind = over;
+	print_message("%s\n", kind == STREAM_CLEARTEXT ? "In cleartext:" : "Over TLS:");
 	return RUN_ROWS_WITH(with_connection, scripts, receives_what_is_served) +
 	    RUN_ROWS_WITH(with_connection, canary_rows, sends_the_canary_first) +
 	    RUN_ROWS_WITH(with_connection, batch_rows, sends_batch_after_batch) +
 	    RUN_ROWS_WITH(with_connection, end_rows, receives_what_came_before_the_end) +
 	    cmocka_run_group_tests_name("connection", others, start_server, stop_server);
+}
+
+int
+main(void)
+{
+	return run_all(STREAM_TLS) + run_all(STREAM_CLEARTEXT);
 }

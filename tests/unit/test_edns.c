@@ -27,6 +27,7 @@
 static const struct edns_settings as_it_comes = { .padding = false, .client_subnet = true };
 static const struct edns_settings opted_out = { .padding = false, .client_subnet = false };
 static const struct edns_settings padded = { .padding = true, .client_subnet = false };
+static const struct edns_settings no_subnet = { .no_opt_out = true };
 static const struct edns_settings asks_ad = { .client_subnet = true, .ask_ad = true };
 
 enum { BLOCK = 128 };
@@ -63,6 +64,13 @@ static const struct query_row {
 	{ "client subnet", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\33", COOKIE SUBNET "\0\14\0\0")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\17", SUBNET KEEPALIVE)) },
+
+	{ "no Client Subnet, no OPT", &no_subnet, EDNS_OURS, BYTES(ID QUERY ONE QUESTION),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
+	{ "no Client Subnet, hop-by-hop options", &no_subnet, EDNS_OURS,
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\56",
+		SUBNET COOKIE KEEPALIVE NSID PADDING TIMEOUT("\0\1") "")),
+	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\12", NSID KEEPALIVE)) },
 
 	{ "K-20 AD is asked for", &asks_ad, EDNS_OURS, BYTES(ID QUERY ONE QUESTION),
 	    BYTES(ID "\x01\x20" ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },

@@ -56,6 +56,7 @@ closed_stream_does_nothing(void **state)
 	assert_int_equal(stream_write(&closed, &byte, 1, &why), -1);
 	assert_string_equal(why.text, "closed");
 	assert_false(stream_should_retry_reduced(&closed));
+	assert_null(stream_retry_text(&closed));
 	assert_false(stream_has_expired(&closed));
 	assert_false(stream_has_read_ahead(&closed));
 	stream_describe(&closed, &facts);
@@ -104,32 +105,87 @@ goes_through_its_stages(void **state)
 	tls_peer_close(&peer);
 }
 
+/* The same in cleartext: there is no handshake, and nothing is sent that was not written. */
+static void
+goes_through_its_stages_in_cleartext(void **state)
+{
+	struct dot_facts facts;
+	struct failure why;
+	uint8_t octets[8];
+
+	(void)state;
+	assert_int_equal(stream_open_cleartext(&stream, server.cleartext, &why), 0);
+	assert_true(stream_is_open(&stream));
+	assert_int_equal(stream_stage(&stream), STREAM_CONNECTING);
+	assert_true(stream_events(&stream) == EPOLLOUT);
+	assert_int_equal(net_wait(stream_fd(&stream), POLLOUT, deadline_in(TLS_SERVER_LIMIT_MS)), 0);
+	assert_int_equal(stream_step(&stream, &why), 0);
+	assert_int_equal(stream_stage(&stream), STREAM_READY);
+	assert_true(stream_events(&stream) == EPOLLIN);
+	assert_int_equal(stream_step(&stream, &why), 0);
+	assert_int_equal(stream_stage(&stream), STREAM_READY);
+	assert_false(stream_has_expired(&stream));
+	assert_false(stream_has_read_ahead(&stream));
+	assert_false(stream_should_retry_reduced(&stream));
+	assert_null(stream_retry_text(&stream));
+	memset(&facts, 0xff, sizeof facts);
+	stream_describe(&stream, &facts);
+	assert_string_equal(facts.version, "none");
+	assert_null(facts.cipher);
+	assert_null(facts.retried);
+	assert_false(facts.resumed);
+	assert_string_equal(facts.names, "");
+	assert_string_equal(facts.not_after, "");
+	tls_server_accept_cleartext(&server, &peer);
+	assert_int_equal(tls_peer_read(&peer, octets, sizeof octets), 0);
+	assert_int_equal(stream_write(&stream, (const uint8_t *)"query", 5, &why), 5);
+	assert_int_equal(net_wait(peer.fd, POLLIN, deadline_in(TLS_SERVER_LIMIT_MS)), 0);
+	assert_int_equal(tls_peer_read(&peer, octets, sizeof octets), 5);
+	assert_memory_equal(octets, "query", 5);
+	assert_int_equal(stream_read(&stream, octets, sizeof octets, &why), 0);
+	stream_close(&stream);
+	assert_false(stream_is_open(&stream));
+	assert_int_equal(net_wait(peer.fd, POLLIN, deadline_in(TLS_SERVER_LIMIT_MS)), 0);
+	assert_int_equal(read(peer.fd, octets, sizeof octets), 0);
+	tls_peer_close(&peer);
+}
+
 /* What a stream is when time is up. */
 enum progress { CONNECTING, HANDSHAKING, RESPONDING, READY };
 
 static const struct timeout_row {
 	const char *name;
+	enum stream_kind kind;
 	enum progress progress;
 	const char *text;
 	const char *remedy; /* how it begins */
 } timeout_rows[] = {
-	{ "connecting", CONNECTING, "connect: timed out after 1234 ms (timeouts.connect)",
+	{ "connecting", STREAM_TLS, CONNECTING, "connect: timed out after 1234 ms (timeouts.connect)",
 	    "a firewall may drop TCP to port " },
-	{ "handshaking with a silent server", HANDSHAKING,
+	{ "handshaking with a silent server", STREAM_TLS, HANDSHAKING,
 	    "handshake: timed out after 1234 ms (timeouts.handshake)", "there was no response: " },
-	{ "handshaking with a slow server", RESPONDING,
+	{ "handshaking with a slow server", STREAM_TLS, RESPONDING,
 	    "handshake: timed out after 1234 ms (timeouts.handshake)", "the server responds, " },
-	{ "ready", READY, "query: no answer in 1234 ms", "" },
+	{ "ready", STREAM_TLS, READY, "query: no answer in 1234 ms", "" },
+	{ "connecting in cleartext", STREAM_CLEARTEXT, CONNECTING,
+	    "connect: timed out after 1234 ms (timeouts.connect)",
+	    "a firewall may drop TCP to port " },
+	{ "ready in cleartext", STREAM_CLEARTEXT, READY, "query: no answer in 1234 ms", "" },
 };
 
 static void
 says_at_which_stage_time_was_up(void **state)
 {
 	const struct timeout_row *row = *state;
-	struct failure why;
+	struct failure why = { .text = "" };
 
-	assert_int_equal(stream_open_tls(&stream, server.server, NULL, 0, &why), 0);
+	if (row->kind == STREAM_CLEARTEXT)
+		assert_int_equal(stream_open_cleartext(&stream, server.cleartext, &why), 0);
+	else
+		assert_int_equal(stream_open_tls(&stream, server.server, NULL, 0, &why), 0);
 	tls_server_accept(&server, &peer);
+	if (row->kind == STREAM_CLEARTEXT && row->progress == READY)
+		assert_int_equal(stream_step(&stream, &why), 0);
 	if (row->progress == HANDSHAKING || row->progress == RESPONDING)
 		assert_int_equal(stream_step(&stream, &why), 0);
 	if (row->progress == RESPONDING) {
@@ -139,7 +195,7 @@ says_at_which_stage_time_was_up(void **state)
 		    deadline_in(TLS_SERVER_LIMIT_MS)), 0);
 		assert_int_equal(stream_step(&stream, &why), 0);
 	}
-	if (row->progress == READY)
+	if (row->kind == STREAM_TLS && row->progress == READY)
 		assert_int_equal(tls_handshake(&stream, &peer, &why), 0);
 	assert_int_equal(stream_fail_timeout(&stream, 1234, &why), -1);
 	assert_string_equal(why.text, row->text);
@@ -152,13 +208,19 @@ says_at_which_stage_time_was_up(void **state)
 
 static const struct end_row {
 	const char *name;
+	enum stream_kind kind;
 	enum tls_end how;
 	const char *read;  /* the words of the first read after the end */
 	const char *write; /* and of a write instead; NULL: it may still succeed */
 } end_rows[] = {
-	{ "close_notify", TLS_CLOSE_NOTIFY, "read: connection closed by the server", NULL },
-	{ "FIN", TLS_FIN, "read: connection closed by the server", NULL },
-	{ "reset", TLS_RESET, "read: Connection reset by peer",
+	{ "close_notify", STREAM_TLS, TLS_CLOSE_NOTIFY, "read: connection closed by the server",
+	    NULL },
+	{ "FIN", STREAM_TLS, TLS_FIN, "read: connection closed by the server", NULL },
+	{ "reset", STREAM_TLS, TLS_RESET, "read: Connection reset by peer",
+	    "write: Connection reset by peer" },
+	{ "FIN in cleartext", STREAM_CLEARTEXT, TLS_FIN, "read: connection closed by the server",
+	    NULL },
+	{ "reset in cleartext", STREAM_CLEARTEXT, TLS_RESET, "read: Connection reset by peer",
 	    "write: Connection reset by peer" },
 };
 
@@ -169,7 +231,7 @@ says_how_the_server_has_ended_it(void **state)
 	struct failure why;
 	uint8_t byte = 0;
 
-	tls_connect(&server, &stream, &peer);
+	connect_to(&server, row->kind, &stream, &peer);
 	tls_peer_end(&peer, row->how);
 	assert_int_equal(read_some(&byte, 1, &why), -1);
 	assert_string_equal(why.text, row->read);
@@ -178,7 +240,7 @@ says_how_the_server_has_ended_it(void **state)
 	assert_false(stream_is_open(&stream));
 	if (row->write == NULL)
 		return;
-	tls_connect(&server, &stream, &peer);
+	connect_to(&server, row->kind, &stream, &peer);
 	tls_peer_end(&peer, row->how);
 	assert_int_equal(net_wait(stream_fd(&stream), POLLIN, deadline_in(TLS_SERVER_LIMIT_MS)), 0);
 	assert_int_equal(stream_write(&stream, &byte, 1, &why), -1);
@@ -239,17 +301,26 @@ refuses_the_server(void **state)
 	tls_server_stop(&refused);
 }
 
+static const struct kind_row {
+	const char *name;
+	enum stream_kind kind;
+} kind_rows[] = {
+	{ "over TLS", STREAM_TLS },
+	{ "in cleartext", STREAM_CLEARTEXT },
+};
+
 static void
 says_that_nobody_listens(void **state)
 {
+	const struct kind_row *row = *state;
 	struct tls_server gone;
 	struct failure why = { .text = "" };
 	int rc;
 
-	(void)state;
 	tls_server_start(&gone, "DNS:dns.test", 3600);
 	(void)close(gone.listener);
-	rc = stream_open_tls(&stream, gone.server, NULL, 0, &why);
+	rc = row->kind == STREAM_TLS ? stream_open_tls(&stream, gone.server, NULL, 0, &why) :
+				       stream_open_cleartext(&stream, gone.cleartext, &why);
 	if (rc == 0) {
 		assert_int_equal(net_wait(stream_fd(&stream), POLLOUT,
 		    deadline_in(TLS_SERVER_LIMIT_MS)), 0);
@@ -261,11 +332,13 @@ says_that_nobody_listens(void **state)
 	tls_server_stop(&gone);
 }
 
-/* No socket can be had for an address of no family. */
+/* No socket can be had for an address of no family, or for a link-local one without interface. */
 static void
 that_cannot_be_opened_stays_closed(void **state)
 {
 	struct dot_identity nowhere = { .hostname = "dns.test" };
+	struct cleartext_server *c;
+	struct address lost;
 	struct dot_server *s = dot_server_new(server.trust, &nowhere, false, NULL);
 	struct stream closed = { .kind = STREAM_CLOSED };
 	struct failure why;
@@ -275,6 +348,11 @@ that_cannot_be_opened_stays_closed(void **state)
 	assert_int_equal(stream_open_tls(&closed, s, NULL, 0, &why), -1);
 	assert_false(stream_is_open(&closed));
 	dot_server_free(s);
+	assert_int_equal(address_parse("fe80::1", 53, &lost), 0);
+	assert_non_null(c = cleartext_server_new(&lost, &why));
+	assert_int_equal(stream_open_cleartext(&closed, c, &why), -1);
+	assert_false(stream_is_open(&closed));
+	cleartext_server_free(c);
 }
 
 static int
@@ -316,6 +394,7 @@ may_try_again_without_alpn(void **state)
 	tls_server_accept(&strict, &peer);
 	assert_int_equal(tls_handshake(&stream, &peer, &why), -1);
 	assert_true(stream_should_retry_reduced(&stream));
+	assert_string_equal(stream_retry_text(&stream), "without ALPN (refused by server)");
 	stream_close(&stream);
 	tls_peer_close(&peer);
 	tls_connect(&strict, &stream, &peer);
@@ -423,6 +502,7 @@ static void
 waits_for_a_server_that_does_not_read(void **state)
 {
 	enum { LEN = 400000 };
+	const struct kind_row *row = *state;
 	struct deadline by = deadline_in(TLS_SERVER_LIMIT_MS);
 	uint8_t *sent = malloc(LEN);
 	uint8_t *got = malloc(LEN);
@@ -432,12 +512,11 @@ waits_for_a_server_that_does_not_read(void **state)
 	ssize_t n;
 	size_t i;
 
-	(void)state;
 	assert_non_null(sent);
 	assert_non_null(got);
 	for (i = 0; i < LEN; i++)
 		sent[i] = (uint8_t)(i * 7 + i / 256);
-	tls_connect(&server, &stream, &peer);
+	connect_to(&server, row->kind, &stream, &peer);
 	while ((n = stream_write(&stream, sent + done, LEN - done, &why)) > 0)
 		done += (size_t)n;
 	assert_int_equal(n, 0);
@@ -458,6 +537,41 @@ waits_for_a_server_that_does_not_read(void **state)
 	free(got);
 }
 
+/* In cleartext: as many octets as there are, at most those that fit, in their order. */
+static void
+reads_what_a_server_sends_by_and_by(void **state)
+{
+	enum { LEN = 400000 };
+	struct deadline by = deadline_in(TLS_SERVER_LIMIT_MS);
+	uint8_t *sent = malloc(LEN);
+	uint8_t *got = malloc(LEN);
+	size_t done = 0;
+	size_t read = 0;
+	struct failure why;
+	ssize_t n;
+	size_t i;
+
+	(void)state;
+	assert_non_null(sent);
+	assert_non_null(got);
+	for (i = 0; i < LEN; i++)
+		sent[i] = (uint8_t)(i * 11 + i / 256);
+	cleartext_connect(&server, &stream, &peer);
+	while (read < LEN) {
+		assert_false(deadline_passed(by, deadline_now()));
+		done += tls_peer_write(&peer, sent + done, LEN - done < 7000 ? LEN - done : 7000);
+		n = stream_read(&stream, got + read, LEN - read < 1000 ? LEN - read : 1000, &why);
+		assert_in_range(n, 0, 1000);
+		read += (size_t)n;
+	}
+	assert_memory_equal(got, sent, LEN);
+	assert_int_equal(stream_read(&stream, got, LEN, &why), 0);
+	stream_close(&stream);
+	tls_peer_close(&peer);
+	free(sent);
+	free(got);
+}
+
 int
 main(void)
 {
@@ -465,16 +579,18 @@ main(void)
 	const struct CMUnitTest others[] = {
 		cmocka_unit_test(closed_stream_does_nothing),
 		cmocka_unit_test(goes_through_its_stages),
-		cmocka_unit_test(says_that_nobody_listens),
+		cmocka_unit_test(goes_through_its_stages_in_cleartext),
 		cmocka_unit_test(that_cannot_be_opened_stays_closed),
 		cmocka_unit_test(may_try_again_without_alpn),
 		cmocka_unit_test(agrees_on_dot_by_alpn),
 		cmocka_unit_test(tells_of_what_it_has_read_ahead),
-		cmocka_unit_test(waits_for_a_server_that_does_not_read),
+		cmocka_unit_test(reads_what_a_server_sends_by_and_by),
 	};
 
 	return cmocka_run_group_tests_name("stream", others, start_server, stop_server) +
 	    RUN_ROWS_WITH(with_server, timeout_rows, says_at_which_stage_time_was_up) +
+	    RUN_ROWS_WITH(with_server, kind_rows, says_that_nobody_listens) +
+	    RUN_ROWS_WITH(with_server, kind_rows, waits_for_a_server_that_does_not_read) +
 	    RUN_ROWS_WITH(with_server, end_rows, says_how_the_server_has_ended_it) +
 	    RUN_ROWS_WITH(with_server, refused_rows, refuses_the_server) +
 	    RUN_ROWS_WITH(with_server, version_rows, resumes_a_session);

@@ -54,7 +54,7 @@ static struct fixture {
 	struct fake servers[SERVERS];
 	struct scoreboard shared;
 	struct config *config;
-	struct upstream_list *list;
+	struct upstream_groups *groups;
 	struct query_table *table;
 	int set;
 	size_t asked;
@@ -238,9 +238,9 @@ begin(const char *first, const char *second, const char *settings)
 	f.table = query_table_new(QUERIES_MAX);
 	assert_non_null(f.table);
 	assert_int_equal(scoreboard_init(&f.shared), 0);
-	f.list = upstream_list_new(f.config, &f.shared, &why);
-	assert_non_null(f.list);
-	assert_int_equal(upstream_attach(f.list, f.set, f.table, &why), 0);
+	f.groups = upstream_groups_new(f.config, &f.shared, &why);
+	assert_non_null(f.groups);
+	assert_int_equal(upstream_attach(f.groups, f.set, f.table, &why), 0);
 }
 
 static int
@@ -249,7 +249,7 @@ end(void **state)
 	size_t i;
 
 	(void)state;
-	upstream_list_free(f.list);
+	upstream_groups_free(f.groups);
 	scoreboard_free(&f.shared);
 	query_table_free(f.table);
 	config_free(f.config);
@@ -273,7 +273,7 @@ ask(void)
 	assert_int_equal(dns_read_query(q->message, q->len, &q->dns, &rcode), DNS_RELAY);
 	q->arrived = deadline_now();
 	q->by = deadline_after(q->arrived, f.config->timeouts.query_ms);
-	upstream_ask(f.list, q);
+	upstream_ask(f.groups, q);
 	return q;
 }
 
@@ -291,7 +291,7 @@ take_ended(struct query *q)
 		assert_memory_equal(q->response + DNS_HEADER_LEN, q->message + DNS_HEADER_LEN,
 		    QUESTION_LEN);
 	} else {
-		upstream_explain(f.list, q, &why);
+		upstream_explain(f.groups, q, &why);
 	}
 	(void)snprintf(f.why, sizeof f.why, "%s", why.text);
 	query_free(f.table, q);
@@ -301,7 +301,7 @@ take_ended(struct query *q)
 static void
 turn(void)
 {
-	struct deadline by = deadline_sooner(upstream_deadline(f.list), deadline_in(TURN_MS));
+	struct deadline by = deadline_sooner(upstream_deadline(f.groups), deadline_in(TURN_MS));
 	struct epoll_event events[EVENTS_AT_ONCE];
 	size_t count = waitset_wait(f.set, events, EVENTS_AT_ONCE, by);
 	struct deadline now = deadline_now();
@@ -310,14 +310,14 @@ turn(void)
 	size_t i;
 
 	for (i = 0; i < count; i++)
-		upstream_ready(f.list, waitset_index(&events[i]), now);
-	upstream_expire(f.list, now);
-	upstream_send(f.list, now);
-	while ((q = upstream_next_done(f.list)) != NULL)
+		upstream_ready(f.groups, waitset_index(&events[i]), now);
+	upstream_expire(f.groups, now);
+	upstream_send(f.groups, now);
+	while ((q = upstream_next_done(f.groups)) != NULL)
 		take_ended(q);
-	while (upstream_next_event(f.list, &event))
+	while (upstream_next_event(f.groups, &event))
 		f.events[event.what]++;
-	f.hedged += upstream_take_hedged(f.list);
+	f.hedged += upstream_take_hedged(f.groups);
 	for (i = 0; i < SERVERS; i++)
 		step_fake(&f.servers[i]);
 }
@@ -438,7 +438,7 @@ failures(size_t upstream)
 {
 	struct upstream_state state;
 
-	upstream_state(f.list, upstream, deadline_now(), &state);
+	upstream_state(f.groups, upstream, deadline_now(), &state);
 	return state.failures;
 }
 
@@ -498,7 +498,7 @@ test_cancelled_query_gets_no_response(void **state)
 	begin("-a", "a", AFTER("never"));
 	q = ask();
 	RUN_UNTIL(f.servers[0].asked == 1);
-	upstream_cancel(f.list, q);
+	upstream_cancel(f.groups, q);
 	query_free(f.table, q);
 	f.asked--;
 	(void)ask();
@@ -507,7 +507,7 @@ test_cancelled_query_gets_no_response(void **state)
 	assert_int_equal(f.by, 0);
 	assert_int_equal(f.servers[0].accepted, 1);
 	q = ask();
-	upstream_cancel(f.list, q); /* before it was sent */
+	upstream_cancel(f.groups, q); /* before it was sent */
 	query_free(f.table, q);
 	f.asked--;
 	turn();

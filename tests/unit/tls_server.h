@@ -22,8 +22,9 @@
 
 /*
  * A TLS server on a loopback socket, in the process of the test, and the client's view of it: a
- * trust store with the CA that has signed its certificate, and its identity. All sockets are
- * non-blocking; client and server take their steps in turns.
+ * trust store with the CA that has signed its certificate, and its identity; or, for those that
+ * connect in cleartext, its address. All sockets are non-blocking; client and server take their
+ * steps in turns.
  */
 enum { TLS_SERVER_LIMIT_MS = 20000, TLS_SERVER_BUFFER = 4096 };
 
@@ -33,11 +34,12 @@ struct tls_server {
 	char ca_file[32];
 	struct dot_trust *trust;
 	struct dot_server *server;
+	struct cleartext_server *cleartext; /* the same address */
 };
 
 /* The server's side of one connection. */
 struct tls_peer {
-	SSL *ssl;
+	SSL *ssl; /* NULL: in cleartext */
 	int fd;
 };
 
@@ -130,11 +132,14 @@ tls_server_start(struct tls_server *s, const char *names, long valid_s)
 	assert_non_null(s->trust);
 	s->server = dot_server_new(s->trust, &identity, false, &why);
 	assert_non_null(s->server);
+	s->cleartext = cleartext_server_new(&identity.address, &why);
+	assert_non_null(s->cleartext);
 }
 
 static inline void
 tls_server_stop(struct tls_server *s)
 {
+	cleartext_server_free(s->cleartext);
 	dot_server_free(s->server);
 	dot_trust_free(s->trust);
 	SSL_CTX_free(s->ctx);
@@ -142,15 +147,23 @@ tls_server_stop(struct tls_server *s)
 	(void)unlink(s->ca_file);
 }
 
-/* Accepts the connection that a client has just opened. */
+/* Accepts the connection that a client has just opened, in cleartext. */
 static inline void
-tls_server_accept(struct tls_server *s, struct tls_peer *peer)
+tls_server_accept_cleartext(struct tls_server *s, struct tls_peer *peer)
 {
 	struct address from;
 
 	assert_int_equal(net_wait(s->listener, POLLIN, deadline_in(TLS_SERVER_LIMIT_MS)), 0);
+	peer->ssl = NULL;
 	peer->fd = net_accept(s->listener, &from);
 	assert_int_not_equal(peer->fd, -1);
+}
+
+/* Accepts the connection that a client has just opened. */
+static inline void
+tls_server_accept(struct tls_server *s, struct tls_peer *peer)
+{
+	tls_server_accept_cleartext(s, peer);
 	peer->ssl = SSL_new(s->ctx);
 	assert_non_null(peer->ssl);
 	assert_int_equal(SSL_set_fd(peer->ssl, peer->fd), 1);
@@ -173,7 +186,7 @@ tls_peer_end(struct tls_peer *peer, enum tls_end how)
 {
 	struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
 
-	if (how == TLS_CLOSE_NOTIFY)
+	if (how == TLS_CLOSE_NOTIFY && peer->ssl != NULL)
 		(void)SSL_shutdown(peer->ssl);
 	if (how == TLS_RESET)
 		(void)setsockopt(peer->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
@@ -185,7 +198,12 @@ static inline size_t
 tls_peer_read(struct tls_peer *peer, uint8_t *buf, size_t cap)
 {
 	size_t n = 0;
+	ssize_t got;
 
+	if (peer->ssl == NULL) {
+		got = read(peer->fd, buf, cap);
+		return got > 0 ? (size_t)got : 0;
+	}
 	if (SSL_read_ex(peer->ssl, buf, cap, &n) != 1) {
 		ERR_clear_error();
 		return 0;
@@ -198,7 +216,12 @@ static inline size_t
 tls_peer_write(struct tls_peer *peer, const uint8_t *buf, size_t len)
 {
 	size_t n = 0;
+	ssize_t put;
 
+	if (peer->ssl == NULL) {
+		put = write(peer->fd, buf, len);
+		return put > 0 ? (size_t)put : 0;
+	}
 	if (SSL_write_ex(peer->ssl, buf, len, &n) != 1) {
 		ERR_clear_error();
 		return 0;
@@ -238,6 +261,31 @@ tls_connect(struct tls_server *s, struct stream *stream, struct tls_peer *peer)
 	(void)setsockopt(stream_fd(stream), SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 	tls_server_accept(s, peer);
 	assert_int_equal(tls_handshake(stream, peer, &why), 0);
+}
+
+/* The same in cleartext. */
+static inline void
+cleartext_connect(struct tls_server *s, struct stream *stream, struct tls_peer *peer)
+{
+	int size = TLS_SERVER_BUFFER;
+	struct failure why;
+
+	assert_int_equal(stream_open_cleartext(stream, s->cleartext, &why), 0);
+	(void)setsockopt(stream_fd(stream), SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+	tls_server_accept_cleartext(s, peer);
+	assert_int_equal(net_wait(stream_fd(stream), POLLOUT, deadline_in(TLS_SERVER_LIMIT_MS)), 0);
+	assert_int_equal(stream_step(stream, &why), 0);
+	assert_int_equal(stream_stage(stream), STREAM_READY);
+}
+
+/* Opens a stream of one kind or the other. */
+static inline void
+connect_to(struct tls_server *s, enum stream_kind kind, struct stream *stream, struct tls_peer *peer)
+{
+	if (kind == STREAM_CLEARTEXT)
+		cleartext_connect(s, stream, peer);
+	else
+		tls_connect(s, stream, peer);
 }
 
 #endif
