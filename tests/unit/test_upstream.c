@@ -152,8 +152,12 @@ static void
 take_query(struct fake *s, size_t i, const uint8_t *message, size_t len)
 {
 	bool is_canary = message[DNS_HEADER_LEN] == 0; /* of the root */
-	char letter = is_canary ? (s->script[0] == 'm' ? 'm' : 'a') : next_letter(s);
+	char letter = 'a';
 
+	if (!is_canary)
+		letter = next_letter(s);
+	else if (s->script[0] == 'm')
+		letter = 'm';
 	s->canaries += is_canary;
 	s->peers[i].is_mute = s->peers[i].is_mute || letter == 'm';
 	if (s->peers[i].is_mute || letter == '-')
