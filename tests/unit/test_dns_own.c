@@ -73,7 +73,8 @@ static const struct zone_row {
 	    false },
 	{ "K-48 the zone above", BYTES(ID QUERY ONE "\4arpa\0" TYPE_A IN), false },
 	{ "K-48 the root", BYTES(ID QUERY ONE "\0" TYPE_A IN), false },
-	{ "K-48 below another name", BYTES(ID QUERY ONE "\10resolver\4arpa\4test\0" TYPE_A IN), false },
+	{ "K-48 below another name", BYTES(ID QUERY ONE "\10resolver\4arpa\4test\0" TYPE_A IN),
+	    false },
 };
 
 static void
