@@ -14,6 +14,8 @@ enum {
 	CONFIG_UPSTREAMS_MAX = 256,
 	CONFIG_ALLOW_MAX = 64,
 	CONFIG_PINS_MAX = 8,
+	CONFIG_HOSTS_MAX = 1024,
+	CONFIG_HOST_ADDRESSES_MAX = 64, /* of one name */
 	CONFIG_WORKERS_MAX = 64,
 	CONFIG_CLIENTS_MAX = 65536,
 	CONFIG_INFLIGHT_MAX = 16384,
@@ -72,6 +74,13 @@ struct config_upstream {
 /* Whether both are verified with the same trust store: the same CA file and the same CRL file. */
 bool config_same_trust(const struct config_upstream *, const struct config_upstream *);
 
+/* A name of `hosts', which dns_parse_name() takes. */
+struct config_host {
+	char *name;
+	struct address *addresses; /* without port and zone */
+	size_t count;              /* of the addresses; at least 1 */
+};
+
 /* A valid configuration with all defaults filled in. It does not change while in use. */
 struct config {
 	struct config_listener listen[CONFIG_LISTEN_MAX];
@@ -95,10 +104,16 @@ struct config {
 		struct config_place crl_place;
 		bool fast_open;
 	} tls;
-	bool order_fastest;    /* by response time, not in the order of the file */
-	int fallback_after_ms; /* until the next upstream is asked as well; or: */
-	int inflight;          /* queries in flight in each worker; 1 to CONFIG_INFLIGHT_MAX */
-	int udp_size;          /* bytes of the longest response over UDP */
+	bool order_fastest;      /* by response time, not in the order of the file */
+	int fallback_after_ms;   /* until the next upstream is asked as well; or: */
+	bool local_names;        /* special-use names are answered here */
+	bool single_labels_here; /* names of one label as well */
+	struct config_host *hosts;
+	size_t host_count;
+	char *hosts_file; /* NULL: none */
+	struct config_place hosts_place;
+	int inflight; /* queries in flight in each worker; 1 to CONFIG_INFLIGHT_MAX */
+	int udp_size; /* bytes of the longest response over UDP */
 	struct prefix allow[CONFIG_ALLOW_MAX];
 	size_t allow_count; /* "private" and "any" are stored as the prefixes they stand for */
 	int workers;        /* 1 to CONFIG_WORKERS_MAX */

@@ -23,7 +23,8 @@ enum field_kind {
 	FIELD_UPSTREAM_ADDRESS, /* struct address */
 	FIELD_PREFIX,           /* struct prefix; a name may stand for several */
 	FIELD_LISTENER,         /* struct config_listener: as FIELD_MAP, or its address alone */
-	FIELD_UPSTREAM          /* struct config_upstream: as FIELD_MAP, or in short */
+	FIELD_UPSTREAM,         /* struct config_upstream: as FIELD_MAP, or in short */
+	FIELD_HOSTS             /* names, and addresses of each; the member is not touched */
 };
 
 /* One key of the configuration, or what stands for each entry of a list. */

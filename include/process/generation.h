@@ -13,6 +13,7 @@
 #include "process/listeners.h"
 #include "process/privilege.h"
 #include "process/worker.h"
+#include "query/names.h"
 #include "shared/scoreboard.h"
 #include "upstream/upstream.h"
 
@@ -46,6 +47,7 @@ struct generation_slot {
 struct generation {
 	struct generation *older;
 	struct config *config;
+	struct names *names;
 	struct upstream_list *upstreams;
 	struct scoreboard *shared; /* the supervisor's */
 	struct cache *cache;       /* in there; NULL: there is none */

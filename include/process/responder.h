@@ -6,6 +6,7 @@
 #include "base/deadline.h"
 #include "base/fail.h"
 #include "config/config.h"
+#include "query/names.h"
 #include "query/query.h"
 #include "shared/health.h"
 #include "upstream/upstream.h"
@@ -20,6 +21,7 @@ struct responder;
 /* What it works with. All of it stays the caller's, and must outlive the responder. */
 struct responder_setup {
 	const struct config *config;
+	const struct names *names;
 	struct upstream_list *upstreams; /* see upstream_attach() */
 	struct query_table *table;
 	struct health_table *health;

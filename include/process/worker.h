@@ -6,6 +6,7 @@
 #include "base/fail.h"
 #include "config/config.h"
 #include "process/listeners.h"
+#include "query/names.h"
 #include "shared/scoreboard.h"
 #include "upstream/upstream.h"
 
@@ -13,6 +14,7 @@
 struct worker_setup {
 	const struct config *config;
 	struct listeners *listeners; /* those for TCP are closed when it stops accepting */
+	const struct names *names;
 	struct upstream_list *upstreams;
 	struct scoreboard *shared;
 	struct cache *cache; /* in shared memory; NULL: there is none */

@@ -124,6 +124,13 @@ config_clear_upstream(struct config_upstream *u)
 }
 
 void
+config_clear_host(struct config_host *host)
+{
+	free(host->name);
+	free(host->addresses);
+}
+
+void
 config_free(struct config *config)
 {
 	size_t i;
@@ -133,6 +140,10 @@ config_free(struct config *config)
 	for (i = 0; i < config->upstream_count; i++)
 		config_clear_upstream(&config->upstreams[i]);
 	free(config->upstreams);
+	for (i = 0; i < config->host_count; i++)
+		config_clear_host(&config->hosts[i]);
+	free(config->hosts);
+	free(config->hosts_file);
 	free(config->tls.ca_file);
 	free(config->tls.crl_file);
 	free(config->user);

@@ -286,6 +286,7 @@ read_lists(struct loader *l)
 	n = config_count_entries(&l->r, allowed);
 	for (i = 0; i < n; i++)
 		read_prefix(l, config_entry_node(&l->r, allowed, i));
+	config_read_hosts(&l->r, l->config);
 }
 
 static void

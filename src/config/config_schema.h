@@ -38,6 +38,9 @@ const struct field *config_find_field(const char *name);
  */
 void config_fill(struct tree *, int root, struct config *);
 
+/* Releases what the name of `hosts' holds. */
+void config_clear_host(struct config_host *);
+
 /* Releases what the upstream holds. */
 void config_clear_upstream(struct config_upstream *);
 

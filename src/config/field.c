@@ -104,6 +104,9 @@ field_range(const struct field *f, char text[static FIELD_RANGE_MAX])
 	};
 
 	switch (f->kind) {
+	case FIELD_HOSTS:
+		(void)snprintf(text, FIELD_RANGE_MAX, "up to %d names", f->max);
+		return text;
 	case FIELD_LIST:
 	case FIELD_NUMBER:
 		(void)snprintf(text, FIELD_RANGE_MAX, "%d to %d", f->min, f->max);
@@ -141,6 +144,7 @@ field_noun(const struct field *f, char text[static FIELD_RANGE_MAX])
 		[FIELD_PREFIX] = "a range of addresses",
 		[FIELD_LISTENER] = "an IP address",
 		[FIELD_UPSTREAM] = "an upstream",
+		[FIELD_HOSTS] = "names and addresses",
 	};
 
 	if (f->kind == FIELD_FLAG || f->kind == FIELD_CHOICE)

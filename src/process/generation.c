@@ -56,6 +56,8 @@ set_up(struct generation *g, const struct listeners *passed, const struct listen
 	    (g->cache = scoreboard_add_cache(g->shared, config->cache.size)) == NULL)
 		return fail_errno(why, "cache of %zu bytes", config->cache.size);
 	*misconfigured = true;
+	if ((g->names = names_new(config, why)) == NULL)
+		return -1;
 	g->upstreams = upstream_list_new(config, g->shared, why);
 	return g->upstreams == NULL ? -1 : 0;
 }
@@ -94,6 +96,7 @@ generation_free(struct generation *g, const struct listeners *keep)
 		return;
 	listeners_forget_shared(&g->listeners, keep);
 	listeners_close(&g->listeners);
+	names_free(g->names);
 	upstream_list_free(g->upstreams);
 	scoreboard_remove_cache(g->shared, g->cache);
 	if (g->number != -1)

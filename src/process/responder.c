@@ -67,6 +67,19 @@ answer_own(const struct responder *r, struct query *q)
 	return true;
 }
 
+/* Answers a query for a name of this host or network. Returns false for any other. */
+static bool
+answer_name(const struct responder *r, struct query *q)
+{
+	struct dns_local local;
+
+	if (!names_find(r->setup.names, q->message, &q->dns, &local))
+		return false;
+	q->response_len = dns_write_local(q->response, DNS_MESSAGE_MAX, q->message, &q->dns,
+	    &local);
+	return true;
+}
+
 /* Answers what can be answered here. Returns false when an upstream must be asked. */
 static bool
 answer(const struct responder *r, struct query *q)
@@ -90,17 +103,12 @@ answer(const struct responder *r, struct query *q)
 		    "client address not allowed");
 		return true;
 	}
-	if (dns_is_resolver_arpa(q->message, &q->dns)) {
-		responder_write_error(q, DNS_NOERROR, DNS_EDE_OTHER,
-		    "resolver.arpa is answered by the resolver itself (RFC 9462)");
-		return true;
-	}
 	if (q->dns.qtype == DNS_TYPE_AXFR || q->dns.qtype == DNS_TYPE_IXFR) {
 		responder_write_error(q, DNS_REFUSED, DNS_EDE_NOT_SUPPORTED,
 		    "zone transfers are not relayed");
 		return true;
 	}
-	return false;
+	return answer_name(r, q);
 }
 
 /* ---- asking ---- */
