@@ -6,6 +6,7 @@ UNITDIR	?= $(PREFIX)/lib/systemd/system
 MANDIR	?= $(PREFIX)/share/man
 SECONDS	?= 60
 TESTS	?= tests/blackbox
+CACHE	?= off
 VARIANT	?= release
 
 ifeq ($(origin CC),default)
@@ -157,8 +158,9 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/modules.a $(B)/flags
 	echo '  LINK $@'
 	$(LINK) -o $@ $(filter %.o %.a,$^) -lcmocka $(LIBS)
 
-blackbox: program	## test the program against scripted and real servers; TESTS=FILE for one file
-	DOT_PROXY=$(CURDIR)/$(B)/dot-proxy $(PYTHON) -m pytest -q -n 4 $(TESTS)
+blackbox: program	## test the program against scripted and real servers; TESTS=FILE for one file, CACHE=on
+	DOT_PROXY=$(CURDIR)/$(B)/dot-proxy DOT_PROXY_TEST_CACHE=$(CACHE) \
+	    $(PYTHON) -m pytest -q -n 4 $(TESTS)
 
 container:		## test the image and the pods; needs a container engine ($DOCKER names it)
 	$(PYTHON) -m pytest -q tests/container

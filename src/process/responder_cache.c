@@ -365,26 +365,25 @@ stop_waiting(struct responder *r, struct query *q)
 }
 
 /*
- * What others with the same question get of a response, and the cache keeps: without options that are
- * for its client. A response that was made for the client alone is made again in `scratch'.
+ * Makes, in `scratch', what others with the same question get of a response, and the cache keeps: of
+ * its EDNS options only the errors.
  */
 static void
-share(struct responder *r, struct query *q, enum dns_ede ede, const char *text,
+share(struct responder *r, const struct query *q, enum dns_ede ede, const char *text,
     struct shared_response *response)
 {
 	struct dns_query with_edns = q->dns;
 
 	response->outcome = q->outcome;
 	response->source = q->source;
+	response->message = r->scratch;
 	if (q->is_canonical) {
-		q->response_len = edns_keep_errors(q->response, q->response_len, &q->opt_len);
-		response->message = q->response;
-		response->len = q->response_len;
+		memcpy(r->scratch, q->response, q->response_len);
 		response->opt_len = q->opt_len;
+		response->len = edns_keep_errors(r->scratch, q->response_len, &response->opt_len);
 		return;
 	}
 	with_edns.has_edns = true;
-	response->message = r->scratch;
 	response->len = dns_write_error(r->scratch, DNS_ERROR_MAX, q->message, &with_edns,
 	    dns_response_rcode(q->response, q->response_len), ede, text);
 	response->opt_len = response->len - DNS_HEADER_LEN - q->dns.question_len;
@@ -454,11 +453,11 @@ settle_answer(struct responder *r, struct query *q, const struct responder_key *
 {
 	struct answer answer = { .kind = ANSWER_NOT_KEPT, .reason = ANSWER_MALFORMED };
 
-	share(r, q, DNS_EDE_NONE, NULL, response);
 	if (!q->was_longer)
 		answer_judge(q->response, q->response_len, q->opt_len, &q->dns,
 		    &r->groups[q->group].limits, &answer);
 	answer_lower_soa(q->response, q->response_len, &answer);
+	share(r, q, DNS_EDE_NONE, NULL, response);
 	switch (answer.kind) {
 	case ANSWER_POSITIVE:
 		put(r, k, CACHE_POSITIVE, answer.life, response);

@@ -125,6 +125,7 @@ claim(struct cache_user *u, enum cache_area area, uint32_t epoch)
 			return -1;
 		s = &u->cache->segments[chosen];
 		owner = cache_load(&s->owner);
+		CACHE_STEP();
 		if (is_owned(owner) ||
 		    !atomic_compare_exchange_strong_explicit(&s->owner, &owner, u->owner,
 			memory_order_acquire, memory_order_relaxed))

@@ -15,7 +15,7 @@ from certs import DAY
 from clock import now, wait_until
 from dnsmsg import Query
 from upstream_state import went_down
-from rows import row, table
+from rows import asks_again, row, table
 from upstream import Script
 
 LIBRARY = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
@@ -96,6 +96,7 @@ def test_clock_jump_does_not_change_deadlines(env, clock, without_expiry, jump):
     assert running.wait_line("upstream")
 
 
+@asks_again
 @table("jump", *JUMPS)
 def test_clock_jump_does_not_change_backoff(env, clock, without_expiry, jump):
     identity = _without_expiry(without_expiry)

@@ -15,7 +15,7 @@ import faults
 from clock import wait_until
 from dnsmsg import Query, option
 from env import EDNS
-from rows import row, table
+from rows import asks_again, row, table
 
 SUBNET, COOKIE, KEEPALIVE, PADDING, NSID = 8, 10, 11, 12, 3
 CLIENT_SUBNET = option(SUBNET, b"\0\1\x18\0\xc0\0\2")
@@ -178,6 +178,7 @@ def _has_keepalive(seen):
     return KEEPALIVE in [code for code, _ in seen.options]
 
 
+@asks_again
 @table("edns, dislikes", ("D-23-OPT", None, _has_opt), ("D-23-options", EDNS, _has_keepalive))
 @pytest.mark.parametrize("questions", [0, 1])
 def test_formerr_to_our_edns_options_is_retried_without(env, edns, dislikes, questions):
@@ -401,6 +402,7 @@ def _same(crossed, wire):
     assert _records(crossed.additional) <= _records(wire.additional)
 
 
+@asks_again
 def test_any_well_formed_message_is_forwarded(env):
     """All bytes outside the OPT are equal in both directions."""
     env.allow_wrong_responses = True

@@ -16,7 +16,7 @@ from clock import now, wait_until
 from dnsmsg import CH, CD, IN, NXDOMAIN, QR, RA, RD, REFUSED, SERVFAIL, TXT, A, Query
 from env import EDNS
 from fake_server import FakeServer
-from rows import table
+from rows import asks_again, table
 from upstream import own_address, with_port
 
 AT_ONCE = 0.3
@@ -329,6 +329,7 @@ def test_healthcheck_passes_under_load(env):
     rush.abandoned = True            # it has sent too many queries at once
 
 
+@asks_again
 def test_healthcheck_passes_if_its_address_fills_its_tcp_quota(env):
     """The same over TCP with several connections."""
     server = env.upstream(faults.never_answer)

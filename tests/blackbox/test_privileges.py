@@ -61,8 +61,8 @@ def _has_nothing(pid, uid, gid=None, groups=(), bounding=0, seccomp=True):
 
 def _works(env, running):
     """A handshake through each of the workers."""
-    for client in processes.one_each(env).values():
-        env.assert_ok(client.ask())
+    for number, client in enumerate(processes.one_each(env).values()):
+        env.assert_ok(client.ask(f"worker-{number}.test"))
     assert len(env.upstreams[0].handshakes) == len(running.workers())
 
 

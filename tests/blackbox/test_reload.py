@@ -23,7 +23,7 @@ import upstream
 from clock import now, wait_until
 from dnsmsg import Query
 from upstream_state import went_down
-from rows import row, table
+from rows import asks_again, row, table
 
 RELOADED = "configuration reloaded"
 REFUSED = "reload failed"
@@ -404,6 +404,7 @@ def test_sessions_outlive_a_reload_unless_the_trust_store_changes(env, tmp_path)
     assert [line["resumed"] for line in running.lines("upstream connected")] == ["no", "yes", "no"]
 
 
+@asks_again
 @row("P3")
 def test_reload_keeps_the_upstream_state(env):
     """A reload does not cause a new attempt at an upstream that is down."""

@@ -18,7 +18,7 @@ import processes
 from clock import now, wait_until
 from dnsmsg import AAAA, FORMERR, NOTIMP, QR, RD, REFUSED, SERVFAIL, TC, A, Query
 from env import EDNS, MIB
-from rows import row, table
+from rows import asks_again, row, table
 from upstream import Script, answer, own_address
 
 
@@ -507,6 +507,7 @@ def test_kernel_drops_are_counted_once(env, namespace):
 # ---- what is sent again ----
 
 
+@asks_again
 @table("edns", ("X-07-plain", None), ("X-07-EDNS", EDNS))
 def test_retransmission_is_answered_once(env, edns):
     server = env.upstream()

@@ -19,7 +19,7 @@ import processes
 from clock import now, wait_until
 from dnsmsg import Query
 from upstream_state import times_down, went_down
-from rows import row, table
+from rows import asks_again, row, table
 
 RELOADED = "configuration reloaded"
 REFUSED = "reload failed"
@@ -158,6 +158,7 @@ def _dropped(namespace):
     return int(re.search(r"counter packets (\d+)", table.stdout)[1])
 
 
+@asks_again
 @row("P5")
 def test_recovered_upstream_is_seen_by_all_workers(env):
     a, b = env.pair(faults.refuse)
@@ -174,6 +175,7 @@ def test_recovered_upstream_is_seen_by_all_workers(env):
     assert len(running.lines("upstream back", upstream=a.name)) == 1
 
 
+@asks_again
 @row("P5")
 def test_outage_seen_by_all_workers_counts_once(env):
     """The backoff is the same as if one worker had seen it."""

@@ -44,6 +44,7 @@ class Env:
         self.may_grow = 24 * MIB        # growth of resident memory during the test
         self.allow_wrong_responses = False      # the test is about wrong responses
         self.query_seconds = 2.0
+        self.default_cache = CACHE_EVERYWHERE
         self.routes = None              # of the proxy that was started last; None: not to be checked
 
     # For use in tests.
@@ -77,7 +78,9 @@ class Env:
         config = {"listen": upstream.with_port(*address), "upstreams": entries,
                   "tls": {"ca_file": self.authority.path},
                   "timeouts": {**TIMEOUTS, **(timeouts or {})}, "workers": 1,
-                  "local_names": False, **_cache_settings(cache), **settings}
+                  "local_names": False,
+                  **_cache_settings(self.default_cache if cache is None else cache),
+                  **settings}
         self.query_seconds = _seconds(config["timeouts"]["query"])
         self.config = config
         # The status socket is named after the file, so proxies that run side by side have one each.
@@ -278,8 +281,6 @@ class Env:
 
 
 def _cache_settings(cache):
-    if cache is None:
-        cache = CACHE_EVERYWHERE
     if cache is True:
         return {}
     return {"cache": NO_CACHE if cache is False else cache}

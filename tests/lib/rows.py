@@ -8,6 +8,10 @@ def row(*names):
     return pytest.mark.parametrize("row", names, indirect=True)
 
 
+# The test asks the same again, and counts what reaches the upstreams: never with a cache.
+asks_again = pytest.mark.asks_again
+
+
 def table(arguments, *rows):
     """Parametrizes a test: each row has its id first, then the arguments."""
     return pytest.mark.parametrize(arguments, [pytest.param(*values, id=name)
