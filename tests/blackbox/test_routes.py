@@ -44,8 +44,11 @@ def assert_at(env, name, server, others):
     assert [other for other in others if other.queries_for(name)] == []
 
 
-def rewrite(env, top, *routes):
-    """Changes the routes of the running proxy, and waits until that is in use."""
+def rewrite(env, top, *routes, retires=True):
+    """
+    Changes the routes of the running proxy, and waits until that is in use; if RETIRES, by all that
+    comes from then on.
+    """
     env.config["routes"] = routes_of.settings(routes)
     if not routes:
         del env.config["routes"]
@@ -56,6 +59,8 @@ def rewrite(env, top, *routes):
     count = len(running.lines("configuration reloaded"))
     running.signal(signal.SIGHUP)
     wait_until(lambda: len(running.lines("configuration reloaded")) > count, 5)
+    if retires:
+        wait_until(lambda: len(running.workers()) == 1, 5, "the old worker has ended")
 
 
 # Which route a name has.
@@ -336,12 +341,14 @@ def test_reload_of_routes_loses_no_query(env):
     for n, layout in enumerate(layouts):
         for k in range(20):
             client.send(Query(f"q{n}-{k}.{CORP}"))
-        rewrite(env, [top], *layout)
+        rewrite(env, [top], *layout, retires=False)
         client.receive_all(5)
-        if client.ended is not None:
-            client = env.client()
-        where = {id(r): r for r in layout}
-        expected = next((r["upstreams"][0] for r in where.values() if CORP in r["domains"]), top)
+        for exchange in client.exchanges:
+            env.assert_ok(exchange)
+        client.finish()
+        client = env.client()
+        wait_until(lambda: len(env.proxies[-1].workers()) == 1, 5, "the old worker has ended")
+        expected = next((r["upstreams"][0] for r in layout if CORP in r["domains"]), top)
         env.assert_ok(env.ask(f"after-{n}.{CORP}"))
         assert [s for s in (top, a, b) if s.queries_for(f"after-{n}.{CORP}")] == [expected]
 
