@@ -13,6 +13,7 @@
 #include "process/listeners.h"
 #include "process/privilege.h"
 #include "process/worker.h"
+#include "query/names.h"
 #include "query/route.h"
 #include "shared/scoreboard.h"
 #include "upstream/upstream.h"
@@ -47,6 +48,7 @@ struct generation_slot {
 struct generation {
 	struct generation *older;
 	struct config *config;
+	struct names *names;
 	struct upstream_groups *upstreams;
 	struct route_table *routes; /* NULL: there are none */
 	struct scoreboard *shared;  /* the supervisor's */

@@ -6,6 +6,7 @@
 #include "base/deadline.h"
 #include "base/fail.h"
 #include "config/config.h"
+#include "query/names.h"
 #include "query/query.h"
 #include "query/route.h"
 #include "shared/health.h"
@@ -21,6 +22,7 @@ struct responder;
 /* What it works with. All of it stays the caller's, and must outlive the responder. */
 struct responder_setup {
 	const struct config *config;
+	const struct names *names;
 	struct upstream_groups *upstreams; /* see upstream_attach() */
 	const struct route_table *routes;  /* of the configuration; NULL: there are none */
 	struct query_table *table;

@@ -6,6 +6,7 @@
 #include "base/fail.h"
 #include "config/config.h"
 #include "process/listeners.h"
+#include "query/names.h"
 #include "query/route.h"
 #include "shared/scoreboard.h"
 #include "upstream/upstream.h"
@@ -14,6 +15,7 @@
 struct worker_setup {
 	const struct config *config;
 	struct listeners *listeners; /* those for TCP are closed when it stops accepting */
+	const struct names *names;
 	struct upstream_groups *upstreams;
 	const struct route_table *routes; /* NULL: there are none */
 	struct scoreboard *shared;

@@ -22,8 +22,11 @@ void route_table_free(struct route_table *);
  */
 bool route_add(struct route_table *, const uint8_t *name, size_t len, bool is_below, size_t route);
 
-/* The route of the name that begins the LEN bytes at QNAME; ROUTE_NONE when no domain has it. */
+/*
+ * The route of the name that begins the LEN bytes at QNAME, and where in them its domain begins.
+ * ROUTE_NONE when no domain has it.
+ */
 #define ROUTE_NONE SIZE_MAX
-size_t route_find(const struct route_table *, const uint8_t *qname, size_t len);
+size_t route_find(const struct route_table *, const uint8_t *qname, size_t len, size_t *domain_at);
 
 #endif

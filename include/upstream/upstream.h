@@ -45,7 +45,8 @@ int upstream_attach(struct upstream_groups *, int set, struct query_table *table
 
 /* The state of an upstream, for the log and the status; INDEX is that in the configuration. */
 struct upstream_state {
-	const char *name;  /* not the caller's */
+	const char *name;  /* not the caller's, as the next */
+	const char *route; /* the first domain of its route; NULL: at the top level */
 	unsigned failures; /* in a row; 0: it is up */
 	int down_s;        /* for how long it has been down */
 	int64_t usual_us;  /* smoothed response time; 0: not known */
@@ -92,6 +93,7 @@ void upstream_explain(const struct upstream_groups *, const struct query *, stru
 struct upstream_event {
 	enum { UPSTREAM_CONNECTED, UPSTREAM_DOWN, UPSTREAM_BACK, UPSTREAM_LESS_EDNS } what;
 	const char *name;       /* "1.1.1.1:853 cloudflare-dns.com"; not the caller's */
+	const char *route;      /* the first domain of its route; NULL: at the top level */
 	const char *ca_file;    /* not the caller's; NULL: in cleartext */
 	struct failure cause;   /* of UPSTREAM_DOWN */
 	unsigned times;         /* of UPSTREAM_DOWN: how often, since that was last reported */

@@ -14,16 +14,24 @@ enum { WHY_MAX = DNS_NAME_TEXT_MAX + 128 };
 
 /* ---- domains ---- */
 
-/* Makes room for one more element of SIZE bytes: for twice as many where COUNT is a power of two. */
+/*
+ * Makes room for one more element of SIZE bytes: for twice as many, zeroed, where COUNT is a power of
+ * two. NULL after adding an error; the list stays then.
+ */
 static void *
 grow(struct config_loader *l, void *list, size_t count, size_t size)
 {
-	void *grown = list;
+	void *grown;
 
-	if ((count & (count - 1)) == 0)
-		grown = realloc(list, (count > 0 ? 2 * count : 1) * size);
-	if (grown == NULL)
+	if ((count & (count - 1)) != 0)
+		return list;
+	if ((grown = calloc(count > 0 ? 2 * count : 1, size)) == NULL) {
 		config_out_of_memory(l);
+		return NULL;
+	}
+	if (count > 0)
+		memcpy(grown, list, count * size);
+	free(list);
 	return grown;
 }
 
@@ -275,7 +283,7 @@ read_group(struct config_loader *l, int node, struct config_route *route,
 		.fallback_after_ms = d->fallback_after_ms,
 		.stale_s = d->stale_s,
 		.min_ttl_s = d->min_ttl_s };
-	if (route->domain_count > 0)
+	if (route->domains != NULL && route->domains[0] != NULL)
 		name_group(l, group, route, &c->domains[first_domain]);
 	config_read_upstreams(l, config_find_field("routes[].upstreams"), group,
 	    why_not_cleartext(l, first_domain, why));

@@ -5,6 +5,9 @@
 #include "format/dns.h"
 #include "responder_internal.h"
 
+/* How long clients may keep the answer of a route that says there is none. */
+enum { ROUTE_TTL = 60 };
+
 /* So many questions are looked up together in the cache. */
 enum { LOOK_UP_AT_ONCE = 16 };
 
@@ -67,30 +70,72 @@ answer_own(const struct responder *r, struct query *q)
 	return true;
 }
 
+/* Answers a query for a name of this host or network. */
+static void
+write_local(struct query *q, const struct dns_local *local)
+{
+	q->response_len = dns_write_local(q->response, DNS_MESSAGE_MAX, q->message, &q->dns, local);
+}
+
+/* The same without any record. ZONE_AT: where the name of the zone that says so begins in the QNAME. */
+static void
+write_negative(struct query *q, size_t zone_at, enum dns_rcode rcode, enum dns_ede ede,
+    const char *text)
+{
+	struct dns_local local = { .rcode = rcode,
+		.zone_at = zone_at,
+		.ttl = ROUTE_TTL,
+		.ede = ede,
+		.text = text };
+
+	write_local(q, &local);
+}
+
 /*
- * Finds out which upstreams a query is for. Answers it if its route has an answer; returns false if it
- * has not.
+ * Answers a query here if the route says how, of which the domain begins at DOMAIN_AT in the QNAME.
+ * Returns false if an upstream of the route's group, which the query gets, is to be asked.
  */
 static bool
-answer_route(const struct responder *r, struct query *q)
+answer_route(const struct config_route *route, size_t domain_at, struct query *q)
 {
-	static const enum dns_rcode rcodes[] = { [CONFIG_ANSWER_NXDOMAIN] = DNS_NXDOMAIN,
-		[CONFIG_ANSWER_NODATA] = DNS_NOERROR,
-		[CONFIG_ANSWER_REFUSED] = DNS_REFUSED };
-	const struct config_route *route;
-	size_t index = ROUTE_NONE;
-
-	if (r->setup.routes != NULL)
-		index = route_find(r->setup.routes, q->message + DNS_HEADER_LEN,
-		    q->dns.question_len);
-	if (index == ROUTE_NONE)
-		return false;
-	route = &r->setup.config->routes[index];
 	q->group = route->group;
-	if (route->answer == CONFIG_ANSWER_NONE)
+	switch (route->answer) {
+	case CONFIG_ANSWER_NXDOMAIN:
+		write_negative(q, domain_at, DNS_NXDOMAIN, DNS_EDE_BLOCKED,
+		    "routes: answered here");
+		return true;
+	case CONFIG_ANSWER_NODATA:
+		write_negative(q, domain_at, DNS_NOERROR, DNS_EDE_BLOCKED, "routes: answered here");
+		return true;
+	case CONFIG_ANSWER_REFUSED:
+		responder_write_error(q, DNS_REFUSED, DNS_EDE_BLOCKED, "routes: answered here");
+		return true;
+	case CONFIG_ANSWER_NONE:
+		break;
+	}
+	return false;
+}
+
+/*
+ * Answers a query here because of its name: names of `hosts' come before routes, and routes before
+ * special-use names. Returns false for any other.
+ */
+static bool
+answer_name(const struct responder *r, struct query *q)
+{
+	struct dns_local local;
+	enum names_kind kind = names_find(r->setup.names, q->message, &q->dns, &local);
+	size_t route = ROUTE_NONE;
+	size_t domain_at;
+
+	if (r->setup.routes != NULL && kind != NAMES_OWN)
+		route = route_find(r->setup.routes, q->message + DNS_HEADER_LEN,
+		    q->dns.question_len, &domain_at);
+	if (route != ROUTE_NONE)
+		return answer_route(&r->setup.config->routes[route], domain_at, q);
+	if (kind == NAMES_NONE)
 		return false;
-	responder_write_error(q, rcodes[route->answer], DNS_EDE_BLOCKED,
-	    "a route of this resolver has this answer");
+	write_local(q, &local);
 	return true;
 }
 
@@ -117,17 +162,12 @@ answer(const struct responder *r, struct query *q)
 		    "client address not allowed");
 		return true;
 	}
-	if (dns_is_resolver_arpa(q->message, &q->dns)) {
-		responder_write_error(q, DNS_NOERROR, DNS_EDE_OTHER,
-		    "resolver.arpa is answered by the resolver itself (RFC 9462)");
-		return true;
-	}
 	if (q->dns.qtype == DNS_TYPE_AXFR || q->dns.qtype == DNS_TYPE_IXFR) {
 		responder_write_error(q, DNS_REFUSED, DNS_EDE_NOT_SUPPORTED,
 		    "zone transfers are not relayed");
 		return true;
 	}
-	return answer_route(r, q);
+	return answer_name(r, q);
 }
 
 /* ---- asking ---- */

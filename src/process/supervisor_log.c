@@ -93,12 +93,13 @@ log_upstream(const struct generation *g, size_t index, struct deadline now)
 	upstream_state(g->upstreams, index, now, &state);
 	(void)snprintf(ms, sizeof ms, "%.1f", (double)state.usual_us / 1000);
 	if (state.failures == 0)
-		log_event(LOG_LEVEL_INFO, "upstream", "upstream=%s state=%s answer_ms=%s",
-		    state.name, "up", state.usual_us > 0 ? ms : "");
+		log_event(LOG_LEVEL_INFO, "upstream", "upstream=%s route=%s state=%s answer_ms=%s",
+		    state.name, state.route, "up", state.usual_us > 0 ? ms : "");
 	else
 		log_event(LOG_LEVEL_INFO, "upstream",
-		    "upstream=%s state=%s answer_ms=%s failures=%u for=%ds", state.name, "down",
-		    state.usual_us > 0 ? ms : "", state.failures, state.down_s);
+		    "upstream=%s route=%s state=%s answer_ms=%s failures=%u for=%ds", state.name,
+		    state.route, "down", state.usual_us > 0 ? ms : "", state.failures,
+		    state.down_s);
 }
 
 /* All workers together, also those that have gone. */

@@ -87,26 +87,27 @@ log_upstream_event(const struct upstream_event *e)
 	switch (e->what) {
 	case UPSTREAM_CONNECTED:
 		log_event(facts->retried != NULL ? LOG_LEVEL_WARN : level, "upstream connected",
-		    "upstream=%s tls=%s cipher=%s resumed=%s certificate=%s until=%s trust=%s "
-		    "retried=%s",
-		    e->name, facts->version, facts->cipher, facts->cipher != NULL ? resumed : NULL,
-		    facts->names, facts->not_after, e->ca_file, facts->retried);
+		    "upstream=%s route=%s tls=%s cipher=%s resumed=%s certificate=%s until=%s "
+		    "trust=%s retried=%s",
+		    e->name, e->route, facts->version, facts->cipher,
+		    facts->cipher != NULL ? resumed : NULL, facts->names, facts->not_after,
+		    e->ca_file, facts->retried);
 		break;
 	case UPSTREAM_DOWN:
 		log_event(LOG_LEVEL_WARN, "upstream down",
-		    "upstream=%s cause=%s times=%u? remedy=%s", e->name, e->cause.text,
-		    e->times > 1 ? e->times : 0, e->cause.remedy);
+		    "upstream=%s route=%s cause=%s times=%u? remedy=%s", e->name, e->route,
+		    e->cause.text, e->times > 1 ? e->times : 0, e->cause.remedy);
 		break;
 	case UPSTREAM_LESS_EDNS:
-		log_event(LOG_LEVEL_INFO, "upstream limits EDNS", "upstream=%s cause=%s sent=%s",
-		    e->name,
+		log_event(LOG_LEVEL_INFO, "upstream limits EDNS",
+		    "upstream=%s route=%s cause=%s sent=%s", e->name, e->route,
 		    e->no_edns ? "it copies the OPT record into the answer section" :
 				 "it answers FORMERR to our EDNS options",
 		    e->no_edns ? "no OPT record" : "no options of ours");
 		break;
 	case UPSTREAM_BACK:
-		log_event(LOG_LEVEL_INFO, "upstream back", "upstream=%s after=%ds", e->name,
-		    e->down_s);
+		log_event(LOG_LEVEL_INFO, "upstream back", "upstream=%s route=%s after=%ds",
+		    e->name, e->route, e->down_s);
 		break;
 	}
 }
@@ -536,6 +537,7 @@ start(struct worker *w, struct failure *why)
 	if (upstream_attach(w->upstreams, w->set, w->table, why) == -1)
 		return -1;
 	w->responder = responder_new(&(struct responder_setup){ .config = config,
+					 .names = w->setup->names,
 					 .upstreams = w->upstreams,
 					 .routes = w->setup->routes,
 					 .table = w->table,

@@ -157,7 +157,7 @@ route_add(struct route_table *t, const uint8_t *bytes, size_t len, bool is_below
 }
 
 size_t
-route_find(const struct route_table *t, const uint8_t *qname, size_t len)
+route_find(const struct route_table *t, const uint8_t *qname, size_t len, size_t *domain_at)
 {
 	struct name name;
 	size_t i;
@@ -172,6 +172,7 @@ route_find(const struct route_table *t, const uint8_t *qname, size_t len)
 		if (!t->has_labels[name.labels - i])
 			continue;
 		e = find_entry(t, &name, i);
+		*domain_at = name.starts[i];
 		if (i > 0 && e->below != 0)
 			return e->below - 1;
 		if (e->at != 0)

@@ -231,6 +231,7 @@ upstream_list_state(const struct upstream_list *l, size_t index, struct deadline
 	const struct health *row = l->upstreams[index].health;
 
 	state->name = l->upstreams[index].name;
+	state->route = l->settings->name;
 	state->failures = health_failures(row);
 	state->down_s = health_down_s(row, now);
 	state->usual_us = health_usual_us(row);
@@ -329,6 +330,7 @@ upstream_list_next_event(struct upstream_list *l, struct upstream_event *event)
 			continue;
 		memset(event, 0, sizeof *event);
 		event->name = u->name;
+		event->route = l->settings->name;
 		event->ca_file = u->trust != NULL ? dot_trust_file(u->trust) : NULL;
 		if (u->log_connected) {
 			u->log_connected = false;

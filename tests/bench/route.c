@@ -30,6 +30,7 @@ measure(const struct route_table *t, const char *before, const char *after)
 	static struct domain names[DOMAINS];
 	char text[128];
 	size_t found = 0;
+	size_t at;
 	double start;
 	size_t i;
 
@@ -42,7 +43,7 @@ measure(const struct route_table *t, const char *before, const char *after)
 	for (i = 0; i < CALLS; i++) {
 		const struct domain *d = &names[i * 7919 % DOMAINS];
 
-		found += route_find(t, d->name, d->len) != ROUTE_NONE;
+		found += route_find(t, d->name, d->len, &at) != ROUTE_NONE;
 	}
 	printf("%s0%-26s %6.0f ns, %3zu %% found\n", before, after, (now() - start) * 1e9 / CALLS,
 	    100 * found / CALLS);

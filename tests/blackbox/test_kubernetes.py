@@ -39,6 +39,21 @@ def _listens(objects):
     return yaml.safe_load(kustomize.only(objects, "ConfigMap")["data"]["config.yml"])["listen"]
 
 
+def _cluster(objects):
+    """The route to the cluster's DNS."""
+    route, = yaml.safe_load(kustomize.only(objects, "ConfigMap")["data"]["config.yml"])["routes"]
+    return route
+
+
+@every_base
+def test_names_of_the_cluster_go_to_its_dns(base):
+    """With the range of its services only where the cluster's DNS does not forward here."""
+    route = _cluster(kustomize.render(base))
+    services = ["10.96.0.0/12"] if base.name.startswith("sidecar") else []
+    assert route["domains"] == ["cluster.local", *services]
+    assert route["upstreams"] == {"address": "10.96.0.10", "cleartext": True}
+
+
 def test_bases_match_the_readme():
     names = re.search(r"apply -k deploy/kubernetes/sidecar.*?\n\n(.*?)\n\n", README, re.S)[1]
     assert sorted(re.findall(r"^\| `([\w-]+)`", names, re.M)) == [base.name for base in BASES]
@@ -149,6 +164,10 @@ def test_application_uses_the_sidecar(name):
     spec = _template(objects)["spec"]
     assert spec["dnsPolicy"] == "None"
     assert [f"{address}:53" for address in spec["dnsConfig"]["nameservers"]] == [_listens(objects)]
+    searches = spec["dnsConfig"]["searches"]
+    assert searches == [f"{prefix}{_cluster(objects)['domains'][0]}"
+                        for prefix in ("default.svc.", "svc.", "")]
+    assert spec["dnsConfig"]["options"] == [{"name": "ndots", "value": "5"}]
     assert kustomize.is_sidecar(_dot_proxy(objects)) == (name == "sidecar")
     assert [c["name"] for c in spec["containers"] if c["name"] != "dot-proxy"] == ["application"]
 

@@ -44,8 +44,11 @@ def assert_at(env, name, server, others):
     assert [other for other in others if other.queries_for(name)] == []
 
 
-def rewrite(env, top, *routes):
-    """Changes the routes of the running proxy, and waits until that is in use."""
+def rewrite(env, top, *routes, retires=True):
+    """
+    Changes the routes of the running proxy, and waits until that is in use; if RETIRES, by all that
+    comes from then on.
+    """
     env.config["routes"] = routes_of.settings(routes)
     if not routes:
         del env.config["routes"]
@@ -56,6 +59,8 @@ def rewrite(env, top, *routes):
     count = len(running.lines("configuration reloaded"))
     running.signal(signal.SIGHUP)
     wait_until(lambda: len(running.lines("configuration reloaded")) > count, 5)
+    if retires:
+        wait_until(lambda: len(running.workers()) == 1, 5, "the old worker has ended")
 
 
 # Which route a name has.
@@ -97,9 +102,9 @@ def test_name_goes_to_the_longest_domain(env, name, where):
 
 
 @table("answer, rcode",
-       ("G-19-nxdomain", "nxdomain", dnsmsg.NXDOMAIN),
-       ("G-19-nodata", "nodata", dnsmsg.NOERROR),
-       ("G-19-refused", "refused", dnsmsg.REFUSED))
+       ("G-21-nxdomain", "nxdomain", dnsmsg.NXDOMAIN),
+       ("G-21-nodata", "nodata", dnsmsg.NOERROR),
+       ("G-21-refused", "refused", dnsmsg.REFUSED))
 def test_route_with_an_answer_asks_nobody(env, answer, rcode):
     top = env.upstream()
     env.allow_wrong_responses = True
@@ -109,9 +114,29 @@ def test_route_with_an_answer_asks_nobody(env, answer, rcode):
         exchange = env.ask("a.ads.test", qtype=qtype, edns=dnsmsg.opt())
         assert exchange.rcode == rcode
         assert exchange.answer.counts[1] == 0
-        assert [code for code, _ in exchange.answer.ede] == [15]
+        assert exchange.answer.ede == [(15, "routes: answered here")]
+        zones = [r[1] for r in exchange.answer.records if r[0] == 2]
+        assert zones == ([] if answer == "refused" else [dnsmsg.SOA])
     assert top.queries == []
     assert_at(env, "a.good.ads.test", top, [])
+
+
+@table("name, where, rcode",
+       ("G-15-hosts-first", "printer.corp.test", None, dnsmsg.NOERROR),
+       ("G-15-route-before-special-use", "a.corp.test", 1, dnsmsg.NOERROR),
+       ("G-15-special-use", "a.test", None, dnsmsg.NXDOMAIN),
+       ("G-15-reverse-of-the-route", "1.0.96.10.in-addr.arpa", 1, dnsmsg.NOERROR),
+       ("G-15-reverse", "1.0.0.10.in-addr.arpa", None, dnsmsg.NXDOMAIN),
+       ("G-15-resolver-arpa", "_dns.resolver.arpa", None, dnsmsg.NOERROR))
+def test_route_comes_before_special_use_names_and_after_hosts(env, name, where, rcode):
+    servers = env.upstream(), env.upstream(cleartext=True)
+    env.allow_wrong_responses = True
+    env.proxy(servers[0], local_names=True, hosts={"printer.corp.test": "192.0.2.9"},
+              routes=[routed(env, servers[1], domains=[CORP, "10.96.0.0/12", "resolver.arpa"]),
+                      {"domains": ["canary.test"], "upstreams": "default"}])
+    assert env.ask(name).rcode == rcode
+    assert [n for n, server in enumerate(servers) if server.queries_for(name)] == \
+        ([] if where is None else [where])
 
 
 @row("G-05")
@@ -316,12 +341,14 @@ def test_reload_of_routes_loses_no_query(env):
     for n, layout in enumerate(layouts):
         for k in range(20):
             client.send(Query(f"q{n}-{k}.{CORP}"))
-        rewrite(env, [top], *layout)
+        rewrite(env, [top], *layout, retires=False)
         client.receive_all(5)
-        if client.ended is not None:
-            client = env.client()
-        where = {id(r): r for r in layout}
-        expected = next((r["upstreams"][0] for r in where.values() if CORP in r["domains"]), top)
+        for exchange in client.exchanges:
+            env.assert_ok(exchange)
+        client.finish()
+        client = env.client()
+        wait_until(lambda: len(env.proxies[-1].workers()) == 1, 5, "the old worker has ended")
+        expected = next((r["upstreams"][0] for r in layout if CORP in r["domains"]), top)
         env.assert_ok(env.ask(f"after-{n}.{CORP}"))
         assert [s for s in (top, a, b) if s.queries_for(f"after-{n}.{CORP}")] == [expected]
 
@@ -379,7 +406,8 @@ def test_same_server_in_two_groups_is_down_in_one(env):
     wait_until(lambda: times_down(running, server) == 1, 3)
     running.signal(signal.SIGUSR1)
     wait_until(lambda: len(running.lines("upstream")) == 2, 3)
-    assert sorted(line.get("state") for line in running.lines("upstream")) == ["down", "up"]
+    states = {line.get("route"): line.get("state") for line in running.lines("upstream")}
+    assert states == {None: "up", CORP: "down"}
     assert not running.lines("upstream back")
 
 
@@ -418,7 +446,7 @@ def test_ten_thousand_routes(env):
 
 # Commands.
 
-@row("G-20")
+@row("G-22")
 def test_probe_tries_upstreams_of_routes(env):
     top, tls, clear = env.upstream(), env.upstream(), env.upstream(cleartext=True)
     env.proxy(top, routes=[routed(env, tls), routed(env, clear, domains=[CLUSTER])])
@@ -432,7 +460,7 @@ def test_probe_tries_upstreams_of_routes(env):
     assert [q.name for q in tls.arrived] == [CORP]
 
 
-@row("G-20-check")
+@row("G-22-check")
 def test_check_prints_what_leaves_in_cleartext(env):
     top, clear = env.upstream(), env.upstream(cleartext=True)
     env.proxy(top, routes=[routed(env, clear, domains=[CLUSTER, "10.96.0.0/12"])])

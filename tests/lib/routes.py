@@ -36,7 +36,7 @@ class Routes:
     """The routes of a configuration."""
 
     def __init__(self, top, routes):
-        self._top = set(top)
+        self._top = {u for u in top if isinstance(u, Upstream)}
         self._by_zone = {}
         own_names = {}
         for route in routes:

@@ -87,6 +87,7 @@ route_of(const struct route_table *t, const char *text)
 	struct domain d;
 	uint8_t *name;
 	size_t route;
+	size_t at;
 	size_t i;
 
 	assert_null(domain_parse(text, &d));
@@ -94,7 +95,7 @@ route_of(const struct route_table *t, const char *text)
 		if (text[i] != '.')
 			d.name[i + 1] = (uint8_t)text[i];
 	name = tight_copy(d.name, d.len);
-	route = route_find(t, name, d.len);
+	route = route_find(t, name, d.len, &at);
 	free(name);
 	return route;
 }
@@ -135,17 +136,18 @@ broken_names_have_no_route(void **state)
 	uint8_t longest[300];
 	uint8_t *name;
 	size_t len;
+	size_t at;
 	size_t i;
 
 	(void)state;
 	for (len = 0; len < domains[0].len; len++) {
 		name = tight_copy(domains[0].name, len);
-		assert_int_equal(route_find(table, name, len), ROUTE_NONE);
+		assert_int_equal(route_find(table, name, len, &at), ROUTE_NONE);
 		free(name);
 	}
 	for (i = 0; i < sizeof longest; i++)
 		longest[i] = i % 2 == 0 ? 1 : 'a';
-	assert_int_equal(route_find(table, longest, sizeof longest), ROUTE_NONE);
+	assert_int_equal(route_find(table, longest, sizeof longest, &at), ROUTE_NONE);
 }
 
 static void
@@ -154,6 +156,7 @@ longest_possible_name_has_a_route(void **state)
 	uint8_t name[DNS_NAME_MAX];
 	uint8_t suffix[] = { 1, 'a', 1, 'a', 0 };
 	struct route_table *t = route_table_new(1);
+	size_t at;
 	size_t i;
 
 	(void)state;
@@ -161,7 +164,8 @@ longest_possible_name_has_a_route(void **state)
 		name[i] = i % 2 == 0 ? 1 : 'A';
 	name[i] = 0;
 	assert_true(route_add(t, suffix, sizeof suffix, false, 1));
-	assert_int_equal(route_find(t, name, sizeof name), 1);
+	assert_int_equal(route_find(t, name, sizeof name, &at), 1);
+	assert_int_equal(at, sizeof name - sizeof suffix);
 	route_table_free(t);
 }
 
