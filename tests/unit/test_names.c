@@ -270,7 +270,8 @@ long_names_are_looked_up(void **state)
 	(void)state;
 	for (i = 0; i < 252; i += 2)
 		memcpy(name + i, "a.", 2);
-	memcpy(name + 252, "a", 2);
+	name[252] = 'a';
+	name[253] = '\0';
 	assert_int_equal(ask(names, name, 1, DNS_CLASS_IN, &local), FORWARDED);
 	memcpy(name + 248, "test", 5);
 	assert_int_equal(ask(names, name, 1, DNS_CLASS_IN, &local), NXDOMAIN);
