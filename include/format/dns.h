@@ -265,13 +265,6 @@ size_t dns_write_text(uint8_t *out, size_t cap, const uint8_t *query, const stru
 size_t dns_truncate(uint8_t *response, size_t len, size_t limit);
 
 /*
- * Reads a name as it is written in a configuration, with or without a dot at the end: letters,
- * digits, `-', `_' and `/'. Writes its bytes in lower case to OUT, the root label included. Returns
- * their number; or 0, and *PROBLEM says what is wrong in words that continue "`TEXT' ".
- */
-size_t dns_parse_name(const char *text, uint8_t out[static DNS_NAME_MAX], const char **problem);
-
-/*
  * Writes the QNAME of a question (QUESTION_LEN bytes, name, type and class) as text
  * in the presentation form of RFC 1035 5.1: one line, printable ASCII only, anything
  * else as \DDD. Returns TEXT.

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "format/domain.h"
 #include "names_internal.h"
 
 #define ZEROS_15 "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0."
@@ -53,24 +54,17 @@ static const struct {
 };
 /* clang-format on */
 
-/* The node of a name in text, which is valid. NULL with errno. */
-static struct names_node *
-add_name(struct names *n, const char *text)
-{
-	uint8_t name[DNS_NAME_MAX];
-	const char *problem;
-
-	return names_tree_add(n, name, dns_parse_name(text, name, &problem));
-}
-
 static int
 add_zone(struct names *n, const char *text, enum names_zone zone)
 {
 	static const uint8_t v4[] = { 127, 0, 0, 1 };
 	static const uint8_t v6[16] = { [15] = 1 };
-	struct names_node *node = add_name(n, text);
+	struct names_node *node;
+	struct domain domain;
 
-	if (node == NULL)
+	/* The texts are valid. */
+	(void)domain_parse(text, &domain);
+	if ((node = names_tree_add(n, domain.name, domain.len)) == NULL)
 		return -1;
 	node->zone = zone;
 	/* The hosts file may have others. */

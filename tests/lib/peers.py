@@ -47,6 +47,8 @@ class Peer:
         self.identity = authority.identity(dns=[hostname])
         self.connections = []           # not visible in a real server
         self.errors = []
+        self.cleartext = False
+        self.arrived = []               # not visible either
         self.log_path = os.path.join(directory, "log")
         self._directory = directory
         self.command = self._configure(directory)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "format/domain.h"
 #include "unit.h"
 
 #define UP "upstreams: [192.0.2.1]\n"
@@ -37,20 +38,19 @@ names_of(const char *text)
 static uint8_t *
 query_for(const char *text, uint16_t qtype, uint16_t qclass, struct dns_query *q)
 {
-	uint8_t name[DNS_NAME_MAX] = { 0 };
-	const char *problem;
-	size_t len = strcmp(text, ".") == 0 ? 1 : dns_parse_name(text, name, &problem);
+	struct domain d;
 	uint8_t *query;
 	size_t i;
 
-	for (i = 1; i < len; i += 2)
-		if (name[i] >= 'a' && name[i] <= 'z')
-			name[i] = (uint8_t)(name[i] - 32);
-	*q = (struct dns_query){ .question_len = len + 4, .qtype = qtype, .qclass = qclass };
+	assert_null(domain_parse(text, &d));
+	for (i = 1; i < d.len; i += 2)
+		if (d.name[i] >= 'a' && d.name[i] <= 'z')
+			d.name[i] = (uint8_t)(d.name[i] - 32);
+	*q = (struct dns_query){ .question_len = d.len + 4, .qtype = qtype, .qclass = qclass };
 	query = malloc(DNS_HEADER_LEN + q->question_len);
 	assert_non_null(query);
 	memset(query, 0, DNS_HEADER_LEN + q->question_len);
-	memcpy(query + DNS_HEADER_LEN, name, len);
+	memcpy(query + DNS_HEADER_LEN, d.name, d.len);
 	return query;
 }
 
@@ -268,12 +268,11 @@ long_names_are_looked_up(void **state)
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < 252; i += 2)
-		memcpy(name + i, "a.", 2);
-	name[252] = 'a';
-	name[253] = '\0';
+	for (i = 0; i < 253; i++)
+		name[i] = i % 2 == 0 ? 'a' : '.';
+	name[i] = '\0';
 	assert_int_equal(ask(names, name, 1, DNS_CLASS_IN, &local), FORWARDED);
-	memcpy(name + 248, "test", 5);
+	(void)snprintf(name + 248, 5, "test");
 	assert_int_equal(ask(names, name, 1, DNS_CLASS_IN, &local), NXDOMAIN);
 	assert_int_equal(local.zone_at, 248);
 	names_free(names);
@@ -521,9 +520,9 @@ static const struct bad_row {
 	{ "hosts file: brackets", BYTES("[::1] a\n"), ":1:1: `[::1]'" NOT_AN_ADDRESS },
 	{ "hosts file: no name", BYTES("10.0.0.1 # a\n"), ":1:1: no name after the address" },
 	{ "hosts file: a bad name", BYTES("10.0.0.1 a b..c\n"),
-	    ":1:12: `b..c' has an empty label: a dot too many" },
+	    ":1:12: `b..c' has an empty label" },
 	{ "hosts file: control characters", BYTES("10.0.0.1 a\33[2J\n"),
-	    ":1:10: `a?[2J' has characters other than letters, digits, `-', `_' and `/'" },
+	    ":1:10: `a?[2J' has a character that no name has in the configuration" },
 	{ "hosts file: a NUL byte", BYTES("10.0.0.1 a\n10.0.0.1\0 a\n"),
 	    ":2:1: not text: a NUL byte" },
 };
