@@ -226,8 +226,8 @@ size_t config_cache_size_min(int workers);
 const struct config_group *config_group_of(const struct config *, size_t upstream);
 
 /*
- * The domains of a route as a text for people: "cluster.local, 10.96.0.0/12"; of many, only the first
- * ones and the number of the others. Returns TEXT.
+ * The domains of a route as text for messages: "cluster.local, 10.96.0.0/12"; of many, only the
+ * first ones and the number of the others. Returns TEXT.
  */
 enum { CONFIG_DOMAINS_TEXT_MAX = 512 };
 char *config_format_domains(const struct config_route *, char text[static CONFIG_DOMAINS_TEXT_MAX]);

@@ -118,7 +118,7 @@ print_cleartext(const struct config *c, const struct config_route *route, FILE *
 			    address_format(&c->upstreams[g->first + i].address, address));
 }
 
-/* What a route with upstreams of its own has beside them. */
+/* What a route with upstreams of its own has in addition to them. */
 static void
 print_settings(const struct config_group *g, FILE *out)
 {

@@ -18,7 +18,7 @@
 /* Bytes of a hosts file: some 250,000 names. */
 enum { NAMES_HOSTS_FILE_MAX = 8 << 20 };
 
-/* A zone of special-use names, and what exists in it beside names of `hosts'. */
+/* A zone of special-use names, and what exists in it besides names of `hosts'. */
 enum names_zone {
 	NAMES_NO_ZONE,
 	NAMES_LOCALHOST, /* every name, with the addresses of the zone itself */

@@ -278,7 +278,7 @@ publish(struct cache_user *u, uint32_t epoch, _Atomic uint64_t *place, uint64_t 
     bool is_same_key)
 {
 	CACHE_STEP();
-	/* The entry is seen by whoever sees the slot. */
+	/* A process that sees the slot sees the entry. */
 	if (!atomic_compare_exchange_strong_explicit(place, &old, new, memory_order_release,
 		memory_order_relaxed))
 		return false;

@@ -61,8 +61,8 @@ main(void)
 	if (t == NULL)
 		abort();
 	for (i = 0; i < DOMAINS; i++) {
-		(void)snprintf(text, sizeof text, i % 2 == 0 ? "host%zu.corp.example" : "ad%zu.example",
-		    i);
+		(void)snprintf(text, sizeof text,
+		    i % 2 == 0 ? "host%zu.corp.example" : "ad%zu.example", i);
 		if (domain_parse(text, &domains[i]) != NULL ||
 		    !route_add(t, domains[i].name, domains[i].len, false, i))
 			abort();

@@ -30,7 +30,8 @@ static const struct server_row {
 	{ "172.32.0.1", "a cleartext upstream needs a private address; 172.32.0.1 is public" },
 	{ "192.0.2.1", "a cleartext upstream needs a private address; 192.0.2.1 is public" },
 	{ "0.0.0.0", "a cleartext upstream needs a private address; 0.0.0.0 is public" },
-	{ "[2620:fe::fe]:53", "a cleartext upstream needs a private address; 2620:fe::fe is public" },
+	{ "[2620:fe::fe]:53",
+	    "a cleartext upstream needs a private address; 2620:fe::fe is public" },
 	{ "::", "a cleartext upstream needs a private address; :: is public" },
 };
 

@@ -112,14 +112,15 @@ goes_through_its_stages_in_cleartext(void **state)
 {
 	struct dot_facts facts;
 	struct failure why;
-	uint8_t octets[8];
+	uint8_t bytes[8];
 
 	(void)state;
 	assert_int_equal(stream_open_cleartext(&stream, server.cleartext, &why), 0);
 	assert_true(stream_is_open(&stream));
 	assert_int_equal(stream_stage(&stream), STREAM_CONNECTING);
 	assert_true(stream_events(&stream) == EPOLLOUT);
-	assert_int_equal(net_wait(stream_fd(&stream), POLLOUT, deadline_in(TLS_SERVER_LIMIT_MS)), 0);
+	assert_int_equal(net_wait(stream_fd(&stream), POLLOUT, deadline_in(TLS_SERVER_LIMIT_MS)),
+	    0);
 	assert_int_equal(stream_step(&stream, &why), 0);
 	assert_int_equal(stream_stage(&stream), STREAM_READY);
 	assert_true(stream_events(&stream) == EPOLLIN);
@@ -138,16 +139,16 @@ goes_through_its_stages_in_cleartext(void **state)
 	assert_string_equal(facts.names, "");
 	assert_string_equal(facts.not_after, "");
 	tls_server_accept_cleartext(&server, &peer);
-	assert_int_equal(tls_peer_read(&peer, octets, sizeof octets), 0);
+	assert_int_equal(tls_peer_read(&peer, bytes, sizeof bytes), 0);
 	assert_int_equal(stream_write(&stream, (const uint8_t *)"query", 5, &why), 5);
 	assert_int_equal(net_wait(peer.fd, POLLIN, deadline_in(TLS_SERVER_LIMIT_MS)), 0);
-	assert_int_equal(tls_peer_read(&peer, octets, sizeof octets), 5);
-	assert_memory_equal(octets, "query", 5);
-	assert_int_equal(stream_read(&stream, octets, sizeof octets, &why), 0);
+	assert_int_equal(tls_peer_read(&peer, bytes, sizeof bytes), 5);
+	assert_memory_equal(bytes, "query", 5);
+	assert_int_equal(stream_read(&stream, bytes, sizeof bytes, &why), 0);
 	stream_close(&stream);
 	assert_false(stream_is_open(&stream));
 	assert_int_equal(net_wait(peer.fd, POLLIN, deadline_in(TLS_SERVER_LIMIT_MS)), 0);
-	assert_int_equal(read(peer.fd, octets, sizeof octets), 0);
+	assert_int_equal(read(peer.fd, bytes, sizeof bytes), 0);
 	tls_peer_close(&peer);
 }
 
@@ -161,7 +162,8 @@ static const struct timeout_row {
 	const char *text;
 	const char *remedy; /* how it begins */
 } timeout_rows[] = {
-	{ "connecting", STREAM_TLS, CONNECTING, "connect: timed out after 1234 ms (timeouts.connect)",
+	{ "connecting", STREAM_TLS, CONNECTING,
+	    "connect: timed out after 1234 ms (timeouts.connect)",
 	    "a firewall may drop TCP to port " },
 	{ "handshaking with a silent server", STREAM_TLS, HANDSHAKING,
 	    "handshake: timed out after 1234 ms (timeouts.handshake)", "there was no response: " },
@@ -538,7 +540,7 @@ waits_for_a_server_that_does_not_read(void **state)
 	free(got);
 }
 
-/* In cleartext: as many octets as there are, at most those that fit, in their order. */
+/* In cleartext: as many bytes as there are, at most those that fit, in their order. */
 static void
 reads_what_a_server_sends_by_and_by(void **state)
 {

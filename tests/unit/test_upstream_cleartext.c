@@ -23,7 +23,7 @@ enum { SERVERS = 2, CONNECTIONS_MAX = 16, LIMIT_MS = 20000, ROUTE = 1 };
 enum behaviour {
 	ANSWERS,
 	HTTP,          /* it is a web server */
-	GARBAGE,       /* a message of random octets */
+	GARBAGE,       /* a message of random bytes */
 	OTHER_ID,      /* the response has another ID */
 	OTHER_QUESTION, /* or another name */
 	SHORT,         /* the message is shorter than a header */

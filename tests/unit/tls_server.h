@@ -280,7 +280,8 @@ cleartext_connect(struct tls_server *s, struct stream *stream, struct tls_peer *
 
 /* Opens a stream of one kind or the other. */
 static inline void
-connect_to(struct tls_server *s, enum stream_kind kind, struct stream *stream, struct tls_peer *peer)
+connect_to(struct tls_server *s, enum stream_kind kind, struct stream *stream,
+    struct tls_peer *peer)
 {
 	if (kind == STREAM_CLEARTEXT)
 		cleartext_connect(s, stream, peer);
