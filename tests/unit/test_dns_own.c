@@ -230,6 +230,35 @@ long_error_text_is_truncated(void **state)
 }
 
 static void
+writes_a_query_for_any_name(void **state)
+{
+	uint8_t name[DNS_NAME_MAX];
+	uint8_t *copy;
+	uint8_t out[DNS_NS_QUERY_MAX];
+	struct dns_query q;
+	enum dns_rcode rcode;
+	size_t len;
+
+	(void)state;
+	for (len = 1; len <= DNS_NAME_MAX; len += 2) {
+		size_t i;
+
+		for (i = 0; i < len; i++)
+			name[i] = i == len - 1 ? 0 : i % 2 == 0 ? 1 : 'a';
+		copy = tight_copy(name, len);
+		assert_int_equal(dns_write_ns_query(out, 7, copy, len),
+		    DNS_HEADER_LEN + len + 4 + 11);
+		free(copy);
+		assert_int_equal(dns_read_query(out, DNS_HEADER_LEN + len + 4 + 11, &q, &rcode),
+		    DNS_RELAY);
+		assert_int_equal(q.id, 7);
+		assert_int_equal(q.qtype, DNS_TYPE_NS);
+		assert_int_equal(q.question_len, len + 4);
+		assert_memory_equal(out + DNS_HEADER_LEN, name, len);
+	}
+}
+
+static void
 names_rcodes(void **state)
 {
 	char text[20];
@@ -249,6 +278,7 @@ main(void)
 		cmocka_unit_test(writes_local_questions),
 		cmocka_unit_test(writes_one_character_string),
 		cmocka_unit_test(long_error_text_is_truncated),
+		cmocka_unit_test(writes_a_query_for_any_name),
 		cmocka_unit_test(names_rcodes),
 	};
 
