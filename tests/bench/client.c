@@ -759,7 +759,8 @@ number(const char *text, long min, long max)
 static bool
 read_options(int argc, char **argv)
 {
-	static const char *const modes[] = { "each", "each-udp", "kept", "idle", "byte", "tcp", "udp" };
+	static const char *const modes[] = { "each", "each-udp", "kept", "idle", "byte", "tcp",
+	    "udp" };
 	int option;
 
 	s.clients = 1;

@@ -244,6 +244,20 @@ def test_query_with_unknown_flags_is_forwarded(env, query):
     assert _versions(env, query, query, Query(), query, Query()) == [1, 2, 3, 4, 3]
 
 
+@row("K-04-additional")
+def test_query_with_more_than_a_question_is_forwarded(env):
+    env.proxy(env.upstream(serve(positive())), cache=True)
+    client = env.client()
+    more = dnsmsg.header(1, RD, 1, 0, 0, 1) + Query().question \
+        + answers.record("a.test", A, 0, b"abcd")
+    got = []
+    for sent in (more, more, Query(), more, Query()):
+        exchange, = client.send(sent)
+        client.receive_until(exchange)
+        got.append(version(exchange))
+    assert got == [1, 2, 3, 4, 3]
+
+
 @row("K-27")
 def test_query_with_a_client_subnet_that_crosses_is_not_cached(env):
     """The answer is made for that subnet."""

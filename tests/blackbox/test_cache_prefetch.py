@@ -205,3 +205,19 @@ def test_prefetch_with_one_slot(env, boottime):
     env.assert_ok(env.ask(NAME), AT_ONCE)
     for n in range(3):
         env.assert_ok(env.ask(f"n{n}.test"), 1)
+
+
+@row("K-46-slots")
+def test_prefetches_leave_slots_to_clients(env, boottime):
+    """More entries are due than there are slots, and the upstream is silent."""
+    server = env.upstream(serve(positive(ttl=TTL)))
+    env.proxy(server, cache=PREFETCH, inflight=16, popen_args=boottime.popen_args)
+    clients = env.client(), env.datagrams()
+    names = [f"n{n}.test" for n in range(40)]
+    for name in names:
+        env.assert_ok(clients[0].ask(name))
+    boottime.jump(LATE)
+    server.do(faults.never_answer)
+    for number, name in enumerate(names * 2):
+        env.assert_ok(clients[number % 2].ask(name), AT_ONCE)
+    assert 8 <= len({query.name for query in server.queries[len(names):]}) <= 14

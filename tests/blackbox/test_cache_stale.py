@@ -211,6 +211,18 @@ def test_validation_failure_after_the_stale_answer_ends_it(env, expired):
     env.servfail(env.ask(EXPIRED))
 
 
+@row("K-36-failure")
+def test_failure_is_never_given_stale(env, boottime):
+    """A slow answer is waited for, although there is an expired entry that says SERVFAIL."""
+    server = env.upstream(serve(failure()))
+    env.proxy(server, cache=STALE, popen_args=boottime.popen_args)
+    env.servfail(env.ask(EXPIRED))
+    boottime.jump(10)
+    server.do(serve(positive(), delay=AFTER + 0.2))
+    exchange = env.assert_ok(env.ask(EXPIRED, edns=EDNS))
+    assert exchange.took > AFTER + 0.15 and not exchange.answer.ede
+
+
 # After the first one.
 
 

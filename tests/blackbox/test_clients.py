@@ -464,7 +464,8 @@ def test_bytes_after_a_signature_are_a_format_error(env, signature):
 # Names that are not forwarded.
 
 
-RESOLVER_ARPA = [("K-48-SVCB", "_dns.resolver.arpa", 64), ("K-48-zone", "resolver.arpa", dnsmsg.SOA),
+RESOLVER_ARPA = [("K-48-SVCB", "_dns.resolver.arpa", 64),
+                 ("K-48-zone", "resolver.arpa", dnsmsg.SOA),
                  ("K-48-below", "a.b.Resolver.ARPA", dnsmsg.A),
                  ("K-48-any", "_dns.resolver.arpa", dnsmsg.ANY),
                  ("K-48-unknown-type", "_dns.resolver.arpa", 65280)]

@@ -41,10 +41,12 @@ class Clock:
 
     def serve(self, env, *upstreams, **settings):
         """The library reads a file for each time query, which the sandbox forbids."""
-        return processes.start_workers(env, *upstreams, sandbox="off", user="root", popen_args={"env": {
+        variables = {
             **os.environ, "LD_PRELOAD": LIBRARY[0], "FAKETIME_TIMESTAMP_FILE": self._path,
             "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}}, **settings)
+            "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
+        return processes.start_workers(env, *upstreams, sandbox="off", user="root",
+                                       popen_args={"env": variables}, **settings)
 
 
 @pytest.fixture
@@ -150,7 +152,8 @@ def test_session_ends_24_hours_after_its_last_full_handshake(env, clock, without
     env.assert_ok(env.ask("persistent-2.test"))
     clock.off_by("+36h")
     env.assert_ok(env.ask("persistent-3.test"))
-    first, second, third = [server.queries_for(f"persistent-{n}.test")[0].connection for n in (1, 2, 3)]
+    first, second, third = [server.queries_for(f"persistent-{n}.test")[0].connection
+                            for n in (1, 2, 3)]
     assert first is second and second is not third
 
 

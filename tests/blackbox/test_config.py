@@ -68,7 +68,8 @@ def test_unreadable_file(tmp_path):
 
 @row("F-01-directory")
 def test_directory(tmp_path):
-    refused(tmp_path, "/: is a directory (give the path of a file; container engines make a directory "
+    refused(tmp_path,
+            "/: is a directory (give the path of a file; container engines make a directory "
             "where the file to mount is missing)", args=["-c", "/"])
 
 
@@ -114,7 +115,8 @@ def test_huge_file(tmp_path):
          f"2:13: `x y' {FORMS}",
          "3:14: expected error, warn, info or debug, found `loud'"]),
        # F-06, F-07: upstreams that cannot work.
-       ("F-06-no-upstreams", b"upstreams: []\n", ["1:12: the list is empty (write one entry at least)"]),
+       ("F-06-no-upstreams", b"upstreams: []\n",
+        ["1:12: the list is empty (write one entry at least)"]),
        ("F-06-upstreams-missing", b"log: {level: info}\n",
         ["1:1: missing key `upstreams': the servers to ask"]),
        ("F-06-loop", b"listen: '[::1]:853'\nupstreams: ['::1']\n",
@@ -160,7 +162,8 @@ def test_huge_file(tmp_path):
        ("F-21-alone", GOOD + b"cache: 8MiB\n",
         ["2:8: expected keys and values, found a single value (as in `{size: 8MiB}')"]),
        ("F-21-too-small", GOOD + b"cache: {size: 1MiB}\nworkers: 64\n",
-        ["2:9: `size' 1MiB is too small for 64 workers (write 3528KiB or more, or 0 for no cache)"]),
+        ["2:9: `size' 1MiB is too small for 64 workers "
+         "(write 3528KiB or more, or 0 for no cache)"]),
        # F-10: names that cannot be checked against a certificate.
        ("F-10-empty", b"upstreams: {address: 192.0.2.1, hostname: ''}\n",
         ["1:43: host name `' is empty; without `hostname' the certificate must name the address"]),
@@ -229,7 +232,8 @@ def test_duplicate_upstream_is_dropped(tmp_path, config):
 @table("content",
        ("F-09-missing", None),
        ("F-09-empty", b""),
-       ("F-09-no-certificates", b"-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n"),
+       ("F-09-no-certificates",
+        b"-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n"),
        ("F-09-directory", "directory"))
 def test_ca_file_without_certificates(tmp_path, config, content):
     if content == "directory":

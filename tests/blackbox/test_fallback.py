@@ -435,7 +435,8 @@ GOOD = b"upstreams: [192.0.2.1#dns.test]\n"
        ("fallback-is-no-map", b"fallback: 400ms",
         "2:11: expected keys and values, found a single value (as in `{after: 400ms}')"),
        ("order", b"order: quickest", "2:8: expected fastest or list, found `quickest'"),
-       ("fallback-unknown-key", b"fallback: {before: 1s}", "2:12: unknown key `before' (one of: after)"))
+       ("fallback-unknown-key", b"fallback: {before: 1s}",
+        "2:12: unknown key `before' (one of: after)"))
 def test_invalid_fallback_is_refused(tmp_path, text, message):
     (tmp_path / "config.yml").write_bytes(GOOD + text + b"\n")
     refused(tmp_path, f"config.yml:{message}")

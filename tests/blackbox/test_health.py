@@ -92,7 +92,8 @@ def test_health_query_is_answered_without_upstreams(own, script):
 def test_question_is_returned_unchanged(own, udp):
     own.proxy(own.upstream())
     client = own.datagrams() if udp else own.client()
-    query, answer = _txt_query("ok", "hEALTh.Dot-ProXY", flags=RD | CD, edns=dnsmsg.opt(flags=dnsmsg.DO))
+    query, answer = _txt_query("ok", "hEALTh.Dot-ProXY", flags=RD | CD,
+                               edns=dnsmsg.opt(flags=dnsmsg.DO))
     exchange = client.ask(query)
     assert exchange.answer.question == query.question
     assert exchange.answer.flags == QR | RD | RA | CD
@@ -442,7 +443,8 @@ def test_healthcheck_waits_for_the_matching_datagram(env, fake_server, reply):
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 @table("reply, words", ("other-text", lambda query: [_ok(query, b"\2no")], "not from dot-proxy"),
        ("no-record", lambda query: [_ok(query, None)], "not from dot-proxy"),
-       ("NXDOMAIN", lambda query: [_ok(query, None, flags=QR | NXDOMAIN)], "NXDOMAIN (is dot-proxy listening"),
+       ("NXDOMAIN", lambda query: [_ok(query, None, flags=QR | NXDOMAIN)],
+        "NXDOMAIN (is dot-proxy listening"),
        ("REFUSED", lambda query: [_ok(query, None, flags=QR | REFUSED)], "REFUSED"),
        ("bare-SERVFAIL", lambda query: [query[:2] + b"\x80\x02" + bytes(8)], "SERVFAIL"))
 def test_healthcheck_fails_if_another_server_responds(env, fake_server, transport, reply, words):

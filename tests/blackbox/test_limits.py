@@ -221,7 +221,8 @@ def test_clients_that_never_read_use_bounded_memory(env):
 def test_exactly_the_client_limit_evicts_nobody(env):
     """None of them is closed for a client that does not exist."""
     server = env.upstream()
-    running = processes.start_workers(env, server, timeouts={"answer": "2s", **PATIENT}, clients={"max": 8})
+    running = processes.start_workers(env, server, timeouts={"answer": "2s", **PATIENT},
+                                      clients={"max": 8})
     first = running.workers()[0]
     with processes.only_this_worker(running, first):
         for n in range(8):

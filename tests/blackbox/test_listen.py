@@ -18,6 +18,7 @@ from test_health import Check
 from upstream import own_address, with_port
 
 MISSING = "listen address missing"
+SHUT_DOWN = "listening socket was shut down"
 RELOADED = "configuration reloaded"
 REFUSED = "reload failed"
 LATE = {"IPv4": "10.77.0.1", "IPv6": "fd00:77::1"}
@@ -67,7 +68,8 @@ def test_late_address_is_served_when_added_and_added_again(env, namespace, host,
     late = host, main[1]
     made = Address(namespace, host)
     listen = [with_port(*late), with_port(*main)] if first else [with_port(*main), with_port(*late)]
-    running = processes.start_workers(env, env.upstream(), host=main[0], port=main[1], listen=listen)
+    running = processes.start_workers(env, env.upstream(), host=main[0], port=main[1],
+                                      listen=listen)
     workers = running.workers()
     assert _lines(running, "listening", late) == 0
     for n in range(3):
@@ -130,8 +132,8 @@ def test_link_local_address_of_a_recreated_interface(env, namespace, first):
     main = env.free_address(own_address())
     named = f"[fe80::77%vpn0]:{main[1]}"
     listen = [named, with_port(*main)] if first else [with_port(*main), named]
-    running = processes.start_workers(env, env.upstream(), host=main[0], port=main[1], listen=listen,
-                         reload="signal")
+    running = processes.start_workers(env, env.upstream(), host=main[0], port=main[1],
+                                      listen=listen, reload="signal")
     for n in range(3):
         _ask_at(env, main, f"missing-{n}.test")
         Check(env).good(f"{with_port(*main)}: it answers")
@@ -266,7 +268,7 @@ def test_shut_down_tcp_socket_listens_again(env):
     for n in range(2):
         _shut_down(running.pid, running.address[1])
         begin = now()
-        wait_until(lambda n=n: len(running.lines("listening socket was shut down", over="TCP")) == n + 1,
+        wait_until(lambda n=n: len(running.lines(SHUT_DOWN, over="TCP")) == n + 1,
                    3, "it notices")
         env.within(1, begin)
         env.assert_ok(env.ask(f"tcp-{n}.test"), 1)
@@ -285,7 +287,7 @@ def test_shut_down_udp_socket_is_replaced(env, how):
     if how == socket.SHUT_WR:
         running.signal(signal.SIGHUP)
     wait_until(lambda: running.lines("configuration reloaded"), 5, "new workers have the new one")
-    assert len(running.lines("listening socket was shut down", over="UDP")) == 1
+    assert len(running.lines(SHUT_DOWN, over="UDP")) == 1
     for n in range(10):
         env.assert_ok(env.datagrams().ask(f"udp-{n}.test"), 1)
     wait_until(lambda: len(running.workers()) == 2, 3, "the old workers exit")
@@ -302,6 +304,6 @@ def test_udp_socket_with_failing_sends_is_replaced(env):
     lost.abandoned = True
     lost.send(Query("lost.test"))
     wait_until(lambda: running.lines("configuration reloaded"), 5, "new workers have the new one")
-    assert len(running.lines("listening socket was shut down", over="UDP")) == 1
+    assert len(running.lines(SHUT_DOWN, over="UDP")) == 1
     for n in range(10):
         env.assert_ok(env.datagrams().ask(f"udp-{n}.test"), 1)

@@ -420,7 +420,8 @@ def by_tcp(namespace):
     return lambda server: connections(namespace) - len(server.connections)
 
 
-@pytest.mark.parametrize("command", [("dig", "+tries=1", "+time=5"), ("kdig", "+retry=0", "+time=5")],
+@pytest.mark.parametrize("command", [("dig", "+tries=1", "+time=5"),
+                                     ("kdig", "+retry=0", "+time=5")],
                          ids=["dig", "kdig"])
 @pytest.mark.parametrize("options", ["", "+noedns", "+dnssec +bufsize=4096", "+ignore"])
 def test_udp_clients(env, by_tcp, command, options):
@@ -433,7 +434,8 @@ def test_udp_clients(env, by_tcp, command, options):
     assert len(server.queries) == len(SEVERAL)
 
 
-@pytest.mark.parametrize("command", [("dig", "+tries=1", "+time=5"), ("kdig", "+retry=0", "+time=5")],
+@pytest.mark.parametrize("command", [("dig", "+tries=1", "+time=5"),
+                                     ("kdig", "+retry=0", "+time=5")],
                          ids=["dig", "kdig"])
 def test_truncated_udp_response_is_retried_over_tcp(env, by_tcp, command):
     """A response too large for UDP is truncated."""
@@ -467,7 +469,8 @@ def test_dnspython_over_udp(env):
 
 
 @table("script, name, too_large", ("at-once", Script(), "example.test", False),
-       ("A-is-late", late(A), "late-a.test", False), ("AAAA-is-late", late(AAAA), "late-aaaa.test", False),
+       ("A-is-late", late(A), "late-a.test", False),
+       ("AAAA-is-late", late(AAAA), "late-aaaa.test", False),
        ("20-kB", Script(), "size-20000.test", True))
 def test_glibc_over_udp(env, resolve, by_tcp, script, name, too_large):
     """Both questions from one socket; large responses over TCP."""

@@ -290,7 +290,8 @@ def test_reload_with_other_number_of_workers(env, count):
 
 @row("F-04-timeouts")
 def test_reload_with_other_timeouts_and_log_level(env):
-    running = processes.start_workers(env, env.upstream(), reload="signal", timeouts={"client_idle": "20s"})
+    running = processes.start_workers(env, env.upstream(), reload="signal",
+                                      timeouts={"client_idle": "20s"})
     _reload(env, timeouts={**env.config["timeouts"], "client_idle": "400ms"},
             log={"queries": True})
     client = env.client()
@@ -349,7 +350,8 @@ class Restless:
             if self._client.closed_by_peer():
                 self._reconnect()
             slow = random.random() < 1 / 75
-            self._client.send(Query(f"{'delay-2000.' if slow else ''}n{self.asked}.of-{self._number}.test"))
+            prefix = "delay-2000." if slow else ""
+            self._client.send(Query(f"{prefix}n{self.asked}.of-{self._number}.test"))
             self.asked += 1
             self._due += 0.02
 
@@ -453,7 +455,8 @@ def test_100_sighups_per_second(env):
 def test_retiring_workers_do_not_pile_up(env):
     """Old workers may stay for a while; nothing is lost, and the last reload wins."""
     server = env.upstream()
-    running = processes.start_workers(env, server, reload="signal", timeouts={"query": "5s", "answer": "5s"})
+    running = processes.start_workers(env, server, reload="signal",
+                                      timeouts={"query": "5s", "answer": "5s"})
     for n in range(6):
         client = env.client()
         client.send(Query(f"delay-1500.n{n}.test"))

@@ -425,7 +425,7 @@ def test_passed_sockets_behave_like_own_sockets(env):
     running.address = ("127.0.0.1", udp.getsockname()[1])
     running.start()
     assert udp.getsockopt(socket.IPPROTO_IP, 8)                     # IP_PKTINFO
-    assert udp.getsockopt(socket.IPPROTO_IP, 10) == 2               # IP_MTU_DISCOVER: IP_PMTUDISC_DO
+    assert udp.getsockopt(socket.IPPROTO_IP, 10) == 2           # IP_MTU_DISCOVER: IP_PMTUDISC_DO
     assert udp.getsockopt(socket.SOL_SOCKET, 40)                    # SO_RXQ_OVFL
     for sock in (tcp, udp):
         assert not os.get_blocking(sock.fileno())

@@ -396,7 +396,8 @@ REFUSED = {
                               "1:41: not a pin: `"),
     "pins-too-long": (f"upstreams: [{{address: 192.0.2.1, pins: [A{PINS}]}}]",
                       "1:41: not a pin: `"),
-    "pins-empty": ("upstreams: [{address: 192.0.2.1, pins: []}]", "1:40: the list is empty (write one entry at least)"),
+    "pins-empty": ("upstreams: [{address: 192.0.2.1, pins: []}]",
+                   "1:40: the list is empty (write one entry at least)"),
     "pins-nine": (f"upstreams: [{{address: 192.0.2.1, pins: [{', '.join([PINS] * 9)}]}}]", "1:"),
     "verify-pins-without-pins": ("upstreams: [{address: 192.0.2.1, verify: pins}]",
                                  "1:34: `verify: pins' without `pins' would verify nothing"),
@@ -404,8 +405,9 @@ REFUSED = {
                        "1:42: expected pins or chain, found `none'"),
     "crl-file-empty-path": ("upstreams: [192.0.2.1]\ntls: {crl_file: ''}",
                             "2:17: the path is empty (write one, or leave the key out)"),
-    "crl-file-of-an-upstream-empty-path": ("upstreams: [{address: 192.0.2.1, crl_file: ''}]",
-                                           "1:44: the path is empty (write one, or leave the key out)"),
+    "crl-file-of-an-upstream-empty-path": (
+        "upstreams: [{address: 192.0.2.1, crl_file: ''}]",
+        "1:44: the path is empty (write one, or leave the key out)"),
     "fast-open": ("upstreams: [192.0.2.1]\ntls: {fast_open: maybe}",
                   "2:18: expected true or false, found `maybe'"),
 }

@@ -163,7 +163,8 @@ def test_path_mtu_below_interface_mtu(env, tunnel):
 # ---- addresses ----
 
 
-@table("wildcard, hosts", ("X-03-IPv4", "0.0.0.0", ["127.0.0.1", "127.9.8.7", "10.88.0.1", "10.88.1.1"]),
+@table("wildcard, hosts", ("X-03-IPv4", "0.0.0.0",
+                           ["127.0.0.1", "127.9.8.7", "10.88.0.1", "10.88.1.1"]),
        ("X-03-IPv6", "::", ["::1", "::1", "fd88::1", "fd88::2"]))
 def test_response_source_is_the_query_destination(env, namespace, wildcard, hosts):
     for host in hosts[2:]:
@@ -215,17 +216,19 @@ def test_datagrams_from_impossible_sources_are_dropped(env, namespace, tunnel, w
     running = env.proxy(server, host="0.0.0.0" if wildcard else host, log={"level": "debug"})
     port = running.address[1]
     for number, (source, to) in enumerate([
-            (("10.77.0.2", 0), host), (("255.255.255.255", 4000), host), (("224.0.0.1", 4000), host),
-            (("0.0.0.0", 4000), host), ((host, port), host), (("10.77.0.2", 4000), "255.255.255.255"),
-            (("10.77.0.2", 4000), "224.0.0.1")]):
+            (("10.77.0.2", 0), host), (("255.255.255.255", 4000), host),
+            (("224.0.0.1", 4000), host), (("0.0.0.0", 4000), host), ((host, port), host),
+            (("10.77.0.2", 4000), "255.255.255.255"), (("10.77.0.2", 4000), "224.0.0.1")]):
         tunnel.send(datagram.packet(source, (to, port), Query(f"from-nobody-{number}.test").wire))
     ours = [host] + (["127.0.0.1", "127.0.0.2"] if wildcard else [])
     with raw_socket(env) as raw:
         for source in ours:
             for to in ours:
-                data = datagram.packet((source, port), (to, port), Query("from-ourselves.test").wire)
+                data = datagram.packet((source, port), (to, port),
+                                       Query("from-ourselves.test").wire)
                 raw.sendto(data, (to, 0))
-        raw.sendto(datagram.packet(("127.0.0.1", 0), (host, port), Query("port-0.test").wire), (host, 0))
+        raw.sendto(datagram.packet(("127.0.0.1", 0), (host, port), Query("port-0.test").wire),
+                   (host, 0))
     client = env.datagrams((host, port))
     client.sock.sendto(Query("a-response.test", flags=QR | RD).wire, client.address)
     env.assert_ok(client.ask("canary.test"))
@@ -307,7 +310,8 @@ def test_10000_queries_of_one_address_are_bounded(env, inflight, most):
     """Its upstream is slow, and responses arrive in one bounded burst; others are served."""
     env.may_grow = 64 * MIB
     server = env.upstream()
-    running = env.proxy(server, workers=1, inflight=inflight, timeouts={"query": "4s", "answer": "4s"})
+    running = env.proxy(server, workers=1, inflight=inflight,
+                        timeouts={"query": "4s", "answer": "4s"})
     flood = env.datagrams(source="127.0.0.66")
     flood.abandoned = True
     names = [f"delay-1500.n{n}.test" for n in range(10000)]
@@ -488,7 +492,8 @@ def test_kernel_drops_are_counted_once(env, namespace):
     each_is_asked("before")
     port = running.address[1]
     nothing = dnsmsg.header(1, RD, 0, 0, 0, 0)      # answered at once, without an upstream
-    with processes.only_this_worker(running, None), env._make_socket(socket.AF_INET, socket.SOCK_DGRAM) as flood:
+    flood = env._make_socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with processes.only_this_worker(running, None), flood:
         for _ in range(100):
             for _ in range(500):
                 flood.sendto(nothing, running.address)

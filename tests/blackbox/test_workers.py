@@ -411,8 +411,9 @@ def limited(env):
         ca = shutil.copy(env.authority.path, directory)
         os.chmod(ca, 0o644)
         user = 50000 + os.getpid() % 10000
-        running = processes.start_workers(env, env.upstream(), workers=1, tls={"ca_file": ca}, popen_args={
-            "user": user, "group": user, "extra_groups": []})
+        running = processes.start_workers(
+            env, env.upstream(), workers=1, tls={"ca_file": ca},
+            popen_args={"user": user, "group": user, "extra_groups": []})
 
         def limit(soft):
             subprocess.run(["prlimit", f"--pid={running.pid}", f"--nproc={soft}:"], check=True,
@@ -468,7 +469,8 @@ def _wait_not_short_lived(running):
         with open(f"/proc/{pid}/stat") as file:
             started = int(file.read().rpartition(")")[2].split()[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
-    wait_until(lambda: all(age(pid) > 1.02 for pid in running.workers()), 5, "they are a second old")
+    wait_until(lambda: all(age(pid) > 1.02 for pid in running.workers()), 5,
+               "they are a second old")
 
 
 def _children(pid):
@@ -626,7 +628,8 @@ def test_stop_with_queries_in_flight_at_each_worker(env, number):
 @row("P-19")
 def test_second_sigterm_stops_all_workers_at_once(env):
     server = env.upstream(faults.never_answer)
-    running = processes.start_workers(env, server, workers=3, timeouts={"query": "8s", "answer": "8s"})
+    running = processes.start_workers(env, server, workers=3,
+                                      timeouts={"query": "8s", "answer": "8s"})
     workers = running.workers()
     for client in processes.one_each(env).values():
         client.send(Query())

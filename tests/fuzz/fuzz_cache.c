@@ -5,12 +5,8 @@
  */
 #include "shared/cache.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "../../src/shared/cache_internal.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 /* Small, so that few bytes are enough. */
 enum { SEGMENTS = 5, SEGMENT_LEN = 1024, BUCKETS = 4, KEYS = 40, VALUE_MAX = 1024 };
@@ -19,13 +15,6 @@ static const size_t INDEX_LEN = sizeof(struct cache_head) +
     SEGMENTS * sizeof(struct cache_segment) + BUCKETS * sizeof(struct cache_bucket);
 static const size_t DATA_LEN = (size_t)SEGMENTS * SEGMENT_LEN;
 static const size_t CLAIMS_LEN = CLAIMS * sizeof(uint64_t);
-
-static void
-must(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static void *
 new_block(size_t len)

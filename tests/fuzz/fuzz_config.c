@@ -30,9 +30,9 @@ printed(const char *text, size_t len)
 }
 
 int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *first = printed((const char *)data, len);
+	char *first = printed((const char *)data, size);
 	char *second;
 
 	if (first == NULL)

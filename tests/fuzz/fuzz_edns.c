@@ -70,7 +70,8 @@ check_query(const uint8_t *query, size_t len, const struct dns_query *q,
 	else
 		must(dns_flags(out) == dns_flags(query));
 	if (q->is_signed || (mode != EDNS_OURS && !q->has_edns)) {
-		must(n == len && memcmp(out, query, 2) == 0 && memcmp(out + 4, query + 4, len - 4) == 0);
+		must(n == len && memcmp(out, query, 2) == 0 &&
+		    memcmp(out + 4, query + 4, len - 4) == 0);
 	} else if (sent.has_edns) {
 		check_rest(out, sent.opt.at, query, len, &q->opt);
 		must(sent.dnssec_ok == q->dnssec_ok && sent.udp_size == DNS_UDP_SIZE);
@@ -171,7 +172,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	query = tight_copy(data + 3, query_len);
 	msg = tight_copy(data + 3 + query_len, len);
 	if (dns_read_query(query, query_len, &q, &rcode) == DNS_RELAY) {
-		check_query(query, q.len, &q, &settings, (data[0] & 4) != 0 ? EDNS_CLIENT : EDNS_OURS);
+		check_query(query, q.len, &q, &settings,
+		    (data[0] & 4) != 0 ? EDNS_CLIENT : EDNS_OURS);
 		check_query(query, q.len, &q, &settings, EDNS_NONE);
 		check_response(msg, len, &q, &settings);
 	}

@@ -81,7 +81,8 @@ def checksum(data):
 def packet(source, to, payload):
     """An IP packet with a datagram in it, from (host, port) to (host, port)."""
     v6 = ":" in to[0]
-    source_host, to_host = (socket.inet_pton(upstream.family(to[0]), end[0]) for end in (source, to))
+    source_host, to_host = (socket.inet_pton(upstream.family(to[0]), end[0])
+                            for end in (source, to))
     head = struct.pack("!HHHH", source[1], to[1], 8 + len(payload), 0)
     length = struct.pack("!II", 8 + len(payload), UDP) if v6 else \
         struct.pack("!BBH", 0, UDP, 8 + len(payload))
@@ -90,8 +91,8 @@ def packet(source, to, payload):
     if v6:
         return struct.pack("!IHBB", 6 << 28, 8 + len(payload), UDP, 64) + source_host + to_host \
             + head + payload
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + len(payload), 1, 0x4000, 64, UDP, 0, source_host,
-                     to_host)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + len(payload), 1, 0x4000, 64, UDP, 0,
+                     source_host, to_host)
     return ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:] + head + payload
 
 

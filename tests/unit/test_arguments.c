@@ -30,7 +30,8 @@ static const struct row {
 	{ "value in the word", WORDS("-cf", "-l127.0.0.1:53"),
 	    { .config_file = "f", .listen = "127.0.0.1:53" }, NULL },
 	{ "several in a word", WORDS("-vcf"), { .config_file = "f", .verbose = true }, NULL },
-	{ "two dashes", WORDS("-v", "--", "probe"), { .command = &commands[PROBE], .verbose = true }, NULL },
+	{ "two dashes", WORDS("-v", "--", "probe"),
+	    { .command = &commands[PROBE], .verbose = true }, NULL },
 	{ "healthcheck", WORDS("healthcheck", "--ready"),
 	    { .command = &commands[HEALTHCHECK], .ready = true }, NULL },
 	{ "help is all", WORDS("-h", "--frobnicate"), { .help = true }, NULL },
@@ -59,9 +60,11 @@ static const struct row {
 	{ "option that serving has", WORDS("schema", "-c", "f"), { 0 },
 	    "`-c': not valid with `schema' (leave it out)" },
 	{ "option of a command alone", WORDS("--upstream"), { 0 },
-	    "`--upstream': only valid with `healthcheck' (write `dot-proxy healthcheck --upstream')" },
+	    "`--upstream': only valid with `healthcheck' "
+	    "(write `dot-proxy healthcheck --upstream')" },
 	{ "two questions", WORDS("healthcheck", "--ready", "--upstream"), { 0 },
-	    "`--ready': cannot be combined with `--upstream' (give one of the two, or run it twice)" },
+	    "`--ready': cannot be combined with `--upstream' "
+	    "(give one of the two, or run it twice)" },
 	{ "near an option", WORDS("--redy"), { 0 },
 	    "`--redy': unknown option (did you mean `--ready'?)" },
 	{ "wrong address", WORDS("-l", "x:y:z"), { 0 },
@@ -88,7 +91,8 @@ reads_a_command_line(void **state)
 
 	for (; row->argv[argc] != NULL; argc++)
 		assert_non_null(argv[argc] = strdup(row->argv[argc]));
-	assert_int_equal(arguments_read(argc, argv, commands, &args, why), row->why == NULL ? 0 : -1);
+	assert_int_equal(arguments_read(argc, argv, commands, &args, why),
+	    row->why == NULL ? 0 : -1);
 	if (row->why != NULL) {
 		assert_string_equal(why, row->why);
 		args = (struct arguments){ 0 };

@@ -12,7 +12,8 @@
 #define UP "upstreams: [9.9.9.9]\n"
 #define LABEL_60 "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz01234567"
 #define MAPPED "is an IPv4 address; write it as one, as in 192.0.2.1"
-#define FORMS " is not an IP address (as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")"
+#define FORMS \
+	" is not an IP address (as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")"
 #define RANGE                                                     \
 	"expected private, any, or a range such as 192.0.2.0/24 " \
 	"(no bits set after the prefix length), found "
@@ -65,7 +66,8 @@ static const struct refused_row {
 } refused[] = {
 	/* Not YAML, or not a single document. */
 	{ "F-01 empty", BYTES(""), "c:1:1: file is empty (write at least `upstreams')\n" },
-	{ "F-01 comments only", BYTES("# upstreams:\n"), "c:1:1: file is empty (write at least `upstreams')\n" },
+	{ "F-01 comments only", BYTES("# upstreams:\n"),
+	    "c:1:1: file is empty (write at least `upstreams')\n" },
 	{ "F-01 NUL byte", BYTES(UP "log:\0"), "c:2:5: not text: a NUL byte\n" },
 	{ "F-01 NUL byte at the start", BYTES("\0"), "c:1:1: not text: a NUL byte\n" },
 	{ "F-01 not UTF-8", BYTES("# z\303\274rich \374\n"),
@@ -106,13 +108,15 @@ static const struct refused_row {
 	    "c:2:1: missing key `upstreams': the servers to ask\n" },
 	{ "F-06 no upstreams", BYTES("log: {}\n"),
 	    "c:1:1: missing key `upstreams': the servers to ask\n" },
-	{ "F-06 empty list of upstreams", BYTES("upstreams: []\n"), "c:1:12: the list is empty (write one entry at least)\n" },
+	{ "F-06 empty list of upstreams", BYTES("upstreams: []\n"),
+	    "c:1:12: the list is empty (write one entry at least)\n" },
 	{ "F-06 nothing for upstreams", BYTES("upstreams:\n"),
 	    "c:1:11: expected a list, found nothing (write one entry at least)\n" },
 	{ "F-06 too many upstreams",
 	    BYTES("upstreams: [" TEN(TEN("9.9.9.9,") TEN("9.9.9.9,") TEN("9.9.9.9,")) "]\n"),
 	    "c:1:12: 300 entries in a list that takes 256\n" },
-	{ "F-02 unknown key", BYTES(UP "colour: red\n"), "c:2:1: unknown key `colour'" ALL_KEYS "\n" },
+	{ "F-02 unknown key", BYTES(UP "colour: red\n"),
+	    "c:2:1: unknown key `colour'" ALL_KEYS "\n" },
 	{ "F-02 key with a letter missing",
 	    BYTES("upstreams:\n  - adress: 9.9.9.9\n    address: 9.9.9.9\n"),
 	    "c:2:5: unknown key `adress' (did you mean `address'?)\n" },
@@ -166,16 +170,20 @@ static const struct refused_row {
 		  "e: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\n"
 		  "g: &g [*f,*f,*f,*f,*f,*f,*f,*f]\nh: &h [*g,*g,*g,*g,*g,*g,*g,*g]\n"
 		  "i: &i [*h,*h,*h,*h,*h,*h,*h,*h]\nupstreams: [*i]\n"),
-	    "c:1:1: unknown key `a'" ALL_KEYS "\nc:2:1: unknown key `b'" ALL_KEYS "\nc:3:1: unknown key `c'" ALL_KEYS "\n"
-	    "c:4:1: unknown key `d'" ALL_KEYS "\nc:5:1: unknown key `e'" ALL_KEYS "\nc:6:1: unknown key `f'" ALL_KEYS "\n"
-	    "c:7:1: unknown key `g'" ALL_KEYS "\nc:8:1: unknown key `h'" ALL_KEYS "\nc:9:1: unknown key `i'" ALL_KEYS "\n"
+	    "c:1:1: unknown key `a'" ALL_KEYS "\nc:2:1: unknown key `b'" ALL_KEYS
+	    "\nc:3:1: unknown key `c'" ALL_KEYS "\n"
+	    "c:4:1: unknown key `d'" ALL_KEYS "\nc:5:1: unknown key `e'" ALL_KEYS
+	    "\nc:6:1: unknown key `f'" ALL_KEYS "\n"
+	    "c:7:1: unknown key `g'" ALL_KEYS "\nc:8:1: unknown key `h'" ALL_KEYS
+	    "\nc:9:1: unknown key `i'" ALL_KEYS "\n"
 	    "c:9:4: expected an upstream, found a list\n" },
 	{ "escaped control character", BYTES(UP "log: {level: \"in\\0fo\"}\n\"\\e\": 1\n"),
 	    "c:2:14: expected error, warn, info or debug, found control characters\n"
 	    "c:3:1: expected a key, found control characters\n" },
 	{ "escaped line breaks and non-characters",
 	    BYTES("upstreams: [\"\\x9b\", \"\\u2028\", \"\\uFFFE\", \"\\x7f\"]\n"),
-	    "c:1:13: expected an upstream, found control characters\nc:1:21: expected an upstream, found control characters\n"
+	    "c:1:13: expected an upstream, found control characters\n"
+	    "c:1:21: expected an upstream, found control characters\n"
 	    "c:1:31: expected an upstream, found control characters\n"
 	    "c:1:41: expected an upstream, found control characters\n" },
 	{ "all errors, in order of line",
@@ -212,7 +220,8 @@ static const struct refused_row {
 	    "c:1:36: `[::1'" FORMS "\n"
 	    "c:1:44: `1.1.1.1@853' has its port after `@' (write `1.1.1.1:853')\n" },
 	{ "F-13 unknown zone", BYTES("upstreams: ['fe80::1%nowhere']\n"),
-	    "c:1:13: `fe80::1%nowhere' has an unknown interface (`ip link' shows those there are)\n" },
+	    "c:1:13: `fe80::1%nowhere' has an unknown interface (`ip link' shows those there "
+	    "are)\n" },
 	{ "F-13 link-local without a zone", BYTES("upstreams: ['fe80::1']\n"),
 	    "c:1:13: `fe80::1' needs its interface, as in fe80::1%eth0\n" },
 	{ "F-13 IPv4 in an address of IPv6",
@@ -274,7 +283,8 @@ static const struct refused_row {
 	    "write international names in their `xn--' form\n"
 	    "c:6:32: host name `9.9.9.9' is an address; "
 	    "without `hostname' the certificate must name the address\n"
-	    "c:7:32: host name `*.test' has characters that are not allowed in a host name; write letters, digits, `-' and `_'\n"
+	    "c:7:32: host name `*.test' has characters that are not allowed in a host name; write "
+	    "letters, digits, `-' and `_'\n"
 	    "c:8:32: host name `a" LABEL_60 "bcd.test' "
 	    "has more than 63 characters between two dots\n" },
 	{ "F-10 long host name",
@@ -289,10 +299,12 @@ static const struct refused_row {
 	{ "long short form", BYTES("upstreams: [" TEN(LABEL_60) "]\n"),
 	    "c:1:13: `" LABEL_60 "abcdefghijklmnopqrst'" FORMS "\n" },
 	{ "empty paths", BYTES("upstreams: {address: 9.9.9.9, ca_file: ''}\ntls: {ca_file: ''}\n"),
-	    "c:1:40: the path is empty (write one, or leave the key out)\nc:2:16: the path is empty (write one, or leave the key out)\n" },
+	    "c:1:40: the path is empty (write one, or leave the key out)\n"
+	    "c:2:16: the path is empty (write one, or leave the key out)\n" },
 	{ "a listener without an address", BYTES(UP "listen: {udp: false}\n"),
 	    "c:2:9: missing key `address' (as in 127.0.0.1:53)\n" },
-	{ "a listener without anything", BYTES(UP "listen: [{address: '::1', udp: false, tcp: false}]\n"),
+	{ "a listener without anything",
+	    BYTES(UP "listen: [{address: '::1', udp: false, tcp: false}]\n"),
 	    "c:2:10: at least one of `udp', `tcp' must be true\n" },
 	{ "a listener's unknown key", BYTES(UP "listen: {address: '::1', upd: false}\n"),
 	    "c:2:26: unknown key `upd' (did you mean `udp'?)\n" },
@@ -339,15 +351,20 @@ static const struct refused_row {
 	    "c:2:78: expected a time from 10ms to 10m, or 0, found `99999999999999999m'\n" },
 	{ "F-08 steps longer than the whole",
 	    BYTES(UP "timeouts:\n  connect: 1001ms\n  handshake: 2s\n  query: 1s\n  answer: 9s\n"),
-	    "c:3:3: `connect' is longer than `query', which it is a part of (change one of the two)\n"
-	    "c:4:3: `handshake' is longer than `query', which it is a part of (change one of the two)\n"
-	    "c:6:3: `answer' is longer than `query', which it is a part of (change one of the two)\n" },
+	    "c:3:3: `connect' is longer than `query', which it is a part of (change one of the "
+	    "two)\n"
+	    "c:4:3: `handshake' is longer than `query', which it is a part of (change one of the "
+	    "two)\n"
+	    "c:6:3: `answer' is longer than `query', which it is a part of (change one of the "
+	    "two)\n" },
 	{ "F-08 step longer than the default", BYTES(UP "timeouts: {answer: 5s}\n"),
-	    "c:2:12: `answer' is longer than `query', which it is a part of (change one of the two)\n" },
+	    "c:2:12: `answer' is longer than `query', which it is a part of (change one of the "
+	    "two)\n" },
 	{ "F-08 not whole seconds", BYTES(UP "cache: {max_ttl: 1500ms, stale: 1ms}\n"),
 	    "c:2:18: expected a time in whole seconds (as in 5s, 1m), found `1500ms'\n"
 	    "c:2:33: expected a time in whole seconds (as in 5s, 1m), found `1ms'\n" },
-	{ "F-08 too long for an answer", BYTES(UP "cache: {max_ttl: 8d, min_ttl: 2h, stale: 25d}\n"),
+	{ "F-08 too long for an answer",
+	    BYTES(UP "cache: {max_ttl: 8d, min_ttl: 2h, stale: 25d}\n"),
 	    "c:2:18: expected a time from 1s to 7d, found `8d'\n"
 	    "c:2:31: expected a time from 0 to 1h, found `2h'\n"
 	    "c:2:42: expected a time from 0 to 7d, found `25d'\n" },
@@ -609,7 +626,8 @@ static const struct same_row {
 	    "upstreams: 192.0.2.1\nlisten: 0.0.0.0:853\n", NULL },
 	{ "F-06 the same upstream twice",
 	    BYTES(
-		"upstreams:\n- 9.9.9.9#a.test\n- 1.1.1.1\n- {address: 9.9.9.9:853, hostname: A.test}\n"),
+		"upstreams:\n- 9.9.9.9#a.test\n"
+		"- 1.1.1.1\n- {address: 9.9.9.9:853, hostname: A.test}\n"),
 	    "upstreams: [9.9.9.9#a.test, 1.1.1.1]\n",
 	    "c:4:3: the same upstream as on line 2; left out\n" },
 	{ "one address under two names",
@@ -625,7 +643,8 @@ static const struct same_row {
 	    "c:2:17: the same address as on line 2; left out\n" },
 	{ "no loop where TCP is not listened with",
 	    BYTES("upstreams: 127.0.0.1\nlisten: {address: 127.0.0.1:853, tcp: false}\n"),
-	    "upstreams: 127.0.0.1:853\nlisten: {address: 127.0.0.1:853, tcp: false, udp: true}\n", NULL },
+	    "upstreams: 127.0.0.1:853\nlisten: {address: 127.0.0.1:853, tcp: false, udp: true}\n",
+	    NULL },
 	{ "F-06 the same listener twice", BYTES(UP "listen: ['::1', 127.0.0.1, '[::1]:53']\n"),
 	    UP "listen: ['::1', 127.0.0.1]\n",
 	    "c:2:28: the same address as on line 2; left out\n" },
@@ -675,8 +694,10 @@ fills_in_every_field(void **state)
 	static const char text[] =
 	    "listen: [{address: '[::1]:5353', tcp: false}, {address: 127.0.0.2, udp: false}]\n"
 	    "udp_size: 600\n"
-	    "upstreams: [{address: 192.0.2.1, port: 8853, hostname: dns.test, ca_file: '/\"\\'}, '::1']\n"
-	    "timeouts: {query: 4s, connect: 11ms, handshake: 12ms, answer: 13ms, client_idle: 14ms, "
+	    "upstreams: [{address: 192.0.2.1, port: 8853, hostname: dns.test, ca_file: '/\"\\'}, "
+	    "'::1']\n"
+	    "timeouts: {query: 4s, connect: 11ms, handshake: 12ms, answer: 13ms, client_idle: "
+	    "14ms, "
 	    "client_read: 15ms, upstream_idle: 16ms}\n"
 	    "local_names: false\n"
 	    "single_labels: nxdomain\n"
@@ -823,7 +844,8 @@ errors_are_counted_without_a_buffer(void **state)
 	assert_null(config_read(text, strlen(text), "c", &report));
 	assert_int_equal(report.error_count, 100);
 	assert_int_equal(count_lines(report.errors), 65);
-	assert_non_null(strstr(report.errors, "\nc:65:1: unknown key `x'" ALL_KEYS "\nc: and 36 more\n"));
+	assert_non_null(strstr(report.errors,
+	    "\nc:65:1: unknown key `x'" ALL_KEYS "\nc: and 36 more\n"));
 	config_report_free(&report);
 }
 
@@ -873,9 +895,11 @@ prints_how_much_a_cache_holds(void **state)
 		const char *text;
 		const char *printed;
 	} rows[] = {
-		{ UP, "\n  size: 4MiB\n  # space for about 19400 answers of 200 bytes\n  max_ttl: " },
+		{ UP,
+		    "\n  size: 4MiB\n  # space for about 19400 answers of 200 bytes\n  max_ttl: " },
 		{ UP "cache: {size: 1GiB}\n",
-		    "\n  size: 1GiB\n  # space for about 5032900 answers of 200 bytes\n  max_ttl: " },
+		    "\n  size: 1GiB\n  # space for about 5032900 answers of 200 bytes\n"
+		    "  max_ttl: " },
 		{ UP "workers: 1\ncache: {size: 126KiB}\n",
 		    "\n  size: 126KiB\n  # space for about 400 answers of 200 bytes\n  max_ttl: " },
 		{ UP "cache: {size: 0}\n", "\n  size: 0\n  max_ttl: " },
@@ -938,7 +962,8 @@ replaces_the_listeners(void **state)
 	} else {
 		assert_string_equal(config_set_listen(config, row->text), row->problem);
 		assert_int_equal(config->listen_count, 2);
-		assert_string_equal(address_format(&config->listen[0].address, text), "10.0.0.1:53");
+		assert_string_equal(address_format(&config->listen[0].address, text),
+		    "10.0.0.1:53");
 	}
 	config_free(config);
 	config_report_free(&report);
@@ -972,9 +997,10 @@ static const struct file_row {
 } file_rows[] = {
 	{ "a good file", UP, 1, 0644, NULL, NULL },
 	{ "F-01 an empty file", "", 1, 0644, ":1:1: file is empty (write at least `upstreams')\n", NULL },
-	{ "F-01 a file too large", "#######\n", 524288 + 1, 0644, ": is larger than 4096 KiB (check that this is the right file)\n", NULL },
-	{ "F-01 a file as large as can be", "#######\n", 32768, 0644, ":1:1: file is empty (write at least `upstreams')\n",
-	    NULL },
+	{ "F-01 a file too large", "#######\n", 524288 + 1, 0644,
+	    ": is larger than 4096 KiB (check that this is the right file)\n", NULL },
+	{ "F-01 a file as large as can be", "#######\n", 524288, 0644,
+	    ":1:1: file is empty (write at least `upstreams')\n", NULL },
 	{ "F-11 world-writable", UP, 1, 0602, NULL,
 	    ": file is world-writable (fix: chmod o-w)\n" },
 	{ "F-11 world-writable, and wrong", "x", 1, 0666,

@@ -64,8 +64,8 @@ static const struct duplicate_row {
 	{ "another case", "192.0.2.1:1024", BYTES(ID QUERY ONE "\7Example\3com\0" TYPE_A IN),
 	    true },
 	{ "another type", "192.0.2.1:1024", BYTES(ID QUERY ONE NAME "\0\34" IN), true },
-	{ "a question that cannot be read", "192.0.2.1:1024", BYTES(ID QUERY ONE "\300\14" TYPE_A IN),
-	    true },
+	{ "a question that cannot be read", "192.0.2.1:1024",
+	    BYTES(ID QUERY ONE "\300\14" TYPE_A IN), true },
 	{ "nothing at all", "192.0.2.1:1024", BYTES(""), true },
 };
 

@@ -108,8 +108,8 @@ static const struct query_row {
 	    BYTES(ID QUERY ONE_AND_OPT QUESTION "\0" TYPE_A IN "\0\0\0\0\377\377abcd"), DNS_ANSWER,
 	    DNS_FORMERR, { ASKED } },
 	{ "SIG without its data",
-	    BYTES(ID QUERY ONE_AND_OPT QUESTION "\0" "\0\30" "\0\377" "\0\0\0\0" "\0\4"), DNS_ANSWER,
-	    DNS_FORMERR, { ASKED } },
+	    BYTES(ID QUERY ONE_AND_OPT QUESTION "\0" "\0\30" "\0\377" "\0\0\0\0" "\0\4"),
+	    DNS_ANSWER, DNS_FORMERR, { ASKED } },
 	{ "broken owner after the OPT",
 	    BYTES(ID QUERY COUNTS("\1", "\0", "\0", "\2") QUESTION OPT_DO "\200"), DNS_ANSWER,
 	    DNS_FORMERR, { ASKED, WITH_DO } },
@@ -193,7 +193,8 @@ static const struct tail_row {
 	{ "C-36 byte after the question", BYTES(ID QUERY ONE QUESTION "x"), 1, false },
 	{ "C-36 byte after the OPT", BYTES(ID QUERY ONE_AND_OPT QUESTION OPT_DO "x"), 1, true },
 	{ "C-36 OPT that is not counted", BYTES(ID QUERY ONE QUESTION OPT_DO), 11, false },
-	{ "C-36 TSIG that is not counted", BYTES(ID QUERY ONE QUESTION TSIG), sizeof TSIG - 1, false },
+	{ "C-36 TSIG that is not counted", BYTES(ID QUERY ONE QUESTION TSIG), sizeof TSIG - 1,
+	    false },
 };
 
 static void

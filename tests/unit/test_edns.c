@@ -122,7 +122,8 @@ static const struct query_row {
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
 	{ "record after the OPT that points right before it", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT_EMPTY RECORD("\300\34", "\1", "x")),
-	    BYTES(ID QUERY ONE_AND("\2") QUESTION RECORD("\300\34", "\1", "x") OPT("\4", KEEPALIVE)) },
+	    BYTES(ID QUERY ONE_AND("\2") QUESTION RECORD("\300\34", "\1", "x") OPT("\4",
+		KEEPALIVE)) },
 	{ "record that points after the OPT from its data", &as_it_comes, EDNS_OURS,
 	    BYTES(ID QUERY ONE_AND("\2") QUESTION OPT_EMPTY RECORD("\1a\0", "\2", "\300\50")),
 	    BYTES(ID QUERY ONE_AND("\1") QUESTION OPT("\4", KEEPALIVE)) },
@@ -152,7 +153,8 @@ writes_a_query(void **state)
 	}
 	out = malloc(cap);
 	assert_non_null(out);
-	assert_int_equal(edns_write_query(out, cap, msg, row->len, &q, row->settings, row->mode), cap);
+	assert_int_equal(edns_write_query(out, cap, msg, row->len, &q, row->settings, row->mode),
+	    cap);
 	assert_memory_equal(out, row->wanted, cap);
 	free(out);
 	free(msg);
@@ -220,8 +222,8 @@ buffer_never_exceeds_one_message(void **state)
 		wanted = len + 12 <= DNS_MESSAGE_MAX ? len + 12 : len;
 		if (len + 12 + 4 <= BLOCKS_MAX)
 			wanted = (len + 12 + 4 + BLOCK - 1) / BLOCK * BLOCK;
-		assert_int_equal(edns_write_query(out, sizeof out, msg, len, &q, &padded, EDNS_OURS),
-		    wanted);
+		assert_int_equal(edns_write_query(out, sizeof out, msg, len, &q, &padded,
+		    EDNS_OURS), wanted);
 		assert_memory_equal(out + 40, msg + 40, len - 40);
 		free(msg);
 	}
@@ -244,17 +246,22 @@ static const struct response_row {
 	{ "no OPT on either side", &padded, false, BYTES(ID R ANSWERED("\0") ANSWER),
 	    BYTES(ID R ANSWERED("\0") ANSWER), -1 },
 	{ "unsolicited OPT", &padded, false,
-	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\11", EDE)), BYTES(ID R ANSWERED("\0") ANSWER), -1 },
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\11", EDE)), BYTES(ID R ANSWERED("\0") ANSWER),
+	    -1 },
 	{ "OPT that is missing", &padded, true, BYTES(ID R ANSWERED("\0") ANSWER),
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), -1 },
 	{ "D-27 flags and RCODE", &padded, true,
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\2\0", "\1", "\0", "\x80\1", "\0")),
-	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\4\xd0", "\1", "\0", "\x80\1", "\0")), -1 },
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\4\xd0", "\1", "\0", "\x80\1", "\0")),
+	    -1 },
 	{ "another version", &padded, true,
-	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\4\xd0", "\1", "\1", "\0\0", "\3") "\0\3\0"),
-	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\4\xd0", "\1", "\0", "\0\0", "\0")), -1 },
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\4\xd0", "\1", "\1", "\0\0", "\3")
+		"\0\3\0"),
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\4\xd0", "\1", "\0", "\0\0", "\0")),
+	    -1 },
 	{ "RCODE that needs an OPT", &padded, false,
-	    BYTES(ID "\x81\x87" ANSWERED("\1") ANSWER OPT_AT("\0", "\4\xd0", "\1", "\0", "\0\0", "\0")),
+	    BYTES(ID
+		"\x81\x87" ANSWERED("\1") ANSWER OPT_AT("\0", "\4\xd0", "\1", "\0", "\0\0", "\0")),
 	    BYTES(ID "\x81\x82" ANSWERED("\0") ANSWER), -1 },
 	{ "D-27 hop-by-hop options", &padded, true,
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\70",
@@ -262,7 +269,8 @@ static const struct response_row {
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\24", EDE NSID UNKNOWN)), 25600 },
 	{ "client subnet", &as_it_comes, true, BYTES(ID R ANSWERED("\1") ANSWER OPT("\13", SUBNET)),
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\13", SUBNET)), -1 },
-	{ "D-24 timeout 0", &padded, true, BYTES(ID R ANSWERED("\1") ANSWER OPT("\6", TIMEOUT("\0\0"))),
+	{ "D-24 timeout 0", &padded, true,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\6", TIMEOUT("\0\0"))),
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), 0 },
 	{ "D-24 longest timeout", &padded, false,
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\6", TIMEOUT("\377\377"))),
@@ -303,7 +311,8 @@ static const struct response_row {
 	{ "D-12 OPT among the answers", &padded, true,
 	    BYTES(ID R ANSWERED("\0") QUESTION OPT("\6", TIMEOUT("\0\0"))), BYTES(""), -1 },
 	{ "D-12 option that is cut", &padded, true,
-	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\12", TIMEOUT("\0\0") "\0\3\0\1")), BYTES(""), -1 },
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\12", TIMEOUT("\0\0") "\0\3\0\1")), BYTES(""),
+	    -1 },
 };
 
 /* The response for the client of Q: stored first, then converted to the client's form. */
@@ -366,16 +375,18 @@ static const struct keep_row {
 	size_t wanted_len;
 	size_t wanted_opt_len;
 } keep_rows[] = {
-	{ "K-24 no OPT", BYTES(ID R ANSWERED("\0") ANSWER), 0, BYTES(ID R ANSWERED("\0") ANSWER), 0 },
+	{ "K-24 no OPT", BYTES(ID R ANSWERED("\0") ANSWER), 0, BYTES(ID R ANSWERED("\0") ANSWER),
+	    0 },
 	{ "K-24 empty OPT", BYTES(ID R ANSWERED("\1") ANSWER OPT_EMPTY), OPT_LEN,
 	    BYTES(ID R ANSWERED("\0") ANSWER), 0 },
-	{ "K-24 flags alone", BYTES(ID R ANSWERED("\1") ANSWER OPT_FLAGS("\x80\1", "\0", "")), OPT_LEN,
-	    BYTES(ID R ANSWERED("\0") ANSWER), 0 },
+	{ "K-24 flags alone", BYTES(ID R ANSWERED("\1") ANSWER OPT_FLAGS("\x80\1", "\0", "")),
+	    OPT_LEN, BYTES(ID R ANSWERED("\0") ANSWER), 0 },
 	{ "K-24 a record before it", BYTES(ID R ANSWERED("\2") ANSWER RR_A OPT_EMPTY), OPT_LEN,
 	    BYTES(ID R ANSWERED("\1") ANSWER RR_A), 0 },
 	{ "K-26 other options", BYTES(ID R ANSWERED("\1") ANSWER OPT("\13", NSID UNKNOWN)),
 	    OPT_LEN + 11, BYTES(ID R ANSWERED("\0") ANSWER), 0 },
-	{ "K-25 EDE", BYTES(ID R ANSWERED("\1") ANSWER OPT_FLAGS("\xc0\1", "\11", EDE)), OPT_LEN + 9,
+	{ "K-25 EDE", BYTES(ID R ANSWERED("\1") ANSWER OPT_FLAGS("\xc0\1", "\11", EDE)),
+	    OPT_LEN + 9,
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT_FLAGS("\x80\0", "\11", EDE)), OPT_LEN + 9 },
 	{ "K-26 EDE between others",
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\35", NSID EDE UNKNOWN EDE)), OPT_LEN + 29,
@@ -398,16 +409,16 @@ static const struct keep_row {
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\206", EDE_LEN("\202") X120 "12345678")),
 	    OPT_LEN + 134 },
 	{ "K-25 character at the limit",
-	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\207", EDE_LEN("\203") X120 "123456\342\202\254")),
-	    OPT_LEN + 135,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\207",
+		EDE_LEN("\203") X120 "123456\342\202\254")), OPT_LEN + 135,
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\204", EDE_LEN("\200") X120 "123456")),
 	    OPT_LEN + 132 },
 	{ "K-25 text without a beginning of a character",
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\210", EDE_LEN("\204") C130)), OPT_LEN + 136,
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT("\6", EDE_LEN("\2"))), OPT_LEN + 6 },
 	{ "RCODE that needs an OPT",
-	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\x04\xd0", "\1", "\0", "\0\1", "\6") NSID),
-	    OPT_LEN + 6,
+	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\x04\xd0", "\1", "\0", "\0\1",
+		"\6") NSID), OPT_LEN + 6,
 	    BYTES(ID R ANSWERED("\1") ANSWER OPT_AT("\0", "\x04\xd0", "\1", "\0", "\0\0", "\0")),
 	    OPT_LEN },
 };

@@ -33,8 +33,8 @@ start_replacement(struct generation *older, unsigned port, int workers)
 {
 	struct failure why = { .text = "" };
 	bool misconfigured;
-	struct generation *g = generation_new(configure(port, workers, ""), &shared, &no_passed, older,
-	    &misconfigured, &why);
+	struct generation *g = generation_new(configure(port, workers, ""), &shared, &no_passed,
+	    older, &misconfigured, &why);
 
 	if (g == NULL)
 		print_error("%s\n", why.text);
@@ -187,7 +187,8 @@ failed_fork_backs_off(void **state)
 	for (i = 0; i < LENGTH(pauses); i++) {
 		assert_true(generation_next_due(g, now, &index));
 		generation_worker_not_started(g, index, now);
-		assert_int_equal(generation_next_start(g).at_us, deadline_after(now, pauses[i]).at_us);
+		assert_int_equal(generation_next_start(g).at_us,
+		    deadline_after(now, pauses[i]).at_us);
 		now = deadline_after(now, pauses[i]);
 	}
 	/* It is no death. */
@@ -232,7 +233,8 @@ static const struct stop_row {
 	int kill_ms;
 	bool is_death;
 } stop_rows[] = {
-	{ "retires", generation_retire, SIGQUIT, 30000 + QUERY_MS + GENERATION_STOP_GRACE_MS, true },
+	{ "retires", generation_retire, SIGQUIT, 30000 + QUERY_MS + GENERATION_STOP_GRACE_MS,
+	    true },
 	{ "stops", generation_stop, SIGTERM, QUERY_MS + GENERATION_STOP_GRACE_MS, true },
 	{ "is given up", generation_give_up, SIGKILL, 0, false },
 };
@@ -362,8 +364,8 @@ startup_failure_reason_is_reported(void **state)
 
 	(void)state;
 	/* Nobody but the first may listen there. */
-	assert_null(generation_new(configure(port, 1, ""), &shared, &no_passed, NULL, &misconfigured,
-	    &why));
+	assert_null(generation_new(configure(port, 1, ""), &shared, &no_passed, NULL,
+	    &misconfigured, &why));
 	assert_false(misconfigured);
 	assert_null(generation_new(configure(port, 1, "tls: {ca_file: /no/such/file}\n"), &shared,
 	    &no_passed, first, &misconfigured, &why));

@@ -10,7 +10,7 @@ enum {
 	CHAINS = 8192,
 	NEIGHBOURS = 65536,
 
-	/* A random function leaves 3 of 8,192 chains empty and has 24 in the longest, give or take. */
+	/* A random function leaves about 3 of 8,192 chains empty and has 24 in the longest. */
 	CHAINS_USED_MIN = 8150,
 	CHAIN_MAX = 40
 };

@@ -310,7 +310,8 @@ state_is_shared_by_all_workers(void **state)
 		/* They saw the same outage. */
 		assert_int_equal(health_failures(u), 1);
 		assert_int_equal(at_once(gate, u, health_claim_probe, start), 0);
-		assert_int_equal(at_once(gate, u, health_claim_probe, deadline_after(start, 2000)), 1);
+		assert_int_equal(at_once(gate, u, health_claim_probe, deadline_after(start, 2000)),
+		    1);
 		assert_int_equal(at_once(gate, u, answered, start), 1);
 		health_clear(u);
 	}

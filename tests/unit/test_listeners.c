@@ -79,8 +79,10 @@ static const struct open_row {
 	const char *why; /* NULL: it succeeds */
 } open_rows[] = {
 	{ "an address", HERE ":P", 1, { true }, { true }, { false }, NULL },
-	{ "UDP only", "{address: '" HERE ":P', tcp: false}", 1, { false }, { true }, { false }, NULL },
-	{ "TCP only", "{address: '" HERE ":P', udp: false}", 1, { true }, { false }, { false }, NULL },
+	{ "UDP only", "{address: '" HERE ":P', tcp: false}", 1, { false }, { true }, { false },
+	    NULL },
+	{ "TCP only", "{address: '" HERE ":P', udp: false}", 1, { true }, { false }, { false },
+	    NULL },
 	{ "two addresses", "['" HERE ":P', '" THERE ":P']", 2, { true, true }, { true, true },
 	    { false, false }, NULL },
 	{ "one of them is missing", "['" MISSING ":P', '" HERE ":P']", 2, { true, true },
@@ -273,8 +275,8 @@ takes_what_was_passed(void **state)
 	address_set_port(&at, (uint16_t)free_port());
 	for (i = 0; i < count; i++) {
 		/* The second one of a kind is the same socket. */
-		int fd = i == 1 && row->passed[1] == row->passed[0] ? dup(first) :
-								      make_passed(row->passed[i], &at);
+		bool again = i == 1 && row->passed[1] == row->passed[0];
+		int fd = again ? dup(first) : make_passed(row->passed[i], &at);
 
 		first = i == 0 ? 3 : first;
 		assert_int_equal(fd == 3 + (int)i ? fd : dup2(fd, 3 + (int)i), 3 + (int)i);

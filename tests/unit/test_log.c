@@ -108,8 +108,8 @@ writes_numbers(void **state)
 	log_set_level(LOG_LEVEL_INFO);
 	WRITTEN(log_event(LOG_LEVEL_INFO, "e", "a=%d b=%u c=%zu", -1, UINT32_MAX, SIZE_MAX),
 	    "level=info event=e a=-1 b=4294967295 c=18446744073709551615\n");
-	WRITTEN(log_event(LOG_LEVEL_INFO, "e", "a=%ju b=%.1f c=%ds d=%s", UINTMAX_MAX, 1.25, 7, "x y"),
-	    "level=info event=e a=18446744073709551615 b=1.2 c=7s d=\"x y\"\n");
+	WRITTEN(log_event(LOG_LEVEL_INFO, "e", "a=%ju b=%.1f c=%ds d=%s", UINTMAX_MAX, 1.25, 7,
+	    "x y"), "level=info event=e a=18446744073709551615 b=1.2 c=7s d=\"x y\"\n");
 	WRITTEN(log_event(LOG_LEVEL_INFO, "e", "a=%d b=%u c=%.1f", 0, 0U, 0.0),
 	    "level=info event=e a=0 b=0 c=0.0\n");
 	WRITTEN(log_event(LOG_LEVEL_INFO, "e", NULL), "level=info event=e\n");

@@ -63,7 +63,8 @@ static const struct row {
 	{ "::ffff:1.1.1.1", NOTATION_UPSTREAM, NULL, "is an IPv4 address" },
 	{ "a.test#1.1.1.1", NOTATION_UPSTREAM, NULL, "is a host name" },
 	{ TEN("1.1.1.1."), NOTATION_UPSTREAM, NULL, "is not an IP address" },
-	{ "tls://" TEN(TEN("abc.")) "d", NOTATION_UPSTREAM, NULL, "has a scheme (write the server" },
+	{ "tls://" TEN(TEN("abc.")) "d", NOTATION_UPSTREAM, NULL,
+	    "has a scheme (write the server" },
 };
 
 static void

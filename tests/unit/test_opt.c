@@ -20,8 +20,8 @@ static const struct read_row {
 	{ "three", BYTES(FIELDS "\0\16\0\12\0\2ab\0\13\0\0\0\14\0\0"), true, 3, false },
 	{ "half a header", BYTES(FIELDS "\0\2\0\12"), true, 0, true },
 	{ "data that is cut", BYTES(FIELDS "\0\5\0\12\0\2a"), true, 0, true },
-	{ "truncated data after a valid option", BYTES(FIELDS "\0\12\0\12\0\2ab\0\13\377\377"), true, 1,
-	    true },
+	{ "truncated data after a valid option", BYTES(FIELDS "\0\12\0\12\0\2ab\0\13\377\377"),
+	    true, 1, true },
 	{ "options that are cut", BYTES(FIELDS "\0\7\0\12\0\2ab"), false, 0, false },
 	{ "no length", BYTES(FIELDS "\0"), false, 0, false },
 	{ "half the fields", BYTES("\4\320\1"), false, 0, false },
@@ -61,7 +61,8 @@ test_record_and_its_options_read(void **state)
 static void
 test_record_written_with_its_options(void **state)
 {
-	static const uint8_t expected[] = "\0\0\51\4\320\1\0\200\0\0\16\0\12\0\2ab\0\13\0\0\0\17\0\0";
+	static const uint8_t expected[] =
+	    "\0\0\51\4\320\1\0\200\0\0\16\0\12\0\2ab\0\13\0\0\0\17\0\0";
 	static const struct opt opt = { .udp_size = 1232, .rcode = 1, .flags = OPT_DO };
 	size_t len = sizeof expected - 1;
 	uint8_t *out;

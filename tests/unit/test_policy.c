@@ -49,7 +49,8 @@ static const struct policy_row {
 	{ "an upstream in backoff is skipped", { DOWN, UP }, 2, .step = TRY(1) },
 	{ "two upstreams in backoff are skipped", { DOWN, DOWN, UP }, 3, .step = TRY(2) },
 	{ "a suspect upstream is tried in its turn", { SUSPECT, UP }, 2, .step = TRY(0) },
-	{ "an upstream after its backoff is tried in its turn", { PROBING, UP }, 2, .step = TRY(0) },
+	{ "an upstream after its backoff is tried in its turn", { PROBING, UP }, 2,
+	    .step = TRY(0) },
 	{ "a suspect upstream with too many queries in flight is skipped", { FULL, UP }, 2,
 	    .step = TRY(1) },
 	{ "when all are in backoff, the first is tried", { DOWN, DOWN }, 2, .step = TRY(0) },
@@ -155,8 +156,8 @@ static const struct policy_row {
 	{ "no longer than the deadline", { UP, UP }, 2,
 	    .q = { .tries = 2, .pause_until = { INT64_C(1000) * (BY_MS + 50) } },
 	    .step = WAIT(BY_MS) },
-	{ "the pause ends", { DOWN, DOWN }, 2, .q = { .tries = 2, .pause_until = { INT64_C(1000) * NOW_MS } },
-	    .step = TRY(0) },
+	{ "the pause ends", { DOWN, DOWN }, 2,
+	    .q = { .tries = 2, .pause_until = { INT64_C(1000) * NOW_MS } }, .step = TRY(0) },
 	{ "no pause when none was up", { DOWN, DOWN }, 2, .q = { .tried = { 3 }, .tries = 2 },
 	    .step = FINISH(QUERY_UNREACHABLE) },
 	{ "no retry after upstreams + 2 attempts", { DOWN, DOWN }, 2,
@@ -194,13 +195,13 @@ static const struct policy_row {
 	{ "also after the deadline", { UP }, 1,
 	    .q = { .has_final_response = true, .response_len = 12, .by = LATE_BY(1) },
 	    .step = FINISH(QUERY_ANSWERED) },
-	{ "an error: retry on the next upstream", { UP, UP }, 2, .q = { .tried = { 1 }, .response_len = 12 },
-	    .step = TRY(1) },
+	{ "an error: retry on the next upstream", { UP, UP }, 2,
+	    .q = { .tried = { 1 }, .response_len = 12 }, .step = TRY(1) },
 	{ "one only", { UP, UP, UP }, 3,
 	    .q = { .tried = { 3 }, .response_len = 12, .error_retried = true },
 	    .step = FINISH(QUERY_ANSWERED) },
-	{ "no retry on an upstream in backoff", { UP, DOWN }, 2, .q = { .tried = { 1 }, .response_len = 12 },
-	    .step = FINISH(QUERY_ANSWERED) },
+	{ "no retry on an upstream in backoff", { UP, DOWN }, 2,
+	    .q = { .tried = { 1 }, .response_len = 12 }, .step = FINISH(QUERY_ANSWERED) },
 	{ "retry on an upstream after its backoff", { UP, PROBING }, 2,
 	    .q = { .tried = { 1 }, .response_len = 12 }, .step = TRY(1) },
 	{ "no retry with one upstream", { UP }, 1, .q = { .tried = { 1 }, .response_len = 12 },
@@ -278,7 +279,8 @@ static const struct search_row {
 	{ "a suspect upstream is hedged", SUSPECT, false, QUERY_SEARCH_UP },
 	{ "a probe is hedged", PROBING, false, QUERY_SEARCH_UP },
 	{ "all upstreams in backoff are tried", DOWN, false, QUERY_SEARCH_DOWN },
-	{ "all upstreams with too many queries in flight are tried", FULL, false, QUERY_SEARCH_DOWN },
+	{ "all upstreams with too many queries in flight are tried", FULL, false,
+	    QUERY_SEARCH_DOWN },
 	{ "after: 0 means all that are up", UP, true, QUERY_SEARCH_UP },
 	{ "after: 0 means all in backoff when none is up", DOWN, true, QUERY_SEARCH_DOWN },
 };
@@ -354,7 +356,8 @@ static void
 query_ends_whatever_fails(void **state)
 {
 	static const struct policy_member members[] = { UP, DOWN, PROBING, SUSPECT };
-	struct policy_group group = { .members = members, .count = LENGTH(members), .fallback_after_ms = 400 };
+	struct policy_group group = { .members = members, .count = LENGTH(members),
+	    .fallback_after_ms = 400 };
 	struct deadline now = { INT64_C(1000) * NOW_MS };
 	struct query q = { .by = { INT64_C(1000) * BY_MS }, .hedge_at = DEADLINE_NEVER };
 	struct policy_step step;

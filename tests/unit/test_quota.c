@@ -77,7 +77,8 @@ test_addresses_come_and_go(void **state)
 	assert_int_equal(quota_capacity(q), COUNT);
 	for (round = 1; round <= 3; round++) {
 		for (i = 0; i < COUNT; i++) {
-			(void)snprintf(text, sizeof text, "10.%zu.%zu.%zu", round, i / 256, i % 256);
+			(void)snprintf(text, sizeof text, "10.%zu.%zu.%zu", round, i / 256,
+			    i % 256);
 			addrs[i] = use(q, text);
 			assert_int_equal(addrs[i]->uses, 1);
 			assert_int_equal(addrs[i]->queries_in_flight, 0);

@@ -27,8 +27,8 @@ static const struct reply_row {
 } reply_rows[] = {
 	{ "ID and case are the client's", BYTES(HEADER("\x81\x80", "\0") LOWER), 0, false, false,
 	    BYTES(CLIENT_HEADER("\x81\x80", "\0") MIXED) },
-	{ "OPT only for clients that sent one", BYTES(HEADER("\x81\x80", "\0") LOWER), 0, true, false,
-	    BYTES(CLIENT_HEADER("\x81\x80", "\1") MIXED OPT_NEW) },
+	{ "OPT only for clients that sent one", BYTES(HEADER("\x81\x80", "\0") LOWER), 0, true,
+	    false, BYTES(CLIENT_HEADER("\x81\x80", "\1") MIXED OPT_NEW) },
 	{ "the upstream's OPT is forwarded with its EDE",
 	    BYTES(HEADER("\x81\x82", "\1") LOWER OPT("\0", "\6") EDE), OPT_AND_EDE, true, false,
 	    BYTES(CLIENT_HEADER("\x81\x82", "\1") MIXED OPT("\0", "\6") EDE) },
@@ -41,7 +41,8 @@ static const struct reply_row {
 	{ "an extended RCODE is SERVFAIL without OPT",
 	    BYTES(HEADER("\x81\x80", "\1") LOWER OPT("\1", "\0")), OPT_ALONE,
 	    false, false, BYTES(CLIENT_HEADER("\x81\x82", "\0") MIXED) },
-	{ "only the ID of a signed response changes", BYTES(HEADER("\x81\x80", "\1") LOWER OPT("\0", "\0")), 0,
+	{ "only the ID of a signed response changes",
+	    BYTES(HEADER("\x81\x80", "\1") LOWER OPT("\0", "\0")), 0,
 	    true, true, BYTES(CLIENT_HEADER("\x81\x80", "\1") LOWER OPT("\0", "\0")) },
 };
 

@@ -54,8 +54,8 @@ begin(void)
 
 	assert_non_null(b);
 	assert_int_equal(scoreboard_init(&b->shared), 0);
-	b->g = generation_new(configure(free_port("127.77.1.2"), 2, ""), &b->shared, &no_passed, NULL,
-	    &misconfigured, &why);
+	b->g = generation_new(configure(free_port("127.77.1.2"), 2, ""), &b->shared, &no_passed,
+	    NULL, &misconfigured, &why);
 	assert_non_null(b->g);
 	b->manager = open_manager();
 	service_open(&b->service);

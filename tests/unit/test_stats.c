@@ -43,7 +43,8 @@ gives_each_row_its_own_cache_lines(void **state)
 	for (i = 0; i < STATS_WORKERS; i++)
 		assert_int_equal((uintptr_t)stats_worker(s, i) % 128, 0);
 	for (i = 1; i < STATS_WORKERS; i++)
-		assert_true((uintptr_t)stats_worker(s, i) - (uintptr_t)stats_worker(s, i - 1) >= 128);
+		assert_true((uintptr_t)stats_worker(s, i) >=
+		    (uintptr_t)stats_worker(s, i - 1) + 128);
 	stats_free(s);
 }
 

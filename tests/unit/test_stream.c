@@ -78,7 +78,8 @@ goes_through_its_stages(void **state)
 	assert_true(stream_is_open(&stream));
 	assert_int_equal(stream_stage(&stream), STREAM_CONNECTING);
 	assert_true(stream_events(&stream) == EPOLLOUT);
-	assert_int_equal(net_wait(stream_fd(&stream), POLLOUT, deadline_in(TLS_SERVER_LIMIT_MS)), 0);
+	assert_int_equal(net_wait(stream_fd(&stream), POLLOUT, deadline_in(TLS_SERVER_LIMIT_MS)),
+	    0);
 	assert_int_equal(stream_step(&stream, &why), 0);
 	assert_int_equal(stream_stage(&stream), STREAM_HANDSHAKING);
 	assert_true(stream_events(&stream) == EPOLLIN);

@@ -397,7 +397,7 @@ test_reset_client_frees_its_slots(void **state)
 	end(&b);
 }
 
-/* A client that has closed its side, and then resets the connection while its query is in flight. */
+/* A client that has closed its side, and resets the connection while its query is in flight. */
 static void
 test_reset_after_half_close_abandons_queries(void **state)
 {

@@ -169,8 +169,8 @@ gather(struct bench *b)
 	size_t i;
 
 	for (i = 0; i < count; i++)
-		(void)dns_read_query(b->queries[i]->message, b->queries[i]->len, &b->queries[i]->dns,
-		    &rcode);
+		(void)dns_read_query(b->queries[i]->message, b->queries[i]->len,
+		    &b->queries[i]->dns, &rcode);
 	return count;
 }
 

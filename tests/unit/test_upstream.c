@@ -152,8 +152,12 @@ static void
 take_query(struct fake *s, size_t i, const uint8_t *message, size_t len)
 {
 	bool is_canary = message[DNS_HEADER_LEN] == 0; /* of the root */
-	char letter = is_canary ? (s->script[0] == 'm' ? 'm' : 'a') : next_letter(s);
+	char letter = 'a';
 
+	if (!is_canary)
+		letter = next_letter(s);
+	else if (s->script[0] == 'm')
+		letter = 'm';
 	s->canaries += is_canary;
 	s->peers[i].is_mute = s->peers[i].is_mute || letter == 'm';
 	if (s->peers[i].is_mute || letter == '-')
@@ -360,8 +364,8 @@ static const struct row {
 	    QUERY_ANSWERED, 0, 0, { 3, 0 }, { 3, 0 }, "" },
 	{ "refused: the next upstream", { NULL, "a" }, AFTER("never"), 1, false, QUERY_ANSWERED, 1,
 	    0, { 0, 1 }, { 0, 1 }, "" },
-	{ "all refuse", { NULL, NULL }, "", 1, false, QUERY_UNREACHABLE, NONE, 0, { 0, 0 }, { 0, 0 },
-	    "connect: Connection refused" },
+	{ "all refuse", { NULL, NULL }, "", 1, false, QUERY_UNREACHABLE, NONE, 0, { 0, 0 },
+	    { 0, 0 }, "connect: Connection refused" },
 	{ "SERVFAIL: the next upstream", { "s", "a" }, AFTER("never"), 1, false, QUERY_ANSWERED, 1,
 	    0, { 1, 1 }, { 1, 1 }, "" },
 	{ "SERVFAIL from both: the first one counts", { "s", "s" }, AFTER("never"), 1, false,
@@ -378,12 +382,12 @@ static const struct row {
 	    QUERY_ANSWERED, 0, 0, { 4, 0 }, { 2, 0 }, "" },
 	{ "ended after each response: nothing is lost", { "l", "a" }, AFTER("never"), 6, false,
 	    QUERY_ANSWERED, 0, 0, { 6, 0 }, { 6, 0 }, "" },
-	{ "both end all connections", { "e", "e" }, AFTER("never"), 1, false, QUERY_UNANSWERED, NONE,
-	    0, { 2, 2 }, { 2, 2 }, "read: connection closed by the server" },
+	{ "both end all connections", { "e", "e" }, AFTER("never"), 1, false, QUERY_UNANSWERED,
+	    NONE, 0, { 2, 2 }, { 2, 2 }, "read: connection closed by the server" },
 	{ "stalled: resent on a new connection", { "ama", "a" }, AFTER("never"), 2, false,
 	    QUERY_ANSWERED, 0, 0, { 3, 0 }, { 2, 0 }, "" },
-	{ "late by the usual time: hedged", { "-", "a" }, AFTER("auto"), 1, false, QUERY_ANSWERED, 1,
-	    0, { 1, 1 }, { 1, 1 }, "" },
+	{ "late by the usual time: hedged", { "-", "a" }, AFTER("auto"), 1, false, QUERY_ANSWERED,
+	    1, 0, { 1, 1 }, { 1, 1 }, "" },
 	{ "the fastest first, and the other one is measured", { "a", "a" }, "order: fastest\n", 1,
 	    false, QUERY_ANSWERED, ANY, 0, { 1, 1 }, { 1, 1 }, "" },
 	{ "both silent", { "-", "-" }, AFTER("50ms") "timeouts: {query: 300ms, answer: 300ms, "

@@ -42,7 +42,8 @@ receives_signals_while_waiting(void **state)
 	count = waitset_wait(set, events, LENGTH(events), deadline_in(row->wait_ms));
 	for (i = 0; i < count; i++) {
 		signalled |= waitset_owner(&events[i]) == WAITSET_SIGNALS;
-		readable |= waitset_owner(&events[i]) == WAITSET_CLIENT && waitset_index(&events[i]) == 7;
+		readable |= waitset_owner(&events[i]) == WAITSET_CLIENT &&
+		    waitset_index(&events[i]) == 7;
 	}
 	assert_int_equal(count, 1 + row->readable);
 	assert_true(signalled);

@@ -72,7 +72,7 @@ tls_new_certificate(EVP_PKEY *key, const char *common_name, long serial, long va
 	return cert;
 }
 
-/* Makes a CA, writes its certificate to the CA file, and gives the server one that it has signed. */
+/* Makes a CA, writes its certificate to the CA file, and gives the server one that it signs. */
 static inline void
 tls_make_certificates(struct tls_server *s, const char *names, long valid_s)
 {
