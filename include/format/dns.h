@@ -37,17 +37,24 @@ enum {
 	DNS_FLAGS_RCODE = 0x000f
 };
 
+enum { DNS_CLASS_IN = 1 };
+
 /* Types of records and of questions, as far as they matter here. */
 enum {
+	DNS_TYPE_A = 1,
 	DNS_TYPE_NS = 2,
 	DNS_TYPE_CNAME = 5,
 	DNS_TYPE_SOA = 6,
+	DNS_TYPE_PTR = 12,
 	DNS_TYPE_TXT = 16,
-	DNS_TYPE_SIG = 24,   /* RFC 2931 */
-	DNS_TYPE_TSIG = 250, /* RFC 8945 */
-	DNS_TYPE_IXFR = 251, /* RFC 1995 */
-	DNS_TYPE_AXFR = 252, /* RFC 5936 */
-	DNS_TYPE_ANY = 255   /* RFC 8482 */
+	DNS_TYPE_SIG = 24,    /* RFC 2931 */
+	DNS_TYPE_AAAA = 28,   /* RFC 3596 */
+	DNS_TYPE_DS = 43,     /* RFC 4034 */
+	DNS_TYPE_DNSKEY = 48, /* RFC 4034 */
+	DNS_TYPE_TSIG = 250,  /* RFC 8945 */
+	DNS_TYPE_IXFR = 251,  /* RFC 1995 */
+	DNS_TYPE_AXFR = 252,  /* RFC 5936 */
+	DNS_TYPE_ANY = 255    /* RFC 8482 */
 };
 
 /* Response codes (RFC 1035 4.1.1, RFC 6891 9). */
@@ -219,6 +226,35 @@ void dns_copy_question(uint8_t *response, const uint8_t *query, size_t question_
  */
 size_t dns_write_error(uint8_t *out, size_t cap, const uint8_t *query, const struct dns_query *q,
     enum dns_rcode rcode, enum dns_ede ede, const char *text);
+
+/* A record of a name that is answered here, in class IN. */
+struct dns_record {
+	struct dns_record *next; /* of the same name; NULL: it is the last one */
+	uint16_t type;
+	uint16_t len;
+	const uint8_t *data;
+};
+
+/* A response with such records, or none, for dns_write_local(). */
+struct dns_local {
+	enum dns_rcode rcode;
+	const struct dns_record *records; /* all that the QNAME has */
+	size_t zone_at;                   /* where the name of the zone begins in the QNAME */
+	uint32_t ttl;
+	enum dns_ede ede; /* as for dns_write_error() */
+	const char *text;
+};
+
+/* Whether a record in the list answers a question for that type, which may be ANY. */
+bool dns_has_record(const struct dns_record *, uint16_t qtype);
+
+/*
+ * As dns_write_error(), with the records that answer the question, which there must be. Without
+ * any, the authority section has a SOA of the zone, so that clients keep the response for the TTL
+ * (RFC 2308 5; the rest of the SOA is that of RFC 6303 3).
+ */
+size_t dns_write_local(uint8_t *out, size_t cap, const uint8_t *query, const struct dns_query *q,
+    const struct dns_local *);
 
 /*
  * As dns_write_error(), but NOERROR and one answer to the question, which there must be: a TXT

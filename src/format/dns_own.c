@@ -4,8 +4,6 @@
 #include "dns_internal.h"
 #include "format/opt.h"
 
-enum { CLASS_IN = 1 };
-
 /* Name, type and class of our own questions. */
 static const struct {
 	uint8_t bytes[DNS_OWN_QUERY_MAX - DNS_HEADER_LEN - OPT_LEN];
@@ -39,7 +37,7 @@ dns_is_resolver_arpa(const uint8_t *query, const struct dns_query *q)
 	static const uint8_t zone[] = "\10resolver\4arpa"; /* the NUL is the root label */
 	struct wire_reader name, end;
 
-	if (q->qclass != CLASS_IN)
+	if (q->qclass != DNS_CLASS_IN)
 		return false;
 	wire_reader_init(&name, query + DNS_HEADER_LEN, q->question_len - 4);
 	wire_reader_init(&end, zone, sizeof zone);
@@ -87,7 +85,7 @@ dns_write_ns_query(uint8_t out[static DNS_NS_QUERY_MAX], uint16_t id, const uint
 	wire_writer_init(&w, question, sizeof question);
 	wire_write_bytes(&w, name, len);
 	wire_write_u16(&w, DNS_TYPE_NS);
-	wire_write_u16(&w, CLASS_IN);
+	wire_write_u16(&w, DNS_CLASS_IN);
 	question_len = wire_written(&w);
 	wire_writer_init(&w, out, DNS_NS_QUERY_MAX);
 	return write_query(&w, id, question, question_len, false);
