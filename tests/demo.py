@@ -17,7 +17,7 @@ import dnsmsg       # noqa: E402
 import proxy        # noqa: E402
 import upstream     # noqa: E402
 
-NAME = "www.example.test"
+NAME = "www.example.com"
 CONFIG = """\
 listen: {listen}
 upstreams:

@@ -19,6 +19,8 @@ enum {
 	CONFIG_DOMAINS_MAX = 65536, /* of all routes; reverse zones of prefixes count each */
 	CONFIG_ALLOW_MAX = 64,
 	CONFIG_PINS_MAX = 8,
+	CONFIG_HOSTS_MAX = 1024,
+	CONFIG_HOST_ADDRESSES_MAX = 64, /* of one name */
 	CONFIG_WORKERS_MAX = 64,
 	CONFIG_CLIENTS_MAX = 65536,
 	CONFIG_INFLIGHT_MAX = 16384,
@@ -122,6 +124,13 @@ struct config_domain {
  */
 bool config_same_trust(const struct config_upstream *, const struct config_upstream *);
 
+/* A name of `hosts', which domain_parse() takes. */
+struct config_host {
+	char *name;
+	struct address *addresses; /* without port and zone */
+	size_t count;              /* of the addresses; at least 1 */
+};
+
 /* A valid configuration with all defaults filled in. It does not change while in use. */
 struct config {
 	struct config_listener listen[CONFIG_LISTEN_MAX];
@@ -153,6 +162,12 @@ struct config {
 	} tls;
 	bool order_fastest; /* of group 0, as is the next */
 	int fallback_after_ms;
+	bool local_names;        /* special-use names are answered here */
+	bool single_labels_here; /* names of one label as well */
+	struct config_host *hosts;
+	size_t host_count;
+	char *hosts_file; /* NULL: none */
+	struct config_place hosts_place;
 	int inflight; /* queries in flight in each worker; 1 to CONFIG_INFLIGHT_MAX */
 	int udp_size; /* bytes of the longest response over UDP */
 	struct prefix allow[CONFIG_ALLOW_MAX];

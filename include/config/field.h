@@ -26,7 +26,8 @@ enum field_kind {
 	FIELD_LISTENER,         /* struct config_listener: as FIELD_MAP, or its address alone */
 	FIELD_UPSTREAM,         /* struct config_upstream: as FIELD_MAP, or in short */
 	FIELD_ROUTE,            /* struct config_route: as FIELD_MAP */
-	FIELD_DOMAIN            /* struct config_domain; a prefix may stand for several */
+	FIELD_DOMAIN,           /* struct config_domain; a prefix may stand for several */
+	FIELD_HOSTS             /* names, and addresses of each; the member is not touched */
 };
 
 /* One key of the configuration, or what stands for each entry of a list. */

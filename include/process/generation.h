@@ -13,6 +13,7 @@
 #include "process/listeners.h"
 #include "process/privilege.h"
 #include "process/worker.h"
+#include "query/names.h"
 #include "query/route.h"
 #include "shared/scoreboard.h"
 #include "upstream/upstream.h"
@@ -49,9 +50,10 @@ struct generation {
 	struct config *config;
 	struct upstream_groups *upstreams;
 	struct route_table *routes; /* NULL: there are none */
-	struct scoreboard *shared;  /* the supervisor's */
-	struct cache *cache;        /* in there; NULL: there is none */
-	int number;                 /* of this generation, there; -1: none */
+	struct names *names;
+	struct scoreboard *shared; /* the supervisor's */
+	struct cache *cache;       /* in there; NULL: there is none */
+	int number;                /* of this generation, there; -1: none */
 	struct listeners listeners;
 	struct privilege privilege;
 	struct generation_slot slots[CONFIG_WORKERS_MAX];

@@ -6,6 +6,7 @@
 #include "base/deadline.h"
 #include "base/fail.h"
 #include "config/config.h"
+#include "query/names.h"
 #include "query/query.h"
 #include "query/route.h"
 #include "shared/health.h"
@@ -23,6 +24,7 @@ struct responder_setup {
 	const struct config *config;
 	struct upstream_groups *upstreams; /* see upstream_attach() */
 	const struct route_table *routes;  /* of the configuration; NULL: there are none */
+	const struct names *names;
 	struct query_table *table;
 	struct health_table *health;
 	struct cache *cache;      /* NULL: there is none */

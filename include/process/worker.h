@@ -6,6 +6,7 @@
 #include "base/fail.h"
 #include "config/config.h"
 #include "process/listeners.h"
+#include "query/names.h"
 #include "query/route.h"
 #include "shared/scoreboard.h"
 #include "upstream/upstream.h"
@@ -16,6 +17,7 @@ struct worker_setup {
 	struct listeners *listeners; /* those for TCP are closed when it stops accepting */
 	struct upstream_groups *upstreams;
 	const struct route_table *routes; /* NULL: there are none */
+	const struct names *names;
 	struct scoreboard *shared;
 	struct cache *cache; /* in shared memory; NULL: there is none */
 	int generation;      /* its number there */

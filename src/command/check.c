@@ -6,6 +6,7 @@
 #include "config/diagnostic.h"
 #include "process/listeners.h"
 #include "process/privilege.h"
+#include "query/names.h"
 #include "transport/dot.h"
 
 static void
@@ -77,6 +78,19 @@ check_trust(const struct config *config, struct diagnostics *errors)
 	}
 }
 
+static void
+check_hosts_file(const struct config *config, struct diagnostics *errors)
+{
+	struct names *names;
+	struct failure why;
+
+	if (config->hosts_file == NULL)
+		return;
+	if ((names = names_new(config, &why)) == NULL)
+		add(errors, &config->hosts_place, &why);
+	names_free(names);
+}
+
 /* `check' may run as another user than the service, so a missing privilege is only a warning. */
 static void
 check_user(const struct config *config, struct diagnostics *errors, struct diagnostics *warnings)
@@ -115,6 +129,7 @@ check_environment(const struct config *config, const char *name, struct config_r
 
 	check_listeners(config, &errors, &warnings);
 	check_trust(config, &errors);
+	check_hosts_file(config, &errors);
 	check_user(config, &errors, &warnings);
 	check_sandbox(config, &errors);
 	*report = (struct config_report){

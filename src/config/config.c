@@ -166,6 +166,13 @@ clear_route(struct config_route *route)
 }
 
 void
+config_clear_host(struct config_host *host)
+{
+	free(host->name);
+	free(host->addresses);
+}
+
+void
 config_free(struct config *config)
 {
 	size_t i;
@@ -183,6 +190,10 @@ config_free(struct config *config)
 	for (i = 0; i < config->domain_count; i++)
 		free(config->domains[i].name);
 	free(config->domains);
+	for (i = 0; i < config->host_count; i++)
+		config_clear_host(&config->hosts[i]);
+	free(config->hosts);
+	free(config->hosts_file);
 	free(config->tls.ca_file);
 	free(config->tls.crl_file);
 	free(config->user);

@@ -13,6 +13,8 @@
 	"|\\\\[[0-9A-Fa-f:.]+" ZONE "\\\\]" PORT ")"
 #define HOSTNAME "[A-Za-z0-9_-]+(\\\\.[A-Za-z0-9_-]+)*"
 #define PREFIX "(any|private|[0-9A-Fa-f.:]+(/[0-9]{1,3})?)"
+#define HOST_NAME "[!-)+-~]+"
+#define HOST_ADDRESS "[0-9A-Fa-f.:]+"
 #define DOMAIN "(\\\\*\\\\.)?[!-)+-~]+"
 #define TIME "[0-9]+(ms|s|m|h|d)"
 #define SIZE "[0-9]+(KiB|MiB|GiB)"
@@ -77,6 +79,20 @@ print_list(const struct field *f, FILE *out)
 	    definition_of(f), f->min, f->max, definition_of(f));
 }
 
+/* Names, and one address or several for each. */
+static void
+print_hosts(const struct field *f, FILE *out)
+{
+	fprintf(out,
+	    "\"type\": [\"object\", \"null\"], \"maxProperties\": %d, "
+	    "\"propertyNames\": {\"pattern\": \"^%s$\"},\n"
+	    "    \"additionalProperties\": {\"anyOf\": [\n"
+	    "    {\"type\": \"string\", \"pattern\": \"^%s$\"},\n"
+	    "    {\"type\": \"array\", \"minItems\": 1, \"maxItems\": %d, "
+	    "\"items\": {\"type\": \"string\", \"pattern\": \"^%s$\"}}]}",
+	    f->max, HOST_NAME, HOST_ADDRESS, CONFIG_HOST_ADDRESSES_MAX, HOST_ADDRESS);
+}
+
 /* What the value must be. */
 static void
 print_type(const struct field *f, FILE *out)
@@ -105,6 +121,9 @@ print_type(const struct field *f, FILE *out)
 	case FIELD_SECONDS:
 	case FIELD_SIZE:
 		print_quantity(f, out);
+		return;
+	case FIELD_HOSTS:
+		print_hosts(f, out);
 		return;
 	case FIELD_FLAG:
 	case FIELD_CHOICE:

@@ -196,6 +196,32 @@ print_list(const struct field *list, const struct config *c, FILE *out)
 			print_prefix(&c->allow[i], out);
 }
 
+static void
+print_host(const struct config_host *host, FILE *out)
+{
+	char text[ADDRESS_TEXT_MAX];
+	size_t i;
+
+	fputs("  ", out);
+	field_print_quoted(out, host->name);
+	for (i = 0; i < host->count; i++) {
+		fputs(i == 0 ? ": [" : ", ", out);
+		field_print_quoted(out, address_format_host(&host->addresses[i], text));
+	}
+	fputs("]\n", out);
+}
+
+static void
+print_hosts(const struct field *f, const struct config *c, FILE *out)
+{
+	size_t i;
+
+	if (c->host_count > 0)
+		fprintf(out, "%s:\n", f->name);
+	for (i = 0; i < c->host_count; i++)
+		print_host(&c->hosts[i], out);
+}
+
 /* What the size of the cache means, as a comment. Its index takes a sixteenth. */
 static void
 print_capacity(const struct config *c, FILE *out)
@@ -235,6 +261,8 @@ config_print(const struct config *c, FILE *out)
 			print_list(f, c, out);
 		else if (f->kind == FIELD_MAP)
 			print_map(f, c, out);
+		else if (f->kind == FIELD_HOSTS)
+			print_hosts(f, c, out);
 		else
 			print_single(f, c, "", out);
 	}

@@ -145,6 +145,7 @@ read_lists(struct config_loader *l)
 	for (i = 0; i < n; i++)
 		read_prefix(l, config_entry_node(&l->r, allowed, i));
 	config_read_routes(l);
+	config_read_hosts(&l->r, l->config);
 }
 
 static void

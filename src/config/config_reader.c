@@ -84,6 +84,7 @@ config_read_value(struct config_reader *r, int node, const struct field *f, void
 	switch (f->kind) {
 	case FIELD_MAP:
 	case FIELD_LIST:
+	case FIELD_HOSTS:
 		return;
 	case FIELD_LISTEN_ADDRESS:
 		read_listen_address(r, node, base);

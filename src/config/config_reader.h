@@ -29,6 +29,9 @@ void config_read_value(struct config_reader *, int node, const struct field *, v
  */
 void config_read_map(struct config_reader *, int node, const struct field *parent, void *base);
 
+/* Reads `hosts', where it was noted in `values'. */
+void config_read_hosts(struct config_reader *, struct config *);
+
 /*
  * The number of entries of a list; 0 when there is no list, or after adding an error. A value that
  * is not a list stands for a list of one.

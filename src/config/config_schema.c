@@ -221,6 +221,25 @@ const struct field config_schema[] = {
 	    "refreshed.",
 	    .initial = "true", .kind = FIELD_FLAG, .words = BOOLEAN,
 	    .offset = CONFIG(bool, cache.prefetch) },
+	{ "local_names",
+	    "Whether special-use names are answered here, and not forwarded: localhost, test, "
+	    "internal, reverse zones of private addresses and others (RFC 6761, RFC 6303).",
+	    .initial = "true", .kind = FIELD_FLAG, .words = BOOLEAN,
+	    .offset = CONFIG(bool, local_names) },
+	{ "single_labels",
+	    "Names of one label, such as printer: `forward' sends them to upstreams, `nxdomain' "
+	    "answers that there are none, but for NS, DS, SOA and DNSKEY.",
+	    .initial = "forward", .kind = FIELD_FLAG, .words = WORDS("nxdomain", "forward"),
+	    .offset = CONFIG(bool, single_labels_here) },
+	{ "hosts",
+	    "Names that are answered here, each with an address or a list of up to 64. The "
+	    "addresses lead back to them (PTR).",
+	    .initial = "none", .kind = FIELD_HOSTS, .min = 1, .max = CONFIG_HOSTS_MAX },
+	{ "hosts_file",
+	    "A file with more of them, like /etc/hosts, up to 8 MiB; read at the start and on each "
+	    "reload. Names in `hosts' are not taken from it.",
+	    .initial = "none", .kind = FIELD_PATH, .offset = CONFIG(char *, hosts_file),
+	    .place = CONFIG(struct config_place, hosts_place) },
 	{ "inflight", "Queries in flight at a time, for each worker.",
 	    .initial = "1024", .kind = FIELD_NUMBER, .min = 1, .max = CONFIG_INFLIGHT_MAX,
 	    .offset = CONFIG(int, inflight) },

@@ -52,6 +52,8 @@ void config_fill(struct tree *, int root, struct config *);
  * name in it may be asked for in cleartext. NULL: none is.
  */
 const struct config_domain *config_find_public(const struct config_domain *, size_t count);
+/* Releases what the name of `hosts' holds. */
+void config_clear_host(struct config_host *);
 
 /* Releases what the upstream holds. */
 void config_clear_upstream(struct config_upstream *);

@@ -107,6 +107,9 @@ field_range(const struct field *f, char text[static FIELD_RANGE_MAX])
 	};
 
 	switch (f->kind) {
+	case FIELD_HOSTS:
+		(void)snprintf(text, FIELD_RANGE_MAX, "up to %d names", f->max);
+		return text;
 	case FIELD_LIST:
 	case FIELD_NUMBER:
 		(void)snprintf(text, FIELD_RANGE_MAX, "%d to %d%s%s", f->min, f->max,
@@ -147,6 +150,7 @@ field_noun(const struct field *f, char text[static FIELD_RANGE_MAX])
 		[FIELD_UPSTREAM] = "an upstream",
 		[FIELD_ROUTE] = "keys and values",
 		[FIELD_DOMAIN] = "a domain",
+		[FIELD_HOSTS] = "names and addresses",
 	};
 
 	if (f->kind == FIELD_FLAG || f->kind == FIELD_CHOICE)

@@ -32,7 +32,7 @@ dns_question_is_own(const uint8_t *msg, size_t len)
 }
 
 bool
-dns_is_resolver_arpa(const uint8_t *query, const struct dns_query *q)
+dns_is_resolver_arpa(const uint8_t *query, const struct dns_query *q, size_t *at)
 {
 	static const uint8_t zone[] = "\10resolver\4arpa"; /* the NUL is the root label */
 	struct wire_reader name, end;
@@ -43,6 +43,7 @@ dns_is_resolver_arpa(const uint8_t *query, const struct dns_query *q)
 	wire_reader_init(&end, zone, sizeof zone);
 	while (name.len - name.pos > sizeof zone)
 		wire_skip(&name, wire_read_u8(&name));
+	*at = name.pos;
 	return name.len - name.pos == sizeof zone && wire_same_letters(&name, &end, sizeof zone);
 }
 

@@ -77,6 +77,8 @@ set_up(struct generation *g, const struct listeners *passed, const struct listen
 	if (make_routes(g, why) == -1)
 		return -1;
 	*misconfigured = true;
+	if ((g->names = names_new(config, why)) == NULL)
+		return -1;
 	g->upstreams = upstream_groups_new(config, g->shared, why);
 	return g->upstreams == NULL ? -1 : 0;
 }
@@ -117,6 +119,7 @@ generation_free(struct generation *g, const struct listeners *keep)
 	listeners_close(&g->listeners);
 	upstream_groups_free(g->upstreams);
 	route_table_free(g->routes);
+	names_free(g->names);
 	scoreboard_remove_cache(g->shared, g->cache);
 	if (g->number != -1)
 		scoreboard_remove_generation(g->shared, g->number);

@@ -67,26 +67,29 @@ answer_own(const struct responder *r, struct query *q)
 	return true;
 }
 
-/*
- * Finds out which upstreams a query is for. Answers it if its route has an answer; returns false if it
- * has not.
- */
-static bool
-answer_route(const struct responder *r, struct query *q)
+/* The route of a query's name, which also says which upstreams it is for. NULL: it has none. */
+static const struct config_route *
+find_route(const struct responder *r, struct query *q)
 {
-	static const enum dns_rcode rcodes[] = { [CONFIG_ANSWER_NXDOMAIN] = DNS_NXDOMAIN,
-		[CONFIG_ANSWER_NODATA] = DNS_NOERROR,
-		[CONFIG_ANSWER_REFUSED] = DNS_REFUSED };
-	const struct config_route *route;
 	size_t index = ROUTE_NONE;
 
 	if (r->setup.routes != NULL)
 		index = route_find(r->setup.routes, q->message + DNS_HEADER_LEN,
 		    q->dns.question_len);
 	if (index == ROUTE_NONE)
-		return false;
-	route = &r->setup.config->routes[index];
-	q->group = route->group;
+		return NULL;
+	q->group = r->setup.config->routes[index].group;
+	return &r->setup.config->routes[index];
+}
+
+/* Answers a query if its route has an answer. Returns false if the route has upstreams. */
+static bool
+answer_route(const struct config_route *route, struct query *q)
+{
+	static const enum dns_rcode rcodes[] = { [CONFIG_ANSWER_NXDOMAIN] = DNS_NXDOMAIN,
+		[CONFIG_ANSWER_NODATA] = DNS_NOERROR,
+		[CONFIG_ANSWER_REFUSED] = DNS_REFUSED };
+
 	if (route->answer == CONFIG_ANSWER_NONE)
 		return false;
 	responder_write_error(q, rcodes[route->answer], DNS_EDE_BLOCKED,
@@ -94,10 +97,42 @@ answer_route(const struct responder *r, struct query *q)
 	return true;
 }
 
+static void
+write_local(struct query *q, const struct dns_local *local)
+{
+	q->response_len = dns_write_local(q->response, DNS_MESSAGE_MAX, q->message, &q->dns, local);
+}
+
+/* Answers a query for resolver.arpa, which must not be forwarded. Returns false for any other. */
+static bool
+answer_resolver_arpa(struct query *q)
+{
+	struct dns_local local = { .rcode = DNS_NOERROR, .ttl = NAMES_TTL, .ede = DNS_EDE_OTHER };
+
+	if (!dns_is_resolver_arpa(q->message, &q->dns, &local.zone_at))
+		return false;
+	local.text = "resolver.arpa is answered by the resolver itself (RFC 9462)";
+	write_local(q, &local);
+	return true;
+}
+
+/* Answers a query for a name of this host or network. Returns false for any other. */
+static bool
+answer_name(const struct responder *r, struct query *q)
+{
+	struct dns_local local;
+
+	if (!names_find(r->setup.names, q->message, &q->dns, &local))
+		return false;
+	write_local(q, &local);
+	return true;
+}
+
 /* Answers what can be answered here. Returns false when an upstream must be asked. */
 static bool
 answer(const struct responder *r, struct query *q)
 {
+	const struct config_route *route;
 	enum dns_rcode rcode;
 
 	switch (dns_read_query(q->message, q->len, &q->dns, &rcode)) {
@@ -117,17 +152,16 @@ answer(const struct responder *r, struct query *q)
 		    "client address not allowed");
 		return true;
 	}
-	if (dns_is_resolver_arpa(q->message, &q->dns)) {
-		responder_write_error(q, DNS_NOERROR, DNS_EDE_OTHER,
-		    "resolver.arpa is answered by the resolver itself (RFC 9462)");
+	if (answer_resolver_arpa(q))
 		return true;
-	}
 	if (q->dns.qtype == DNS_TYPE_AXFR || q->dns.qtype == DNS_TYPE_IXFR) {
 		responder_write_error(q, DNS_REFUSED, DNS_EDE_NOT_SUPPORTED,
 		    "zone transfers are not relayed");
 		return true;
 	}
-	return answer_route(r, q);
+	if ((route = find_route(r, q)) != NULL)
+		return answer_route(route, q);
+	return answer_name(r, q);
 }
 
 /* ---- asking ---- */

@@ -142,6 +142,7 @@ worker_main(struct supervisor *s, struct generation *g, size_t index, pid_t supe
 {
 	struct worker_setup setup = { .config = g->config,
 		.listeners = &g->listeners,
+		.names = g->names,
 		.upstreams = g->upstreams,
 		.routes = g->routes,
 		.shared = g->shared,

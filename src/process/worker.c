@@ -536,6 +536,7 @@ start(struct worker *w, struct failure *why)
 	if (upstream_attach(w->upstreams, w->set, w->table, why) == -1)
 		return -1;
 	w->responder = responder_new(&(struct responder_setup){ .config = config,
+					 .names = w->setup->names,
 					 .upstreams = w->upstreams,
 					 .routes = w->setup->routes,
 					 .table = w->table,

@@ -14,8 +14,9 @@ GOOD = b"upstreams: [192.0.2.1#dns.test]\n"
 TOO_LONG = b"a" * 64
 FORMS = ("is not an IP address "
          "(as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")")
-ALL_KEYS = (" (one of: upstreams, routes, listen, tls, timeouts, order, fallback, cache, inflight, "
-            "udp_size, workers, clients, allow, reload, user, sandbox, privacy, log)")
+ALL_KEYS = (" (one of: upstreams, routes, listen, tls, timeouts, order, fallback, cache, local_names, "
+            "single_labels, hosts, hosts_file, inflight, udp_size, workers, clients, allow, "
+            "reload, user, sandbox, privacy, log)")
 
 
 def run(directory, *args):

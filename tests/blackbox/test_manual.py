@@ -93,7 +93,8 @@ def answer(tmp_path, key, value):
 
 
 # These accept any text, or have their own syntax.
-FREE = {"path", "host name", "name or number", "address[:port]"}
+FREE = {"path", "host name", "name or number", "address[:port]",
+        "up to 1024 names"}
 LISTS = {"upstreams", "upstreams[].pins", "listen", "allow"}
 LISTS_OF_ROUTES = {"routes", "routes[].domains", "routes[].upstreams"}
 
@@ -234,6 +235,8 @@ def test_extended_errors_are_documented():
     codes = dict(re.findall(r"\b(DNS_EDE_\w+) = (\d+)", headers))
     source = {(codes[name], text)
               for name, text in re.findall(rf"\b(DNS_EDE_\w+),\s*{LITERAL}", SOURCES)}
+    source |= {(codes["DNS_EDE_OTHER"], text)
+               for text in re.findall(rf"\blocal(?:->|\.)text = {LITERAL}", SOURCES)}
     table = re.findall(r"^\| [A-Z]+ \| (\d+) \| (?:`([^`]+)` )?\|", section("Extended DNS Errors"),
                        re.M)
     documented = {(code, text) for code, text in table

@@ -102,6 +102,7 @@ def test_application_resolves_with_glibc(pod, server, authority, base, options, 
     def configuration(text):
         settings = yaml.safe_load(text)
         settings.update(upstreams=[upstream.config()], tls={"ca_file": "/app/ca.pem"},
+                        local_names=False,
                         listen=[{"address": settings["listen"], **listener}])
         return yaml.safe_dump(settings)
 

@@ -43,9 +43,13 @@ def answers(container, name):
 
 
 def configure(directory, *servers, ca="/app/ca.pem", **settings):
-    """Puts a configuration into a directory in the way that editors do."""
+    """
+    Puts a configuration into a directory in the way that editors do. Names below `test' are
+    forwarded.
+    """
     new = directory / "config.yml.new"
     proxy.write_config(new, {"upstreams": [server.config() for server in servers],
+                             "local_names": False,
                              **({"tls": {"ca_file": ca}} if ca else {}), **settings})
     new.chmod(0o644)
     new.rename(directory / "config.yml")

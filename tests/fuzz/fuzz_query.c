@@ -4,6 +4,7 @@
  */
 #include "format/dns.h"
 #include "fuzz.h"
+#include "query/names.h"
 
 static void
 check_name(const uint8_t *msg, const struct dns_query *q)
@@ -90,6 +91,50 @@ write_text(const uint8_t *msg, const struct dns_query *q, size_t cap)
 	free(out);
 }
 
+/* Names that are answered here: special-use names, names of one label, and a host. */
+static const struct names *
+names(void)
+{
+	static struct names *made;
+	struct address addresses[2];
+	char name[] = "db.internal";
+	struct config_host host = { name, addresses, 2 };
+	struct config config = { .local_names = true,
+		.single_labels_here = true,
+		.hosts = &host,
+		.host_count = 1 };
+
+	if (made != NULL)
+		return made;
+	must(address_parse("10.0.0.5", 0, &addresses[0]) == 0);
+	must(address_parse("fd00::5", 0, &addresses[1]) == 0);
+	made = names_new(&config, NULL);
+	must(made != NULL);
+	return made;
+}
+
+/* The response for such a name answers the query, and can be read whole. */
+static void
+write_local(const uint8_t *msg, const struct dns_query *q)
+{
+	struct dns_local local;
+	struct dns_opt opt;
+	uint8_t *out;
+	size_t len;
+
+	if (!names_find(names(), msg, q, &local))
+		return;
+	must(q->qclass == DNS_CLASS_IN && local.zone_at < q->question_len - 4);
+	out = malloc(2 * (size_t)DNS_ERROR_MAX);
+	must(out != NULL);
+	len = dns_write_local(out, 2 * (size_t)DNS_ERROR_MAX, msg, q, &local);
+	must(len > 0 && dns_match_response(out, len, msg, q->question_len) == DNS_MATCH);
+	must(dns_response_rcode(out, len) == local.rcode);
+	must(dns_read_response(out, len, &opt) == len);
+	must((opt.len > 0) == q->has_edns);
+	free(out);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -97,6 +142,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum dns_verdict verdict;
 	enum dns_rcode rcode = DNS_REFUSED;
 	char type[10];
+	size_t at;
 
 	verdict = dns_read_query(data, size, &q, &rcode);
 	if (size < DNS_HEADER_LEN || (data[2] & 0x80) != 0) {
@@ -116,8 +162,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(q.has_edns);
 	check_name(data, &q);
 	must(strlen(dns_format_type(q.qtype, type)) < sizeof type);
-	if (verdict == DNS_RELAY && dns_is_resolver_arpa(data, &q))
-		must(q.question_len >= 19 && q.qclass == 1);
+	if (verdict == DNS_RELAY && dns_is_resolver_arpa(data, &q, &at))
+		must(q.question_len - 4 - at == sizeof "\10resolver\4arpa" && q.qclass == 1);
+	if (verdict == DNS_RELAY)
+		write_local(data, &q);
 	if (dns_question_is(data, q.question_len, DNS_OWN_HEALTH) ||
 	    dns_question_is(data, q.question_len, DNS_OWN_READY))
 		must(q.qtype == DNS_TYPE_TXT && q.qclass == 3);

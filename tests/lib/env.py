@@ -67,7 +67,8 @@ class Env:
         """
         Starts the proxy with upstreams (or their entries); it serves when this returns. It has no
         cache unless CACHE is its settings, or True for the program's defaults; or None, and
-        DOT_PROXY_TEST_CACHE=on is in the environment. False: never.
+        DOT_PROXY_TEST_CACHE=on is in the environment. False: never. Names below `test' are
+        forwarded unless `local_names' is among the settings.
         """
         entries = routes.entries(upstreams)
         self.routes = routes.Routes(upstreams, settings.get("routes", []))
@@ -77,6 +78,7 @@ class Env:
         config = {"listen": upstream.with_port(*address), "upstreams": entries,
                   "tls": {"ca_file": self.authority.path},
                   "timeouts": {**TIMEOUTS, **(timeouts or {})}, "workers": 1,
+                  "local_names": False,
                   **_cache_settings(self.default_cache if cache is None else cache),
                   **settings}
         self.query_seconds = _seconds(config["timeouts"]["query"])
@@ -233,7 +235,8 @@ class Env:
         for server in self.upstreams:
             server.restart()
         with Client(made.address, self.loop, self._make_socket) as client:
-            exchange = client.ask("canary.test")
+            exchange = client.ask(
+                "canary.example" if self.config.get("local_names") else "canary.test")
             assert exchange.answer.is_correct, f"O5: {exchange.answer}\n{made.log_text()}"
             self.within(1, exchange.at, exchange.answered)
             client.finish()

@@ -17,9 +17,12 @@
 #define RANGE                                                     \
 	"expected private, any, or a range such as 192.0.2.0/24 " \
 	"(no bits set after the prefix length), found "
+#define A_HOST " (as in `{printer.lan: 192.168.1.9}')"
+#define NO_HOST_ADDRESS " is not an IP address (as in 192.168.1.9 or \"fd00::9\")"
 #define ALL_KEYS                                                                \
-	" (one of: upstreams, routes, listen, tls, timeouts, order, fallback, cache, inflight, " \
-	"udp_size, workers, clients, allow, reload, user, sandbox, privacy, log)"
+	" (one of: upstreams, routes, listen, tls, timeouts, order, fallback, cache, local_names, " \
+	"single_labels, hosts, hosts_file, inflight, udp_size, workers, clients, allow, reload, " \
+	"user, sandbox, privacy, log)"
 #define ROUTE "routes:\n- {domains: [x.y], "
 #define TEN(x) x x x x x x x x x x
 
@@ -476,6 +479,39 @@ static const struct refused_row {
 	    BYTES(UP "listen: 127.0.0.1:853\nroutes: {domains: z, upstreams: 127.0.0.1}\n"),
 	    "c:3:33: a loop: dot-proxy itself listens on 127.0.0.1:853 (change one of the two)\n" },
 	{ "an empty list of ranges", BYTES(UP "allow: []\n"), "c:2:8: the list is empty (write one entry at least)\n" },
+
+	/* Hosts. */
+	{ "F-22 hosts: a list", BYTES(UP "hosts: [a, b]\n"),
+	    "c:2:8: expected names and addresses, found a list" A_HOST "\n" },
+	{ "F-22 hosts: a text", BYTES(UP "hosts: printer\n"),
+	    "c:2:8: expected names and addresses, found a single value" A_HOST "\n" },
+	{ "F-22 hosts: a path", BYTES(UP "hosts: /etc/hosts\n"),
+	    "c:2:8: expected names and addresses, found a path (write `hosts_file: /etc/hosts')\n" },
+	{ "F-22 hosts: the address first", BYTES(UP "hosts: {192.168.1.9: printer}\n"),
+	    "c:2:9: `192.168.1.9' is an address (write the name first, as in `printer.lan: "
+	    "192.168.1.9')\n" },
+	{ "F-22 hosts: a wildcard", BYTES(UP "hosts: {'*.lan': 192.168.1.9}\n"),
+	    "c:2:9: `*.lan' is no name of a host (write each name)\n" },
+	{ "F-22 hosts: an empty label", BYTES(UP "hosts: {a..b: 192.168.1.9, .: 192.168.1.9}\n"),
+	    "c:2:9: `a..b' has an empty label\n"
+	    "c:2:28: `.' is no name of a host (write each name)\n" },
+	{ "F-22 hosts: a label too long", BYTES(UP "hosts:\n  " LABEL_60 "wxyz: 192.168.1.9\n"),
+	    "c:3:3: `" LABEL_60 "wxyz' has a label of more than 63 bytes\n" },
+	{ "F-22 hosts: a name again", BYTES(UP "hosts: {a.lan: 10.0.0.1, b: 10.0.0.2, A.lan.: 10.0.0.3}\n"),
+	    "c:2:39: repeated name `A.lan.' (write one list of its addresses)\n" },
+	{ "F-22 hosts: not an address", BYTES(UP "hosts: {a: b, c: [10.0.0.1, 10.0.0]}\n"),
+	    "c:2:12: `b'" NO_HOST_ADDRESS "\nc:2:29: `10.0.0'" NO_HOST_ADDRESS "\n" },
+	{ "F-22 hosts: a zone", BYTES(UP "hosts: {a: fe80::1%lo}\n"),
+	    "c:2:12: `fe80::1%lo'" NO_HOST_ADDRESS "\n" },
+	{ "F-22 hosts: a port", BYTES(UP "hosts: {a: 10.0.0.1:53}\n"),
+	    "c:2:12: `10.0.0.1:53' has a port (write the address alone)\n" },
+	{ "F-22 hosts: no address", BYTES(UP "hosts: {a: , b: []}\n"),
+	    "c:2:12: expected an IP address, found nothing\n"
+	    "c:2:17: the list is empty (write one address at least)\n" },
+	{ "F-22 hosts: keys", BYTES(UP "hosts: {a: {b: 10.0.0.1}}\n"),
+	    "c:2:12: expected an IP address, found keys and values\n" },
+	{ "F-22 hosts_file: no path", BYTES(UP "hosts_file: ''\n"),
+	    "c:2:13: the path is empty (write one, or leave the key out)\n" },
 };
 
 static void
@@ -573,6 +609,13 @@ static const struct same_row {
 	    NULL },
 	{ "F-21 the default will do for 64 workers", BYTES(UP "workers: 64\n"),
 	    UP "workers: 64\ncache: {size: 4MiB}\n", NULL },
+	{ "hosts",
+	    BYTES(UP "hosts: {printer.lan.: 192.168.1.9, db: [10.0.0.5, 'fd00::0:5'], 10: '::1'}\n"),
+	    UP "hosts:\n  printer.lan: [192.168.1.9]\n  db:\n  - 10.0.0.5\n  - fd00::5\n"
+	       "  '10': '::1'\n",
+	    NULL },
+	{ "no hosts", BYTES(UP "hosts: {}\n"), UP, NULL },
+	{ "hosts left empty", BYTES(UP "hosts:\n"), UP, NULL },
 	{ "a byte order mark", BYTES("\357\273\277" UP), UP, NULL },
 	{ "lines that end in CR LF", BYTES("upstreams:\r\n  - 9.9.9.9\r\n"), UP, NULL },
 	{ "F-02 an alias", BYTES("upstreams: [&a 9.9.9.9]\nallow: *a\n"), UP "allow: 9.9.9.9\n",
@@ -657,6 +700,10 @@ fills_in_every_field(void **state)
 	    "timeouts: {query: 4s, connect: 11ms, handshake: 12ms, answer: 13ms, client_idle: "
 	    "14ms, "
 	    "client_read: 15ms, upstream_idle: 16ms}\n"
+	    "local_names: false\n"
+	    "single_labels: nxdomain\n"
+	    "hosts: {Printer.lan.: 192.168.1.9, db: [10.0.0.5, 'fd00::5']}\n"
+	    "hosts_file: /etc/hosts\n"
 	    "inflight: 17\n"
 	    "cache: {size: 8MiB, max_ttl: 18s, min_ttl: 17s, negative_ttl: 19s, stale: 20s, "
 	    "stale_after: 21ms, prefetch: false}\n"
@@ -687,6 +734,18 @@ fills_in_every_field(void **state)
 	assert_int_equal(config->timeouts.client_idle_ms, 14);
 	assert_int_equal(config->timeouts.client_read_ms, 15);
 	assert_int_equal(config->timeouts.upstream_idle_ms, 16);
+	assert_false(config->local_names);
+	assert_true(config->single_labels_here);
+	assert_int_equal(config->host_count, 2);
+	assert_string_equal(config->hosts[0].name, "Printer.lan");
+	assert_int_equal(config->hosts[0].count, 1);
+	assert_string_equal(address_format(&config->hosts[0].addresses[0], name), "192.168.1.9:0");
+	assert_string_equal(config->hosts[1].name, "db");
+	assert_int_equal(config->hosts[1].count, 2);
+	assert_string_equal(address_format(&config->hosts[1].addresses[1], name), "[fd00::5]:0");
+	assert_string_equal(config->hosts_file, "/etc/hosts");
+	assert_int_equal(config->hosts_place.line, 8);
+	assert_int_equal(config->hosts_place.column, 13);
 	assert_int_equal(config->inflight, 17);
 	assert_int_equal(config->udp_size, 600);
 	assert_true(config->listen[0].udp && !config->listen[0].tcp);
@@ -737,6 +796,42 @@ limits_the_number_of_ranges(void **state)
 		}
 		config_free(config);
 		config_report_free(&report);
+	}
+}
+
+/* The most names and addresses that are possible, and one more of each. */
+static void
+limits_the_hosts(void **state)
+{
+	struct config_report report;
+	struct config *config;
+	char *text;
+	size_t len;
+	FILE *out;
+	int more, i;
+
+	(void)state;
+	for (more = 0; more <= 2; more++) {
+		assert_non_null(out = open_memstream(&text, &len));
+		fputs(UP "hosts:\n  a: [", out);
+		for (i = 0; i < CONFIG_HOST_ADDRESSES_MAX + (more == 1); i++)
+			fprintf(out, "10.0.0.%d, ", i);
+		fputs("]\n", out);
+		for (i = 1; i < CONFIG_HOSTS_MAX + (more == 2); i++)
+			fprintf(out, "  n%d: 10.0.0.1\n", i);
+		assert_int_equal(fclose(out), 0);
+		config = config_read(text, len, "c", &report);
+		assert_int_equal(config != NULL, more == 0);
+		if (more == 0)
+			assert_int_equal(config->host_count, CONFIG_HOSTS_MAX);
+		else
+			assert_string_equal(report.errors,
+			    more == 1 ?
+				"c:3:6: 65 addresses of a name that can have 64\n" :
+				"c:3:3: 1025 names in a map that takes 1024 (use `hosts_file')\n");
+		config_free(config);
+		config_report_free(&report);
+		free(text);
 	}
 }
 
@@ -1041,6 +1136,7 @@ main(void)
 	static const struct CMUnitTest singles[] = {
 		cmocka_unit_test(fills_in_every_field),
 		cmocka_unit_test(limits_the_number_of_ranges),
+		cmocka_unit_test(limits_the_hosts),
 		cmocka_unit_test(errors_are_counted_without_a_buffer),
 		cmocka_unit_test(least_cache_is_enough_for_the_workers),
 		cmocka_unit_test(asks_for_ad_with_a_cache),
