@@ -124,7 +124,7 @@ struct config_domain {
  */
 bool config_same_trust(const struct config_upstream *, const struct config_upstream *);
 
-/* A name of `hosts', which dns_parse_name() takes. */
+/* A name of `hosts', which domain_parse() takes. */
 struct config_host {
 	char *name;
 	struct address *addresses; /* without port and zone */

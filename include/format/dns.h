@@ -138,6 +138,12 @@ enum dns_verdict dns_read_query(const uint8_t *msg, size_t len, struct dns_query
  */
 bool dns_question_is(const uint8_t *query, size_t question_len, enum dns_own_question);
 
+/*
+ * Whether a query that is to be relayed asks, in class IN, for resolver.arpa or a name below it,
+ * which must not be forwarded (RFC 9462 6.1). Then *AT is where its name begins in the QNAME.
+ */
+bool dns_is_resolver_arpa(const uint8_t *query, const struct dns_query *q, size_t *at);
+
 /* Whether any message of LEN bytes has one of the questions that are answered here. */
 bool dns_question_is_own(const uint8_t *msg, size_t len);
 
@@ -263,13 +269,6 @@ size_t dns_write_text(uint8_t *out, size_t cap, const uint8_t *query, const stru
  * where they do not fit; nothing else. Returns the length.
  */
 size_t dns_truncate(uint8_t *response, size_t len, size_t limit);
-
-/*
- * Reads a name as it is written in a configuration, with or without a dot at the end: letters,
- * digits, `-', `_' and `/'. Writes its bytes in lower case to OUT, the root label included. Returns
- * their number; or 0, and *PROBLEM says what is wrong in words that continue "`TEXT' ".
- */
-size_t dns_parse_name(const char *text, uint8_t out[static DNS_NAME_MAX], const char **problem);
 
 /*
  * Writes the QNAME of a question (QUESTION_LEN bytes, name, type and class) as text

@@ -5,7 +5,7 @@
 #include <strings.h>
 
 #include "config_reader.h"
-#include "format/dns.h"
+#include "format/domain.h"
 
 static void
 out_of_memory(struct config_reader *r)
@@ -63,13 +63,16 @@ read_addresses(struct config_reader *r, int node, struct config_host *host)
 static int
 check_name(struct config_reader *r, int key, const char *text)
 {
-	uint8_t name[DNS_NAME_MAX];
 	struct address address;
+	struct domain domain;
 	const char *problem;
 
 	if (address_parse(text, 0, &address) == 0)
 		problem = "is an address (write the name first, as in `printer.lan: 192.168.1.9')";
-	else if (dns_parse_name(text, name, &problem) > 0)
+	else if ((problem = domain_parse(text, &domain)) == NULL &&
+	    (domain.is_below || domain.len == 1))
+		problem = "is no name of a host (write each name)";
+	if (problem == NULL)
 		return 0;
 	tree_error(r->tree, key, "`%.*s' %s", tree_shown(text), text, problem);
 	return -1;
@@ -153,6 +156,7 @@ config_read_hosts(struct config_reader *r, struct config *c)
 		out_of_memory(r);
 		return;
 	}
+	c->host_count = 0;
 	for (i = 0; i < n; i++)
 		read_host(r, node, i, c);
 }

@@ -13,9 +13,9 @@
 	"|\\\\[[0-9A-Fa-f:.]+" ZONE "\\\\]" PORT ")"
 #define HOSTNAME "[A-Za-z0-9_-]+(\\\\.[A-Za-z0-9_-]+)*"
 #define PREFIX "(any|private|[0-9A-Fa-f.:]+(/[0-9]{1,3})?)"
-#define DOMAIN "(\\\\*\\\\.)?[!-)+-~]+"
+#define HOST_NAME "[!-)+-~]+"
 #define HOST_ADDRESS "[0-9A-Fa-f.:]+"
-#define HOST_NAME "[A-Za-z0-9_/-]+(\\\\.[A-Za-z0-9_/-]+)*\\\\.?"
+#define DOMAIN "(\\\\*\\\\.)?[!-)+-~]+"
 #define TIME "[0-9]+(ms|s|m|h|d)"
 #define SIZE "[0-9]+(KiB|MiB|GiB)"
 

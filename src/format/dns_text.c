@@ -43,51 +43,6 @@ dns_format_qname(const uint8_t *question, size_t question_len, char text[static 
 	return text;
 }
 
-enum { LABEL_MAX = 63 }; /* RFC 1035 2.3.4 */
-
-/* Writes the label of LEN bytes at TEXT in lower case. Returns NULL, or what is wrong with it. */
-static const char *
-write_label(struct wire_writer *w, const char *text, size_t len)
-{
-	size_t i;
-
-	if (len == 0)
-		return "has an empty label: a dot too many";
-	if (len > LABEL_MAX)
-		return "has a label of more than 63 characters";
-	wire_write_u8(w, (uint8_t)len);
-	for (i = 0; i < len; i++) {
-		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_/",
-			text[i]) == NULL)
-			return "has characters other than letters, digits, `-', `_' and `/'";
-		wire_write_u8(w,
-		    (uint8_t)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] + 32 : text[i]));
-	}
-	return NULL;
-}
-
-size_t
-dns_parse_name(const char *text, uint8_t out[static DNS_NAME_MAX], const char **problem)
-{
-	struct wire_writer w;
-	size_t len;
-
-	*problem = "is empty";
-	if (*text == '\0')
-		return 0;
-	wire_writer_init(&w, out, DNS_NAME_MAX);
-	do {
-		len = strcspn(text, ".");
-		if ((*problem = write_label(&w, text, len)) != NULL)
-			return 0;
-		text += len;
-	} while (*text++ == '.' && *text != '\0');
-	wire_write_u8(&w, 0);
-	if (wire_written(&w) == 0)
-		*problem = "has more than 253 characters";
-	return wire_written(&w);
-}
-
 char *
 dns_format_rcode(enum dns_rcode rcode, char text[static 20])
 {

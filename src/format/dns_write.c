@@ -156,7 +156,8 @@ write_soa(struct wire_writer *w, const struct dns_local *l)
 {
 	static const uint8_t responsible[] = "\6nobody\7invalid"; /* the NUL is the root label */
 
-	write_record(w, l->zone_at, DNS_TYPE_SOA, l->ttl, 2 + sizeof responsible + 5 * 4);
+	write_record(w, l->zone_at, DNS_TYPE_SOA, l->ttl,
+	    2 + sizeof responsible + 5 * sizeof(uint32_t));
 	wire_write_u16(w, (uint16_t)(QUESTION_POINTER + l->zone_at)); /* the primary server */
 	wire_write_bytes(w, responsible, sizeof responsible);
 	wire_write_u32(w, 1);      /* serial */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/domain.h"
 #include "names_internal.h"
 
 enum {
@@ -44,41 +45,21 @@ add_address(struct names_node *node, const struct address *a, struct failure *wh
 	return names_node_add(node, type, bytes, len) == 0 ? 0 : fail_errno(why, "names");
 }
 
-/* The name that has the PTR records of an address (RFC 1035 3.5, RFC 3596 2.5). */
-static char *
-reverse_name(const struct address *a, char text[static DNS_NAME_MAX])
-{
-	uint8_t bytes[16];
-	size_t i = bytes_of(a, bytes);
-	bool is_v6 = i == sizeof bytes;
-	size_t len = 0;
-
-	while (i > 0) {
-		i--;
-		if (is_v6)
-			len += (size_t)snprintf(text + len, DNS_NAME_MAX - len, "%x.%x.",
-			    bytes[i] & 0xfU, bytes[i] >> 4U);
-		else
-			len += (size_t)snprintf(text + len, DNS_NAME_MAX - len, "%u.", bytes[i]);
-	}
-	(void)snprintf(text + len, DNS_NAME_MAX - len, is_v6 ? "ip6.arpa" : "in-addr.arpa");
-	return text;
-}
-
 /* The address leads back to the name, unless it leads to another one already. */
 static int
 add_reverse(struct names *n, const struct address *a, const struct names_node *host,
     struct failure *why)
 {
-	char text[DNS_NAME_MAX];
-	uint8_t name[DNS_NAME_MAX];
-	const char *problem;
+	struct prefix all = { .family = a->sa.sa_family };
 	struct names_node *node;
+	struct domain reverse;
 
 	/* The address that stands for none, as in lists of blocked names. */
 	if (address_is_wildcard(a))
 		return 0;
-	node = names_tree_add(n, name, dns_parse_name(reverse_name(a, text), name, &problem));
+	all.bits = (unsigned)(8 * bytes_of(a, all.bytes));
+	domain_of_prefix(&all, 0, &reverse);
+	node = names_tree_add(n, reverse.name, reverse.len);
 	if (node == NULL)
 		return fail_errno(why, "names");
 	if (dns_has_record(node->records, DNS_TYPE_PTR))
@@ -93,14 +74,13 @@ add_reverse(struct names *n, const struct address *a, const struct names_node *h
 static int
 add_host(struct names *n, const struct config_host *host, struct failure *why)
 {
-	uint8_t name[DNS_NAME_MAX];
-	const char *problem;
-	size_t len = dns_parse_name(host->name, name, &problem);
 	struct names_node *node;
+	struct domain domain;
 	size_t i;
 
 	/* The names of a configuration have been checked. */
-	if ((node = names_tree_add(n, name, len)) == NULL)
+	(void)domain_parse(host->name, &domain);
+	if ((node = names_tree_add(n, domain.name, domain.len)) == NULL)
 		return fail_errno(why, "names");
 	node->is_configured = true;
 	for (i = 0; i < host->count; i++)
@@ -142,14 +122,15 @@ static int
 add_alias(struct names *n, const char *text, const struct address *a, bool is_first,
     struct failure *why)
 {
-	uint8_t name[DNS_NAME_MAX];
-	const char *problem;
-	size_t len = dns_parse_name(text, name, &problem);
 	struct names_node *node;
+	struct domain domain;
+	const char *problem = domain_parse(text, &domain);
 
-	if (len == 0)
+	if (problem == NULL && (domain.is_below || domain.len == 1))
+		problem = "is no name of a host";
+	if (problem != NULL)
 		return refuse(why, text, problem);
-	if ((node = names_tree_add(n, name, len)) == NULL)
+	if ((node = names_tree_add(n, domain.name, domain.len)) == NULL)
 		return fail_errno(why, "names");
 	if (node->is_configured)
 		return 0;

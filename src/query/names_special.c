@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "format/domain.h"
 #include "names_internal.h"
 
 #define ZEROS_15 "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0."
@@ -20,7 +21,6 @@ static const struct {
 	{ "internal", NAMES_NOTHING }, /* reserved by ICANN in 2024 */
 	{ "home.arpa", NAMES_HOME }, /* RFC 8375 */
 	{ "service.arpa", NAMES_SERVICE }, /* RFC 9665 */
-	{ "resolver.arpa", NAMES_RESOLVER }, /* RFC 9462 6.1 */
 	{ "10.in-addr.arpa", NAMES_REVERSE }, /* RFC 6303 4, as are those below */
 	{ "168.192.in-addr.arpa", NAMES_REVERSE },
 	{ "d.f.ip6.arpa", NAMES_REVERSE },
@@ -53,24 +53,17 @@ static const struct {
 };
 /* clang-format on */
 
-/* The node of a name in text, which is valid. NULL with errno. */
-static struct names_node *
-add_name(struct names *n, const char *text)
-{
-	uint8_t name[DNS_NAME_MAX];
-	const char *problem;
-
-	return names_tree_add(n, name, dns_parse_name(text, name, &problem));
-}
-
 static int
 add_zone(struct names *n, const char *text, enum names_zone zone)
 {
 	static const uint8_t v4[] = { 127, 0, 0, 1 };
 	static const uint8_t v6[16] = { [15] = 1 };
-	struct names_node *node = add_name(n, text);
+	struct names_node *node;
+	struct domain domain;
 
-	if (node == NULL)
+	/* The texts are valid. */
+	(void)domain_parse(text, &domain);
+	if ((node = names_tree_add(n, domain.name, domain.len)) == NULL)
 		return -1;
 	node->zone = zone;
 	/* The hosts file may have others. */
@@ -82,17 +75,16 @@ add_zone(struct names *n, const char *text, enum names_zone zone)
 }
 
 int
-names_add_special(struct names *n, bool all)
+names_add_special(struct names *n)
 {
 	char text[DNS_NAME_MAX];
 	size_t i;
 	int number;
 
 	for (i = 0; i < sizeof zones / sizeof zones[0]; i++)
-		if ((all || zones[i].zone == NAMES_RESOLVER) &&
-		    add_zone(n, zones[i].name, zones[i].zone) == -1)
+		if (add_zone(n, zones[i].name, zones[i].zone) == -1)
 			return -1;
-	for (i = 0; all && i < sizeof ranges / sizeof ranges[0]; i++)
+	for (i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
 		for (number = ranges[i].first; number <= ranges[i].last; number++) {
 			(void)snprintf(text, sizeof text, "%d.%s", number, ranges[i].rest);
 			if (add_zone(n, text, ranges[i].zone) == -1)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "format/domain.h"
 #include "fuzz.h"
 #include "query/names.h"
 
@@ -15,10 +16,12 @@ look_up(const struct names *names, const char *text)
 	struct dns_query q = { .qtype = DNS_TYPE_ANY, .qclass = DNS_CLASS_IN };
 	const struct dns_record *r;
 	struct dns_local local;
-	const char *problem;
+	struct domain domain;
 	int count = 0;
 
-	q.question_len = dns_parse_name(text, query + DNS_HEADER_LEN, &problem) + 4;
+	must(domain_parse(text, &domain) == NULL);
+	memcpy(query + DNS_HEADER_LEN, domain.name, domain.len);
+	q.question_len = domain.len + 4;
 	if (!names_find(names, query, &q, &local))
 		return;
 	for (r = local.records; r != NULL; r = r->next) {

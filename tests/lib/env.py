@@ -235,7 +235,8 @@ class Env:
         for server in self.upstreams:
             server.restart()
         with Client(made.address, self.loop, self._make_socket) as client:
-            exchange = client.ask("canary.example")
+            exchange = client.ask(
+                "canary.example" if self.config.get("local_names") else "canary.test")
             assert exchange.answer.is_correct, f"O5: {exchange.answer}\n{made.log_text()}"
             self.within(1, exchange.at, exchange.answered)
             client.finish()

@@ -55,6 +55,44 @@ recognises_local_questions(void **state)
 	free(query);
 }
 
+#define ZONE "\10resolver\4arpa\0"
+
+static const struct zone_row {
+	const char *name;
+	const uint8_t *query;
+	size_t len;
+	bool is_in_zone;
+} zone_rows[] = {
+	{ "K-48 the name of discovery", BYTES(ID QUERY ONE "\4_dns" ZONE "\0\100" IN), true },
+	{ "K-48 the zone", BYTES(ID QUERY ONE ZONE "\0\6" IN), true },
+	{ "K-48 two labels below", BYTES(ID QUERY ONE "\1a\4_dns" ZONE TYPE_A IN), true },
+	{ "K-48 another case", BYTES(ID QUERY ONE "\10rEsOlVeR\4ARPA\0" TYPE_A IN), true },
+	{ "K-48 class CH", BYTES(ID QUERY ONE ZONE TYPE_A CH), false },
+	{ "K-48 a longer label", BYTES(ID QUERY ONE "\11xresolver\4arpa\0" TYPE_A IN), false },
+	{ "K-48 the name inside of a label", BYTES(ID QUERY ONE "\16\10resolver\4arpa\0" TYPE_A IN),
+	    false },
+	{ "K-48 the zone above", BYTES(ID QUERY ONE "\4arpa\0" TYPE_A IN), false },
+	{ "K-48 the root", BYTES(ID QUERY ONE "\0" TYPE_A IN), false },
+	{ "K-48 below another name", BYTES(ID QUERY ONE "\10resolver\4arpa\4test\0" TYPE_A IN),
+	    false },
+};
+
+static void
+recognises_resolver_arpa(void **state)
+{
+	const struct zone_row *row = *state;
+	uint8_t *query = tight_copy(row->query, row->len);
+	struct dns_query q;
+	enum dns_rcode rcode;
+	size_t at;
+
+	assert_int_equal(dns_read_query(query, row->len, &q, &rcode), DNS_RELAY);
+	assert_int_equal(dns_is_resolver_arpa(query, &q, &at), row->is_in_zone);
+	if (row->is_in_zone)
+		assert_int_equal(at + sizeof ZONE - 1, q.question_len - 4);
+	free(query);
+}
+
 static void
 writes_local_questions(void **state)
 {
@@ -283,6 +321,7 @@ main(void)
 	};
 
 	return RUN_ROWS(asked_rows, recognises_local_questions) +
+	    RUN_ROWS(zone_rows, recognises_resolver_arpa) +
 	    RUN_ROWS(text_rows, writes_a_text) +
 	    RUN_ROWS(reply_rows, reads_a_response_text) +
 	    cmocka_run_group_tests_name("dns, local questions", singles, NULL, NULL);

@@ -72,62 +72,6 @@ the_longest_name_fits(void **state)
 	}
 }
 
-#define X10 "xxxxxxxxxx"
-#define X63 X10 X10 X10 X10 X10 X10 "xxx"
-#define X61 X10 X10 X10 X10 X10 X10 "x"
-
-static const struct parsed_row {
-	const char *name;
-	const char *text;
-	const uint8_t *data; /* or what is wrong with it */
-	size_t len;
-} parsed_rows[] = {
-	{ "parse: two labels", "example.com", BYTES("\7example\3com\0") },
-	{ "parse: a dot at the end", "example.com.", BYTES("\7example\3com\0") },
-	{ "parse: capital letters", "eXamplE.COM", BYTES("\7example\3com\0") },
-	{ "parse: one letter", "a", BYTES("\1a\0") },
-	{ "parse: other characters", "_a-1.0/26", BYTES("\4_a-1\0040/26\0") },
-	{ "parse: the longest label", X63, BYTES("\77" X63 "\0") },
-	{ "parse: the longest name", X63 "." X63 "." X63 "." X61 ".",
-	    BYTES("\77" X63 "\77" X63 "\77" X63 "\75" X61 "\0") },
-	{ "parse: nothing", "", BYTES("is empty") },
-	{ "parse: the root", ".", BYTES("has an empty label: a dot too many") },
-	{ "parse: a dot in front", ".a", BYTES("has an empty label: a dot too many") },
-	{ "parse: two dots", "a..b", BYTES("has an empty label: a dot too many") },
-	{ "parse: two dots at the end", "a..", BYTES("has an empty label: a dot too many") },
-	{ "parse: a label too long", "a." X63 "x", BYTES("has a label of more than 63 characters") },
-	{ "parse: a name too long", X63 "." X63 "." X63 "." X61 "x",
-	    BYTES("has more than 253 characters") },
-	{ "parse: a space", "a b",
-	    BYTES("has characters other than letters, digits, `-', `_' and `/'") },
-	{ "parse: a star", "*.a",
-	    BYTES("has characters other than letters, digits, `-', `_' and `/'") },
-	{ "parse: not ASCII", "\303\274",
-	    BYTES("has characters other than letters, digits, `-', `_' and `/'") },
-};
-
-static void
-parses_a_name(void **state)
-{
-	const struct parsed_row *row = *state;
-	uint8_t *text = tight_copy((const uint8_t *)row->text, strlen(row->text) + 1);
-	uint8_t *out = malloc(DNS_NAME_MAX);
-	const char *problem;
-	size_t len;
-
-	assert_non_null(out);
-	len = dns_parse_name((const char *)text, out, &problem);
-	if (row->data[0] < 64) {
-		assert_int_equal(len, row->len);
-		assert_memory_equal(out, row->data, len);
-	} else {
-		assert_int_equal(len, 0);
-		assert_string_equal(problem, (const char *)row->data);
-	}
-	free(out);
-	free(text);
-}
-
 static const struct type_row {
 	const char *text;
 	uint16_t type;
@@ -175,7 +119,6 @@ main(void)
 	};
 
 	return RUN_ROWS(name_rows, formats_a_name) +
-	    RUN_ROWS(parsed_rows, parses_a_name) +
 	    RUN_ROWS(type_rows, formats_a_type) +
 	    cmocka_run_group_tests_name("dns text", singles, NULL, NULL);
 }
