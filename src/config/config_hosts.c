@@ -81,12 +81,12 @@ check_name(struct config_reader *r, int key, const char *text)
 static bool
 is_repeated(const struct config *c, const char *name)
 {
-	size_t i;
+	size_t i = 0;
 
-	for (i = 0; i < c->host_count; i++)
-		if (strcasecmp(c->hosts[i].name, name) == 0)
-			return true;
-	return false;
+	while (i < c->host_count && c->hosts[i].name != NULL &&
+	    strcasecmp(c->hosts[i].name, name) != 0)
+		i++;
+	return i < c->host_count;
 }
 
 /* Takes over the name of pair I of the map. */
@@ -104,9 +104,11 @@ read_host(struct config_reader *r, int map, size_t i, struct config *c)
 	/* The dot at the end of a whole name is left off. */
 	len = strlen(text);
 	host.name = strndup(text, text[len - 1] == '.' ? len - 1 : len);
-	if (host.name == NULL)
+	if (host.name == NULL) {
 		out_of_memory(r);
-	else if (is_repeated(c, host.name))
+		return;
+	}
+	if (is_repeated(c, host.name))
 		tree_error(r->tree, key, "repeated name `%.*s' (write one list of its addresses)",
 		    tree_shown(text), text);
 	else
