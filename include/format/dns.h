@@ -138,6 +138,12 @@ enum dns_verdict dns_read_query(const uint8_t *msg, size_t len, struct dns_query
  */
 bool dns_question_is(const uint8_t *query, size_t question_len, enum dns_own_question);
 
+/*
+ * Whether a query that is to be relayed asks, in class IN, for resolver.arpa or a name below it,
+ * which must not be forwarded (RFC 9462 6.1). Then *AT is where its name begins in the QNAME.
+ */
+bool dns_is_resolver_arpa(const uint8_t *query, const struct dns_query *q, size_t *at);
+
 /* Whether any message of LEN bytes has one of the questions that are answered here. */
 bool dns_question_is_own(const uint8_t *msg, size_t len);
 

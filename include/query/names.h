@@ -14,6 +14,9 @@
  */
 struct names;
 
+/* The TTL of these answers, in seconds: clients soon see a change of the configuration. */
+enum { NAMES_TTL = 60 };
+
 /*
  * Reads the hosts file that the configuration names, if any. NULL with the reason: no memory, or a
  * file that is missing or has an error, with its place. CONFIG is not needed afterwards.
@@ -21,18 +24,11 @@ struct names;
 struct names *names_new(const struct config *, struct failure *why);
 void names_free(struct names *);
 
-/* Why a name is answered here. */
-enum names_kind {
-	NAMES_NONE,    /* it is not */
-	NAMES_SPECIAL, /* a special-use name, or one of one label: a route may have it */
-	NAMES_OWN      /* it is in `hosts' or the hosts file, or is never forwarded */
-};
-
 /*
  * Whether a query that is to be relayed is answered here. Then LOCAL is the answer; its records and
  * its text live as long as the names.
  */
-enum names_kind names_find(const struct names *, const uint8_t *query, const struct dns_query *,
+bool names_find(const struct names *, const uint8_t *query, const struct dns_query *,
     struct dns_local *local);
 
 #endif

@@ -158,6 +158,7 @@ config_read_hosts(struct config_reader *r, struct config *c)
 		out_of_memory(r);
 		return;
 	}
+	c->host_count = 0;
 	for (i = 0; i < n; i++)
 		read_host(r, node, i, c);
 }

@@ -31,6 +31,22 @@ dns_question_is_own(const uint8_t *msg, size_t len)
 	    dns_question_is(msg, question_len, DNS_OWN_READY);
 }
 
+bool
+dns_is_resolver_arpa(const uint8_t *query, const struct dns_query *q, size_t *at)
+{
+	static const uint8_t zone[] = "\10resolver\4arpa"; /* the NUL is the root label */
+	struct wire_reader name, end;
+
+	if (q->qclass != DNS_CLASS_IN)
+		return false;
+	wire_reader_init(&name, query + DNS_HEADER_LEN, q->question_len - 4);
+	wire_reader_init(&end, zone, sizeof zone);
+	while (name.len - name.pos > sizeof zone)
+		wire_skip(&name, wire_read_u8(&name));
+	*at = name.pos;
+	return name.len - name.pos == sizeof zone && wire_same_letters(&name, &end, sizeof zone);
+}
+
 /* Writes the header, the question and the OPT record; with a request for the server's name or not. */
 static size_t
 write_query(struct wire_writer *w, uint16_t id, const uint8_t *question, size_t len,

@@ -5,9 +5,6 @@
 #include "format/dns.h"
 #include "responder_internal.h"
 
-/* How long clients may keep the answer of a route that says there is none. */
-enum { ROUTE_TTL = 60 };
-
 /* So many questions are looked up together in the cache. */
 enum { LOOK_UP_AT_ONCE = 16 };
 
@@ -84,7 +81,7 @@ write_negative(struct query *q, size_t zone_at, enum dns_rcode rcode, enum dns_e
 {
 	struct dns_local local = { .rcode = rcode,
 		.zone_at = zone_at,
-		.ttl = ROUTE_TTL,
+		.ttl = NAMES_TTL,
 		.ede = ede,
 		.text = text };
 
@@ -116,26 +113,35 @@ answer_route(const struct config_route *route, size_t domain_at, struct query *q
 	return false;
 }
 
-/*
- * Answers a query here because of its name: names of `hosts' come before routes, and routes before
- * special-use names. Returns false for any other.
- */
+/* Answers a query here because of its name: a route goes before names that are answered here. */
 static bool
 answer_name(const struct responder *r, struct query *q)
 {
 	struct dns_local local;
-	enum names_kind kind = names_find(r->setup.names, q->message, &q->dns, &local);
 	size_t route = ROUTE_NONE;
 	size_t domain_at;
 
-	if (r->setup.routes != NULL && kind != NAMES_OWN)
+	if (r->setup.routes != NULL)
 		route = route_find(r->setup.routes, q->message + DNS_HEADER_LEN,
 		    q->dns.question_len, &domain_at);
 	if (route != ROUTE_NONE)
 		return answer_route(&r->setup.config->routes[route], domain_at, q);
-	if (kind == NAMES_NONE)
+	if (!names_find(r->setup.names, q->message, &q->dns, &local))
 		return false;
 	write_local(q, &local);
+	return true;
+}
+
+/* Answers a query for resolver.arpa, which must not be forwarded. Returns false for any other. */
+static bool
+answer_resolver_arpa(struct query *q)
+{
+	size_t zone_at;
+
+	if (!dns_is_resolver_arpa(q->message, &q->dns, &zone_at))
+		return false;
+	write_negative(q, zone_at, DNS_NOERROR, DNS_EDE_OTHER,
+	    "resolver.arpa is answered by the resolver itself (RFC 9462)");
 	return true;
 }
 
@@ -162,6 +168,8 @@ answer(const struct responder *r, struct query *q)
 		    "client address not allowed");
 		return true;
 	}
+	if (answer_resolver_arpa(q))
+		return true;
 	if (q->dns.qtype == DNS_TYPE_AXFR || q->dns.qtype == DNS_TYPE_IXFR) {
 		responder_write_error(q, DNS_REFUSED, DNS_EDE_NOT_SUPPORTED,
 		    "zone transfers are not relayed");

@@ -17,9 +17,6 @@ enum {
 	/* Without `hosts' there are about so many nodes. */
 	SPECIAL_NODES = 256,
 
-	/* So that a change of the configuration is seen soon. */
-	TTL = 60,
-
 	TYPE_AND_CLASS_LEN = 4,
 	LABELS_MAX = DNS_NAME_MAX / 2
 };
@@ -44,7 +41,7 @@ fill(struct names *n, const struct config *config, FILE *hosts, struct failure *
 		return fail_errno(why, "names");
 	if (names_add_hosts(n, config, hosts, why) == -1)
 		return -1;
-	if (names_add_special(n, config->local_names) == -1)
+	if (config->local_names && names_add_special(n) == -1)
 		return fail_errno(why, "names");
 	n->has_single_labels = config->single_labels_here;
 	return 0;
@@ -159,7 +156,7 @@ exists(const struct found *f)
 {
 	enum names_zone zone = zone_of(f);
 
-	if (zone == NAMES_LOCALHOST || zone == NAMES_RESOLVER || has_records(f))
+	if (zone == NAMES_LOCALHOST || has_records(f))
 		return true;
 	if (f->node == NULL)
 		return false;
@@ -192,13 +189,6 @@ records_of(const struct found *f)
 	return zone_of(f) == NAMES_LOCALHOST ? f->zone->records : NULL;
 }
 
-/* Whether no route may have it. */
-static bool
-is_own(const struct found *f)
-{
-	return (has_records(f) && f->node != f->zone) || zone_of(f) == NAMES_RESOLVER;
-}
-
 /* Says why there are no records. */
 static void
 explain(const struct found *f, struct dns_local *local)
@@ -207,15 +197,13 @@ explain(const struct found *f, struct dns_local *local)
 		local->text = "hosts: no record of this type";
 	else if (f->zone == NULL)
 		local->text = "single_labels: nxdomain";
-	else if (f->zone->zone == NAMES_RESOLVER)
-		local->text = "resolver.arpa is answered by the resolver itself (RFC 9462)";
 	else if (f->zone->zone == NAMES_REVERSE)
 		local->text = "local_names: reverse zone of addresses that are not public";
 	else
 		local->text = "local_names: special-use name";
 }
 
-enum names_kind
+bool
 names_find(const struct names *n, const uint8_t *query, const struct dns_query *q,
     struct dns_local *local)
 {
@@ -223,15 +211,15 @@ names_find(const struct names *n, const uint8_t *query, const struct dns_query *
 	struct found f;
 
 	if (q->qclass != DNS_CLASS_IN)
-		return NAMES_NONE;
+		return false;
 	read_qname(query, q, &name);
 	find(n, &name, &f);
 	if (!is_answered(n, &name, &f, q->qtype))
-		return NAMES_NONE;
+		return false;
 	*local = (struct dns_local){ .rcode = exists(&f) ? DNS_NOERROR : DNS_NXDOMAIN,
 		.records = records_of(&f),
 		.zone_at = f.zone_at,
-		.ttl = TTL,
+		.ttl = NAMES_TTL,
 		.ede = DNS_EDE_OTHER };
 	if (q->is_signed)
 		local->text = "answered here, so the response is not signed";
@@ -239,5 +227,5 @@ names_find(const struct names *n, const uint8_t *query, const struct dns_query *
 		explain(&f, local);
 	else
 		local->ede = DNS_EDE_NONE;
-	return is_own(&f) ? NAMES_OWN : NAMES_SPECIAL;
+	return true;
 }

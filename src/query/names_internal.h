@@ -25,8 +25,7 @@ enum names_zone {
 	NAMES_NOTHING,   /* not even the zone itself */
 	NAMES_HOME,      /* the zone itself, without data; its DS record is in the zone above */
 	NAMES_SERVICE,   /* the zone itself, without data */
-	NAMES_REVERSE,   /* the same */
-	NAMES_RESOLVER   /* every name, without data; also without `local_names' */
+	NAMES_REVERSE    /* the same */
 };
 
 /* A name in wire form and lower case: one that is answered here, or that is above one. */
@@ -61,8 +60,8 @@ struct names_node *names_tree_add(struct names *, const uint8_t *name, size_t le
 /* Adds a record with a copy of the data behind those that the name has. -1 with errno. */
 int names_node_add(struct names_node *, uint16_t type, const uint8_t *data, size_t len);
 
-/* Adds the special-use names, or only those that are never forwarded. -1 with errno. */
-int names_add_special(struct names *, bool all);
+/* Adds the special-use names. -1 with errno. */
+int names_add_special(struct names *);
 
 /*
  * Adds the names of `hosts' and of the hosts file, which is FILE, or NULL: there is none. -1 with the

@@ -21,7 +21,6 @@ static const struct {
 	{ "internal", NAMES_NOTHING }, /* reserved by ICANN in 2024 */
 	{ "home.arpa", NAMES_HOME }, /* RFC 8375 */
 	{ "service.arpa", NAMES_SERVICE }, /* RFC 9665 */
-	{ "resolver.arpa", NAMES_RESOLVER }, /* RFC 9462 6.1 */
 	{ "10.in-addr.arpa", NAMES_REVERSE }, /* RFC 6303 4, as are those below */
 	{ "168.192.in-addr.arpa", NAMES_REVERSE },
 	{ "d.f.ip6.arpa", NAMES_REVERSE },
@@ -76,17 +75,16 @@ add_zone(struct names *n, const char *text, enum names_zone zone)
 }
 
 int
-names_add_special(struct names *n, bool all)
+names_add_special(struct names *n)
 {
 	char text[DNS_NAME_MAX];
 	size_t i;
 	int number;
 
 	for (i = 0; i < sizeof zones / sizeof zones[0]; i++)
-		if ((all || zones[i].zone == NAMES_RESOLVER) &&
-		    add_zone(n, zones[i].name, zones[i].zone) == -1)
+		if (add_zone(n, zones[i].name, zones[i].zone) == -1)
 			return -1;
-	for (i = 0; all && i < sizeof ranges / sizeof ranges[0]; i++)
+	for (i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
 		for (number = ranges[i].first; number <= ranges[i].last; number++) {
 			(void)snprintf(text, sizeof text, "%d.%s", number, ranges[i].rest);
 			if (add_zone(n, text, ranges[i].zone) == -1)

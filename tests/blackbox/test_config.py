@@ -15,8 +15,8 @@ TOO_LONG = b"a" * 64
 FORMS = ("is not an IP address "
          "(as in 192.0.2.1, 192.0.2.1:853, 2001:db8::1, \"[2001:db8::1]:853\")")
 ALL_KEYS = (" (one of: upstreams, routes, listen, tls, timeouts, order, fallback, cache, local_names, "
-            "single_labels, hosts, hosts_file, inflight, udp_size, workers, clients, allow, reload, "
-            "user, sandbox, privacy, log)")
+            "single_labels, hosts, hosts_file, inflight, udp_size, workers, clients, allow, "
+            "reload, user, sandbox, privacy, log)")
 
 
 def run(directory, *args):

@@ -236,7 +236,7 @@ def test_extended_errors_are_documented():
     source = {(codes[name], text)
               for name, text in re.findall(rf"\b(DNS_EDE_\w+),\s*{LITERAL}", SOURCES)}
     source |= {(codes["DNS_EDE_OTHER"], text)
-               for text in re.findall(rf"\blocal->text = {LITERAL}", SOURCES)}
+               for text in re.findall(rf"\blocal(?:->|\.)text = {LITERAL}", SOURCES)}
     table = re.findall(r"^\| [A-Z]+ \| (\d+) \| (?:`([^`]+)` )?\|", section("Extended DNS Errors"),
                        re.M)
     documented = {(code, text) for code, text in table

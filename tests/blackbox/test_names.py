@@ -248,10 +248,40 @@ def test_signed_queries_get_unsigned_answers_that_say_so(env, signature):
     assert seen.seen.wire.endswith(signature)
 
 
+# Routes.
+
+
+@row("G-23")
+def test_route_goes_before_names_that_are_answered_here(env):
+    default, routed = env.upstream(), env.upstream()
+    env.proxy(default, local_names=True, hosts={"a.corp.example": "10.0.0.1", "nas.lan": "10.0.0.2"},
+              routes=[{"domains": ["internal", "10.0.0.0/8", "corp.example"], "upstreams": [routed]},
+                      {"domains": ["dev.test"], "upstreams": "default"},
+                      {"domains": ["localhost"], "answer": "refused"}])
+    client = env.client()
+    for name in ("db.internal", "1.0.0.10.in-addr.arpa", "a.corp.example"):
+        env.assert_ok(client.ask(name))
+        assert routed.queries_for(name)
+    env.assert_ok(client.ask("x.dev.test"))
+    assert [query.name for query in default.queries] == ["x.dev.test"]
+    assert client.ask("localhost").rcode == dnsmsg.REFUSED
+    _assert_negative(client.ask("x.test"), NXDOMAIN, "test")
+    _assert_data(client.ask("nas.lan"), _a("10.0.0.2"))
+
+
+@row("G-23")
+def test_resolver_arpa_is_answered_here_whatever_routes_say(env):
+    default, routed = env.upstream(), env.upstream()
+    env.proxy(default, local_names=True, routes=[{"domains": ["arpa"], "upstreams": [routed]}])
+    _assert_negative(env.ask(f"_dns.{RESOLVER}", qtype=64), NOERROR, RESOLVER)
+    env.assert_ok(env.ask("1.10.in-addr.arpa", qtype=PTR))
+    assert [query.name for query in routed.queries] == ["1.10.in-addr.arpa"]
+
+
 # Names of one label.
 
 
-@row("G-19")
+@row("G-21")
 def test_single_labels_are_answered_here(env):
     server = env.upstream()
     env.proxy(server, single_labels="nxdomain", hosts={"nas": "10.0.0.1"})
@@ -274,7 +304,7 @@ HOSTS = {"Printer.lan.": "192.168.1.9", "db": ["10.0.0.5", "fd00::5", "10.0.0.6"
 V6 = b"\xfd" + bytes(14) + b"\5"
 
 
-@table("local_names", ("G-20-with-local-names", True), ("G-20-alone", False))
+@table("local_names", ("G-22-with-local-names", True), ("G-22-alone", False))
 def test_hosts_are_answered_here(env, local_names):
     server = env.upstream()
     env.proxy(server, hosts=HOSTS, local_names=local_names)
@@ -292,14 +322,14 @@ def test_hosts_are_answered_here(env, local_names):
         env.assert_ok(env.ask(name))
 
 
-@row("G-20")
+@row("G-22")
 def test_local_answers_come_while_upstreams_are_down(env):
     env.proxy("127.0.0.1:1", hosts=HOSTS, local_names=True)
     _assert_data(env.ask("db", qtype=AAAA), V6)
     _assert_data(env.ask("localhost"), _a("127.0.0.1"))
 
 
-@row("G-20")
+@row("G-22")
 def test_hosts_file_is_read(env, tmp_path):
     (tmp_path / "hosts").write_text("127.0.0.1 localhost\n::1 localhost ip6-localhost\n"
                                     "fe80::1%lo localhost\n192.168.1.9 NAS.lan nas\n"
@@ -315,7 +345,7 @@ def test_hosts_file_is_read(env, tmp_path):
     assert server.connections == []
 
 
-@row("G-20")
+@row("G-22")
 def test_reload_reads_hosts_again(env, tmp_path):
     path = tmp_path / "hosts"
     path.write_text("192.168.1.1 gone.lan stays.lan\n")
@@ -333,7 +363,7 @@ def test_reload_reads_hosts_again(env, tmp_path):
     env.assert_ok(env.ask("b.lan"))
 
 
-@row("G-20")
+@row("G-22")
 def test_reload_with_a_bad_hosts_file_changes_nothing(env, tmp_path):
     path = tmp_path / "hosts"
     path.write_text("192.168.1.1 nas.lan\n")
@@ -351,7 +381,7 @@ def test_reload_with_a_bad_hosts_file_changes_nothing(env, tmp_path):
         _assert_data(env.ask("nas.lan"), _a("192.168.1.1"))
 
 
-@row("G-20")
+@row("G-22")
 def test_many_addresses_are_truncated_over_udp(env, tmp_path):
     (tmp_path / "hosts").write_text("".join(f"10.0.0.{n} many.lan\n" for n in range(256)))
     env.proxy(env.upstream(), hosts_file=str(tmp_path / "hosts"))
@@ -360,7 +390,7 @@ def test_many_addresses_are_truncated_over_udp(env, tmp_path):
     _assert_data(env.ask("many.lan"), *(_a(f"10.0.0.{n}") for n in range(256)))
 
 
-@row("G-20")
+@row("G-22")
 def test_large_hosts_file(env, tmp_path):
     """Some 4 MiB of blocked names: served at once, and in shared memory pages of all workers."""
     (tmp_path / "hosts").write_text("".join(f"0.0.0.0 ads{n}.tracker{n // 7}.example\n"

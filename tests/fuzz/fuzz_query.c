@@ -142,6 +142,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum dns_verdict verdict;
 	enum dns_rcode rcode = DNS_REFUSED;
 	char type[10];
+	size_t at;
 
 	verdict = dns_read_query(data, size, &q, &rcode);
 	if (size < DNS_HEADER_LEN || (data[2] & 0x80) != 0) {
@@ -161,6 +162,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(q.has_edns);
 	check_name(data, &q);
 	must(strlen(dns_format_type(q.qtype, type)) < sizeof type);
+	if (verdict == DNS_RELAY && dns_is_resolver_arpa(data, &q, &at))
+		must(q.question_len - 4 - at == sizeof "\10resolver\4arpa" && q.qclass == 1);
 	if (verdict == DNS_RELAY)
 		write_local(data, &q);
 	if (dns_question_is(data, q.question_len, DNS_OWN_HEALTH) ||

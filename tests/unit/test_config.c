@@ -21,7 +21,8 @@
 #define NO_HOST_ADDRESS " is not an IP address (as in 192.168.1.9 or \"fd00::9\")"
 #define ALL_KEYS                                                                \
 	" (one of: upstreams, routes, listen, tls, timeouts, order, fallback, cache, local_names, " \
-	"single_labels, hosts, hosts_file, inflight, udp_size, workers, clients, allow, reload, user, sandbox, privacy, log)"
+	"single_labels, hosts, hosts_file, inflight, udp_size, workers, clients, allow, reload, " \
+	"user, sandbox, privacy, log)"
 #define ROUTE "routes:\n- {domains: [x.y], "
 #define TEN(x) x x x x x x x x x x
 

@@ -55,6 +55,44 @@ recognises_local_questions(void **state)
 	free(query);
 }
 
+#define ZONE "\10resolver\4arpa\0"
+
+static const struct zone_row {
+	const char *name;
+	const uint8_t *query;
+	size_t len;
+	bool is_in_zone;
+} zone_rows[] = {
+	{ "K-48 the name of discovery", BYTES(ID QUERY ONE "\4_dns" ZONE "\0\100" IN), true },
+	{ "K-48 the zone", BYTES(ID QUERY ONE ZONE "\0\6" IN), true },
+	{ "K-48 two labels below", BYTES(ID QUERY ONE "\1a\4_dns" ZONE TYPE_A IN), true },
+	{ "K-48 another case", BYTES(ID QUERY ONE "\10rEsOlVeR\4ARPA\0" TYPE_A IN), true },
+	{ "K-48 class CH", BYTES(ID QUERY ONE ZONE TYPE_A CH), false },
+	{ "K-48 a longer label", BYTES(ID QUERY ONE "\11xresolver\4arpa\0" TYPE_A IN), false },
+	{ "K-48 the name inside of a label", BYTES(ID QUERY ONE "\16\10resolver\4arpa\0" TYPE_A IN),
+	    false },
+	{ "K-48 the zone above", BYTES(ID QUERY ONE "\4arpa\0" TYPE_A IN), false },
+	{ "K-48 the root", BYTES(ID QUERY ONE "\0" TYPE_A IN), false },
+	{ "K-48 below another name", BYTES(ID QUERY ONE "\10resolver\4arpa\4test\0" TYPE_A IN),
+	    false },
+};
+
+static void
+recognises_resolver_arpa(void **state)
+{
+	const struct zone_row *row = *state;
+	uint8_t *query = tight_copy(row->query, row->len);
+	struct dns_query q;
+	enum dns_rcode rcode;
+	size_t at;
+
+	assert_int_equal(dns_read_query(query, row->len, &q, &rcode), DNS_RELAY);
+	assert_int_equal(dns_is_resolver_arpa(query, &q, &at), row->is_in_zone);
+	if (row->is_in_zone)
+		assert_int_equal(at + sizeof ZONE - 1, q.question_len - 4);
+	free(query);
+}
+
 static void
 writes_local_questions(void **state)
 {
@@ -230,6 +268,35 @@ long_error_text_is_truncated(void **state)
 }
 
 static void
+writes_a_query_for_any_name(void **state)
+{
+	uint8_t name[DNS_NAME_MAX];
+	uint8_t *copy;
+	uint8_t out[DNS_NS_QUERY_MAX];
+	struct dns_query q;
+	enum dns_rcode rcode;
+	size_t len;
+
+	(void)state;
+	for (len = 1; len <= DNS_NAME_MAX; len += 2) {
+		size_t i;
+
+		for (i = 0; i < len; i++)
+			name[i] = i == len - 1 ? 0 : i % 2 == 0 ? 1 : 'a';
+		copy = tight_copy(name, len);
+		assert_int_equal(dns_write_ns_query(out, 7, copy, len),
+		    DNS_HEADER_LEN + len + 4 + 11);
+		free(copy);
+		assert_int_equal(dns_read_query(out, DNS_HEADER_LEN + len + 4 + 11, &q, &rcode),
+		    DNS_RELAY);
+		assert_int_equal(q.id, 7);
+		assert_int_equal(q.qtype, DNS_TYPE_NS);
+		assert_int_equal(q.question_len, len + 4);
+		assert_memory_equal(out + DNS_HEADER_LEN, name, len);
+	}
+}
+
+static void
 names_rcodes(void **state)
 {
 	char text[20];
@@ -249,10 +316,12 @@ main(void)
 		cmocka_unit_test(writes_local_questions),
 		cmocka_unit_test(writes_one_character_string),
 		cmocka_unit_test(long_error_text_is_truncated),
+		cmocka_unit_test(writes_a_query_for_any_name),
 		cmocka_unit_test(names_rcodes),
 	};
 
 	return RUN_ROWS(asked_rows, recognises_local_questions) +
+	    RUN_ROWS(zone_rows, recognises_resolver_arpa) +
 	    RUN_ROWS(text_rows, writes_a_text) +
 	    RUN_ROWS(reply_rows, reads_a_response_text) +
 	    cmocka_run_group_tests_name("dns, local questions", singles, NULL, NULL);

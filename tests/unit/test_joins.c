@@ -151,10 +151,27 @@ test_waiter_due_first_takes_the_place(void **state)
 	end(&b);
 }
 
+static void
+test_question_of_another_group_not_found(void **state)
+{
+	struct bench b = begin();
+	struct query *first = query_due(&b, 1000, BYTES(A_QUERY));
+	struct query *q = query_due(&b, 1000, BYTES(A_QUERY));
+
+	(void)state;
+	joins_add(b.joins, first, HASH);
+	assert_ptr_equal(joins_find(b.joins, q, HASH), first);
+	q->group = 1;
+	assert_null(joins_find(b.joins, q, HASH));
+	joins_remove(first);
+	end(&b);
+}
+
 int
 main(void)
 {
 	static const struct CMUnitTest singles[] = {
+		cmocka_unit_test(test_question_of_another_group_not_found),
 		cmocka_unit_test(test_type_is_not_lowered),
 		cmocka_unit_test(test_waiters_taken_in_order),
 		cmocka_unit_test(test_waiter_due_first_takes_the_place),

@@ -12,7 +12,7 @@
 #define ZEROS_15 "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0."
 #define ZEROS_31 ZEROS_15 "0." ZEROS_15
 
-enum { CLASS_CH = 3, CLASS_ANY = 255, TYPE_MX = 15, TYPE_SVCB = 64 };
+enum { CLASS_CH = 3, CLASS_ANY = 255, TYPE_MX = 15 };
 
 /* What becomes of a query. */
 enum outcome { FORWARDED, NXDOMAIN, NODATA, DATA };
@@ -94,7 +94,6 @@ static const struct zone_row {
 	{ "internal", NXDOMAIN, NXDOMAIN },
 	{ "home.arpa", NODATA, NXDOMAIN }, /* but for DS of itself */
 	{ "service.arpa", NODATA, NXDOMAIN },
-	{ "resolver.arpa", NODATA, NODATA },
 	{ "10.in-addr.arpa", NODATA, NXDOMAIN },
 	{ "16.172.in-addr.arpa", NODATA, NXDOMAIN },
 	{ "17.172.in-addr.arpa", NODATA, NXDOMAIN },
@@ -143,7 +142,6 @@ answers_a_special_use_zone(void **state)
 	const struct zone_row *row = *state;
 	struct names *names = names_of(UP);
 	struct names *without = names_of(UP "local_names: false\n");
-	bool is_fixed = strcmp(row->name, "resolver.arpa") == 0;
 	bool is_home = strcmp(row->name, "home.arpa") == 0;
 	char name[512];
 	struct dns_local local;
@@ -162,7 +160,7 @@ answers_a_special_use_zone(void **state)
 		assert_outcome(names, name, types[i], FORWARDED, 0);
 		(void)snprintf(name, sizeof name, "%s.example", row->name);
 		assert_outcome(names, name, types[i], FORWARDED, 0);
-		assert_outcome(without, row->name, types[i], is_fixed ? NODATA : FORWARDED, 0);
+		assert_outcome(without, row->name, types[i], FORWARDED, 0);
 	}
 	assert_int_equal(ask(names, row->name, 1, CLASS_CH, &local), FORWARDED);
 	assert_int_equal(ask(names, row->name, 1, CLASS_ANY, &local), FORWARDED);
@@ -220,8 +218,6 @@ static const struct other_row {
 	{ "a part of ::1", ZEROS_31 "ip6.arpa", DNS_TYPE_PTR, FORWARDED },
 	{ "beside 2001:db8::", "9.b.d.0.1.0.0.2.ip6.arpa", DNS_TYPE_PTR, FORWARDED },
 	{ "beside 3fff::/20", "1.f.f.f.3.ip6.arpa", DNS_TYPE_PTR, FORWARDED },
-	{ "discovery of resolvers", "_dns.resolver.arpa", TYPE_SVCB, NODATA },
-	{ "beside resolver.arpa", "xresolver.arpa", TYPE_SVCB, FORWARDED },
 	{ "a single label", "printer", DNS_TYPE_A, FORWARDED },
 };
 
