@@ -268,12 +268,13 @@ def test_flapping_upstream_is_logged_every_10_seconds(env):
     """The second line has the number of times it went down since the first."""
     a, b = env.pair()
     running = env.proxy(a, b, timeouts=DEFAULTS)
-    begin, n = now(), 0
+    begin, n, asked = now(), 0, 0
     while now() < begin + 18 and len(running.lines("upstream down", upstream=a.name)) < 2:
         a.restart(*([] if n % 2 else [faults.refuse]))
         until = now() + (1.5 if n % 2 else 0.2)
         while now() < until:
-            env.assert_ok(env.ask(f"n{n}.test"))
+            env.assert_ok(env.ask(f"n{asked}.test"))
+            asked += 1
         n += 1
     first, second = running.lines("upstream down", upstream=a.name)
     assert first.get("times") is None and int(second.get("times")) > 1
