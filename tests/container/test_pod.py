@@ -109,10 +109,13 @@ def test_application_resolves_with_glibc(pod, server, authority, base, options, 
     with open(authority.path) as file:
         made = pod(base, configuration, {"ca.pem": file.read()})
     application = made.container("application")
-    assert application.execute("cat", "/etc/resolv.conf").stdout.split() \
-        == ["nameserver", "127.0.0.1"]
+    lines = application.execute("cat", "/etc/resolv.conf").stdout.splitlines()
+    assert [line for line in lines if line.startswith("nameserver")] == ["nameserver 127.0.0.1"]
+    assert any(line.startswith("options") and "ndots:5" in line for line in lines), lines
+    assert any("svc.cluster.local" in line for line in lines), lines
     asked = f"{base}.test"
-    got = application.execute("getent", "ahostsv4", asked,
+    # Of a whole name nothing is asked that the list of domains to search would add.
+    got = application.execute("getent", "ahostsv4", f"{asked}.",
                               options=("-e", f"RES_OPTIONS={options}"))
     assert got.returncode == 0, f"{got}\n{made.container('dot-proxy').log()}"
     assert got.stdout.split()[0] == ".".join(map(str, dnsmsg.rdata_for(dnsmsg.labels(asked),
