@@ -78,8 +78,8 @@ def test_extra_queries_stay_under_5_percent(env):
         client.receive_all()
         for exchange in asked:
             env.assert_ok(exchange)
-    assert 0 < len(b.queries) < 0.05 * (60 + 600)
-    assert _counted(running, "hedged") == len(b.queries)
+    # One whose connection opens only after the response of the first upstream is never sent.
+    assert 0 < len(b.queries) <= _counted(running, "hedged") < 0.05 * (60 + 600)
 
 
 @row("U-auto")
