@@ -51,7 +51,7 @@ def test_late_query_is_hedged_after_the_usual_response_time(env):
     env.assert_ok(env.datagrams().ask("next.test"))
     assert not b.queries_for("next.test")
     assert not running.lines("upstream down")
-    assert _counted(running, "hedged") == len(b.queries)
+    assert _counted(running, "hedged") >= len(b.queries)
 
 
 @row("U-auto")
