@@ -341,7 +341,7 @@ find_end(const struct response *p, size_t *at)
 	size_t moves = 0;
 
 	*at = DNS_HEADER_LEN;
-	/* Who asks for CNAME records, or for all, wants those of QNAME. */
+	/* A question for CNAME records, or for all, is about those of QNAME. */
 	if (p->q->qtype == DNS_TYPE_CNAME || p->q->qtype == DNS_TYPE_ANY)
 		return ANSWER_KEPT;
 	while (why == ANSWER_KEPT && follow_link(p, at, &why))

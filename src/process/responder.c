@@ -222,12 +222,6 @@ responder_ask(struct responder *r, struct query *const *queries, size_t count, s
 	responder_cache_count_evicted(r);
 }
 
-struct deadline
-responder_deadline(const struct responder *r)
-{
-	return responder_cache_deadline(r);
-}
-
 /* ---- what comes out ---- */
 
 /* An upstream was asked, and has answered or not. */

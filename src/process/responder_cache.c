@@ -102,26 +102,29 @@ responder_cache_may_have(const struct responder *r, const struct query *q)
 	    answer_may_be_kept(&q->dns) && is_plain(r, q);
 }
 
+_Static_assert(UPSTREAM_GROUP_LEN + JOINS_QUESTION_MAX <= CACHE_KEY_MAX, "room for any key");
+
+/* Writes the bytes of a key, and returns their number. */
+static size_t
+write_key(const struct responder *r, const struct query *q, struct responder_key *k)
+{
+	memcpy(k->bytes, r->groups[q->group].fingerprint, UPSTREAM_GROUP_LEN);
+	return UPSTREAM_GROUP_LEN + joins_question(q, k->bytes + UPSTREAM_GROUP_LEN);
+}
+
 void
 responder_cache_key(const struct responder *r, const struct query *q, struct responder_key *k)
 {
-	size_t len;
+	size_t len = write_key(r, q, k);
 
-	memcpy(k->bytes, r->groups[q->group].fingerprint, UPSTREAM_GROUP_LEN);
-	len = UPSTREAM_GROUP_LEN + joins_question(q, k->bytes + UPSTREAM_GROUP_LEN);
 	cache_key_init(r->user, &k->key, k->bytes, len);
 }
-
-_Static_assert(UPSTREAM_GROUP_LEN + JOINS_QUESTION_MAX <= CACHE_KEY_MAX, "room for any key");
 
 /* The same for a query whose hash is known. */
 static void
 key_of(const struct responder *r, const struct query *q, uint64_t hash, struct responder_key *k)
 {
-	memcpy(k->bytes, r->groups[q->group].fingerprint, UPSTREAM_GROUP_LEN);
-	k->key.bytes = k->bytes;
-	k->key.len = UPSTREAM_GROUP_LEN + joins_question(q, k->bytes + UPSTREAM_GROUP_LEN);
-	k->key.hash = hash;
+	k->key = (struct cache_key){ .bytes = k->bytes, .len = write_key(r, q, k), .hash = hash };
 }
 
 /* ---- answers ---- */
@@ -571,7 +574,7 @@ responder_cache_begin(struct responder *r, struct deadline now)
 }
 
 struct deadline
-responder_cache_deadline(const struct responder *r)
+responder_deadline(const struct responder *r)
 {
 	const struct query *q = TAILQ_FIRST(&r->stale_waiting);
 

@@ -82,9 +82,6 @@ void responder_cache_settle(struct responder *, struct query *, enum dns_ede, co
  */
 void responder_cache_begin(struct responder *, struct deadline now);
 
-/* When something of it is due. */
-struct deadline responder_cache_deadline(const struct responder *);
-
 /* Counts what has been evicted since the last time. */
 void responder_cache_count_evicted(const struct responder *);
 

@@ -21,7 +21,7 @@ enum {
 	VALUE_LEN = 128,
 	FEW = 12000,  /* names that all fit */
 	HOT = 1000,   /* the most frequent names */
-	BESIDE = 10,  /* random names beside each question */
+	RANDOM_NAMES = 10, /* with each question */
 	CALLS = 5000000,
 	QUESTIONS = 4000000
 };
@@ -206,9 +206,9 @@ struct rates {
 	double hot;
 };
 
-/* Hit rates in the second half of some questions, with so many names that come once beside each. */
+/* Hit rates in the second half of some questions, with so many names with each that come once. */
 static struct rates
-ask_questions(struct bench *b, const double *sums, unsigned questions, unsigned beside)
+ask_questions(struct bench *b, const double *sums, unsigned questions, unsigned random_names)
 {
 	unsigned warm_up = questions / 2;
 	unsigned hits = 0;
@@ -221,7 +221,7 @@ ask_questions(struct bench *b, const double *sums, unsigned questions, unsigned 
 		unsigned name = draw_name(b, sums);
 		bool is_hit = ask(b, name);
 
-		for (n = 0; n < beside; n++)
+		for (n = 0; n < random_names; n++)
 			(void)ask(b, b->next_random_name++);
 		if (i < warm_up)
 			continue;
@@ -254,15 +254,15 @@ main(void)
 	    rates.all, HOT, rates.hot);
 	(void)printf("evicted                           %ju of probation, %ju of main\n",
 	    (uintmax_t)evicted.probation, (uintmax_t)evicted.main);
-	rates = ask_questions(&b, sums, QUESTIONS / 8, BESIDE);
-	(void)printf("the same, then %d names beside    %6.2f %%, of the %d most frequent %.2f %%\n",
-	    BESIDE, rates.all, HOT, rates.hot);
+	rates = ask_questions(&b, sums, QUESTIONS / 8, RANDOM_NAMES);
+	(void)printf("the same, then %d random names each  %6.2f %%, of the %d most frequent %.2f %%\n",
+	    RANDOM_NAMES, rates.all, HOT, rates.hot);
 	end(&b);
 
 	begin(&b);
-	rates = ask_questions(&b, sums, QUESTIONS / 4, BESIDE);
-	(void)printf("%d names beside from the start    %6.2f %%, of the %d most frequent %.2f %%\n",
-	    BESIDE, rates.all, HOT, rates.hot);
+	rates = ask_questions(&b, sums, QUESTIONS / 4, RANDOM_NAMES);
+	(void)printf("%d random names from the start  %6.2f %%, of the %d most frequent %.2f %%\n",
+	    RANDOM_NAMES, rates.all, HOT, rates.hot);
 	end(&b);
 	free(sums);
 	return 0;

@@ -130,7 +130,7 @@ AD_ROWS = [("K-20-nothing", 0, None, False), ("K-20-EDNS", 0, EDNS, False),
 
 @table("flags, edns, shown", *AD_ROWS)
 def test_ad_only_for_clients_that_understand_it(env, flags, edns, shown):
-    """The upstream is always asked for it, whoever asks first."""
+    """The upstream is always asked for it, whichever client asks first."""
     server = env.upstream(serve(_validated))
     env.proxy(server, cache=True)
     client = env.client()

@@ -146,7 +146,7 @@ def test_localhost_has_the_loopback_addresses(env):
        ("G-13-100.128", "1.0.128.100.in-addr.arpa", PTR), ("G-13-fc00", "c.f.ip6.arpa", PTR),
        ("G-13-fec0", "c.e.f.ip6.arpa", PTR), ("G-13-arpa", "arpa", dnsmsg.NS),
        ("G-13-root", ".", dnsmsg.NS), ("G-13-single-label", "printer", A))
-def test_names_beside_special_use_zones_are_forwarded(env, name, qtype):
+def test_names_outside_special_use_zones_are_forwarded(env, name, qtype):
     server = env.upstream()
     env.proxy(server, local_names=True)
     env.assert_ok(env.ask(name, qtype=qtype))

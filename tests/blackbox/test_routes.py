@@ -79,13 +79,13 @@ NAMES = [
     ("G-03-itself", "only-below.test", 0),
     ("G-03-below", "a.only-below.test", 1),
     ("G-03-far-below", "a.b.only-below.test", 1),
-    ("G-03-beside-the-domain", "both.test", 1),
+    ("G-03-next-to-the-domain", "both.test", 1),
     ("G-03-below-the-domain", "a.both.test", 2),
     ("G-04-exception", "www.corp.test", 0),
     ("G-04-below-the-exception", "a.www.corp.test", 0),
     ("G-01-prefix", "1.0.96.10.in-addr.arpa", 1),
     ("G-01-prefix-end", "1.0.111.10.in-addr.arpa", 1),
-    ("G-01-beside-the-prefix", "1.0.112.10.in-addr.arpa", 0),
+    ("G-01-next-to-the-prefix", "1.0.112.10.in-addr.arpa", 0),
     ("G-01-longer-prefix", "1.7.96.10.in-addr.arpa", 2),
 ]
 

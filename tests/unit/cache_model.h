@@ -2,7 +2,7 @@
 #define DOTPROXY_CACHE_MODEL_H
 
 /*
- * The cache beside a table of what was stored in it last. It may miss where the table has an entry.
+ * The cache, compared with a table of what was stored in it last. It may miss where the table has an entry.
  * It must never hit where the table has none, or return anything else.
  */
 
